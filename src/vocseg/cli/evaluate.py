@@ -1,0 +1,54 @@
+"""``vocseg evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vocseg.cli.options import DataOption, DeviceOption, JsonOption, MaskDirOption, PrecisionOption, SplitOption, WeightsOption
+from vocseg.voc import MASKS
+
+
+def evaluate(
+    model: str,
+    *,
+    data: DataOption = "data",
+    split: SplitOption = "val",
+    mask_dir: MaskDirOption = MASKS,
+    weights: WeightsOption = None,
+    save_masks: Path | None = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+    json: JsonOption = None,
+) -> None:
+    """Score a model on a split: one confusion matrix over all pictures at their own size, void left out.
+
+    Examples:
+
+        vocseg evaluate runs/deeplabv3_resnet101/best.safetensors --data data
+        vocseg evaluate lraspp_mobilenet_v3_large --data data --save-masks masks --json scores.json
+
+    Parameters
+    ----------
+    model
+        Model file or name.
+    save_masks
+        Write the predictions to this folder, as palette PNGs named by id.
+    """
+    from vocseg.data.dataset import VocDataset
+    from vocseg.data.layout import VocFolder
+    from vocseg.data.loading import default_workers
+    from vocseg.evaluation.evaluate import check_classes
+    from vocseg.evaluation.evaluate import evaluate as run_evaluation
+    from vocseg.evaluation.report import print_evaluation
+    from vocseg.files import writable_folder, write_json
+    from vocseg.inference.segmenter import Segmenter
+
+    dataset = VocDataset(VocFolder.find(data, mask_dir), split)
+    segmenter = Segmenter(model, weights=weights, device=device, precision=precision)
+    check_classes(segmenter.info.classes, dataset.classes, str(dataset.folder.root))
+    if save_masks is not None:
+        writable_folder(save_masks)
+    result = run_evaluation(segmenter, dataset, workers=default_workers(), save_masks=save_masks)
+    print_evaluation(result, f"{model} on {split} of {dataset.folder.root}")
+    if json is not None:
+        write_json(json, {"model": model, "data": str(dataset.folder.root)} | result.to_dict())

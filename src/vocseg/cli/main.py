@@ -1,0 +1,58 @@
+"""The command line: ``vocseg VERB ...``. Modules of verbs import torch only when they run: help must be quick."""
+
+from __future__ import annotations
+
+import sys
+
+from cyclopts import App, CycloptsError
+
+from vocseg import __version__
+from vocseg.cli.evaluate import evaluate
+from vocseg.cli.models import models
+from vocseg.cli.predict import predict
+from vocseg.cli.score import score
+from vocseg.cli.synth import synth
+from vocseg.cli.train import train_app
+from vocseg.errors import VocsegError
+
+app = App(
+    name="vocseg",
+    version=__version__,
+    help="""Semantic segmentation on Pascal VOC 2012, and on any data laid out like it.
+
+    Start with `vocseg data synth demo/data` (a small made-up data set) or with real VOC pictures in `data/VOCdevkit/VOC2012`; then
+    `vocseg train --data DIR`, `vocseg evaluate MODEL --data DIR`, `vocseg predict PICTURES --model MODEL`. `--debug` shows
+    tracebacks.""",
+    help_format="markdown",
+)
+app.command(train_app)
+for verb in (evaluate, score, predict, models):
+    app.command(verb)
+data = App(name="data", help="Make and describe data sets in VOC layout.")
+data.command(synth)
+app.command(data)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0, 2 for bad input or use, 1 for a failure; one line on standard error."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in tokens
+    tokens = [token for token in tokens if token != "--debug"]
+    try:
+        app(tokens, exit_on_error=False, print_error=False)
+    except (VocsegError, CycloptsError) as error:
+        _fail(str(error), error.exit_code if isinstance(error, VocsegError) else 2, debug)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130, debug)
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise SystemExit(1) from None
+    except Exception as error:
+        _fail(f"{type(error).__name__}: {error} (--debug shows where)", 1, debug)
+
+
+def _fail(message: str, code: int, debug: bool) -> None:
+    if debug:
+        raise  # noqa: PLE0704  (called from except blocks only)
+    print("vocseg: error: " + " ".join(message.split()), file=sys.stderr)
+    raise SystemExit(code) from None

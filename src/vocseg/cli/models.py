@@ -1,0 +1,99 @@
+"""``vocseg models``."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+
+
+
+
+from vocseg.cli.options import JsonOption
+from vocseg.errors import InputError
+from vocseg.files import write_json
+
+
+def models(pattern: str | None = None, /, *, size: str = "375x500", json: JsonOption = None) -> None:
+    """List what `--model` takes, with parameters, multiply-adds and published scores.
+
+    Examples:
+
+        vocseg models
+        vocseg models 'deeplab*' --size 513x513
+        vocseg models 'unet:resnet*'
+
+    Parameters
+    ----------
+    pattern
+        Name, or pattern with * and ?, of the models to list; with a colon, from segmentation_models_pytorch, whose models
+        are too many for the plain list.
+    size
+        Picture size HxW for the multiply-adds.
+    """
+    from vocseg.evaluation.evaluate import progress
+    from vocseg.models.costs import costs, parse_size
+    from vocseg.models.registry import ZOOS, find_zoo
+
+    height, width = parse_size(size)
+    rows = []
+    names = _select(pattern)
+    for name in progress(names, len(names), "count", "model"):
+        zoo = find_zoo(name)
+        try:
+            parameters, multiply_adds = costs(name, height, width)
+        except InputError as error:
+            # Not every encoder goes with every decoder; a list says so and goes on.
+            rows.append({"name": name, "zoo": zoo.title, "error": str(error)})
+            continue
+        row = {"name": name, "zoo": zoo.title, "weights": list(zoo.weights), "parameters": parameters}
+        rows.append(row | {"multiply_adds": multiply_adds, "published": zoo.known_scores(name)})
+    _print(rows, size, pattern)
+    if json is not None:
+        write_json(json, {"size": size, "models": rows})
+
+
+def _select(pattern: str | None) -> list[str]:
+    from vocseg.models.registry import ZOOS, find_zoo
+    from vocseg.models.smp_zoo import SmpZoo
+
+    if pattern is None:
+        return [name for zoo in ZOOS if not isinstance(zoo, SmpZoo) for name in zoo.names()]
+    if not any(sign in pattern for sign in "*?["):
+        if pattern.endswith(":"):
+            pattern += "*"
+        else:
+            find_zoo(pattern)
+            return [pattern]
+    names = [name for zoo in ZOOS if isinstance(zoo, SmpZoo) == (":" in pattern) for name in zoo.names() if fnmatch(name, pattern)]
+    if not names:
+        raise InputError(f"no model matches '{pattern}'")
+    return names
+
+
+def _print(rows: list[dict[str, object]], size: str, pattern: str | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(header_style="bold")
+    table.add_column("model", no_wrap=True)
+    table.add_column("weights")
+    table.add_column("million\nparameters", justify="right")
+    table.add_column(f"billion multiply-\nadds at {size}", justify="right")
+    table.add_column("published")
+    for row in rows:
+        if "error" in row:
+            table.add_row(str(row["name"]), "", "", "", f"[red]{row['error']}")
+            continue
+        parameters, multiply_adds = (float(row[key]) for key in ("parameters", "multiply_adds"))  # type: ignore[arg-type]
+        weights = ", ".join(row["weights"])  # type: ignore[arg-type]
+        table.add_row(str(row["name"]), weights, f"{parameters / 1e6:.2f}", f"{multiply_adds / 1e9:.1f}", str(row["published"]))
+    console = Console()
+    console.print(table)
+    if pattern is None:
+        from vocseg.models.smp_zoo import SmpZoo
+
+        smp = SmpZoo()
+        console.print(
+            f"and segmentation_models_pytorch, written arch:encoder: {', '.join(smp.architectures())} x {len(smp.encoders())} encoders "
+            "(`vocseg models unet:` lists them) and timm's (unet:tu-NAME)",
+            highlight=False,
+        )

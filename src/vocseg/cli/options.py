@@ -1,0 +1,20 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+DataOption = Annotated[str, Parameter(help="Folder that holds VOCdevkit, VOCdevkit itself, or a folder in VOC layout.")]
+SplitOption = Annotated[str, Parameter(help="Split list in ImageSets/Segmentation.")]
+MaskDirOption = Annotated[str, Parameter(help="Folder of the masks, e.g. SegmentationClassAug.")]
+WeightsOption = Annotated[
+    str | None, Parameter(help="coco, backbone, none or a weights file; by default the model file's own, or the best there are.")
+]
+DeviceOption = Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where to compute.")]
+PrecisionOption = Annotated[
+    Literal["auto", "float32", "bfloat16"], Parameter(help="auto: bfloat16 where the machine is measurably faster with it.")
+]
+JsonOption = Annotated[Path | None, Parameter(name="--json", help="Write the numbers to this file as well.")]

@@ -1,0 +1,120 @@
+"""``vocseg predict``."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+
+from vocseg.cli.options import DeviceOption, JsonOption, PrecisionOption, WeightsOption
+from vocseg.errors import InputError
+from vocseg.files import writable_folder, write_json
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+
+
+def predict(
+    pictures: Annotated[list[Path], Parameter(help="Pictures, and folders that are searched for them.")],
+    /,
+    *,
+    model: str,
+    out: Path = Path("predictions"),
+    weights: WeightsOption = None,
+    overlay: bool = True,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+    json: JsonOption = None,
+) -> None:
+    """Segment pictures: a palette PNG of each picture's own size, and an overlay with a legend of the classes found.
+
+    Examples:
+
+        vocseg predict photo.jpg --model runs/deeplabv3_resnet101/best.safetensors
+        vocseg predict holiday/ more/*.png --model deeplabv3_resnet101 --out masks --no-overlay --json areas.json
+
+    Parameters
+    ----------
+    model
+        Model file or name.
+    out
+        Folder for NAME.png (mask) and NAME_overlay.jpg.
+    overlay
+        Write overlays as well.
+    """
+    from vocseg import draw
+    from vocseg.evaluation.evaluate import progress
+    from vocseg.inference.segmenter import Segmenter
+
+    files = _find_pictures(pictures)
+    segmenter = Segmenter(model, weights=weights, device=device, precision=precision)
+    writable_folder(out)
+    results = []
+    for source, target in progress(zip(files, _targets(files), strict=True), len(files), "predict"):
+        start = time.perf_counter()
+        result = segmenter(source[0])
+        seconds = time.perf_counter() - start
+        mask = out / f"{target}.png"
+        result.save_mask(mask)
+        row = {"picture": str(source[0]), "mask": str(mask), "seconds": round(seconds, 4), "areas": result.areas()}
+        if overlay:
+            row["overlay"] = str(out / f"{target}_overlay.jpg")
+            draw.save_image(result.overlay(), out / f"{target}_overlay.jpg")
+        results.append(row)
+    _print(results, out)
+    if json is not None:
+        write_json(json, {"model": model, "images": len(results), "predictions": results})
+
+
+def _find_pictures(paths: list[Path]) -> list[tuple[Path, Path]]:
+    """Pairs (file, its path below the folder it was found in); InputError for a path that is neither or an empty folder."""
+    found: list[tuple[Path, Path]] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            if not inside:
+                raise InputError(f"folder {path} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+            found += [(file, file.relative_to(path)) for file in inside]
+        elif path.is_file():
+            found.append((path, Path(path.name)))
+        else:
+            raise InputError(f"no picture or folder {path}")
+    return found
+
+
+def _targets(files: list[tuple[Path, Path]]) -> list[Path]:
+    """Output names without suffix: the picture's own; where two would be the same, with its suffix and then a number."""
+    stems = Counter(relative.with_suffix("") for _, relative in files)
+    targets: list[Path] = []
+    taken: set[Path] = set()
+    for _, relative in files:
+        target = relative.with_suffix("") if stems[relative.with_suffix("")] == 1 else relative
+        number = 1
+        while target in taken:
+            number += 1
+            target = relative.with_name(f"{relative.stem}-{number}")
+        taken.add(target)
+        targets.append(target)
+    return targets
+
+
+def _print(results: list[dict[str, object]], out: Path, limit: int = 20) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(header_style="bold")
+    table.add_column("picture")
+    table.add_column("classes found")
+    table.add_column("s", justify="right")
+    for row in results[:limit]:
+        areas: dict[str, float] = row["areas"]  # type: ignore[assignment]
+        classes = ", ".join(f"{name} {share:.1%}" for name, share in areas.items())
+        table.add_row(Path(str(row["picture"])).name, classes, f"{row['seconds']:.2f}")
+    console = Console()
+    console.print(table)
+    more = f" ({len(results) - limit} not shown)" if len(results) > limit else ""
+    console.print(f"{len(results)} pictures{more}; masks and overlays in {out}", highlight=False, soft_wrap=True)

@@ -1,0 +1,41 @@
+"""``vocseg score``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vocseg.cli.options import DataOption, JsonOption, MaskDirOption, SplitOption
+from vocseg.voc import MASKS
+
+
+def score(
+    masks: Path,
+    /,
+    *,
+    data: DataOption = "data",
+    split: SplitOption = "val",
+    mask_dir: MaskDirOption = MASKS,
+    json: JsonOption = None,
+) -> None:
+    """Score a folder of mask PNGs, `<id>.png`, palette or grey class ids, from any tool.
+
+    Examples:
+
+        vocseg score masks --data data --split val
+        vocseg score masks --data data --json scores.json
+
+    Parameters
+    ----------
+    masks
+        Folder of the predicted masks, each of its picture's size.
+    """
+    from vocseg.data.layout import VocFolder
+    from vocseg.evaluation.report import print_evaluation
+    from vocseg.evaluation.score import score_folder
+    from vocseg.files import write_json
+
+    folder = VocFolder.find(data, mask_dir)
+    result = score_folder(masks, folder, split)
+    print_evaluation(result, f"{masks} on {split} of {folder.root}")
+    if json is not None:
+        write_json(json, {"masks": str(masks), "data": str(folder.root)} | result.to_dict())

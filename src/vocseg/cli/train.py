@@ -1,0 +1,96 @@
+"""``vocseg train``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+from cyclopts.argument import ArgumentCollection
+from cyclopts.config import Dict
+from tqdm import tqdm
+
+from vocseg.cli.options import JsonOption
+from vocseg.errors import InputError, SettingError
+from vocseg.files import write_json
+from vocseg.training.settings import Settings, find_recipe, read_settings
+
+
+def _settings_from_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Let the TOML file of ``--config``, or the run of ``--resume``, fill in what the command line leaves out."""
+    given = {argument.name: [token.value for token in argument.tokens] for argument in arguments if argument.tokens}
+    if "--resume" in given and "--config" in given:
+        raise SettingError("--resume takes its settings from the run; it does not go with --config")
+    if "--resume" in given:
+        path = Path(given["--resume"][0]) / "config.toml"
+        if not path.is_file():
+            raise InputError(f"cannot resume {path.parent}: it is no run folder (it has no config.toml)")
+    elif "--config" in given:
+        path = find_recipe(given["--config"][0])
+    else:
+        return
+    Dict(read_settings(path), source=str(path), use_commands_as_keys=False)(app, commands, arguments)
+
+
+train_app = App(name="train", help_format="markdown", config=_settings_from_file)
+
+
+@train_app.default
+def train(
+    *,
+    settings: Annotated[Settings, Parameter(name="*")] = Settings(),  # noqa: B008  (frozen)
+    config: str | None = None,
+    resume: Path | None = None,
+    download: bool = False,
+    json: JsonOption = None,
+) -> None:
+    """Train a model and score it on the validation split after each epoch.
+
+    Examples:
+
+        vocseg train --data data --config original
+        vocseg train --data data --split trainaug --mask-dir SegmentationClassAug --model unet:resnet34 --epochs 50
+        vocseg train --resume runs/deeplabv3_resnet101
+
+    The run folder gets config.toml, environment.json, metrics.jsonl, log.txt, best.safetensors and last/.
+
+    Parameters
+    ----------
+    config
+        TOML file of settings, or a recipe's name (default, original); options on the command line win.
+    resume
+        Go on with this run folder, with its settings.
+    download
+        Download VOC to `--data` first where it is not there.
+    """
+    from vocseg.training.run import RunFolder
+    from vocseg.training.trainer import train as run_training
+
+    _log_to_terminal()
+    if download:
+        from vocseg.data.download import download_voc
+
+        download_voc(Path(settings.data))
+    run = run_training(settings, RunFolder.open(resume) if resume else None)
+    if json is not None:
+        write_json(json, {"run": str(run.root), "settings": _values(settings), "epochs": run.read_metrics()})
+
+
+def _values(settings: Settings) -> dict[str, Any]:
+    return {item.name: getattr(settings, item.name) for item in fields(settings)}
+
+
+class _AroundBars(logging.Handler):
+    """Log lines that do not tear a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stdout)
+
+
+def _log_to_terminal() -> None:
+    logger = logging.getLogger("vocseg")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(_AroundBars())

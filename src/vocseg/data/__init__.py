@@ -1,0 +1,1 @@
+"""Data: from files in VOC layout to batches of tensors."""

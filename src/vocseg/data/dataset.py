@@ -1,0 +1,71 @@
+"""A split of a VOC-layout folder as a torch data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vocseg.data.layout import VocFolder
+from vocseg.data.read import read_mask, read_picture
+from vocseg.errors import DataError
+
+
+class Sample(NamedTuple):
+    """One picture (uint8 RGB, 3 x H x W), its mask (uint8 class ids, H x W, 255 = void) and its id."""
+
+    picture: Tensor
+    mask: Tensor
+    name: str
+
+
+Transform = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+"""Takes and returns picture and mask; all its randomness comes from the generator."""
+
+
+class VocDataset(Dataset[Sample]):
+    """The pictures and masks of one split.
+
+    Indexed by an integer, or by a pair ``(index, seed)``: the seed alone decides what a random transform does, so a
+    sample does not depend on which worker made it, or when.
+    """
+
+    def __init__(self, folder: VocFolder, split: str, transform: Transform | None = None) -> None:
+        self.folder = folder
+        self.split = split
+        self.names = folder.ids(split)
+        self.transform = transform
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of their ids."""
+        return self.folder.classes
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def read(self, index: int) -> Sample:
+        """The untransformed sample; DataError where its files are unreadable, of different size, or wrongly labelled."""
+        name = self.names[index]
+        picture = read_picture(self.folder.picture(name))
+        mask = read_mask(self.folder.mask(name), len(self.classes))
+        if picture.shape[1:] != mask.shape:
+            raise DataError(
+                f"picture {self.folder.picture(name)} is {size_text(picture)} but mask {self.folder.mask(name)} is {size_text(mask)}"
+            )
+        return Sample(picture, mask, name)
+
+    def __getitem__(self, index: int | tuple[int, int]) -> Sample:
+        index, seed = index if isinstance(index, tuple) else (index, 0)
+        picture, mask, name = self.read(index)
+        if self.transform is not None:
+            picture, mask = self.transform(picture, mask, torch.Generator().manual_seed(seed))
+        return Sample(picture, mask, name)
+
+
+def size_text(tensor: Tensor) -> str:
+    """``HxW`` of a picture or mask."""
+    return f"{tensor.shape[-2]}x{tensor.shape[-1]}"

@@ -1,0 +1,127 @@
+"""Where things lie in a VOC-layout folder."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from vocseg import voc
+from vocseg.errors import DataError, nearest
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
+
+
+@dataclass(frozen=True)
+class VocFolder:
+    """A folder laid out like VOC2012: pictures, masks, split lists, class names.
+
+    Build it with :meth:`find`.
+    """
+
+    root: Path
+    mask_dir: str = voc.MASKS
+    classes: tuple[str, ...] = field(default=voc.CLASSES)
+
+    @classmethod
+    def find(cls, data: str | Path, mask_dir: str = voc.MASKS) -> VocFolder:
+        """Locate the layout below ``data``: the folder that holds ``VOCdevkit``, ``VOCdevkit`` itself, or the year's folder.
+
+        Of several years the newest is taken. Raises DataError, naming the folder, where there is no such layout.
+        """
+        top = Path(data).expanduser()
+        if not top.is_dir():
+            raise DataError(f"data folder {top} does not exist" if not top.exists() else f"data {top} is not a folder")
+        years = sorted([*top.glob("VOC20[0-9][0-9]"), *top.glob("VOCdevkit/VOC20[0-9][0-9]")], key=lambda path: path.name)
+        for root in (top, *reversed(years)):
+            if (root / voc.IMAGES).is_dir():
+                if not (root / mask_dir).is_dir():
+                    raise DataError(f"no mask folder {root / mask_dir}")
+                return cls(root, mask_dir, read_classes(root / voc.CLASSES_FILE))
+        raise DataError(
+            f"{top} is not in VOC layout: neither it nor a VOC20xx or VOCdevkit/VOC20xx below it has a {voc.IMAGES} folder"
+        )
+
+    @cached_property
+    def splits(self) -> list[str]:
+        """Names of the split lists."""
+        return sorted(path.stem for path in (self.root / voc.SPLITS).glob("*.txt"))
+
+    @cached_property
+    def _pictures(self) -> dict[str, Path]:
+        return files_by_stem(self.root / voc.IMAGES, PICTURE_SUFFIXES)
+
+    @cached_property
+    def _masks(self) -> dict[str, Path]:
+        return files_by_stem(self.root / self.mask_dir, (".png",))
+
+    def ids(self, split: str) -> list[str]:
+        """Picture ids of a split, in the list's order; each is known to have a picture and a mask.
+
+        Raises DataError for a missing or empty list, an id without its files, or an id listed twice.
+        """
+        path = self.root / voc.SPLITS / f"{split}.txt"
+        if not path.is_file():
+            known = ", ".join(self.splits) or "none"
+            raise DataError(f"no split list {path}{nearest(split, self.splits)} (lists there: {known})")
+        try:
+            # Some VOC lists carry a second column (-1, 0, 1); the id is the first.
+            ids = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"cannot read split list {path}: {error}") from error
+        if not ids:
+            raise DataError(f"split list {path} is empty")
+        seen: set[str] = set()
+        for name in ids:
+            self.picture(name), self.mask(name)
+            if name in seen:
+                raise DataError(f"split list {path} names '{name}' twice")
+            seen.add(name)
+        return ids
+
+    def picture(self, name: str) -> Path:
+        """File of a picture; DataError where there is none."""
+        return self._file(self._pictures, name, "picture", voc.IMAGES)
+
+    def mask(self, name: str) -> Path:
+        """File of a mask; DataError where there is none."""
+        return self._file(self._masks, name, "mask", self.mask_dir)
+
+    def _file(self, files: dict[str, Path], name: str, kind: str, folder: str) -> Path:
+        try:
+            return files[name]
+        except KeyError:
+            raise DataError(f"id '{name}' has no {kind} in {self.root / folder}") from None
+
+
+def files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    """Files of ``folder`` with one of the ``suffixes`` (any case), by name without suffix; earlier suffixes win."""
+    found: dict[str, Path] = {}
+    rank: dict[str, int] = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            stem, suffix = os.path.splitext(entry.name)
+            if suffix.lower() in suffixes and not entry.name.startswith("."):
+                position = suffixes.index(suffix.lower())
+                if position < rank.get(stem, len(suffixes)):
+                    found[stem], rank[stem] = Path(entry.path), position
+    return found
+
+
+def read_classes(path: Path) -> tuple[str, ...]:
+    """Class names of a ``classes.txt``, one a line in the order of their ids; VOC's 21 where there is no such file."""
+    if not path.exists():
+        return voc.CLASSES
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+    if not names:
+        raise DataError(f"{path} names no class")
+    if len(names) > voc.VOID:
+        raise DataError(f"{path} names {len(names)} classes; ids must stay below the void label {voc.VOID}")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{path} names class '{twice[0]}' twice")
+    return tuple(names)

@@ -1,0 +1,110 @@
+"""Batches of samples, made in the background by torch's DataLoader."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from vocseg.data.dataset import Sample, VocDataset
+from vocseg.errors import VocsegError
+
+
+class Batch(NamedTuple):
+    """Pictures (uint8, N x 3 x H x W), masks (uint8, N x H x W) and ids."""
+
+    pictures: Tensor
+    masks: Tensor
+    names: list[str]
+
+
+def default_workers() -> int:
+    """Loader processes that leave most of the processor to the network: half the cores, one to eight."""
+    return max(1, min(8, len(os.sched_getaffinity(0)) // 2 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 2) // 2))
+
+
+def samples(dataset: VocDataset, workers: int) -> Iterator[Sample]:
+    """The samples of a data set in its order, one at a time, each of its own size."""
+    yield from _load(DataLoader(_Guarded(dataset), batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None))
+
+
+def training_batches(dataset: VocDataset, batch_size: int, workers: int, seed: int, start: int = 0) -> Iterator[Batch]:
+    """Endless shuffled batches of transformed samples, from iteration ``start`` on.
+
+    The order is one seeded permutation of the data set after another, cut into batches without regard to where one ends:
+    every batch is full and every picture is seen equally often. Position in that order, not the worker or the time, seeds
+    each sample's transform, so that a run resumed at an iteration sees what it would have seen.
+    """
+    order = _EndlessBatches(len(dataset), batch_size, seed, start)
+    loader: DataLoader[Any] = DataLoader(
+        _Guarded(dataset), batch_sampler=order, num_workers=workers, collate_fn=_collate, pin_memory=torch.cuda.is_available()
+    )
+    yield from _load(loader)
+
+
+class _EndlessBatches:
+    """Batch sampler over endless permutations; yields lists of ``(index, sample seed)``."""
+
+    def __init__(self, length: int, batch_size: int, seed: int, start: int) -> None:
+        self.length, self.batch_size, self.seed, self.start = length, batch_size, seed, start
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        position = self.start * self.batch_size
+        while True:
+            batch = []
+            for _ in range(self.batch_size):
+                epoch, within = divmod(position, self.length)
+                if within == 0 or position == self.start * self.batch_size:
+                    permutation = torch.randperm(self.length, generator=_generator(self.seed, epoch)).tolist()
+                batch.append((permutation[within], sample_seed(self.seed, position)))
+                position += 1
+            yield batch
+
+
+def sample_seed(seed: int, position: int) -> int:
+    """Seed of the sample at a position of the training order; well apart for neighbouring positions and seeds."""
+    # splitmix64's finaliser (Steele et al., "Fast splittable pseudorandom number generators", OOPSLA 2014)
+    mixed = (seed * 0x9E3779B97F4A7C15 + (position + 1) * 0xD1B54A32D192ED03) & 0xFFFFFFFFFFFFFFFF
+    mixed = ((mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    mixed = ((mixed ^ mixed >> 27) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    return (mixed ^ mixed >> 31) >> 1
+
+
+def _generator(seed: int, epoch: int) -> torch.Generator:
+    return torch.Generator().manual_seed(sample_seed(~seed & 0xFFFFFFFF, epoch))
+
+
+class _Guarded(Dataset[Any]):
+    """Hands a VocsegError over as a value: DataLoader would bury its one line in a worker's traceback."""
+
+    def __init__(self, dataset: VocDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int | tuple[int, int]) -> Sample | VocsegError:
+        try:
+            return self.dataset[index]
+        except VocsegError as error:
+            return error
+
+
+def _collate(items: list[Any]) -> Batch | VocsegError:
+    for item in items:
+        if isinstance(item, VocsegError):
+            return item
+    return Batch(
+        torch.stack([item.picture for item in items]), torch.stack([item.mask for item in items]), [item.name for item in items]
+    )
+
+
+def _load(loader: DataLoader[Any]) -> Iterator[Any]:
+    for item in loader:
+        if isinstance(item, VocsegError):
+            raise item
+        yield item

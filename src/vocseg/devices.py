@@ -1,0 +1,61 @@
+"""Where and how precisely to compute."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from typing import Literal
+
+import torch
+from torch import nn
+
+from vocseg.errors import SettingError
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+FASTER = 1.3
+"""How many times faster bfloat16 must be for ``auto`` to take it: below that, noise would decide."""
+
+
+def find_device(name: str) -> torch.device:
+    """The device of a ``--device`` value; SettingError where the machine has none such."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(kind for kind, there in available.items() if there)
+    if not available.get(name, False):
+        raise SettingError(f"this machine has no device '{name}'; it has {', '.join(k for k, there in available.items() if there)}")
+    return torch.device(name)
+
+
+def find_precision(name: str, device: torch.device) -> torch.dtype:
+    """The dtype of a ``--precision`` value: ``auto`` is bfloat16 where the device is measurably faster with it."""
+    if name == "auto":
+        return torch.bfloat16 if _bfloat16_is_faster(device.type) else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
+    """Context in which networks compute with ``precision``; their weights stay float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16)
+
+
+@cache
+def _bfloat16_is_faster(kind: str) -> bool:
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return kind == "cpu" and _conv_seconds(torch.float32) > FASTER * _conv_seconds(torch.bfloat16)
+
+
+@torch.inference_mode()
+def _conv_seconds(dtype: torch.dtype) -> float:
+    """Best of five runs of one middling convolution: processors and library versions differ too much to go by name."""
+    layer = nn.Conv2d(256, 256, 3, padding=1).to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    features = torch.zeros(1, 256, 32, 32, dtype=dtype).to(memory_format=torch.channels_last)
+    layer(features)
+    runs = []
+    for _ in range(5):
+        start = time.perf_counter()
+        layer(features)
+        runs.append(time.perf_counter() - start)
+    return min(runs)

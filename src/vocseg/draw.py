@@ -1,0 +1,93 @@
+"""What people look at: palette PNG masks, overlays, legends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from vocseg import voc
+from vocseg.files import replacing
+
+Colours = Sequence[Sequence[int]]
+
+
+def palette_image(mask: Tensor, palette: Colours = voc.PALETTE) -> Image.Image:
+    """A mask (uint8 class ids, H x W) as a palette picture whose pixel values are the ids; 255 keeps VOC's void colour."""
+    image = Image.fromarray(mask.cpu().numpy(), mode="P")
+    image.putpalette(bytes(part for colour in _full(palette) for part in colour))
+    return image
+
+
+def save_mask(mask: Tensor, path: Path, palette: Colours = voc.PALETTE) -> None:
+    """Write a mask as palette PNG, atomically; OutputError where it cannot be written."""
+    save_image(palette_image(mask, palette), path)
+
+
+def save_image(image: Image.Image, path: Path) -> None:
+    """Write a Pillow picture atomically in the format of its suffix."""
+    kind = "JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else path.suffix[1:].upper()
+    with replacing(path) as temporary:
+        image.save(temporary, kind, **({"quality": 92} if kind == "JPEG" else {}))
+
+
+def overlay(picture: Tensor, mask: Tensor, palette: Colours = voc.PALETTE, opacity: float = 0.55) -> Image.Image:
+    """The picture (uint8 RGB, 3 x H x W) tinted with the colours of its mask, outlines white; background is left alone."""
+    pixels = picture.permute(1, 2, 0).cpu().numpy().astype(np.float32)
+    labels = mask.cpu().numpy()
+    colours = np.array(_full(palette), dtype=np.float32)[labels]
+    tinted = np.where((labels > 0)[..., None], pixels * (1 - opacity) + colours * opacity, pixels)
+    tinted[_edges(labels)] = 255
+    return Image.fromarray(tinted.round().astype(np.uint8))
+
+
+def legend(image: Image.Image, rows: Sequence[tuple[str, Sequence[int]]]) -> Image.Image:
+    """``image`` with a strip below it that names colours: one swatch and text for each ``(text, RGB)`` of ``rows``."""
+    if not rows:
+        return image
+    height = max(12, min(28, round(image.width / 28)))
+    font = ImageFont.load_default(size=height * 0.75)
+    gap = height // 2
+    places, x, y = [], gap, gap
+    for text, colour in rows:
+        width = height + gap // 2 + round(font.getlength(text))
+        if x > gap and x + width + gap > image.width:
+            x, y = gap, y + height + gap // 2
+        places.append((x, y, text, tuple(colour)))
+        x += width + 2 * gap
+    widest = max(place[0] + height + gap + round(font.getlength(place[2])) for place in places)
+    sheet = Image.new("RGB", (max(image.width, widest), image.height + y + height + gap), "white")
+    sheet.paste(image, (0, 0))
+    draw = ImageDraw.Draw(sheet)
+    for x, y, text, colour in places:
+        top = image.height + y
+        draw.rectangle((x, top, x + height - 1, top + height - 1), fill=colour, outline="black")
+        draw.text((x + height + gap // 2, top + height / 2), text, fill="black", font=font, anchor="lm")
+    return sheet
+
+
+def side_by_side(images: Sequence[Image.Image], gap: int = 6) -> Image.Image:
+    """Pictures in one row on white, top aligned."""
+    sheet = Image.new("RGB", (sum(im.width + gap for im in images) - gap, max(im.height for im in images)), "white")
+    x = 0
+    for image in images:
+        sheet.paste(image.convert("RGB"), (x, 0))
+        x += image.width + gap
+    return sheet
+
+
+def _full(palette: Colours) -> list[tuple[int, int, int]]:
+    """A palette of a few classes filled up with VOC's to 256 colours."""
+    own = [(int(red), int(green), int(blue)) for red, green, blue in palette]
+    return (own + list(voc.PALETTE[len(own) :]))[:255] + [voc.PALETTE[voc.VOID]]
+
+
+def _edges(labels: np.ndarray) -> np.ndarray:
+    """Pixels whose right or lower neighbour has another label."""
+    edges = np.zeros(labels.shape, dtype=bool)
+    edges[:, :-1] |= labels[:, :-1] != labels[:, 1:]
+    edges[:-1] |= labels[:-1] != labels[1:]
+    return edges

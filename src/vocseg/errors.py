@@ -1,0 +1,46 @@
+"""Errors the user can act on: one line that names the file and the value."""
+
+from __future__ import annotations
+
+
+class VocsegError(Exception):
+    """Base of all errors raised on purpose; the command line prints it as one line.
+
+    ``exit_code`` is 1 for a failure while running, 2 for bad input or use.
+    """
+
+    exit_code = 1
+
+
+class InputError(VocsegError):
+    """Something the user gave is wrong: a path, a name, a setting."""
+
+    exit_code = 2
+
+
+class DataError(InputError):
+    """A picture, a mask or a split list is missing or malformed."""
+
+
+class ModelError(InputError):
+    """A model name, a model file or its weights cannot be used."""
+
+
+class SettingError(InputError):
+    """A setting is unknown or its value is out of range."""
+
+
+class OutputError(InputError):
+    """A file or folder cannot be written."""
+
+
+class TrainingError(VocsegError):
+    """Training cannot go on."""
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """A hint ``"; did you mean 'x'?"`` for a misspelt ``name``, or an empty string."""
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else ""

@@ -1,0 +1,79 @@
+"""Score a model on a split."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from tqdm import tqdm
+
+from vocseg import draw, voc
+from vocseg.data.dataset import VocDataset
+from vocseg.data.loading import samples
+from vocseg.errors import ModelError
+from vocseg.inference.segmenter import Segmenter
+from vocseg.losses import pixel_cross_entropy
+from vocseg.metrics import ConfusionMatrix, Scores
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of a split. ``loss`` is the mean cross entropy of the main output over all valid pixels, None for saved masks."""
+
+    scores: Scores
+    loss: float | None
+    images: int
+    split: str
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        head = {"split": self.split, "images": self.images, "loss": self.loss, "seconds": round(self.seconds, 3)}
+        return head | self.scores.to_dict()
+
+
+def progress(items: Iterable[Item], total: int, title: str, unit: str = "picture") -> Iterator[Item]:
+    """``items`` behind a progress bar, which is silent where the output is no terminal."""
+    return iter(tqdm(items, total=total, desc=title, unit=unit, disable=None, leave=False, dynamic_ncols=True))
+
+
+def check_classes(model: tuple[str, ...], data: tuple[str, ...], where: str) -> None:
+    """Raise ModelError where a model predicts other classes than ``where`` has."""
+    if model != data:
+        first = next((pair for pair in zip(model, data, strict=False) if pair[0] != pair[1]), None)
+        detail = f"; the first to differ: '{first[0]}' against '{first[1]}'" if first else ""
+        raise ModelError(f"the model has {len(model)} classes, {where} has {len(data)}{detail}")
+
+
+def evaluate(
+    segmenter: Segmenter, dataset: VocDataset, *, workers: int = 1, save_masks: Path | None = None, title: str | None = None
+) -> Evaluation:
+    """Predict every picture of a split at its own size and score all pixels at once.
+
+    ``save_masks`` is a folder for the predictions, as palette PNGs named by id. Raises ModelError where the classes
+    differ, DataError for unreadable data.
+    """
+    check_classes(segmenter.info.classes, dataset.classes, str(dataset.folder.root))
+    segmenter.model.eval()  # training hands its own model in
+    start = time.perf_counter()
+    matrix = ConfusionMatrix(dataset.classes)
+    loss = torch.zeros((), dtype=torch.float64)
+    pixels = 0
+    for picture, mask, name in progress(samples(dataset, workers), len(dataset), title or f"evaluate {dataset.split}"):
+        logits = segmenter.logits(picture)
+        truth = mask.to(logits.device)
+        valid = int((truth != voc.VOID).sum())
+        loss += float(pixel_cross_entropy(logits, truth[None])) * valid
+        pixels += valid
+        prediction = logits.argmax(1)[0].to(torch.uint8).cpu()
+        matrix.update(prediction, mask)
+        if save_masks is not None:
+            draw.save_mask(prediction, save_masks / f"{name}.png", segmenter.info.palette)
+    mean_loss = float(loss) / pixels if pixels else None
+    return Evaluation(matrix.scores(), mean_loss, len(dataset), dataset.split, time.perf_counter() - start)

@@ -1,0 +1,109 @@
+"""The public predictor: a picture in, a mask of its own size out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from vocseg import draw
+from vocseg.data.read import read_picture
+from vocseg.data.transforms import resize_picture
+from vocseg.devices import autocast, find_device, find_precision
+from vocseg.errors import DataError
+from vocseg.models import ModelInfo, SegmentationModel, create_model
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """A picture (uint8 RGB, 3 x H x W), its mask (uint8 class ids, H x W), and the model that made it."""
+
+    picture: Tensor
+    mask: Tensor
+    info: ModelInfo
+
+    def areas(self) -> dict[str, float]:
+        """Share of the picture, 0..1, of each class found, largest first."""
+        counts = torch.bincount(self.mask.flatten().long(), minlength=len(self.info.classes)) / max(1, self.mask.numel())
+        found = [(name, share) for name, share in zip(self.info.classes, counts.tolist(), strict=True) if share]
+        return dict(sorted(found, key=lambda row: -row[1]))
+
+    def save_mask(self, path: str | Path) -> None:
+        """Write the mask as palette PNG."""
+        draw.save_mask(self.mask, Path(path), self.info.palette)
+
+    def overlay(self) -> Image.Image:
+        """The picture tinted with the mask's colours over a legend of the classes found."""
+        tinted = draw.overlay(self.picture, self.mask, self.info.palette)
+        colours = dict(zip(self.info.classes, self.info.palette, strict=True))
+        return draw.legend(tinted, [(f"{name} {share:.1%}", colours[name]) for name, share in self.areas().items()])
+
+
+class Segmenter:
+    """Predicts masks with one model.
+
+    ``model`` and ``weights`` are what :func:`vocseg.models.create_model` takes, or a model. Raises ModelError.
+
+    >>> segment = Segmenter("lraspp_mobilenet_v3_large", weights="none", device="cpu")
+    >>> segment(torch.zeros(3, 48, 64, dtype=torch.uint8)).mask.shape
+    torch.Size([48, 64])
+    """
+
+    def __init__(
+        self, model: str | SegmentationModel, *, weights: str | None = None, device: str = "auto", precision: str = "auto"
+    ) -> None:
+        self.device = find_device(device)
+        self.precision = find_precision(precision, self.device)
+        built = model if isinstance(model, SegmentationModel) else create_model(model, weights=weights)
+        self.model = built.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model's classes, palette and input protocol."""
+        return self.model.info
+
+    def __call__(self, picture: str | Path | Image.Image | Tensor) -> Segmentation:
+        """Segment a picture: a file, a Pillow picture, or a uint8 RGB tensor, 3 x H x W. Raises DataError."""
+        pixels = _to_tensor(picture)
+        return Segmentation(pixels, self.logits(pixels).argmax(1)[0].to(torch.uint8).cpu(), self.info)
+
+    @torch.inference_mode()
+    def logits(self, picture: Tensor) -> Tensor:
+        """Class logits of a picture (uint8 RGB, 3 x H x W) at its own size: float32, 1 x classes x H x W.
+
+        The picture goes through the network at the size that the model's input protocol asks for.
+        """
+        size = (picture.shape[1], picture.shape[2])
+        inputs = resize_picture(picture, protocol_size(size, self.info.short_side))[None].to(self.device)
+        with autocast(self.device, self.precision):
+            output = self.model(inputs)["out"]
+        output = output.float()
+        if output.shape[-2:] != size:
+            output = interpolate(output, size=size, mode="bilinear", align_corners=False)
+        return output
+
+
+def protocol_size(size: tuple[int, int], short_side: int | None) -> tuple[int, int]:
+    """Height and width at which a picture of ``size`` goes into a network whose protocol is ``short_side``."""
+    if short_side is None:
+        return size
+    factor = short_side / min(size)
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def _to_tensor(picture: Any) -> Tensor:
+    if isinstance(picture, str | Path):
+        return read_picture(picture)
+    if isinstance(picture, Image.Image):
+        import numpy as np
+
+        return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous()
+    if isinstance(picture, Tensor) and picture.dtype == torch.uint8 and picture.dim() == 3 and picture.shape[0] == 3:
+        return picture
+    described = f"{tuple(picture.shape)} {picture.dtype}" if isinstance(picture, Tensor) else type(picture).__name__
+    raise DataError(f"a picture is a file, a Pillow picture or a uint8 tensor 3 x H x W, not {described}")

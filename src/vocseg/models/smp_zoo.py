@@ -1,0 +1,144 @@
+"""Every ``arch:encoder`` of segmentation_models_pytorch, with any of its encoders or timm's (``tu-NAME``)."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from vocseg.errors import ModelError, nearest
+from vocseg.models.model import IMAGENET_MEAN, IMAGENET_STD
+from vocseg.models.zoo import Built
+
+
+class PaddedNetwork(nn.Module):
+    """An smp network that takes any size: pictures are padded with the mean colour to its stride, logits cut back."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.stride = int(network.encoder.output_stride) if network.requires_divisible_input_shape else 1  # type: ignore
+
+    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
+        height, width = pictures.shape[-2:]
+        padded = pad(pictures, (0, -width % self.stride, 0, -height % self.stride))
+        return {"out": self.network(padded)[..., :height, :width]}
+
+
+class SmpZoo:
+    """``backbone``: the encoder's ImageNet weights below a new decoder."""
+
+    title = "segmentation_models_pytorch"
+    weights = ("backbone", "none")
+
+    def architectures(self) -> list[str]:
+        import segmentation_models_pytorch as smp
+
+        return list(smp.MODEL_ARCHITECTURES_MAPPING)
+
+    def encoders(self) -> list[str]:
+        import segmentation_models_pytorch as smp
+
+        return sorted(smp.encoders.get_encoder_names())
+
+    def names(self) -> list[str]:
+        return [f"{architecture}:{encoder}" for architecture in self.architectures() for encoder in self.encoders()]
+
+    def build(self, name: str, num_classes: int, weights: str) -> Built:
+        import segmentation_models_pytorch as smp
+
+        architecture, _, encoder = name.partition(":")
+        self._check(architecture, encoder)
+        pretrained = _pretrained_name(encoder) if weights == "backbone" else None
+        mean, std = IMAGENET_MEAN, IMAGENET_STD
+        try:
+            with _no_needless_retries():
+                network = smp.create_model(architecture, encoder, encoder_weights=pretrained, classes=num_classes)
+                if pretrained:
+                    settings: dict[str, Any] = smp.encoders.get_preprocessing_params(encoder, pretrained)
+                    scale = float(settings.get("input_range", (0, 1))[1])
+                    mean, std = (tuple(float(part) / scale for part in settings[key]) for key in ("mean", "std"))
+        except OSError as error:
+            raise ModelError(
+                f"ImageNet weights of encoder {encoder} not to be had from {_hub()} ({str(error).splitlines()[0]}); "
+                "offline, start without them: --weights none, or --weights FILE"
+            ) from error
+        except (KeyError, ValueError, TypeError, RuntimeError, NotImplementedError) as error:
+            raise ModelError(f"segmentation_models_pytorch cannot build {name}: {str(error).splitlines()[0]}") from error
+        return Built(PaddedNetwork(network), _class_layers(network, num_classes), mean, std)
+
+    def known_scores(self, name: str) -> str:
+        return ""
+
+    def _check(self, architecture: str, encoder: str) -> None:
+        if architecture not in self.architectures():
+            known = self.architectures()
+            raise ModelError(f"unknown architecture '{architecture}'{nearest(architecture, known)} (there are {', '.join(known)})")
+        if encoder.startswith("tu-"):
+            import timm
+
+            known = timm.list_models()
+            if not timm.is_model(encoder.removeprefix("tu-")):
+                raise ModelError(f"timm has no model '{encoder.removeprefix('tu-')}'{nearest(encoder.removeprefix('tu-'), known)}")
+        elif encoder not in self.encoders():
+            hint = nearest(encoder, self.encoders()) or "; `vocseg models unet:` lists them"
+            raise ModelError(f"unknown encoder '{encoder}'{hint} (timm's are written tu-NAME)")
+
+
+def _pretrained_name(encoder: str) -> str:
+    """The encoder's ImageNet weights, or its first ones where none go by that name."""
+    import segmentation_models_pytorch as smp
+
+    if encoder.startswith("tu-"):
+        return "imagenet"
+    offered = list(smp.encoders.encoders[encoder]["pretrained_settings"])
+    if not offered:
+        raise ModelError(f"encoder {encoder} has no pretrained weights; use --weights none")
+    return "imagenet" if "imagenet" in offered else str(offered[0])
+
+
+def _class_layers(network: nn.Module, num_classes: int) -> tuple[str, ...]:
+    """The convolution of smp's segmentation head: the last with one output a class."""
+    heads = [
+        f"network.segmentation_head.{name}"
+        for name, module in network.segmentation_head.named_modules()  # type: ignore[operator, union-attr]
+        if isinstance(module, nn.Conv2d) and module.out_channels == num_classes
+    ]
+    return tuple(heads[-1:])
+
+
+def _hub() -> str:
+    from huggingface_hub import constants
+
+    return str(constants.ENDPOINT)
+
+
+@contextlib.contextmanager
+def _no_needless_retries() -> Iterator[None]:
+    """Where the hub's name does not resolve, look in its cache only: it would retry for half a minute, loudly."""
+    from huggingface_hub import constants
+
+    host = urllib.parse.urlsplit(_hub()).hostname or ""
+    before, offline = constants.HF_HUB_OFFLINE, False
+    if "https" not in urllib.request.getproxies():
+        try:
+            socket.getaddrinfo(host, 443)
+        except OSError:
+            offline = True
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    constants.HF_HUB_OFFLINE = before or offline
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+        logger.setLevel(level)
+

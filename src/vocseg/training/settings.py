@@ -1,0 +1,130 @@
+"""The settings of a training run: documented defaults, TOML files, checks."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+
+from vocseg import voc
+from vocseg.errors import SettingError, nearest
+from vocseg.files import write_text
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a training run; the defaults are the recipe ``default``."""
+
+    data: str = "data"
+    """Folder that holds VOCdevkit, VOCdevkit itself, or a folder in VOC layout."""
+    split: str = "train"
+    """Split list to train on."""
+    val_split: str = "val"
+    """Split list to validate on after each epoch."""
+    mask_dir: str = voc.MASKS
+    """Folder of the masks, e.g. SegmentationClassAug."""
+    model: str = "deeplabv3_resnet101"
+    """Model name or model file; `vocseg models` lists the names."""
+    weights: str | None = None
+    """coco, backbone, none or a weights file; by default the best that the model offers."""
+    out: str | None = None
+    """Run folder; by default runs/MODEL, numbered where there is one already."""
+    epochs: float = 30
+    """Passes over the training split."""
+    iterations: int | None = None
+    """Optimiser steps, instead of epochs."""
+    batch_size: int = 8
+    """Pictures a step."""
+    augment: Literal["scale-crop", "centre-square"] = "scale-crop"
+    """scale-crop: random scale 0.5 to 2, random crop, flip; centre-square: largest centred square, resized."""
+    crop: int = 480
+    """Side of the training pictures, pixels."""
+    eval_short_side: int | None = None
+    """Validate, and later predict, at this shorter side; by default at the pictures' own size."""
+    lr: float = 0.002
+    """Base learning rate of SGD."""
+    head_lr_factor: float = 10.0
+    """How many times the base rate the layers with one output a class learn with."""
+    momentum: float = 0.9
+    """Momentum of SGD."""
+    weight_decay: float = 1e-4
+    """Weight decay of SGD."""
+    power: float = 0.9
+    """Exponent of the polynomial decay of the rate, by iteration."""
+    aux_weight: float = 0.4
+    """Weight of the auxiliary head's cross entropy, where the model has one."""
+    seed: int = 0
+    """Seed of everything random."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto: bfloat16 where the machine is measurably faster with it."""
+    workers: int | None = None
+    """Loader processes; by default half the cores, at most eight."""
+    checkpoint_minutes: float = 10.0
+    """Minutes between checkpoints within an epoch; there is one after each epoch as well."""
+
+    def __post_init__(self) -> None:
+        for name, low in _AT_LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise SettingError(f"{name} must be at least {low:g}, not {value:g}")
+        if self.epochs <= 0:
+            raise SettingError(f"epochs must be above 0, not {self.epochs:g}")
+
+    def save(self, path: Path) -> None:
+        """Write the settings as TOML, atomically; those that are None are left out, as TOML has no such value."""
+        write_text(path, tomli_w.dumps({name: value for name, value in asdict(self).items() if value is not None}))
+
+
+_AT_LEAST = {
+    "iterations": 1, "batch_size": 1, "crop": 1, "eval_short_side": 1, "lr": 0, "head_lr_factor": 0, "momentum": 0,
+    "weight_decay": 0, "power": 0, "aux_weight": 0, "seed": 0, "workers": 0, "checkpoint_minutes": 0,
+}  # fmt: skip
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The values of a TOML settings file; SettingError for a missing or malformed file or an unknown key."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingError(f"cannot read settings {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path} is not TOML: {error}") from error
+    known = [item.name for item in fields(Settings)]
+    for key in values:
+        if key not in known:
+            raise SettingError(f"{path} has unknown setting '{key}'{nearest(key, known)}")
+    return values
+
+
+def load_settings(path: Path, **overrides: Any) -> Settings:
+    """Settings from a TOML file, ``overrides`` winning."""
+    values = read_settings(path) | overrides
+    try:
+        return Settings(**values)
+    except TypeError as error:
+        raise SettingError(f"{path}: {error}") from error
+
+
+def find_recipe(name: str) -> Path:
+    """The TOML file of a ``--config`` value: a path, or the name of a recipe that comes with vocseg."""
+    if Path(name).suffix == ".toml" or Path(name).is_file():
+        return Path(name)
+    package = Path(__file__).parents[1]
+    # Recipes lie at the root of a source tree and inside the installed package.
+    folders = [package / "recipes", package.parents[1] / "recipes"]
+    recipes = {path.stem: path for folder in folders for path in folder.glob("*.toml")}
+    if name in recipes:
+        return recipes[name]
+    raise SettingError(
+        f"no recipe '{name}'{nearest(name, list(recipes))} (there are {', '.join(sorted(recipes))}; a file ends in .toml)"
+    )

@@ -1,0 +1,36 @@
+"""Pascal VOC's constants: class names, void label, colours, folder names."""
+
+from __future__ import annotations
+
+CLASSES: tuple[str, ...] = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+"""The 21 classes in the order of their ids (VOC2012 devkit, ``VOCinit.m``)."""
+
+VOID = 255
+"""Label of pixels that are not scored: object borders and difficult regions."""
+
+YEARS = ("2007", "2008", "2009", "2010", "2011", "2012")
+"""Years of the challenge that had a segmentation task with a public train and val split."""
+
+IMAGES = "JPEGImages"
+MASKS = "SegmentationClass"
+SPLITS = "ImageSets/Segmentation"
+CLASSES_FILE = "classes.txt"
+
+
+def colour(label: int) -> tuple[int, int, int]:
+    """RGB colour (0..255 each) of a label 0..255: the bits of the label dealt to R, G, B from the top (``VOClabelcolormap.m``)."""
+    red = green = blue = 0
+    rest = label
+    for shift in range(7, -1, -1):
+        red |= (rest & 1) << shift
+        green |= (rest >> 1 & 1) << shift
+        blue |= (rest >> 2 & 1) << shift
+        rest >>= 3
+    return red, green, blue
+
+
+PALETTE: tuple[tuple[int, int, int], ...] = tuple(colour(label) for label in range(256))
+"""RGB colour of each of the 256 labels; ``PALETTE[VOID]`` is the cream of void borders."""
