@@ -22,10 +22,10 @@ def evaluate(
 ) -> None:
     """Score a model on a split: one confusion matrix over all pictures at their own size, void left out.
 
-    Examples:
-
-        vocseg evaluate runs/deeplabv3_resnet101/best.safetensors --data data
-        vocseg evaluate lraspp_mobilenet_v3_large --data data --save-masks masks --json scores.json
+    ```
+    vocseg evaluate runs/deeplabv3_resnet101/best.safetensors --data data
+    vocseg evaluate lraspp_mobilenet_v3_large --data data --save-masks masks --json scores.json
+    ```
 
     Parameters
     ----------

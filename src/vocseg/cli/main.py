@@ -20,16 +20,16 @@ app = App(
     version=__version__,
     help="""Semantic segmentation on Pascal VOC 2012, and on any data laid out like it.
 
-    Start with `vocseg data synth demo/data` (a small made-up data set) or with real VOC pictures in `data/VOCdevkit/VOC2012`; then
-    `vocseg train --data DIR`, `vocseg evaluate MODEL --data DIR`, `vocseg predict PICTURES --model MODEL`. `--debug` shows
+    Start with 'vocseg data synth demo/data' (a small made-up data set) or with real VOC pictures in 'data/VOCdevkit/VOC2012'; then
+    'vocseg train --data DIR', 'vocseg evaluate MODEL --data DIR', 'vocseg predict PICTURES --model MODEL'. '--debug' shows
     tracebacks.""",
-    help_format="markdown",
+    help_format="plaintext",
 )
 app.command(train_app)
 for verb in (evaluate, score, predict, models):
-    app.command(verb)
+    app.command(verb, help_format="markdown")
 data = App(name="data", help="Make and describe data sets in VOC layout.")
-data.command(synth)
+data.command(synth, help_format="markdown")
 app.command(data)
 
 

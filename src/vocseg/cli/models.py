@@ -15,11 +15,11 @@ from vocseg.files import write_json
 def models(pattern: str | None = None, /, *, size: str = "375x500", json: JsonOption = None) -> None:
     """List what `--model` takes, with parameters, multiply-adds and published scores.
 
-    Examples:
-
-        vocseg models
-        vocseg models 'deeplab*' --size 513x513
-        vocseg models 'unet:resnet*'
+    ```
+    vocseg models
+    vocseg models 'deeplab*' --size 513x513
+    vocseg models 'unet:resnet*'
+    ```
 
     Parameters
     ----------

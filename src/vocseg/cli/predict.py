@@ -32,10 +32,10 @@ def predict(
 ) -> None:
     """Segment pictures: a palette PNG of each picture's own size, and an overlay with a legend of the classes found.
 
-    Examples:
-
-        vocseg predict photo.jpg --model runs/deeplabv3_resnet101/best.safetensors
-        vocseg predict holiday/ more/*.png --model deeplabv3_resnet101 --out masks --no-overlay --json areas.json
+    ```
+    vocseg predict photo.jpg --model runs/deeplabv3_resnet101/best.safetensors
+    vocseg predict holiday/ more/*.png --model deeplabv3_resnet101 --out masks --no-overlay --json areas.json
+    ```
 
     Parameters
     ----------

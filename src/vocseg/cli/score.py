@@ -19,10 +19,10 @@ def score(
 ) -> None:
     """Score a folder of mask PNGs, `<id>.png`, palette or grey class ids, from any tool.
 
-    Examples:
-
-        vocseg score masks --data data --split val
-        vocseg score masks --data data --json scores.json
+    ```
+    vocseg score masks --data data --split val
+    vocseg score masks --data data --json scores.json
+    ```
 
     Parameters
     ----------

@@ -12,10 +12,10 @@ def synth(
 ) -> None:
     """Write a small synthetic data set in VOC layout: textured shapes on textured ground, void borders, split lists.
 
-    Examples:
-
-        vocseg data synth demo/data
-        vocseg data synth tiny --train 8 --val 4 --size 64x64 --seed 7
+    ```
+    vocseg data synth demo/data
+    vocseg data synth tiny --train 8 --val 4 --size 64x64 --seed 7
+    ```
 
     Parameters
     ----------

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from cyclopts.argument import ArgumentCollection
 from cyclopts.config import Dict
-from tqdm import tqdm
 
 from vocseg.cli.options import JsonOption
 from vocseg.errors import InputError, SettingError
@@ -49,11 +48,11 @@ def train(
 ) -> None:
     """Train a model and score it on the validation split after each epoch.
 
-    Examples:
-
-        vocseg train --data data --config original
-        vocseg train --data data --split trainaug --mask-dir SegmentationClassAug --model unet:resnet34 --epochs 50
-        vocseg train --resume runs/deeplabv3_resnet101
+    ```
+    vocseg train --data data --config original
+    vocseg train --data data --split trainaug --mask-dir SegmentationClassAug --model unet:resnet34 --epochs 50
+    vocseg train --resume runs/deeplabv3_resnet101
+    ```
 
     The run folder gets config.toml, environment.json, metrics.jsonl, log.txt, best.safetensors and last/.
 
@@ -87,6 +86,8 @@ class _AroundBars(logging.Handler):
     """Log lines that do not tear a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
         tqdm.write(self.format(record), file=sys.stdout)
 
 

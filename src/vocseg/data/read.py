@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image
 
@@ -44,9 +46,6 @@ def read_picture(path: str | Path) -> Tensor:
 
 
 def _read_with_pillow(path: Path) -> Tensor:
-    import numpy as np
-    from PIL import Image, ImageOps
-
     try:
         with Image.open(path) as image:
             upright = ImageOps.exif_transpose(image)
@@ -54,7 +53,7 @@ def _read_with_pillow(path: Path) -> Tensor:
                 raise DataError(f"cannot decode picture {path}: mode {upright.mode} has no fixed range; save it with 8 bits")
             pixels = np.array(upright.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"cannot decode picture {path}: {_reason(error)}") from error
+        raise DataError(f"cannot decode picture {path}: {_pillow_reason(error)}") from error
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
@@ -68,22 +67,28 @@ def read_mask(path: str | Path, num_classes: int | None = None) -> Tensor:
     """Read a mask of class ids from a palette or grey PNG as uint8, H x W; 255 is void.
 
     With ``num_classes``, labels other than 0..num_classes-1 and 255 raise DataError with the value; so do masks with
-    colour or alpha channels, 16-bit masks, and files that are no PNG.
+    colour or alpha channels, 16-bit masks, and files that are no picture.
     """
+    # Pillow, not torchvision: the latter returns packed bits as labels for palettes of 16 colours and fewer.
     try:
-        mask = decode_image(_bytes(Path(path)), mode=ImageReadMode.UNCHANGED)
-    except RuntimeError as error:
-        raise DataError(f"cannot decode mask {path}: {_reason(error)}") from error
-    if mask.shape[0] in (3, 4):
-        raise DataError(f"mask {path} is an RGB colour picture; class ids in a palette or grey PNG are needed")
-    if mask.dim() != 3 or mask.shape[0] != 1:
-        raise DataError(f"mask {path} has {mask.shape[0]} channels; one channel of class ids is needed")
-    if mask.dtype != torch.uint8:
-        raise DataError(f"mask {path} has {mask.dtype} pixels; 8-bit class ids are needed")
-    mask = mask[0]
+        with Image.open(path) as image:
+            mode, labels = image.mode, np.array(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"cannot decode mask {path}: {_pillow_reason(error)}") from error
+    if mode not in ("P", "L", "1"):
+        kind = {"RGB": "an RGB colour picture", "RGBA": "an RGBA colour picture", "I;16": "a 16-bit picture"}.get(mode, f"of mode {mode}")
+        raise DataError(f"mask {path} is {kind}; 8-bit class ids in a palette or grey PNG are needed")
+    mask = torch.from_numpy(labels.astype(np.uint8, copy=False))
     if num_classes is not None:
         check_labels(mask, num_classes, path)
     return mask
+
+
+def _pillow_reason(error: Exception) -> str:
+    """Pillow's message without the path that it repeats."""
+    if isinstance(error, UnidentifiedImageError):
+        return "no picture format that Pillow knows"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def check_labels(mask: Tensor, num_classes: int, path: str | Path) -> None:

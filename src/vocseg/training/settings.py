@@ -7,16 +7,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-import tomli_w
+
 
 from vocseg import voc
 from vocseg.errors import SettingError, nearest
 from vocseg.files import write_text
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 @dataclass(frozen=True)
@@ -82,6 +78,8 @@ class Settings:
 
     def save(self, path: Path) -> None:
         """Write the settings as TOML, atomically; those that are None are left out, as TOML has no such value."""
+        import tomli_w
+
         write_text(path, tomli_w.dumps({name: value for name, value in asdict(self).items() if value is not None}))
 
 
@@ -93,6 +91,11 @@ _AT_LEAST = {
 
 def read_settings(path: Path) -> dict[str, Any]:
     """The values of a TOML settings file; SettingError for a missing or malformed file or an unknown key."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -180,7 +180,7 @@ def _loop(
             totals.add(outputs["out"], loss, masks)
             iteration += 1
             bar.update()
-            bar.set_postfix_str(f"loss {float(loss.main):.3f}", refresh=False)
+            bar.set_postfix_str(f"loss {loss.main.item():.3f}", refresh=False)
             if iteration == plan.end_of_epoch(epoch):
                 bar.close()
                 result = evaluate(segmenter, val_set, workers=settings.workers, title=f"validate {epoch}/{plan.epochs}")

@@ -1,0 +1,135 @@
+"""A small made-up data set in exact VOC layout: textured shapes on textured ground, with void borders."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from tqdm import tqdm
+
+from vocseg import draw, voc
+from vocseg.errors import OutputError, SettingError
+from vocseg.files import writable_folder, write_text
+
+CLASSES = ("background", "disc", "square", "triangle", "cross", "ring")
+"""One shape each; a shape's class shows in its outline, its texture and, loosely, its colour."""
+
+HUES = (None, (214, 72, 60), (66, 124, 214), (84, 176, 80), (222, 182, 50), (164, 84, 190))
+MIN_SIZE = 16
+
+Pixels = NDArray[np.float32]
+
+
+def write_synthetic(
+    folder: Path, *, train: int = 200, val: int = 50, size: tuple[int, int] = (128, 160), seed: int = 0, force: bool = False
+) -> dict[str, int]:
+    """Write ``train`` + ``val`` pictures of about ``size`` (height, width) below ``folder``, which then is a VOC-layout folder.
+
+    The same seed gives the same masks and picture content. Returns the number of pictures that show each class. Raises
+    OutputError where the folder is not empty (without ``force``) or cannot be written, SettingError for bad numbers.
+    """
+    if train < 1 or val < 1:
+        raise SettingError(f"a data set needs at least one train and one val picture, not {train} and {val}")
+    if min(size) < MIN_SIZE:
+        raise SettingError(f"size {size[0]}x{size[1]} is too small for shapes; at least {MIN_SIZE}x{MIN_SIZE}")
+    if folder.exists() and not force and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"{folder} is not an empty folder; choose another, or --force")
+    for name in (voc.IMAGES, voc.MASKS, voc.SPLITS):
+        writable_folder(folder / name)
+    names = [f"synth_{number:06d}" for number in range(train + val)]
+    shown = dict.fromkeys(CLASSES, 0)
+    for number, name in enumerate(tqdm(names, desc="draw", unit="picture", disable=None, leave=False)):
+        picture, mask = draw_sample(np.random.default_rng((seed, number)), size)
+        draw.save_image(Image.fromarray(picture), folder / voc.IMAGES / f"{name}.jpg")
+        draw.save_mask(torch.from_numpy(mask), folder / voc.MASKS / f"{name}.png")
+        for label in np.unique(mask[mask != voc.VOID]):
+            shown[CLASSES[label]] += 1
+    write_text(folder / voc.CLASSES_FILE, "".join(f"{name}\n" for name in CLASSES))
+    for split, members in (("train", names[:train]), ("val", names[train:]), ("trainval", names)):
+        write_text(folder / voc.SPLITS / f"{split}.txt", "".join(f"{name}\n" for name in members))
+    return shown
+
+
+def draw_sample(rng: np.random.Generator, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """One picture (uint8, H x W x 3) and its mask (uint8, H x W) with one to four shapes; sizes vary by a fifth."""
+    height, width = (max(MIN_SIZE, round(side * rng.uniform(0.9, 1.1))) for side in size)
+    picture = _ground(rng, height, width)
+    mask = np.zeros((height, width), dtype=np.uint8)
+    for _ in range(rng.integers(1, 5)):
+        label = int(rng.integers(1, len(CLASSES)))
+        inside = _shape(rng, label, height, width)
+        picture[inside] = _texture(rng, label, height, width)[inside]
+        mask[inside] = label
+    picture += rng.normal(0, 6, picture.shape).astype(np.float32)
+    return picture.clip(0, 255).astype(np.uint8), _with_void_border(mask)
+
+
+def _ground(rng: np.random.Generator, height: int, width: int) -> Pixels:
+    """Greyish clouds: noise at two scales, smoothly enlarged."""
+    clouds = np.zeros((height, width, 3), dtype=np.float32)
+    for cells, strength in ((4, 50), (16, 25)):
+        noise = rng.uniform(-1, 1, (cells, cells, 3)).astype(np.float32)
+        grey = noise.mean(axis=2, keepdims=True).repeat(3, axis=2)
+        for channel in range(3):
+            plane = Image.fromarray(0.6 * grey[..., channel] + 0.4 * noise[..., channel])
+            clouds[..., channel] += strength * np.asarray(plane.resize((width, height), Image.Resampling.BICUBIC))
+    return clouds + np.float32(rng.uniform(90, 165))
+
+
+def _shape(rng: np.random.Generator, label: int, height: int, width: int) -> NDArray[np.bool_]:
+    """Pixels of a randomly placed, sized and turned shape of a class."""
+    radius = rng.uniform(0.16, 0.34) * min(height, width)
+    x, y = rng.uniform(0.1, 0.9) * width, rng.uniform(0.1, 0.9) * height
+    turn = rng.uniform(0, 2 * math.pi)
+    canvas = Image.new("1", (width, height))
+    pen = ImageDraw.Draw(canvas)
+
+    def polygon(corners: list[tuple[float, float]]) -> None:
+        cos, sin = math.cos(turn), math.sin(turn)
+        pen.polygon([(x + radius * (a * cos - b * sin), y + radius * (a * sin + b * cos)) for a, b in corners], fill=1)
+
+    name = CLASSES[label]
+    if name in ("disc", "ring"):
+        pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=1)
+        if name == "ring":
+            hole = 0.5 * radius
+            pen.ellipse((x - hole, y - hole, x + hole, y + hole), fill=0)
+    elif name == "square":
+        polygon([(-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)])
+    elif name == "triangle":
+        polygon([(math.cos(angle) * 1.15, math.sin(angle) * 1.15) for angle in (0, 2 * math.pi / 3, 4 * math.pi / 3)])
+    else:
+        polygon([(-1, -0.35), (1, -0.35), (1, 0.35), (-1, 0.35)])
+        polygon([(-0.35, -1), (0.35, -1), (0.35, 1), (-0.35, 1)])
+    return np.asarray(canvas)
+
+
+def _texture(rng: np.random.Generator, label: int, height: int, width: int) -> Pixels:
+    """The class's colour, varied, under its pattern: dots, checks, stripes, grain or waves."""
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    period = rng.uniform(5, 9)
+    phase = rng.uniform(0, 2 * math.pi, 2)
+    across, down = (2 * math.pi * axis / period + shift for axis, shift in ((columns, phase[0]), (rows, phase[1])))
+    pattern = {
+        "disc": np.cos(across) + np.cos(down) - 1,
+        "square": np.sign(np.cos(across) * np.cos(down)),
+        "triangle": np.sign(np.cos(across + down)),
+        "cross": rng.uniform(-1, 1, (height, width)),
+        "ring": np.cos(0.6 * (across - down)),
+    }[CLASSES[label]]
+    colour = np.array(HUES[label], dtype=np.float32) + rng.uniform(-28, 28, 3)
+    return (colour + 32 * pattern[..., None]).astype(np.float32)
+
+
+def _with_void_border(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The mask with the pixels on both sides of each outline void, as VOC's annotators left them."""
+    padded = np.pad(mask, 1, mode="edge")
+    neighbours = [
+        padded[1 + dy : 1 + dy + mask.shape[0], 1 + dx : 1 + dx + mask.shape[1]] for dy in (-1, 0, 1) for dx in (-1, 0, 1)
+    ]
+    border = np.any([neighbour != mask for neighbour in neighbours], axis=0)
+    return np.where(border, np.uint8(voc.VOID), mask)

@@ -1,0 +1,73 @@
+"""Fixtures: a tiny synthetic data set, the real pictures where they are, the command line in this process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from vocseg.cli.main import main
+from vocseg.data.dataset import VocDataset
+from vocseg.data.layout import VocFolder
+from vocseg.data.synthetic import write_synthetic
+
+REAL = Path(os.environ.get("VOCSEG_TEST_VOC", Path(__file__).parents[2] / "shared" / "voc"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if (REAL / "VOCdevkit").is_dir():
+        return
+    skip = pytest.mark.skip(reason=f"no real VOC pictures in {REAL} (set VOCSEG_TEST_VOC)")
+    for item in items:
+        if item.get_closest_marker("real_voc"):
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def real_voc() -> Path:
+    return REAL
+
+
+@pytest.fixture(scope="session")
+def synth(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A VOC-layout folder of 6 + 4 small pictures; do not change it."""
+    folder = tmp_path_factory.mktemp("synth") / "data"
+    write_synthetic(folder, train=6, val=4, size=(40, 48), seed=3)
+    return folder
+
+
+@pytest.fixture
+def damaged(synth: Path, tmp_path: Path) -> Path:
+    """A copy of ``synth`` to be damaged."""
+    return Path(shutil.copytree(synth, tmp_path / "damaged"))
+
+
+@pytest.fixture
+def val_set(synth: Path) -> VocDataset:
+    return VocDataset(VocFolder.find(synth), "val")
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line in this process; returns exit code, standard output and standard error."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        try:
+            main([str(argument) for argument in arguments])
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vocseg import voc
+from vocseg.data.check import check_split, picture_size
+from vocseg.data.dataset import VocDataset
+from vocseg.data.layout import VocFolder
+from vocseg.errors import DataError
+from vocseg.evaluation.evaluate import progress
+
+
+def check(folder: Path) -> str:
+    return check_split(VocDataset(VocFolder.find(folder), "val"), progress).describe()
+
+
+def test_counts(val_set: VocDataset) -> None:
+    summary = check_split(val_set, progress)
+    masks = [val_set[index].mask for index in range(len(val_set))]
+    assert torch.equal(summary.pixels, sum(torch.bincount(mask.flatten(), minlength=256) for mask in masks))
+    assert summary.pictures[0] == 4
+    assert "val: 4 pictures" in summary.describe()
+
+
+def test_absent_classes_are_named(damaged: Path) -> None:
+    for name in VocFolder.find(damaged).ids("val"):
+        path = damaged / voc.MASKS / f"{name}.png"
+        mask = np.array(Image.open(path))
+        Image.fromarray(np.where(mask == 2, 0, mask).astype(np.uint8)).save(path)
+    assert "5 of 6 classes (none of square)" in check(damaged)
+
+
+def test_defects(damaged: Path) -> None:
+    picture = damaged / voc.IMAGES / "synth_000007.jpg"
+    content = picture.read_bytes()
+    picture.write_bytes(content[:-200])
+    with pytest.raises(DataError, match=r"synth_000007\.jpg: .*truncated"):
+        check(damaged)
+    with Image.open(damaged / voc.IMAGES / "synth_000006.jpg") as image:
+        image.resize((10, 9)).save(picture)
+    with pytest.raises(DataError, match=r"picture .*synth_000007\.jpg is 9x10 but mask .*synth_000007\.png is \d+x\d+"):
+        check(damaged)
+    picture.write_bytes(b"x")
+    with pytest.raises(DataError, match=r"cannot read picture .*synth_000007\.jpg"):
+        check(damaged)
+    picture.write_bytes(content)
+    Image.new("L", (10, 10), 6).save(damaged / voc.MASKS / "synth_000007.png")
+    with pytest.raises(DataError, match=r"synth_000007\.png holds label 6"):
+        check(damaged)
+
+
+def test_rotated_size(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg", exif=exif)
+    assert picture_size(tmp_path / "a.jpg") == (30, 20)

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from vocseg import voc
+from vocseg.data.layout import VocFolder
+from vocseg.errors import DataError
+
+
+def test_found_from_all_three_places(synth: Path, tmp_path: Path) -> None:
+    year = tmp_path / "VOCdevkit" / "VOC2012"
+    shutil.copytree(synth, year)
+    for given in (tmp_path, tmp_path / "VOCdevkit", year):
+        assert VocFolder.find(given).root == year
+
+
+@pytest.mark.parametrize("year", voc.YEARS)
+def test_every_year_and_the_newest_of_several(synth: Path, tmp_path: Path, year: str) -> None:
+    shutil.copytree(synth, tmp_path / f"VOC{year}")
+    assert VocFolder.find(tmp_path).root.name == f"VOC{year}"
+    shutil.copytree(synth, tmp_path / "VOC2006")
+    assert VocFolder.find(tmp_path).root.name == f"VOC{year}"
+
+
+def test_classes(synth: Path, damaged: Path) -> None:
+    assert VocFolder.find(synth).classes == ("background", "disc", "square", "triangle", "cross", "ring")
+    (damaged / "classes.txt").unlink()
+    assert VocFolder.find(damaged).classes == voc.CLASSES
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "names no class"), ("a\nb\na\n", "names class 'a' twice"), ("\n".join(map(str, range(256))), "names 256 classes")],
+)
+def test_bad_classes(damaged: Path, text: str, message: str) -> None:
+    (damaged / "classes.txt").write_text(text)
+    with pytest.raises(DataError, match=message):
+        VocFolder.find(damaged)
+
+
+def test_ids(damaged: Path) -> None:
+    lists = damaged / voc.SPLITS
+    folder = VocFolder.find(damaged)
+    assert folder.splits == ["train", "trainval", "val"]
+    assert folder.ids("val") == [f"synth_{number:06d}" for number in range(6, 10)]
+    # a second column, blank lines and Windows line ends, as VOC's class lists and editors leave them
+    (lists / "odd.txt").write_text("synth_000001  1\r\n\r\nsynth_000002 -1\r\n")
+    assert folder.ids("odd") == ["synth_000001", "synth_000002"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"no split list .*bad\.txt \(lists there: train, trainval, val\)"),
+        ("\n \n", r"split list .*bad\.txt is empty"),
+        ("nobody\n", r"id 'nobody' has no picture in .*JPEGImages"),
+        ("synth_000001\nsynth_000001\n", r"bad\.txt names 'synth_000001' twice"),
+    ],
+)
+def test_bad_lists(damaged: Path, content: str | None, message: str) -> None:
+    if content is not None:
+        (damaged / voc.SPLITS / "bad.txt").write_text(content)
+    with pytest.raises(DataError, match=message):
+        VocFolder.find(damaged).ids("bad")
+
+
+def test_nearest_split_is_suggested(synth: Path) -> None:
+    with pytest.raises(DataError, match="did you mean 'train'"):
+        VocFolder.find(synth).ids("trian")
+
+
+def test_missing_mask_and_folders(damaged: Path, tmp_path: Path) -> None:
+    (damaged / voc.MASKS / "synth_000007.png").unlink()
+    with pytest.raises(DataError, match=r"id 'synth_000007' has no mask in .*SegmentationClass"):
+        VocFolder.find(damaged).ids("val")
+    with pytest.raises(DataError, match=r"no mask folder .*SegmentationClassAug"):
+        VocFolder.find(damaged, "SegmentationClassAug")
+    with pytest.raises(DataError, match=r"data folder .*nowhere does not exist"):
+        VocFolder.find(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"empty is not in VOC layout"):
+        VocFolder.find(tmp_path / "empty")
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"file is not a folder"):
+        VocFolder.find(tmp_path / "file")
+
+
+def test_png_pictures_and_upper_case(damaged: Path) -> None:
+    from PIL import Image
+
+    jpeg = damaged / voc.IMAGES / "synth_000006.jpg"
+    Image.open(jpeg).save(damaged / voc.IMAGES / "synth_000006.PNG")
+    assert VocFolder.find(damaged).picture("synth_000006") == jpeg
+    jpeg.unlink()
+    assert VocFolder.find(damaged).picture("synth_000006").suffix == ".PNG"

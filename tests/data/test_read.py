@@ -1,0 +1,122 @@
+"""Pictures of every kind that users have, and masks of every kind that they should not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vocseg.data.read import read_mask, read_picture
+from vocseg.errors import DataError
+
+RAMP = np.stack([np.tile(np.arange(0, 240, 10, dtype=np.uint8), (16, 1))] * 3, axis=-1)
+RAMP[..., 1] = RAMP[..., 0] // 2
+RAMP[:8, :, 2] = 200
+
+
+def picture(mode: str = "RGB") -> Image.Image:
+    return Image.fromarray(RAMP).convert(mode)
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "bmp", "tif"])
+def test_lossless_formats(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    picture().save(path, **({"lossless": True} if suffix == "webp" else {}))
+    assert torch.equal(read_picture(path), torch.from_numpy(RAMP).permute(2, 0, 1))
+
+
+@pytest.mark.parametrize(("suffix", "mode"), [("jpg", "RGB"), ("jpg", "CMYK"), ("jpg", "L"), ("gif", "P"), ("png", "LA"), ("png", "1")])
+def test_modes_come_out_as_rgb(tmp_path: Path, suffix: str, mode: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    picture(mode).save(path)
+    got = read_picture(path)
+    want = np.array(Image.open(path).convert("RGB"), dtype=np.int16)
+    assert got.shape == (3, 16, 24)
+    assert got.dtype == torch.uint8
+    assert np.abs(got.permute(1, 2, 0).numpy() - want).mean() < 2
+
+
+def test_alpha_is_dropped(tmp_path: Path) -> None:
+    rgba = np.dstack([RAMP, np.full((16, 24), 7, np.uint8)])
+    Image.fromarray(rgba).save(tmp_path / "a.png")
+    assert torch.equal(read_picture(tmp_path / "a.png"), torch.from_numpy(RAMP).permute(2, 0, 1))
+
+
+def test_sixteen_bits_are_scaled(tmp_path: Path) -> None:
+    grey = RAMP[..., 0].astype(np.uint16) * 257
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    assert torch.equal(read_picture(tmp_path / "a.png"), torch.from_numpy(RAMP[..., 0]).expand(3, -1, -1))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_rotation(tmp_path: Path, orientation: int) -> None:
+    from PIL import ImageOps
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture().save(tmp_path / "a.jpg", exif=exif, quality=95)
+    with Image.open(tmp_path / "a.jpg") as image:
+        want = np.array(ImageOps.exif_transpose(image), dtype=np.int16)
+    got = read_picture(tmp_path / "a.jpg").permute(1, 2, 0).numpy()
+    assert got.shape == want.shape
+    assert np.abs(got - want).max() <= 2
+
+
+def test_broken_pictures(tmp_path: Path) -> None:
+    picture().resize((200, 200)).save(tmp_path / "a.jpg")
+    content = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 2])
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(DataError, match=r"cannot decode picture .*cut\.jpg: .*truncated"):
+        read_picture(tmp_path / "cut.jpg")
+    with pytest.raises(DataError, match=r"cannot decode picture .*text\.jpg"):
+        read_picture(tmp_path / "text.jpg")
+    with pytest.raises(DataError, match=r"empty\.jpg: the file is empty"):
+        read_picture(tmp_path / "empty.jpg")
+    with pytest.raises(DataError, match=r"cannot read .*none\.jpg: No such file"):
+        read_picture(tmp_path / "none.jpg")
+    Image.fromarray(RAMP[..., 0].astype(np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(DataError, match=r"float\.tif: mode F has no fixed range"):
+        read_picture(tmp_path / "float.tif")
+
+
+LABELS = np.array([[0, 1, 2], [3, 255, 2]], dtype=np.uint8)
+
+
+@pytest.mark.parametrize("mode", ["P", "L"])
+def test_palette_and_grey_masks(tmp_path: Path, mode: str) -> None:
+    image = Image.fromarray(LABELS, mode="P")
+    image.putpalette([5] * 768) if mode == "P" else None
+    (image if mode == "P" else Image.fromarray(LABELS)).save(tmp_path / "m.png")
+    assert read_mask(tmp_path / "m.png", 4).tolist() == LABELS.tolist()
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_few_bit_palettes(tmp_path: Path, bits: int) -> None:
+    labels = (np.arange(21, dtype=np.uint8) % 2**bits).reshape(3, 7)
+    image = Image.fromarray(labels, mode="P")
+    image.putpalette(bytes(range(3 * 2**bits)))
+    image.save(tmp_path / "m.png", bits=bits)
+    assert read_mask(tmp_path / "m.png").tolist() == labels.tolist()
+
+
+def test_bad_masks(tmp_path: Path) -> None:
+    Image.fromarray(LABELS).save(tmp_path / "m.png")
+    with pytest.raises(DataError, match=r"m\.png holds label 3 \(1 pixels outside 0\.\.2 and 255\)"):
+        read_mask(tmp_path / "m.png", 3)
+    picture().save(tmp_path / "rgb.png")
+    with pytest.raises(DataError, match=r"rgb\.png is an RGB colour picture"):
+        read_mask(tmp_path / "rgb.png", 3)
+    picture("LA").save(tmp_path / "la.png")
+    with pytest.raises(DataError, match=r"la\.png is of mode LA; 8-bit class ids"):
+        read_mask(tmp_path / "la.png", 3)
+    Image.fromarray(LABELS.astype(np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(DataError, match=r"deep\.png is a 16-bit picture"):
+        read_mask(tmp_path / "deep.png", 3)
+    (tmp_path / "text.png").write_text("no mask")
+    with pytest.raises(DataError, match=r"cannot decode mask .*text\.png"):
+        read_mask(tmp_path / "text.png", 3)

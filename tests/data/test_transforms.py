@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vocseg.data.transforms import MEAN_COLOUR, CentreSquare, RandomFlip, RandomScaleCrop, resize_mask, training_transform
+
+sides = st.integers(1, 90)
+
+
+def pair(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A picture whose red channel equals its mask, so that both must stay aligned."""
+    mask = torch.randint(0, 21, (height, width), generator=torch.Generator().manual_seed(height * 100 + width)).to(torch.uint8)
+    return torch.stack([mask, mask // 2, mask // 3]), mask
+
+
+@given(sides, sides, st.integers(1, 64), st.integers(0, 2**31), st.sampled_from(["scale-crop", "centre-square"]))
+@settings(max_examples=120, deadline=None)
+def test_size_dtype_and_labels(height: int, width: int, crop: int, seed: int, name: str) -> None:
+    picture, mask = pair(height, width)
+    got_picture, got_mask = training_transform(name, crop)(picture, mask, torch.Generator().manual_seed(seed))
+    assert got_picture.shape == (3, crop, crop)
+    assert got_mask.shape == (crop, crop)
+    assert got_picture.dtype == got_mask.dtype == torch.uint8
+    assert set(got_mask.unique().tolist()) <= {*mask.unique().tolist(), 255}
+
+
+@given(sides, sides, st.integers(4, 64), st.integers(0, 2**31))
+@settings(max_examples=80, deadline=None)
+def test_padding_is_mean_colour_exactly_where_the_mask_is_void(height: int, width: int, crop: int, seed: int) -> None:
+    picture, mask = pair(height, width)
+    got_picture, got_mask = RandomScaleCrop(crop)(picture, mask, torch.Generator().manual_seed(seed))
+    padded = (got_picture == torch.tensor(MEAN_COLOUR)[:, None, None]).all(0)
+    assert torch.equal(padded, got_mask == 255)
+
+
+def test_picture_and_mask_stay_aligned() -> None:
+    picture, mask = pair(70, 50)
+    transform = RandomScaleCrop(40, scale=(1.0, 1.0))
+    for seed in range(20):
+        got_picture, got_mask = transform(picture, mask, torch.Generator().manual_seed(seed))
+        assert torch.equal(got_picture[0][got_mask != 255], got_mask[got_mask != 255])
+
+
+def test_scale_crop_is_the_scaled_picture_cut() -> None:
+    """Against scaling the whole picture first and cropping then: equal away from the window's edge."""
+    from vocseg.data.transforms import resize_picture
+
+    rows, columns = torch.meshgrid(torch.arange(60.0), torch.arange(80.0), indexing="ij")
+    smooth = torch.stack([rows * 4, columns * 3, rows + columns]).to(torch.uint8)
+    mask = torch.zeros(60, 80, dtype=torch.uint8)
+    got, _ = RandomScaleCrop(32, scale=(2.0, 2.0))(smooth, mask, torch.Generator().manual_seed(1))
+    whole = resize_picture(smooth, (120, 160))
+    windows = whole.unfold(1, 32, 1).unfold(2, 32, 1).permute(1, 2, 0, 3, 4).float()
+    difference = (windows - got.float())[..., 3:-3, 3:-3].abs().amax((2, 3, 4))
+    assert float(difference.min()) <= 2
+
+
+def test_random_scale_covers_its_range() -> None:
+    picture = torch.zeros(3, 100, 100, dtype=torch.uint8)
+    mask = torch.zeros(100, 100, dtype=torch.uint8)
+    shares = []
+    for seed in range(200):
+        _, got = RandomScaleCrop(200, scale=(0.5, 2.0))(picture, mask, torch.Generator().manual_seed(seed))
+        shares.append(float((got == 0).float().mean()) ** 0.5 * 2)
+    assert 0.5 <= min(shares) < 0.6
+    assert 1.9 < max(shares) <= 2.0
+
+
+def test_flip_happens_half_the_time_and_flips_both() -> None:
+    picture, mask = pair(5, 9)
+    flips = 0
+    for seed in range(400):
+        got_picture, got_mask = RandomFlip()(picture, mask, torch.Generator().manual_seed(seed))
+        assert torch.equal(got_picture[0], got_mask)
+        flips += not torch.equal(got_mask, mask)
+    assert 160 < flips < 240
+
+
+def test_same_seed_same_sample() -> None:
+    picture, mask = pair(70, 90)
+    transform = training_transform("scale-crop", 32)
+    first, again, other = (transform(picture, mask, torch.Generator().manual_seed(seed)) for seed in (5, 5, 6))
+    assert torch.equal(first[0], again[0])
+    assert not torch.equal(first[0], other[0])
+
+
+def test_centre_square_takes_the_centre() -> None:
+    mask = torch.zeros(4, 10, dtype=torch.uint8)
+    mask[:, 3:7] = 1
+    _, got = CentreSquare(4)(mask.expand(3, -1, -1), mask, torch.Generator())
+    assert torch.equal(got, torch.ones(4, 4, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_masks_are_resized_on_the_half_pixel_grid(factor: int) -> None:
+    mask = torch.randint(0, 255, (5, 6)).to(torch.uint8)
+    enlarged = mask.repeat_interleave(factor, 0).repeat_interleave(factor, 1)
+    assert torch.equal(resize_mask(mask, (5 * factor, 6 * factor)), enlarged)
+    assert torch.equal(resize_mask(enlarged, (5, 6)), mask)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vocseg import draw, voc
+from vocseg.errors import OutputError
+
+
+def test_mask_png_holds_ids_and_voc_colours(tmp_path: Path) -> None:
+    mask = torch.tensor([[0, 1, 20], [255, 15, 7]], dtype=torch.uint8)
+    draw.save_mask(mask, tmp_path / "mask.png")
+    with Image.open(tmp_path / "mask.png") as image:
+        assert image.mode == "P"
+        assert np.array_equal(np.array(image), mask.numpy())
+        assert image.convert("RGB").getpixel((2, 0)) == voc.PALETTE[20]
+        assert image.convert("RGB").getpixel((0, 1)) == voc.PALETTE[255]
+
+
+def test_own_palette_is_filled_up_and_void_kept(tmp_path: Path) -> None:
+    image = draw.palette_image(torch.tensor([[0, 1, 2, 255]], dtype=torch.uint8), [(9, 9, 9), (1, 2, 3)]).convert("RGB")
+    assert [image.getpixel((x, 0)) for x in range(4)] == [(9, 9, 9), (1, 2, 3), voc.PALETTE[2], voc.PALETTE[255]]
+
+
+def test_overlay_tints_objects_and_leaves_background() -> None:
+    picture = torch.full((3, 8, 8), 100, dtype=torch.uint8)
+    mask = torch.zeros(8, 8, dtype=torch.uint8)
+    mask[4:] = 1
+    pixels = np.array(draw.overlay(picture, mask, opacity=0.5))
+    assert (pixels[0, 0] == 100).all()
+    assert pixels[6, 6].tolist() == [114, 50, 50]
+    assert (pixels[3] == 255).all()  # the outline
+
+
+@pytest.mark.parametrize("width", [1, 20, 500])
+def test_legend_keeps_the_picture_and_fits_its_text(width: int) -> None:
+    image = Image.new("RGB", (width, 30), "red")
+    sheet = draw.legend(image, [(name, voc.PALETTE[label]) for label, name in enumerate(voc.CLASSES)])
+    assert sheet.width >= width
+    assert sheet.crop((0, 0, width, 30)).tobytes() == image.tobytes()
+    assert {voc.PALETTE[label] for label in range(21)} <= {colour for _, colour in sheet.getcolors(1 << 20)}
+
+
+def test_legend_of_nothing() -> None:
+    image = Image.new("RGB", (5, 5))
+    assert draw.legend(image, []) is image
+
+
+def test_unwritable_target_names_the_file_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"cannot write .*file/mask\.png"):
+        draw.save_mask(torch.zeros(2, 2, dtype=torch.uint8), tmp_path / "file" / "mask.png")
+    (tmp_path / "mask.png").mkdir()
+    with pytest.raises(OutputError, match=r"cannot write .*mask\.png"):
+        draw.save_mask(torch.zeros(2, 2, dtype=torch.uint8), tmp_path / "mask.png")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "mask.png"]

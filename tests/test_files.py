@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from vocseg.errors import OutputError
+from vocseg.files import replacing, writable_folder, write_json, write_text
+
+
+def test_failure_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(ZeroDivisionError), replacing(path) as temporary:
+        temporary.write_text("half")
+        _ = 1 / 0
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_full_disk_is_one_line_and_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(OutputError, match=rf"cannot write {path}: No space left on device"), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_and_permissions(tmp_path: Path) -> None:
+    write_json(tmp_path / "new" / "a.json", {"a": None})
+    assert json.loads((tmp_path / "new" / "a.json").read_text()) == {"a": None}
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert (tmp_path / "new" / "a.json").stat().st_mode == plain.stat().st_mode
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "nan.json", float("nan"))
+    assert not (tmp_path / "nan.json").exists()
+
+
+def test_folder_in_place_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot write"):
+        writable_folder(tmp_path / "file" / "below")
