@@ -45,7 +45,7 @@ def models(pattern: str | None = None, /, *, size: str = "375x500", json: JsonOp
             rows.append({"name": name, "zoo": zoo.title, "error": str(error)})
             continue
         row = {"name": name, "zoo": zoo.title, "weights": list(zoo.weights), "parameters": parameters}
-        rows.append(row | {"multiply_adds": multiply_adds, "published": zoo.known_scores(name)})
+        rows.append(row | {"multiply_adds": multiply_adds, "published_miou": zoo.published(name)})
     _print(rows, size, pattern)
     if json is not None:
         write_json(json, {"size": size, "models": rows})
@@ -75,19 +75,22 @@ def _print(rows: list[dict[str, object]], size: str, pattern: str | None) -> Non
 
     table = Table(header_style="bold")
     table.add_column("model", no_wrap=True)
-    table.add_column("weights")
-    table.add_column("million\nparameters", justify="right")
-    table.add_column(f"billion multiply-\nadds at {size}", justify="right")
-    table.add_column("published")
+    for heading in ("M params", "GMACs", "mIoU"):
+        table.add_column(heading, justify="right")
+    table.add_column("--weights")
     for row in rows:
         if "error" in row:
             table.add_row(str(row["name"]), "", "", "", f"[red]{row['error']}")
             continue
         parameters, multiply_adds = (float(row[key]) for key in ("parameters", "multiply_adds"))  # type: ignore[arg-type]
-        weights = ", ".join(row["weights"])  # type: ignore[arg-type]
-        table.add_row(str(row["name"]), weights, f"{parameters / 1e6:.2f}", f"{multiply_adds / 1e9:.1f}", str(row["published"]))
+        miou = str(row["published_miou"][0]) if row["published_miou"] else ""  # type: ignore[index]
+        weights = "|".join(row["weights"])  # type: ignore[arg-type]
+        table.add_row(str(row["name"]), f"{parameters / 1e6:.2f}", f"{multiply_adds / 1e9:.1f}", miou, weights)
     console = Console()
     console.print(table)
+    sources = sorted({row["published_miou"][1] for row in rows if row.get("published_miou")})  # type: ignore[index]
+    measured = f"; mIoU: published, on {', '.join(sources)}" if sources else ""
+    console.print(f"GMACs: billions of multiply-adds for a {size} picture{measured}", highlight=False)
     if pattern is None:
         from vocseg.models.smp_zoo import SmpZoo
 

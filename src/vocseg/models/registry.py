@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from vocseg import voc
@@ -74,8 +75,7 @@ def _from_scratch(architecture: str, classes: tuple[str, ...], like: ModelInfo |
     if like is None:
         info = ModelInfo(architecture, classes)
     else:
-        palette = like.palette if like.classes == classes else ()
-        info = ModelInfo(architecture, classes, palette, like.mean, like.std, like.short_side, like.trained_on, like.scores)
+        info = replace(like, architecture=architecture, classes=classes, palette=like.palette if like.classes == classes else ())
     return SegmentationModel(parts.network, info, parts.class_layers)
 
 

@@ -21,15 +21,27 @@ from vocseg.models.zoo import Built
 class PaddedNetwork(nn.Module):
     """An smp network that takes any size: pictures are padded with the mean colour to its stride, logits cut back."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, stride: int, smallest: int = 1) -> None:
         super().__init__()
         self.network = network
-        self.stride = int(network.encoder.output_stride) if network.requires_divisible_input_shape else 1  # type: ignore
+        self.stride = stride
+        self.smallest = smallest
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
         height, width = pictures.shape[-2:]
-        padded = pad(pictures, (0, -width % self.stride, 0, -height % self.stride))
+        tall, wide = (self.smallest if side < self.smallest else side + -side % self.stride for side in (height, width))
+        padded = pad(pictures, (0, wide - width, 0, tall - height))
         return {"out": self.network(padded)[..., :height, :width]}
+
+
+SMALLEST = {"pan": 128}
+"""Sides below which an architecture's own pooling fails."""
+
+STRIDES = {"dpt": 32}
+"""Strides larger than that of the encoder, which smp asks for: DPT halves its map once more."""
+
+OPTIONS = {"dpt": {"dynamic_img_size": True}}
+"""Arguments without which an architecture takes one picture size only."""
 
 
 class SmpZoo:
@@ -60,7 +72,9 @@ class SmpZoo:
         mean, std = IMAGENET_MEAN, IMAGENET_STD
         try:
             with _no_needless_retries():
-                network = smp.create_model(architecture, encoder, encoder_weights=pretrained, classes=num_classes)
+                network = smp.create_model(
+                    architecture, encoder, encoder_weights=pretrained, classes=num_classes, **OPTIONS.get(architecture, {})
+                )
                 if pretrained:
                     settings: dict[str, Any] = smp.encoders.get_preprocessing_params(encoder, pretrained)
                     scale = float(settings.get("input_range", (0, 1))[1])
@@ -72,10 +86,11 @@ class SmpZoo:
             ) from error
         except (KeyError, ValueError, TypeError, RuntimeError, NotImplementedError) as error:
             raise ModelError(f"segmentation_models_pytorch cannot build {name}: {str(error).splitlines()[0]}") from error
-        return Built(PaddedNetwork(network), _class_layers(network, num_classes), mean, std)
+        stride = STRIDES.get(architecture, int(network.encoder.output_stride)) if network.requires_divisible_input_shape else 1
+        return Built(PaddedNetwork(network, stride, SMALLEST.get(architecture, 1)), _class_layers(network, num_classes), mean, std)
 
-    def known_scores(self, name: str) -> str:
-        return ""
+    def published(self, name: str) -> tuple[float, str] | None:
+        return None
 
     def _check(self, architecture: str, encoder: str) -> None:
         if architecture not in self.architectures():

@@ -36,9 +36,10 @@ class TorchvisionZoo:
         layers = ("classifier.4", "aux_classifier.4") if has_aux else ("classifier.low_classifier", "classifier.high_classifier")
         return Built(network, layers, pretrained=pretrained)
 
-    def known_scores(self, name: str) -> str:
+    def published(self, name: str) -> tuple[float, str] | None:
         weights = get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
-        return "; ".join(f"{split} mIoU {metrics['miou']}" for split, metrics in weights.meta["_metrics"].items())
+        (split, metrics), *_ = weights.meta["_metrics"].items()
+        return metrics["miou"], split
 
 
 def _backbone_weights(name: str) -> Any:

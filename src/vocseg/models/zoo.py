@@ -34,5 +34,5 @@ class Zoo(Protocol):
     def build(self, name: str, num_classes: int, weights: str) -> Built:
         """Make a network; ``weights`` is one of the zoo's. Raises ModelError where they cannot be had."""
 
-    def known_scores(self, name: str) -> str:
-        """Published scores in a few words, or an empty string."""
+    def published(self, name: str) -> tuple[float, str] | None:
+        """Published mIoU (percent) and the data it was measured on, or None."""

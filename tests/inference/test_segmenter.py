@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import vocseg
+from vocseg.errors import DataError, SettingError
+from vocseg.inference.segmenter import protocol_size
+
+SAMPLES = Path(vocseg.__file__).parent / "assets" / "samples"
+
+
+@pytest.fixture(scope="module")
+def segment() -> vocseg.Segmenter:
+    torch.manual_seed(0)
+    return vocseg.Segmenter("two_layer_net", device="cpu")
+
+
+def test_file_pillow_and_tensor_agree(segment: vocseg.Segmenter) -> None:
+    path = SAMPLES / "JPEGImages" / "chelsea.jpg"
+    result = segment(path)
+    assert result.mask.shape == (300, 451)
+    assert result.mask.dtype == torch.uint8
+    assert torch.equal(result.mask, segment(str(path)).mask)
+    assert torch.equal(result.mask, segment(result.picture).mask)
+    with Image.open(path) as image:
+        assert (segment(image).mask == result.mask).float().mean() > 0.99
+
+
+def test_areas_overlay_and_mask_file(segment: vocseg.Segmenter, tmp_path: Path) -> None:
+    result = segment(SAMPLES / "JPEGImages" / "astronaut.jpg")
+    areas = result.areas()
+    assert sum(areas.values()) == pytest.approx(1)
+    assert list(areas.values()) == sorted(areas.values(), reverse=True)
+    assert {segment.info.classes[label] for label in result.mask.unique().tolist()} == set(areas)
+    assert result.overlay().width >= 512
+    assert result.overlay().height > 512
+    result.save_mask(tmp_path / "m.png")
+    assert np.array_equal(np.array(Image.open(tmp_path / "m.png")), result.mask.numpy())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (2000, 3)])
+def test_odd_sizes(segment: vocseg.Segmenter, size: tuple[int, int]) -> None:
+    result = segment(torch.zeros(3, *size, dtype=torch.uint8))
+    assert result.mask.shape == size
+    assert result.overlay().height >= size[0]
+
+
+@pytest.mark.parametrize("value", [3, torch.zeros(3, 4, 4), torch.zeros(4, 4, dtype=torch.uint8)])
+def test_what_is_no_picture(segment: vocseg.Segmenter, value: object) -> None:
+    with pytest.raises(DataError, match="a picture is a file, a Pillow picture or a uint8 tensor"):
+        segment(value)  # type: ignore[arg-type]
+
+
+def test_missing_device() -> None:
+    if not torch.cuda.is_available():
+        with pytest.raises(SettingError, match="this machine has no device 'cuda'; it has .*cpu"):
+            vocseg.Segmenter("two_layer_net", device="cuda")
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000), st.integers(1, 1000))
+def test_protocol_size(height: int, width: int, short: int) -> None:
+    assert protocol_size((height, width), None) == (height, width)
+    tall, wide = protocol_size((height, width), short)
+    assert min(tall, wide) == short
+    assert abs(tall * width - wide * height) <= max(height, width)
+
+
+def test_samples_are_in_voc_layout() -> None:
+    from vocseg.data.dataset import VocDataset
+    from vocseg.data.layout import VocFolder
+
+    dataset = VocDataset(VocFolder.find(SAMPLES), "samples")
+    labels = {dataset[index].name: set(dataset[index].mask.unique().tolist()) for index in range(len(dataset))}
+    assert labels == {"astronaut": {0, 15, 255}, "camera": {0, 15, 255}, "chelsea": {0, 8, 255}, "rocket": {0}}
+    notes = (SAMPLES / "README.md").read_text()
+    assert all(f"{name}.jpg" in notes for name in labels)

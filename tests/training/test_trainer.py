@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vocseg.data.dataset import VocDataset
+from vocseg.data.layout import VocFolder
+from vocseg.errors import DataError, InputError, OutputError, SettingError, TrainingError
+from vocseg.evaluation.evaluate import evaluate
+from vocseg.inference.segmenter import Segmenter
+from vocseg.models import create_model, read_info
+from vocseg.training import trainer
+from vocseg.training.run import RunFolder
+from vocseg.training.settings import Settings, load_settings
+
+
+@pytest.fixture
+def quick(synth: Path, tmp_path: Path) -> Settings:
+    return Settings(
+        data=str(synth), model="simple_conv_net", crop=24, batch_size=4, epochs=3, lr=0.02, out=str(tmp_path / "run"),
+        workers=0, precision="float32", device="cpu",
+    )  # fmt: skip
+
+
+def test_run_folder(quick: Settings, synth: Path) -> None:
+    run = trainer.train(quick)
+    assert load_settings(run.config) == replace(quick, device="cpu", precision="float32")
+    assert {"torch", "vocseg", "processor", "command"} <= set(json.loads((run.root / "environment.json").read_text()))
+    rows = run.read_metrics()
+    # 6 pictures in batches of 4: epochs end after 2, 3 and 5 steps
+    assert [row["iteration"] for row in rows] == [2, 3, 5]
+    for row in rows:
+        for part in ("train", "val"):
+            assert {"loss", "pixel_accuracy", "miou"} <= set(row[part])
+            assert 0 <= row[part]["pixel_accuracy"] <= 1
+    log = (run.root / "log.txt").read_text()
+    assert "epoch 3/3" in log
+    assert "best val mIoU" in log
+    for path in (run.best, run.last):
+        info = read_info(path)
+        assert info.classes == VocFolder.find(synth).classes
+        assert "6 pictures" in (info.trained_on or "")
+    best = max(rows, key=lambda row: row["val"]["miou"])
+    assert read_info(run.best).scores["val"]["miou"] == best["val"]["miou"]
+    assert read_info(run.last).scores["val"]["miou"] == rows[-1]["val"]["miou"]
+
+
+def test_recorded_score_is_what_evaluate_gives(quick: Settings, synth: Path) -> None:
+    run = trainer.train(quick)
+    segmenter = Segmenter(str(run.last), device="cpu", precision="float32")
+    result = evaluate(segmenter, VocDataset(VocFolder.find(synth), "val"))
+    recorded = run.read_metrics()[-1]["val"]
+    assert recorded["miou"] == result.scores.miou
+    assert recorded["loss"] == pytest.approx(result.loss, rel=1e-6)
+
+
+def test_same_seed_same_run_and_another_seed_another(quick: Settings, tmp_path: Path) -> None:
+    losses = []
+    for number, seed in enumerate((0, 0, 1)):
+        run = trainer.train(replace(quick, seed=seed, out=str(tmp_path / str(number)), workers=number))
+        losses.append([row["train"]["loss"] for row in run.read_metrics()])
+    assert losses[0] == losses[1]
+    assert losses[0] != losses[2]
+
+
+class Killed(BaseException):
+    """Stands for the process being killed: nothing in the trainer catches it."""
+
+
+@pytest.mark.parametrize("model", ["simple_conv_net", "deeplabv3_mobilenet_v3_large"])  # without and with dropout and batch norm
+@pytest.mark.parametrize("killed_at", [1, 3, 4])
+def test_resumed_run_equals_an_uninterrupted_one(
+    quick: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, killed_at: int
+) -> None:
+    settings = replace(quick, model=model, weights="none", crop=32, checkpoint_minutes=0)
+    whole = trainer.train(replace(settings, out=str(tmp_path / "whole")))
+    original = trainer.training_batches
+
+    def cut_off(*arguments: Any) -> Iterator[Any]:
+        for number, batch in enumerate(original(*arguments)):
+            if number == killed_at:
+                raise Killed
+            yield batch
+
+    monkeypatch.setattr(trainer, "training_batches", cut_off)
+    with pytest.raises(Killed):
+        trainer.train(settings)
+    monkeypatch.setattr(trainer, "training_batches", original)
+    resumed = trainer.train(settings, RunFolder.open(quick.out or ""))
+    one, two = (create_model(str(run.last)).network.state_dict() for run in (whole, resumed))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    keep = ("epoch", "iteration", "lr", "train")
+    assert [{key: row[key] for key in keep} for row in whole.read_metrics()] == [
+        {key: row[key] for key in keep} for row in resumed.read_metrics()
+    ]
+
+
+def test_interrupt_saves_and_says_how_to_go_on(quick: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = trainer.training_batches
+
+    def interrupted(*arguments: Any) -> Iterator[Any]:
+        batches = original(*arguments)
+        yield next(batches)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer, "training_batches", interrupted)
+    with pytest.raises(TrainingError, match=r"interrupted at iteration 1; go on with: vocseg train --resume .*run"):
+        trainer.train(quick)
+    state = RunFolder(Path(quick.out or "")).load_state()
+    assert state is not None
+    assert state["iteration"] == 1
+
+
+def test_last_batch_of_one_does_not_break_batch_normalisation(quick: Settings, damaged: Path) -> None:
+    # five pictures in batches of two: a plain loader's last batch would hold one
+    names = VocFolder.find(damaged).ids("train")
+    (damaged / "ImageSets" / "Segmentation" / "train.txt").write_text("\n".join(names[:5]))
+    model = "deeplabv3_mobilenet_v3_large"
+    run = trainer.train(replace(quick, data=str(damaged), model=model, weights="none", crop=32, batch_size=2, epochs=2))
+    assert [row["iteration"] for row in run.read_metrics()] == [3, 5]
+
+
+def test_single_picture_batches_are_refused_where_the_model_cannot(quick: Settings) -> None:
+    with pytest.raises(SettingError, match=r"cannot train with crop 32 \(batch normalisation needs more than one picture: --batch-size 2"):
+        trainer.train(replace(quick, model="deeplabv3_mobilenet_v3_large", weights="none", crop=32, batch_size=1))
+    assert not Path(quick.out or "").exists()
+    trainer.train(replace(quick, batch_size=1, iterations=2))
+
+
+def test_all_void_pictures_train_to_no_nan(quick: Settings, damaged: Path) -> None:
+    from vocseg import draw
+
+    folder = VocFolder.find(damaged)
+    for name in folder.ids("train"):
+        shape = VocDataset(folder, "trainval").read(0).mask.shape
+        mask = torch.full_like(VocDataset(folder, "train").read(folder.ids("train").index(name)).mask, 255)
+        assert len(shape) == 2
+        draw.save_mask(mask, folder.mask(name))
+    run = trainer.train(replace(quick, data=str(damaged), epochs=1))
+    row = run.read_metrics()[0]
+    assert row["train"] == {"loss": None, "pixel_accuracy": None, "miou": None}
+    assert row["val"]["loss"] is not None
+
+
+def test_not_finite_loss_stops_with_the_pictures(quick: Settings) -> None:
+    with pytest.raises(TrainingError, match=r"loss is (nan|inf) at iteration \d+, pictures synth_0"):
+        trainer.train(replace(quick, lr=1e30, epochs=30))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"batch_size": 7}, SettingError, "batch_size 7 is larger than the split train of 6 pictures"),
+        ({"split": "tran"}, DataError, "no split list"),
+        ({"model": "simple_con_net"}, InputError, "did you mean 'simple_conv_net'"),
+        ({"data": "/nowhere"}, DataError, "data folder /nowhere does not exist"),
+        ({"model": "unet:resnet18", "weights": "none", "crop": 1, "batch_size": 2}, SettingError, "cannot train with crop 1"),
+    ],
+)
+def test_bad_input_writes_nothing(quick: Settings, change: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        trainer.train(replace(quick, **change))
+    assert not Path(quick.out or "").exists()
+
+
+def test_run_folders_are_not_overwritten(quick: Settings, tmp_path: Path) -> None:
+    trainer.train(replace(quick, iterations=1))
+    with pytest.raises(OutputError, match=r"holds a run already; go on with --resume"):
+        trainer.train(quick)
+    with pytest.raises(InputError, match="it is no run folder"):
+        RunFolder.open(tmp_path)
+
+
+def test_resume_of_another_run_is_refused(quick: Settings) -> None:
+    run = trainer.train(replace(quick, iterations=1))
+    with pytest.raises(SettingError, match="cannot resume with another model: the run has 'simple_conv_net', now it is 'two_layer_net'"):
+        trainer.train(replace(quick, model="two_layer_net"), run)
+    run.state.write_bytes(b"damaged")
+    with pytest.raises(InputError, match=r"state\.pt is damaged"):
+        trainer.train(quick, run)
+
+
+def test_fine_tuning_a_model_file_keeps_its_protocol(quick: Settings, tmp_path: Path) -> None:
+    first = trainer.train(replace(quick, iterations=1, eval_short_side=20))
+    second = trainer.train(replace(quick, model=str(first.best), iterations=1, lr=0.0, out=str(tmp_path / "second")))
+    assert read_info(second.best).short_side == 20
+    assert read_info(second.best).architecture == "simple_conv_net"
+    one, two = (create_model(str(run.best)).network.state_dict() for run in (first, second))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_a_small_model_learns(tmp_path: Path) -> None:
+    from vocseg.data.synthetic import write_synthetic
+
+    write_synthetic(tmp_path / "data", train=60, val=10, size=(64, 64), seed=1)
+    settings = Settings(
+        data=str(tmp_path / "data"), model="simple_conv_net", crop=64, batch_size=6, epochs=5, lr=0.02, head_lr_factor=1,
+        out=str(tmp_path / "run"), workers=0,
+    )  # fmt: skip
+    rows = trainer.train(settings).read_metrics()
+    assert rows[-1]["train"]["loss"] < 0.5 * rows[0]["train"]["loss"]
+    assert rows[-1]["val"]["miou"] > 0.6
