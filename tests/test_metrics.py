@@ -15,7 +15,9 @@ from vocseg.errors import InputError
 from vocseg.metrics import ConfusionMatrix, confusion_matrix, scores
 
 
-def slow_voc_scores(pairs: list[tuple[list[list[int]], list[list[int]]]], num_classes: int) -> tuple[list[float | None], float | None]:
+def slow_voc_scores(
+    pairs: list[tuple[list[list[int]], list[list[int]]]], num_classes: int
+) -> tuple[list[float | None], float | None]:
     """IoU per class and pixel accuracy by the devkit's words: per class, true positives / (true positives + false positives
     + false negatives), counted pixel by pixel over all pictures; pixels marked void in the truth do not count."""
     tp, fp, fn = [0] * num_classes, [0] * num_classes, [0] * num_classes

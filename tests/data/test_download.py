@@ -61,5 +61,7 @@ def test_year_of_the_folder(archive: dict[str, Any], tmp_path: Path) -> None:
 
 def test_failure_says_what_was_tried(archive: dict[str, Any], tmp_path: Path) -> None:
     archive["2012"]["url"] += ".gone"
-    with pytest.raises(DataError, match=r"VOC2012 not to be had from http://.*\.gone \(File not found\); unpack VOC2012\.tar below"):
+    with pytest.raises(
+        DataError, match=r"VOC2012 not to be had from http://.*\.gone \(File not found\); unpack VOC2012\.tar below"
+    ):
         download_voc(tmp_path / "data")

@@ -28,7 +28,9 @@ def test_lossless_formats(tmp_path: Path, suffix: str) -> None:
     assert torch.equal(read_picture(path), torch.from_numpy(RAMP).permute(2, 0, 1))
 
 
-@pytest.mark.parametrize(("suffix", "mode"), [("jpg", "RGB"), ("jpg", "CMYK"), ("jpg", "L"), ("gif", "P"), ("png", "LA"), ("png", "1")])
+@pytest.mark.parametrize(
+    ("suffix", "mode"), [("jpg", "RGB"), ("jpg", "CMYK"), ("jpg", "L"), ("gif", "P"), ("png", "LA"), ("png", "1")]
+)
 def test_modes_come_out_as_rgb(tmp_path: Path, suffix: str, mode: str) -> None:
     path = tmp_path / f"a.{suffix}"
     picture(mode).save(path)

@@ -60,7 +60,7 @@ def test_what_is_no_picture(segment: vocseg.Segmenter, value: object) -> None:
 
 def test_missing_device() -> None:
     if not torch.cuda.is_available():
-        with pytest.raises(SettingError, match="this machine has no device 'cuda'; it has .*cpu"):
+        with pytest.raises(SettingError, match=r"this machine has no device 'cuda'; it has .*cpu"):
             vocseg.Segmenter("two_layer_net", device="cuda")
 
 

@@ -75,12 +75,16 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
         create_model(str(tmp_path / "cut.safetensors"))
 
 
-@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"model": s}, lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}}])
+@pytest.mark.parametrize(
+    "wrap", [lambda s: s, lambda s: {"model": s}, lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}}]
+)
 def test_foreign_weights(wrap: Any, tmp_path: Path) -> None:
     model = create_model("simple_conv_net", weights="none")
     torch.save(wrap(model.network.state_dict()), tmp_path / "w.pth")
     again = create_model("simple_conv_net", weights=str(tmp_path / "w.pth"))
-    assert all(torch.equal(a, b) for a, b in zip(model.network.state_dict().values(), again.network.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.network.state_dict().values(), again.network.state_dict().values(), strict=True)
+    )
 
 
 class Evil:

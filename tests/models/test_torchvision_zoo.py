@@ -96,6 +96,8 @@ def test_missing_download_is_one_line_that_says_how_to_go_on(monkeypatch: pytest
     monkeypatch.setattr("torch.hub.urlopen", refuse)
     monkeypatch.setenv("TORCH_HOME", "/nonexistent")
     for weights in ("coco", "backbone"):
-        with pytest.raises(ModelError, match=r"^weights not to be had from https://.*\.pth \(.+\); offline, .*--weights none") as caught:
+        with pytest.raises(
+            ModelError, match=r"^weights not to be had from https://.*\.pth \(.+\); offline, .*--weights none"
+        ) as caught:
             create_model("lraspp_mobilenet_v3_large", weights=weights)
         assert "\n" not in str(caught.value)

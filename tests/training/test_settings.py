@@ -34,7 +34,11 @@ def test_bad_files(tmp_path: Path, text: str, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value", "message"),
-    [("batch_size", 0, "batch_size must be at least 1, not 0"), ("lr", -1.0, "lr must be at least 0"), ("epochs", 0, "epochs must be above 0")],
+    [
+        ("batch_size", 0, "batch_size must be at least 1, not 0"),
+        ("lr", -1.0, "lr must be at least 0"),
+        ("epochs", 0, "epochs must be above 0"),
+    ],
 )
 def test_ranges(name: str, value: float, message: str) -> None:
     with pytest.raises(SettingError, match=message):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vocseg.data.dataset import VocDataset
 from vocseg.data.layout import VocFolder
@@ -49,6 +52,17 @@ def test_run_folder(quick: Settings, synth: Path) -> None:
     best = max(rows, key=lambda row: row["val"]["miou"])
     assert read_info(run.best).scores["val"]["miou"] == best["val"]["miou"]
     assert read_info(run.last).scores["val"]["miou"] == rows[-1]["val"]["miou"]
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 300))
+def test_plan_ends_with_its_last_epoch(images: int, batch_size: int, iterations: int) -> None:
+    if batch_size > images:
+        return
+    plan = trainer.Plan.of(Settings(batch_size=batch_size, iterations=iterations), images)
+    ends = [plan.end_of_epoch(epoch) for epoch in range(plan.epochs + 1)]
+    assert ends[0] == 0
+    assert ends[-1] == plan.total == iterations
+    assert all(before < after for before, after in itertools.pairwise(ends))
 
 
 def test_recorded_score_is_what_evaluate_gives(quick: Settings, synth: Path) -> None:
@@ -127,7 +141,9 @@ def test_last_batch_of_one_does_not_break_batch_normalisation(quick: Settings, d
 
 
 def test_single_picture_batches_are_refused_where_the_model_cannot(quick: Settings) -> None:
-    with pytest.raises(SettingError, match=r"cannot train with crop 32 \(batch normalisation needs more than one picture: --batch-size 2"):
+    with pytest.raises(
+        SettingError, match=r"cannot train with crop 32 \(batch normalisation needs more than one picture: --batch-size 2"
+    ):
         trainer.train(replace(quick, model="deeplabv3_mobilenet_v3_large", weights="none", crop=32, batch_size=1))
     assert not Path(quick.out or "").exists()
     trainer.train(replace(quick, batch_size=1, iterations=2))
@@ -136,12 +152,9 @@ def test_single_picture_batches_are_refused_where_the_model_cannot(quick: Settin
 def test_all_void_pictures_train_to_no_nan(quick: Settings, damaged: Path) -> None:
     from vocseg import draw
 
-    folder = VocFolder.find(damaged)
-    for name in folder.ids("train"):
-        shape = VocDataset(folder, "trainval").read(0).mask.shape
-        mask = torch.full_like(VocDataset(folder, "train").read(folder.ids("train").index(name)).mask, 255)
-        assert len(shape) == 2
-        draw.save_mask(mask, folder.mask(name))
+    dataset = VocDataset(VocFolder.find(damaged), "train")
+    for index, name in enumerate(dataset.names):
+        draw.save_mask(torch.full_like(dataset.read(index).mask, 255), dataset.folder.mask(name))
     run = trainer.train(replace(quick, data=str(damaged), epochs=1))
     row = run.read_metrics()[0]
     assert row["train"] == {"loss": None, "pixel_accuracy": None, "miou": None}
@@ -160,7 +173,7 @@ def test_not_finite_loss_stops_with_the_pictures(quick: Settings) -> None:
         ({"split": "tran"}, DataError, "no split list"),
         ({"model": "simple_con_net"}, InputError, "did you mean 'simple_conv_net'"),
         ({"data": "/nowhere"}, DataError, "data folder /nowhere does not exist"),
-        ({"model": "unet:resnet18", "weights": "none", "crop": 1, "batch_size": 2}, SettingError, "cannot train with crop 1"),
+        ({"model": "pspnet:resnet18", "weights": "none", "crop": 1, "batch_size": 1}, SettingError, "cannot train with crop 1"),
     ],
 )
 def test_bad_input_writes_nothing(quick: Settings, change: dict[str, Any], error: type[Exception], message: str) -> None:
@@ -179,7 +192,9 @@ def test_run_folders_are_not_overwritten(quick: Settings, tmp_path: Path) -> Non
 
 def test_resume_of_another_run_is_refused(quick: Settings) -> None:
     run = trainer.train(replace(quick, iterations=1))
-    with pytest.raises(SettingError, match="cannot resume with another model: the run has 'simple_conv_net', now it is 'two_layer_net'"):
+    with pytest.raises(
+        SettingError, match="cannot resume with another model: the run has 'simple_conv_net', now it is 'two_layer_net'"
+    ):
         trainer.train(replace(quick, model="two_layer_net"), run)
     run.state.write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"state\.pt is damaged"):

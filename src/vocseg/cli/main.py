@@ -53,6 +53,6 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _fail(message: str, code: int, debug: bool) -> None:
     if debug:
-        raise  # noqa: PLE0704  (called from except blocks only)
+        raise
     print("vocseg: error: " + " ".join(message.split()), file=sys.stderr)
     raise SystemExit(code) from None

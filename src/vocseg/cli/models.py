@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatch
-
-
-
+from typing import Any
 
 from vocseg.cli.options import JsonOption
 from vocseg.errors import InputError
@@ -31,10 +29,10 @@ def models(pattern: str | None = None, /, *, size: str = "375x500", json: JsonOp
     """
     from vocseg.evaluation.evaluate import progress
     from vocseg.models.costs import costs, parse_size
-    from vocseg.models.registry import ZOOS, find_zoo
+    from vocseg.models.registry import find_zoo
 
     height, width = parse_size(size)
-    rows = []
+    rows: list[dict[str, Any]] = []
     names = _select(pattern)
     for name in progress(names, len(names), "count", "model"):
         zoo = find_zoo(name)
@@ -69,7 +67,7 @@ def _select(pattern: str | None) -> list[str]:
     return names
 
 
-def _print(rows: list[dict[str, object]], size: str, pattern: str | None) -> None:
+def _print(rows: list[dict[str, Any]], size: str, pattern: str | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -82,13 +80,13 @@ def _print(rows: list[dict[str, object]], size: str, pattern: str | None) -> Non
         if "error" in row:
             table.add_row(str(row["name"]), "", "", "", f"[red]{row['error']}")
             continue
-        parameters, multiply_adds = (float(row[key]) for key in ("parameters", "multiply_adds"))  # type: ignore[arg-type]
-        miou = str(row["published_miou"][0]) if row["published_miou"] else ""  # type: ignore[index]
-        weights = "|".join(row["weights"])  # type: ignore[arg-type]
+        parameters, multiply_adds = (float(row[key]) for key in ("parameters", "multiply_adds"))
+        miou = str(row["published_miou"][0]) if row["published_miou"] else ""
+        weights = "|".join(row["weights"])
         table.add_row(str(row["name"]), f"{parameters / 1e6:.2f}", f"{multiply_adds / 1e9:.1f}", miou, weights)
     console = Console()
     console.print(table)
-    sources = sorted({row["published_miou"][1] for row in rows if row.get("published_miou")})  # type: ignore[index]
+    sources = sorted({row["published_miou"][1] for row in rows if row.get("published_miou")})
     measured = f"; mIoU: published, on {', '.join(sources)}" if sources else ""
     console.print(f"GMACs: billions of multiply-adds for a {size} picture{measured}", highlight=False)
     if pattern is None:
@@ -96,7 +94,7 @@ def _print(rows: list[dict[str, object]], size: str, pattern: str | None) -> Non
 
         smp = SmpZoo()
         console.print(
-            f"and segmentation_models_pytorch, written arch:encoder: {', '.join(smp.architectures())} x {len(smp.encoders())} encoders "
-            "(`vocseg models unet:` lists them) and timm's (unet:tu-NAME)",
+            f"and segmentation_models_pytorch, written arch:encoder: {', '.join(smp.architectures())} "
+            f"x {len(smp.encoders())} encoders (`vocseg models unet:` lists them) and timm's (unet:tu-NAME)",
             highlight=False,
         )

@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
-
-
 
 from vocseg.cli.options import DeviceOption, JsonOption, PrecisionOption, WeightsOption
 from vocseg.errors import InputError
@@ -53,7 +51,7 @@ def predict(
     files = _find_pictures(pictures)
     segmenter = Segmenter(model, weights=weights, device=device, precision=precision)
     writable_folder(out)
-    results = []
+    results: list[dict[str, Any]] = []
     for source, target in progress(zip(files, _targets(files), strict=True), len(files), "predict"):
         start = time.perf_counter()
         result = segmenter(source[0])
@@ -102,7 +100,7 @@ def _targets(files: list[tuple[Path, Path]]) -> list[Path]:
     return targets
 
 
-def _print(results: list[dict[str, object]], out: Path, limit: int = 20) -> None:
+def _print(results: list[dict[str, Any]], out: Path, limit: int = 20) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -111,7 +109,7 @@ def _print(results: list[dict[str, object]], out: Path, limit: int = 20) -> None
     table.add_column("classes found")
     table.add_column("s", justify="right")
     for row in results[:limit]:
-        areas: dict[str, float] = row["areas"]  # type: ignore[assignment]
+        areas: dict[str, float] = row["areas"]
         classes = ", ".join(f"{name} {share:.1%}" for name, share in areas.items())
         table.add_row(Path(str(row["picture"])).name, classes, f"{row['seconds']:.2f}")
     console = Console()

@@ -8,7 +8,15 @@ from vocseg.cli.options import JsonOption
 
 
 def synth(
-    folder: Path, /, *, train: int = 200, val: int = 50, size: str = "128x160", seed: int = 0, force: bool = False, json: JsonOption = None
+    folder: Path,
+    /,
+    *,
+    train: int = 200,
+    val: int = 50,
+    size: str = "128x160",
+    seed: int = 0,
+    force: bool = False,
+    json: JsonOption = None,
 ) -> None:
     """Write a small synthetic data set in VOC layout: textured shapes on textured ground, void borders, split lists.
 

@@ -31,7 +31,11 @@ def _settings_from_file(app: App, commands: tuple[str, ...], arguments: Argument
         path = find_recipe(given["--config"][0])
     else:
         return
-    Dict(read_settings(path), source=str(path), use_commands_as_keys=False)(app, commands, arguments)
+    values = read_settings(path)
+    # Below the verb's key: at the top, cyclopts would take the setting `data` for the verb `data` and drop it.
+    for command in reversed(commands):
+        values = {command: values}
+    Dict(values, source=str(path))(app, commands, arguments)
 
 
 train_app = App(name="train", help_format="markdown", config=_settings_from_file)
@@ -93,5 +97,5 @@ class _AroundBars(logging.Handler):
 
 def _log_to_terminal() -> None:
     logger = logging.getLogger("vocseg")
-    logger.setLevel(logging.INFO)
-    logger.addHandler(_AroundBars())
+    if not any(isinstance(handler, _AroundBars) for handler in logger.handlers):
+        logger.addHandler(_AroundBars())

@@ -54,7 +54,8 @@ class VocDataset(Dataset[Sample]):
         mask = read_mask(self.folder.mask(name), len(self.classes))
         if picture.shape[1:] != mask.shape:
             raise DataError(
-                f"picture {self.folder.picture(name)} is {size_text(picture)} but mask {self.folder.mask(name)} is {size_text(mask)}"
+                f"picture {self.folder.picture(name)} is {size_text(picture)} "
+                f"but mask {self.folder.mask(name)} is {size_text(mask)}"
             )
         return Sample(picture, mask, name)
 

@@ -76,7 +76,9 @@ def read_mask(path: str | Path, num_classes: int | None = None) -> Tensor:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"cannot decode mask {path}: {_pillow_reason(error)}") from error
     if mode not in ("P", "L", "1"):
-        kind = {"RGB": "an RGB colour picture", "RGBA": "an RGBA colour picture", "I;16": "a 16-bit picture"}.get(mode, f"of mode {mode}")
+        kind = {"RGB": "an RGB colour picture", "RGBA": "an RGBA colour picture", "I;16": "a 16-bit picture"}.get(
+            mode, f"of mode {mode}"
+        )
         raise DataError(f"mask {path} is {kind}; 8-bit class ids in a palette or grey PNG are needed")
     mask = torch.from_numpy(labels.astype(np.uint8, copy=False))
     if num_classes is not None:

@@ -111,7 +111,6 @@ class RandomFlip:
 
 def training_transform(name: str, crop: int) -> Transform:
     """The transform of a recipe's ``augment`` setting: ``scale-crop`` or ``centre-square``."""
-    return {
-        "scale-crop": Compose((RandomScaleCrop(crop), RandomFlip())),
-        "centre-square": CentreSquare(crop),
-    }[name]
+    if name == "centre-square":
+        return CentreSquare(crop)
+    return Compose((RandomScaleCrop(crop), RandomFlip()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -51,8 +53,8 @@ class Baselines:
     """The zoo of the two baselines; they have no pretrained weights."""
 
     title = "baselines"
-    weights = ("none",)
-    networks = {"two_layer_net": TwoLayerNet, "simple_conv_net": SimpleConvNet}
+    weights: tuple[str, ...] = ("none",)
+    networks: ClassVar[dict[str, type[nn.Module]]] = {"two_layer_net": TwoLayerNet, "simple_conv_net": SimpleConvNet}
 
     def names(self) -> list[str]:
         return list(self.networks)

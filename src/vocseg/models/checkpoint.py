@@ -51,7 +51,7 @@ def _read(path: Path, weights: bool) -> tuple[ModelInfo, dict[str, Tensor]]:
             if metadata is None:
                 raise ModelError(f"{path} holds weights but no vocseg metadata; use --model NAME --weights {path}")
             info = ModelInfo.from_dict(json.loads(metadata))
-            return info, {key: file.get_tensor(key) for key in file.keys()} if weights else {}
+            return info, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (no dict) if weights else {}
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} is not a model file: {error}") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -70,7 +70,7 @@ def read_weights_file(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | 
         try:
             with safe_open(path, framework="pt") as file:
                 ours = METADATA_KEY in (file.metadata() or {})
-                state = {key: file.get_tensor(key) for key in file.keys()}
+                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (no dict)
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{path} is not a weights file: {error}") from error
         return _plain(state), read_info(path).classes if ours else None

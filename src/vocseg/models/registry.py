@@ -67,7 +67,9 @@ def find_zoo(name: str) -> Zoo:
         if name in zoo.names():
             return zoo
     hint = nearest(name, known)
-    raise ModelError(f"unknown model '{name}'{hint or ''} (`vocseg models` lists them; arch:encoder for segmentation_models_pytorch)")
+    raise ModelError(
+        f"unknown model '{name}'{hint or ''} (`vocseg models` lists them; arch:encoder for segmentation_models_pytorch)"
+    )
 
 
 def _from_scratch(architecture: str, classes: tuple[str, ...], like: ModelInfo | None) -> SegmentationModel:

@@ -48,7 +48,7 @@ class SmpZoo:
     """``backbone``: the encoder's ImageNet weights below a new decoder."""
 
     title = "segmentation_models_pytorch"
-    weights = ("backbone", "none")
+    weights: tuple[str, ...] = ("backbone", "none")
 
     def architectures(self) -> list[str]:
         import segmentation_models_pytorch as smp
@@ -78,7 +78,7 @@ class SmpZoo:
                 if pretrained:
                     settings: dict[str, Any] = smp.encoders.get_preprocessing_params(encoder, pretrained)
                     scale = float(settings.get("input_range", (0, 1))[1])
-                    mean, std = (tuple(float(part) / scale for part in settings[key]) for key in ("mean", "std"))
+                    mean, std = ((r / scale, g / scale, b / scale) for r, g, b in (settings["mean"], settings["std"]))
         except OSError as error:
             raise ModelError(
                 f"ImageNet weights of encoder {encoder} not to be had from {_hub()} ({str(error).splitlines()[0]}); "
@@ -123,7 +123,7 @@ def _class_layers(network: nn.Module, num_classes: int) -> tuple[str, ...]:
     """The convolution of smp's segmentation head: the last with one output a class."""
     heads = [
         f"network.segmentation_head.{name}"
-        for name, module in network.segmentation_head.named_modules()  # type: ignore[operator, union-attr]
+        for name, module in network.segmentation_head.named_modules()  # type: ignore[union-attr]
         if isinstance(module, nn.Conv2d) and module.out_channels == num_classes
     ]
     return tuple(heads[-1:])
@@ -156,4 +156,3 @@ def _no_needless_retries() -> Iterator[None]:
     finally:
         constants.HF_HUB_OFFLINE = before
         logger.setLevel(level)
-

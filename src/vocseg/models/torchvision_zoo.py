@@ -18,7 +18,7 @@ class TorchvisionZoo:
     """``coco``: trained on COCO pictures with VOC's classes; ``backbone``: ImageNet weights below new heads."""
 
     title = "torchvision"
-    weights = ("coco", "backbone", "none")
+    weights: tuple[str, ...] = ("coco", "backbone", "none")
 
     def names(self) -> list[str]:
         return list_models(module=segmentation_models)
@@ -29,7 +29,7 @@ class TorchvisionZoo:
         network = get_model(name, weights=None, weights_backbone=None, num_classes=num_classes, **options)
         pretrained = None
         if weights == "coco":
-            pretrained = _download(get_model_weights(name).DEFAULT)  # type: ignore[attr-defined]
+            pretrained = _download(get_model_weights(name).DEFAULT)
         elif weights == "backbone":
             backbone = _backbone_weights(name)
             network.backbone.load_state_dict(_without_classifier(_download(backbone), network.backbone))
@@ -37,7 +37,7 @@ class TorchvisionZoo:
         return Built(network, layers, pretrained=pretrained)
 
     def published(self, name: str) -> tuple[float, str] | None:
-        weights = get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
+        weights = get_model_weights(name).DEFAULT
         (split, metrics), *_ = weights.meta["_metrics"].items()
         return metrics["miou"], split
 

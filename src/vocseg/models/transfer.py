@@ -64,4 +64,3 @@ def _in(key: str, layers: Sequence[str]) -> bool:
 
 def _optional(key: str) -> bool:
     return key.startswith("aux_classifier.") or key.endswith("num_batches_tracked")
-

@@ -8,6 +8,8 @@ import os
 import pickle
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from vocseg.files import replacing, writable_folder, write_json, write_text
 from vocseg.training.settings import Settings
 
 log = logging.getLogger("vocseg")
+log.setLevel(logging.INFO)
 
 
 @dataclass(frozen=True)
@@ -123,12 +126,17 @@ class RunFolder:
             },
         )
 
-    def log_to_file(self) -> logging.Handler:
-        """Send the log to ``log.txt`` as well; the caller removes the handler."""
+    @contextmanager
+    def log_to_file(self) -> Iterator[None]:
+        """Send the log to ``log.txt`` as well within the block."""
         handler = logging.FileHandler(self.root / "log.txt", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         log.addHandler(handler)
-        return handler
+        try:
+            yield
+        finally:
+            log.removeHandler(handler)
+            handler.close()
 
 
 def same_run(before: Settings, now: Settings) -> None:

@@ -7,12 +7,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-
-
 from vocseg import voc
 from vocseg.errors import SettingError, nearest
 from vocseg.files import write_text
-
 
 
 @dataclass(frozen=True)

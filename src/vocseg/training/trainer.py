@@ -16,11 +16,11 @@ from vocseg import voc
 from vocseg.data.check import check_split
 from vocseg.data.dataset import VocDataset
 from vocseg.data.layout import VocFolder
-from vocseg.data.loading import default_workers, sample_seed, training_batches
+from vocseg.data.loading import Batch, default_workers, sample_seed, training_batches
 from vocseg.data.transforms import training_transform
 from vocseg.devices import autocast, find_device, find_precision
 from vocseg.errors import SettingError, TrainingError
-from vocseg.evaluation.evaluate import Evaluation, evaluate, progress
+from vocseg.evaluation.evaluate import evaluate, progress
 from vocseg.evaluation.report import percent
 from vocseg.inference.segmenter import Segmenter
 from vocseg.losses import Loss, segmentation_loss
@@ -72,11 +72,12 @@ class Plan:
 
     def end_of_epoch(self, epoch: int) -> int:
         """The iteration after the last one of an epoch 1, 2, ..."""
-        return min(self.total, math.ceil(epoch * self.images / self.batch_size))
+        return min(self.total, -(-epoch * self.images // self.batch_size))
 
     @property
     def epochs(self) -> int:
-        return math.ceil(self.total * self.batch_size / self.images)
+        """The epoch, 1, 2, ..., that ends with the last iteration."""
+        return (self.total - 1) * self.batch_size // self.images + 1
 
 
 def train(settings: Settings, resume: RunFolder | None = None) -> RunFolder:
@@ -102,7 +103,7 @@ def train(settings: Settings, resume: RunFolder | None = None) -> RunFolder:
     )
     _try_forward(model, min(2, settings.batch_size), settings.crop)
     workers = default_workers() if settings.workers is None else settings.workers
-    settings = replace(settings, precision=_name(precision), device=device.type, workers=workers)
+    settings = replace(settings, device=_word(device.type), precision=_word(precision), workers=workers)
     if resume is None:
         run = RunFolder.create(settings)
         settings.save(run.config)
@@ -110,139 +111,151 @@ def train(settings: Settings, resume: RunFolder | None = None) -> RunFolder:
     else:
         run = resume
         same_run(load_settings(run.config), settings)
-    handler = run.log_to_file()
-    try:
+    with run.log_to_file():
         for line in (f"run folder {run.root}", *(summary.describe() for summary in summaries)):
             log.info(line)
-        _loop(settings, run, plan, model, train_set, val_set, device, precision)
-    finally:
-        log.removeHandler(handler)
-        handler.close()
+        _Training(settings, run, plan, model, train_set, val_set, workers).go()
     return run
 
 
-def _loop(
-    settings: Settings,
-    run: RunFolder,
-    plan: Plan,
-    model: SegmentationModel,
-    train_set: VocDataset,
-    val_set: VocDataset,
-    device: torch.device,
-    precision: torch.dtype,
-) -> None:
-    assert settings.workers is not None
-    segmenter = Segmenter(model, device=device.type, precision=_name(precision))
-    optimiser = build_optimiser(model, settings)
-    totals = EpochTotals(train_set.classes, device)
-    start, epoch, best = 0, 1, -1.0
-    state = run.load_state()
-    if state is not None:
-        model.network.load_state_dict(state["network"])
-        optimiser.load_state_dict(state["optimiser"])
-        totals.load_state(state["totals"])
-        start, epoch, best = state["iteration"], state["epoch"], state["best"]
-        run.cut_metrics(start)
-        log.info(f"resumed at iteration {start} of {plan.total}, epoch {epoch}")
+class _Training:
+    """The state of a run and its loop."""
 
-    def save_state(iteration: int) -> None:
-        run.save_state(
+    def __init__(
+        self,
+        settings: Settings,
+        run: RunFolder,
+        plan: Plan,
+        model: SegmentationModel,
+        train_set: VocDataset,
+        val_set: VocDataset,
+        workers: int,
+    ) -> None:
+        self.settings, self.run, self.plan, self.model = settings, run, plan, model
+        self.train_set, self.val_set, self.workers = train_set, val_set, workers
+        self.segmenter = Segmenter(model, device=settings.device, precision=settings.precision)
+        self.device = self.segmenter.device
+        self.optimiser = build_optimiser(model, settings)
+        self.totals = EpochTotals(train_set.classes, self.device)
+        self.iteration, self.epoch, self.best = 0, 1, -1.0
+
+    def go(self) -> None:
+        """Train to the end of the plan."""
+        self._restore()
+        batches = training_batches(self.train_set, self.settings.batch_size, self.workers, self.settings.seed, self.iteration)
+        self.model.train()
+        self.began = saved = time.monotonic()
+        bar = self._bar()
+        try:
+            while self.iteration < self.plan.total:
+                loss = self._step(next(batches))
+                bar.update()
+                bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+                if self.iteration == self.plan.end_of_epoch(self.epoch):
+                    bar.close()
+                    self._finish_epoch()
+                    self._save()
+                    saved, bar = time.monotonic(), self._bar()
+                elif time.monotonic() - saved > 60 * self.settings.checkpoint_minutes:
+                    self._save()
+                    saved = time.monotonic()
+        except KeyboardInterrupt:
+            self._save()
+            text = f"interrupted at iteration {self.iteration}; go on with: vocseg train --resume {self.run.root}"
+            raise TrainingError(text) from None
+        finally:
+            bar.close()
+        log.info(f"best {self.val_set.split} mIoU {percent(self.best)}; model {self.run.best}")
+
+    def _step(self, batch: Batch) -> float:
+        """One optimiser step; returns the main output's loss."""
+        # Dropout draws from a seed of the iteration, so that a resumed run draws the same. (Here, not before the batch
+        # is fetched: a loader's first one takes a number from torch's generator.)
+        torch.manual_seed(sample_seed(self.settings.seed, self.iteration))
+        pictures = batch.pictures.to(self.device, non_blocking=True)
+        masks = batch.masks.to(self.device, non_blocking=True)
+        set_rate(self.optimiser, poly(self.iteration, self.plan.total, self.settings.power))
+        with autocast(self.device, self.segmenter.precision):
+            outputs = self.model(pictures)
+        loss = segmentation_loss(outputs, masks, self.settings.aux_weight)
+        if not torch.isfinite(loss.total):
+            names = ", ".join(batch.names)
+            raise TrainingError(f"loss is {loss.total.item()} at iteration {self.iteration}, pictures {names}")
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        self.totals.add(outputs["out"], loss, masks)
+        self.iteration += 1
+        return loss.main.item()
+
+    def _finish_epoch(self) -> None:
+        """Validate, record the epoch's figures, save the last model, and the best one where it is."""
+        title = f"validate {self.epoch}/{self.plan.epochs}"
+        result = evaluate(self.segmenter, self.val_set, workers=self.workers, title=title)
+        self.model.train()
+        training, validation = self.totals.to_dict(), result.to_dict()
+        self.run.append_metrics(
             {
-                "network": model.network.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "totals": totals.state(),
-                "iteration": iteration,
-                "epoch": epoch,
-                "best": best,
+                "epoch": self.epoch,
+                "iteration": self.iteration,
+                "seconds": round(time.monotonic() - self.began, 1),
+                "lr": self.optimiser.param_groups[0]["lr"],
+                "train": training,
+                "val": validation,
+            }
+        )
+        figures = {key: validation[key] for key in ("miou", "pixel_accuracy", "loss", "images")}
+        info = replace(self.model.info, scores={result.split: figures})
+        save_model(self.run.last, self.model, info)
+        miou = result.scores.miou or 0.0
+        if miou > self.best:
+            save_model(self.run.best, self.model, info)
+        mark = "  (best)" if miou > self.best else ""
+        parts = (f"epoch {self.epoch}/{self.plan.epochs}", _line("train", training), _line("val", validation))
+        log.info("  |  ".join(parts) + mark)
+        self.best = max(self.best, miou)
+        self.totals = EpochTotals(self.train_set.classes, self.device)
+        self.epoch += 1
+
+    def _save(self) -> None:
+        self.run.save_state(
+            {
+                "network": self.model.network.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "totals": self.totals.state(),
+                "iteration": self.iteration,
+                "epoch": self.epoch,
+                "best": self.best,
             }
         )
 
-    batches = training_batches(train_set, settings.batch_size, settings.workers, settings.seed, start)
-    model.train()
-    began = saved = time.monotonic()
-    bar = _epoch_bar(plan, epoch, start)
-    iteration = start
-    try:
-        while iteration < plan.total:
-            # Dropout draws from a seed of the iteration, so that a resumed run draws the same.
-            torch.manual_seed(sample_seed(settings.seed, iteration))
-            batch = next(batches)
-            pictures, masks = batch.pictures.to(device, non_blocking=True), batch.masks.to(device, non_blocking=True)
-            set_rate(optimiser, poly(iteration, plan.total, settings.power))
-            with autocast(device, precision):
-                outputs = model(pictures)
-            loss = segmentation_loss(outputs, masks, settings.aux_weight)
-            if not torch.isfinite(loss.total):
-                raise TrainingError(f"loss is {float(loss.total)} at iteration {iteration}, pictures {', '.join(batch.names)}")
-            optimiser.zero_grad(set_to_none=True)
-            loss.total.backward()
-            optimiser.step()
-            totals.add(outputs["out"], loss, masks)
-            iteration += 1
-            bar.update()
-            bar.set_postfix_str(f"loss {loss.main.item():.3f}", refresh=False)
-            if iteration == plan.end_of_epoch(epoch):
-                bar.close()
-                result = evaluate(segmenter, val_set, workers=settings.workers, title=f"validate {epoch}/{plan.epochs}")
-                model.train()
-                best = _finish_epoch(run, plan, model, epoch, iteration, optimiser, totals, result, best, time.monotonic() - began)
-                epoch, totals = epoch + 1, EpochTotals(train_set.classes, device)
-                save_state(iteration)
-                saved, bar = time.monotonic(), _epoch_bar(plan, epoch, iteration)
-            elif time.monotonic() - saved > 60 * settings.checkpoint_minutes:
-                save_state(iteration)
-                saved = time.monotonic()
-    except KeyboardInterrupt:
-        save_state(iteration)
-        raise TrainingError(f"interrupted at iteration {iteration}; go on with: vocseg train --resume {run.root}") from None
-    finally:
-        bar.close()
-    log.info(f"best val mIoU {percent(best)}; model {run.best}")
+    def _restore(self) -> None:
+        state = self.run.load_state()
+        if state is None:
+            return
+        self.model.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.totals.load_state(state["totals"])
+        self.iteration, self.epoch, self.best = state["iteration"], state["epoch"], state["best"]
+        self.run.cut_metrics(self.iteration)
+        log.info(f"resumed at iteration {self.iteration} of {self.plan.total}, epoch {self.epoch}")
 
-
-def _finish_epoch(
-    run: RunFolder,
-    plan: Plan,
-    model: SegmentationModel,
-    epoch: int,
-    iteration: int,
-    optimiser: torch.optim.Optimizer,
-    totals: EpochTotals,
-    result: Evaluation,
-    best: float,
-    seconds: float,
-) -> float:
-    """Record an epoch's figures, save the last model, and the best one where it is; returns the best mIoU so far."""
-    training, validation = totals.to_dict(), result.to_dict()
-    record = {
-        "epoch": epoch,
-        "iteration": iteration,
-        "seconds": round(seconds, 1),
-        "lr": optimiser.param_groups[0]["lr"],
-        "train": training,
-        "val": validation,
-    }
-    run.append_metrics(record)
-    info = replace(model.info, scores={result.split: {key: validation[key] for key in ("miou", "pixel_accuracy", "loss", "images")}})
-    save_model(run.last, model, info)
-    miou = result.scores.miou or 0.0
-    if miou > best:
-        save_model(run.best, model, info)
-    log.info(
-        f"epoch {epoch}/{plan.epochs}  "
-        + "  |  ".join(
-            f"{name}: loss {values['loss'] or 0:.4f}, pixel accuracy {percent(values['pixel_accuracy'])}, mIoU {percent(values['miou'])}"
-            for name, values in (("train", training), ("val", validation))
+    def _bar(self) -> tqdm[Any]:
+        before, end = self.plan.end_of_epoch(self.epoch - 1), self.plan.end_of_epoch(self.epoch)
+        return tqdm(
+            total=end - before,
+            initial=self.iteration - before,
+            desc=f"epoch {self.epoch}/{self.plan.epochs}",
+            unit="step",
+            disable=None,
+            leave=False,
+            dynamic_ncols=True,
         )
-        + ("  (best)" if miou > best else "")
-    )
-    return max(best, miou)
 
 
-def _epoch_bar(plan: Plan, epoch: int, iteration: int) -> tqdm[Any]:
-    before, end = plan.end_of_epoch(epoch - 1), plan.end_of_epoch(epoch)
-    title = f"epoch {epoch}/{plan.epochs}"
-    return tqdm(total=end - before, initial=iteration - before, desc=title, unit="step", disable=None, leave=False, dynamic_ncols=True)
+def _line(name: str, figures: dict[str, Any]) -> str:
+    loss = "-" if figures["loss"] is None else f"{figures['loss']:.4f}"
+    return f"{name}: loss {loss}, pixel accuracy {percent(figures['pixel_accuracy'])}, mIoU {percent(figures['miou'])}"
 
 
 def _try_forward(model: SegmentationModel, pictures: int, crop: int) -> None:
@@ -253,8 +266,10 @@ def _try_forward(model: SegmentationModel, pictures: int, crop: int) -> None:
             probe(torch.zeros(pictures, 3, crop, crop, dtype=torch.uint8))
     except (RuntimeError, ValueError) as error:
         hint = " (batch normalisation needs more than one picture: --batch-size 2 or more)" if pictures == 1 else ""
-        raise SettingError(f"{model.info.architecture} cannot train with crop {crop}{hint}: {str(error).splitlines()[0]}") from error
+        reason = str(error).splitlines()[0]
+        raise SettingError(f"{model.info.architecture} cannot train with crop {crop}{hint}: {reason}") from error
 
 
-def _name(precision: torch.dtype) -> Any:
-    return str(precision).removeprefix("torch.")
+def _word(value: object) -> Any:
+    """The setting's word for a device type or dtype."""
+    return str(value).removeprefix("torch.")

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+VERBS = [("train",), ("evaluate",), ("score",), ("predict",), ("models",), ("data", "synth")]
+Run = Callable[..., tuple[int, str, str]]
+
+
+def test_top_level_help_names_every_verb(run: Run) -> None:
+    code, out, _ = run("--help")
+    assert code == 0
+    assert all(f"\n│ {verb[0]} " in out for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_every_verb_has_an_example(run: Run, verb: tuple[str, ...]) -> None:
+    code, out, _ = run(*verb, "--help")
+    assert code == 0
+    assert f" vocseg {' '.join(verb)} " in out.replace("Usage: vocseg", "")
+
+
+def test_help_does_not_import_torch() -> None:
+    code = "import sys; from vocseg.cli.main import app; app(['--help'], exit_on_error=False); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_version(run: Run) -> None:
+    import vocseg
+
+    assert run("--version")[1].strip() == vocseg.__version__
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "Unknown command"),
+        (["train", "--bach-size", "2"], "Unknown option: --bach-size. Did you mean --batch-size?"),
+        (["train", "--batch-size", "two"], "--batch-size"),
+        (["train", "--augment", "none"], "--augment"),
+        (["evaluate"], "--model requires an argument"),
+        (["predict", "a.jpg"], "--model"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_2(run: Run, arguments: list[str], message: str) -> None:
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert err.startswith("vocseg: error: ")
+    assert err.count("\n") == 1
+    assert message in err
+
+
+def test_debug_shows_the_traceback(run: Run) -> None:
+    from vocseg.errors import DataError
+
+    with pytest.raises(DataError):
+        run("score", "masks", "--data", "/nowhere", "--debug")

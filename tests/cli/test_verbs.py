@@ -1,0 +1,243 @@
+"""The main job through the command line, and each kind of bad input: one line that names the file and the value, exit 2."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vocseg import voc
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def model(synth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder's best model, trained a little through the command line."""
+    from vocseg.cli.main import main
+
+    out = tmp_path_factory.mktemp("run") / "run"
+    arguments = ["train", "--data", str(synth), "--model", "simple_conv_net", "--crop", "32", "--batch-size", "3", "--epochs", "2"]
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments, "--lr", "0.02", "--out", str(out), "--workers", "0"])
+    assert not stop.value.code
+    return out / "best.safetensors"
+
+
+def fails(result: tuple[int, str, str], *parts: object) -> None:
+    code, _, err = result
+    assert code == 2, err
+    assert err.startswith("vocseg: error: ")
+    assert err.count("\n") == 1
+    for part in parts:
+        assert str(part) in err
+
+
+def test_train_evaluate_score_predict(run: Run, synth: Path, model: Path, tmp_path: Path) -> None:
+    scores, masks = tmp_path / "scores.json", tmp_path / "masks"
+    code, out, err = run("evaluate", model, "--data", synth, "--save-masks", masks, "--json", scores)
+    assert code == 0, err
+    values = json.loads(scores.read_text())
+    assert {"miou", "pixel_accuracy", "mean_accuracy", "loss", "per_class", "images", "split"} <= set(values)
+    assert values["images"] == 4
+    assert f"mIoU {100 * values['miou']:.2f}" in out
+    assert "mean over" in out
+    assert "of 6 classes" in out
+
+    again = tmp_path / "again.json"
+    assert run("score", masks, "--data", synth, "--json", again)[0] == 0
+    assert json.loads(again.read_text())["per_class"] == values["per_class"]
+
+    areas = tmp_path / "areas.json"
+    code, out, err = run("predict", synth / voc.IMAGES, "--model", model, "--out", tmp_path / "p", "--json", areas)
+    assert code == 0, err
+    rows = json.loads(areas.read_text())["predictions"]
+    assert len(rows) == 10
+    for row in rows:
+        with Image.open(row["picture"]) as picture, Image.open(row["mask"]) as mask:
+            assert mask.mode == "P"
+            assert mask.size == picture.size
+        assert sum(row["areas"].values()) == pytest.approx(1)
+        assert Path(row["overlay"]).is_file()
+    name = "synth_000006.png"
+    assert np.array_equal(np.array(Image.open(masks / name)), np.array(Image.open(tmp_path / "p" / name)))
+
+
+def test_evaluate_takes_a_name_with_weights(run: Run, synth: Path, model: Path) -> None:
+    code, out, err = run("evaluate", "simple_conv_net", "--weights", model, "--data", synth)
+    # a bare name predicts VOC's classes, the data has others
+    fails((code, out, err), "21 classes", "has 6")
+
+
+def test_predict_names_and_folders(run: Run, synth: Path, model: Path, tmp_path: Path) -> None:
+    pictures = tmp_path / "in"
+    (pictures / "deep").mkdir(parents=True)
+    source = synth / voc.IMAGES / "synth_000000.jpg"
+    shutil.copy(source, pictures / "a.jpg")
+    shutil.copy(source, pictures / "deep" / "a.JPG")
+    Image.open(source).save(pictures / "a.png")
+    (pictures / "notes.txt").touch()
+    assert run("predict", pictures, source, source, "--model", model, "--out", tmp_path / "out", "--no-overlay")[0] == 0
+    found = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png"))
+    assert found == ["a.jpg.png", "a.png.png", "deep/a.png", "synth_000000-2.png", "synth_000000.jpg.png"]
+
+
+def test_train_json_config_and_resume(run: Run, synth: Path, tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text('model = "two_layer_net"\ncrop = 16\nbatch_size = 2\nepochs = 1\nworkers = 0\n')
+    out = tmp_path / "run"
+    code, text, err = run("train", "--config", config, "--data", synth, "--crop", 24, "--out", out, "--json", tmp_path / "t.json")
+    assert code == 0, err
+    assert "epoch 1/1  |  train: loss" in text
+    result = json.loads((tmp_path / "t.json").read_text())
+    assert result["settings"]["crop"] == 24  # the flag wins
+    assert result["settings"]["batch_size"] == 2
+    assert len(result["epochs"]) == 1
+    code, text, err = run("train", "--resume", out, "--epochs", 2)
+    assert code == 0, err
+    assert "resumed at iteration 3 of 6, epoch 2" in text
+    assert len((out / "metrics.jsonl").read_text().splitlines()) == 2
+    # the resolved settings of a run are themselves a config
+    assert run("train", "--config", out / "config.toml", "--out", tmp_path / "second")[0] == 0
+
+
+def test_train_bad_use(run: Run, synth: Path, tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text("lr = 0.1\nbatchsize = 2\n")
+    fails(run("train", "--config", config, "--data", synth), config, "unknown setting 'batchsize'", "did you mean 'batch_size'")
+    config.write_text('lr = "fast"\n')
+    fails(run("train", "--config", config, "--data", synth), "lr", "fast")
+    fails(run("train", "--config", "orginal", "--data", synth), "no recipe 'orginal'; did you mean 'original'")
+    fails(run("train", "--resume", tmp_path), f"cannot resume {tmp_path}", "no run folder")
+    fails(run("train", "--resume", tmp_path, "--config", "original"), "--resume", "--config")
+    fails(run("train", "--data", synth, "--batch-size", 0), "batch_size must be at least 1, not 0")
+    fails(
+        run("train", "--data", synth, "--model", "two_layer_nett", "--batch-size", 2),
+        "two_layer_nett",
+        "did you mean 'two_layer_net'",
+    )
+
+
+TRAIN = ["--model", "two_layer_net", "--crop", "16", "--batch-size", "2", "--epochs", "1", "--workers", "0"]
+
+
+def both(run: Run, data: Path, model: Path, out: Path, *parts: object) -> None:
+    """Training and evaluation on damaged data both fail, naming ``parts``, and leave nothing behind."""
+    fails(run("train", "--data", data, "--out", out, "--split", "val", *TRAIN), *parts)
+    fails(run("evaluate", model, "--data", data, "--json", out / "x.json"), *parts)
+    assert not out.exists()
+
+
+def test_missing_data(run: Run, model: Path, tmp_path: Path) -> None:
+    both(run, tmp_path / "nowhere", model, tmp_path / "out", tmp_path / "nowhere", "does not exist")
+
+
+def test_missing_and_empty_split_lists(run: Run, damaged: Path, model: Path, tmp_path: Path) -> None:
+    path = damaged / voc.SPLITS / "val.txt"
+    path.write_text("\n")
+    both(run, damaged, model, tmp_path / "out", path, "is empty")
+    path.unlink()
+    both(run, damaged, model, tmp_path / "out", path, "no split list")
+
+
+@pytest.mark.parametrize(("folder", "suffix", "kind"), [(voc.IMAGES, "jpg", "picture"), (voc.MASKS, "png", "mask")])
+def test_id_without_its_file(run: Run, damaged: Path, model: Path, tmp_path: Path, folder: str, suffix: str, kind: str) -> None:
+    (damaged / folder / f"synth_000008.{suffix}").unlink()
+    both(run, damaged, model, tmp_path / "out", f"id 'synth_000008' has no {kind}", damaged / folder)
+
+
+def test_defective_files(run: Run, damaged: Path, model: Path, tmp_path: Path) -> None:
+    picture, mask = damaged / voc.IMAGES / "synth_000008.jpg", damaged / voc.MASKS / "synth_000008.png"
+    content, truth = picture.read_bytes(), Image.open(mask).copy()
+    picture.write_bytes(content[: len(content) // 2])
+    both(run, damaged, model, tmp_path / "out", picture, "truncated")
+    Image.open(damaged / voc.IMAGES / "synth_000007.jpg").resize((20, 20)).save(picture)
+    both(run, damaged, model, tmp_path / "out", picture, "is 20x20", mask)
+    picture.write_bytes(content)
+    truth.convert("RGB").save(mask)
+    both(run, damaged, model, tmp_path / "out", mask, "RGB colour picture")
+    labels = np.array(truth)
+    labels[0, 0] = 77
+    Image.fromarray(labels).save(mask)
+    both(run, damaged, model, tmp_path / "out", mask, "label 77", "0..5")
+
+
+def test_models_that_are_none(run: Run, synth: Path, model: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.safetensors"
+    text.write_text("no model")
+    for verb in (["evaluate", text, "--data", synth], ["predict", synth / voc.IMAGES, "--model", text]):
+        fails(run(*verb), text, "is not a model file")
+    fails(run("evaluate", "fcn_resnet", "--data", synth), "unknown model 'fcn_resnet'", "did you mean 'fcn_resnet")
+    fails(run("evaluate", "two_layer_net", "--data", synth), "the model has 21 classes", synth, "'aeroplane' against 'disc'")
+
+
+def test_predict_bad_input(run: Run, model: Path, tmp_path: Path) -> None:
+    fails(run("predict", tmp_path / "none.jpg", "--model", model), "no picture or folder", tmp_path / "none.jpg")
+    (tmp_path / "empty").mkdir()
+    fails(run("predict", tmp_path / "empty", "--model", model), tmp_path / "empty", "holds no pictures")
+    (tmp_path / "bad.jpg").write_text("no picture")
+    fails(run("predict", tmp_path / "bad.jpg", "--model", model, "--out", tmp_path / "out"), tmp_path / "bad.jpg")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_unwritable_outputs(run: Run, synth: Path, model: Path, tmp_path: Path) -> None:
+    block = tmp_path / "file"
+    block.touch()
+    fails(run("train", "--data", synth, "--out", block / "run", *TRAIN), "cannot write", block / "run")
+    fails(run("evaluate", model, "--data", synth, "--save-masks", block), "cannot write", block)
+    fails(run("evaluate", model, "--data", synth, "--json", block / "x.json"), "cannot write", block / "x.json")
+    fails(run("predict", synth / voc.IMAGES, "--model", model, "--out", block), "cannot write", block)
+    fails(run("data", "synth", block), block, "is not an empty folder")
+
+
+def test_full_disk(run: Run, synth: Path, tmp_path: Path) -> None:
+    """A real full disk where the system lets us make one: a tiny memory file system."""
+    import os
+    import subprocess
+
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = (
+        os.name == "posix"
+        and subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True, check=False
+        ).returncode
+        == 0
+    )
+    if not mounted:
+        pytest.skip("cannot mount a small file system here")
+    try:
+        code, _, err = run("train", "--data", synth, "--out", disk / "run", *TRAIN)
+        assert (code, err.count("\n")) == (2, 1), err
+        assert "cannot write" in err
+        assert "No space left" in err or "os error 28" in err
+        assert not list(disk.rglob("*.part"))
+        assert not (disk / "run" / "best.safetensors").exists()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_models_lists_sizes(run: Run, tmp_path: Path) -> None:
+    code, out, _ = run("models", "*_net", "--size", "64x64", "--json", tmp_path / "m.json")
+    assert code == 0
+    rows = {row["name"]: row for row in json.loads((tmp_path / "m.json").read_text())["models"]}
+    assert set(rows) == {"two_layer_net", "simple_conv_net"}
+    assert rows["two_layer_net"]["multiply_adds"] == 64 * 64 * (243 * 100 + 100 * 21)
+    assert "0.03" in out
+    fails(run("models", "nothing*"), "no model matches 'nothing*'")
+    fails(run("models", "two_layer"), "unknown model 'two_layer'")
+    fails(run("models", "--size", "big"), "size 'big' is not HEIGHTxWIDTH")
+
+
+def test_synth(run: Run, tmp_path: Path) -> None:
+    code, out, err = run(
+        "data", "synth", tmp_path / "d", "--train", 3, "--val", 2, "--size", "32x32", "--json", tmp_path / "s.json"
+    )
+    assert code == 0, err
+    assert "3 train and 2 val pictures" in out
+    assert json.loads((tmp_path / "s.json").read_text())["pictures_per_class"]["background"] == 5
