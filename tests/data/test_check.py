@@ -12,15 +12,14 @@ from vocseg.data.check import check_split, picture_size
 from vocseg.data.dataset import VocDataset
 from vocseg.data.layout import VocFolder
 from vocseg.errors import DataError
-from vocseg.evaluation.evaluate import progress
 
 
 def check(folder: Path) -> str:
-    return check_split(VocDataset(VocFolder.find(folder), "val"), progress).describe()
+    return check_split(VocDataset(VocFolder.find(folder), "val")).describe()
 
 
 def test_counts(val_set: VocDataset) -> None:
-    summary = check_split(val_set, progress)
+    summary = check_split(val_set)
     masks = [val_set[index].mask for index in range(len(val_set))]
     assert torch.equal(summary.pixels, sum(torch.bincount(mask.flatten(), minlength=256) for mask in masks))
     assert summary.pictures[0] == 4

@@ -8,6 +8,7 @@ from typing import Any
 from vocseg.cli.options import JsonOption
 from vocseg.errors import InputError
 from vocseg.files import write_json
+from vocseg.progress import progress
 
 
 def models(pattern: str | None = None, /, *, size: str = "375x500", json: JsonOption = None) -> None:
@@ -27,7 +28,6 @@ def models(pattern: str | None = None, /, *, size: str = "375x500", json: JsonOp
     size
         Picture size HxW for the multiply-adds.
     """
-    from vocseg.evaluation.evaluate import progress
     from vocseg.models.costs import costs, parse_size
     from vocseg.models.registry import find_zoo
 

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from vocseg.cli.options import DeviceOption, JsonOption, PrecisionOption, WeightsOption
 from vocseg.errors import InputError
 from vocseg.files import writable_folder, write_json
+from vocseg.progress import progress
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 
@@ -45,7 +46,6 @@ def predict(
         Write overlays as well.
     """
     from vocseg import draw
-    from vocseg.evaluation.evaluate import progress
     from vocseg.inference.segmenter import Segmenter
 
     files = _find_pictures(pictures)

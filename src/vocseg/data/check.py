@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,7 @@ from vocseg import voc
 from vocseg.data.dataset import VocDataset
 from vocseg.data.read import read_mask, read_picture
 from vocseg.errors import DataError
-
-Progress = Callable[[Iterable[Tensor], int, str], Iterator[Tensor]]
+from vocseg.progress import progress
 
 ROTATED = {5, 6, 7, 8}
 """EXIF orientations that swap height and width."""
@@ -41,7 +39,7 @@ class SplitSummary:
         return f"{self.split}: {self.images} pictures, {present}{without}, {void:.1%} void"
 
 
-def check_split(dataset: VocDataset, progress: Progress) -> SplitSummary:
+def check_split(dataset: VocDataset) -> SplitSummary:
     """Read every mask and every picture's header of a split; raises the first DataError, naming the file and the value.
 
     Found here: unreadable masks, colour masks, stray labels, pictures of another size than their mask, files that are no

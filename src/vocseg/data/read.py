@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image
 
 from vocseg import voc
 from vocseg.errors import DataError
@@ -31,6 +30,9 @@ def read_picture(path: str | Path) -> Tensor:
     other formats (BMP, TIFF, ...) by Pillow. Transparency is dropped, 16 bits are scaled to 8.
     Raises DataError for a file that is missing, truncated, or no picture.
     """
+    # Imported here: torchvision takes more than a second, and masks do not need it.
+    from torchvision.io import ImageReadMode, decode_image
+
     data = _bytes(Path(path))
     try:
         picture = decode_image(data, mode=ImageReadMode.RGB, apply_exif_orientation=True)

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from tqdm import tqdm
 
 from vocseg import draw, voc
 from vocseg.errors import OutputError, SettingError
 from vocseg.files import writable_folder, write_text
+from vocseg.progress import progress
 
 CLASSES = ("background", "disc", "square", "triangle", "cross", "ring")
 """One shape each; a shape's class shows in its outline, its texture and, loosely, its colour."""
@@ -42,7 +42,7 @@ def write_synthetic(
         writable_folder(folder / name)
     names = [f"synth_{number:06d}" for number in range(train + val)]
     shown = dict.fromkeys(CLASSES, 0)
-    for number, name in enumerate(tqdm(names, desc="draw", unit="picture", disable=None, leave=False)):
+    for number, name in enumerate(progress(names, len(names), "draw")):
         picture, mask = draw_sample(np.random.default_rng((seed, number)), size)
         draw.save_image(Image.fromarray(picture), folder / voc.IMAGES / f"{name}.jpg")
         draw.save_mask(torch.from_numpy(mask), folder / voc.MASKS / f"{name}.png")

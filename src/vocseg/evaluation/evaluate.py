@@ -3,44 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 import torch
-from tqdm import tqdm
 
 from vocseg import draw, voc
 from vocseg.data.dataset import VocDataset
 from vocseg.data.loading import samples
 from vocseg.errors import ModelError
+from vocseg.evaluation.result import Evaluation
 from vocseg.inference.segmenter import Segmenter
 from vocseg.losses import pixel_cross_entropy
-from vocseg.metrics import ConfusionMatrix, Scores
-
-Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Scores of a split. ``loss`` is the mean cross entropy of the main output over all valid pixels, None for saved masks."""
-
-    scores: Scores
-    loss: float | None
-    images: int
-    split: str
-    seconds: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form."""
-        head = {"split": self.split, "images": self.images, "loss": self.loss, "seconds": round(self.seconds, 3)}
-        return head | self.scores.to_dict()
-
-
-def progress(items: Iterable[Item], total: int, title: str, unit: str = "picture") -> Iterator[Item]:
-    """``items`` behind a progress bar, which is silent where the output is no terminal."""
-    return iter(tqdm(items, total=total, desc=title, unit=unit, disable=None, leave=False, dynamic_ncols=True))
+from vocseg.metrics import ConfusionMatrix
+from vocseg.progress import progress
 
 
 def check_classes(model: tuple[str, ...], data: tuple[str, ...], where: str) -> None:

@@ -5,29 +5,30 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from vocseg.evaluation.evaluate import Evaluation
+from vocseg.evaluation.result import Evaluation
 
 
-def print_evaluation(result: Evaluation, title: str, console: Console | None = None) -> None:
+def print_evaluation(result: Evaluation, title: str) -> None:
     """Print the per-class table and the summary of an evaluation."""
-    console = console or Console()
+    console = Console()
     scores = result.scores
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(header_style="bold")
     table.add_column("class")
     for heading in ("IoU", "precision", "recall", "pixels"):
         table.add_column(heading, justify="right")
     for row in scores.per_class:
         table.add_row(row.name, percent(row.iou), percent(row.precision), percent(row.recall), f"{row.true_pixels:,}")
-    console.print(table)
-    loss = "" if result.loss is None else f"loss {result.loss:.4f}  "
-    console.print(
-        f"[bold]mIoU {percent(scores.miou)}[/]  pixel accuracy {percent(scores.pixel_accuracy)}  {loss}"
-        f"mean accuracy {percent(scores.mean_accuracy)}  frequency-weighted IoU {percent(scores.frequency_weighted_iou)}\n"
-        f"{result.images} pictures of {result.split}; mean over {scores.classes_scored} of {len(scores.per_class)} classes; "
+    loss = "" if result.loss is None else f"  loss {result.loss:.4f}"
+    lines = (
+        f"[bold]mIoU {percent(scores.miou)}[/]  pixel accuracy {percent(scores.pixel_accuracy)}{loss}",
+        f"mean accuracy {percent(scores.mean_accuracy)}  frequency-weighted IoU {percent(scores.frequency_weighted_iou)}",
+        f"{result.images} pictures of {result.split}, mean over {scores.classes_scored} of {len(scores.per_class)} classes, "
         f"{result.seconds:.1f} s",
-        highlight=False,
-        soft_wrap=True,
     )
+    console.print(title, markup=False, highlight=False, soft_wrap=True)
+    console.print(table)
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def percent(value: float | None) -> str:

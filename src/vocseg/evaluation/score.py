@@ -12,8 +12,9 @@ from vocseg.data.dataset import size_text
 from vocseg.data.layout import VocFolder, files_by_stem
 from vocseg.data.read import read_mask
 from vocseg.errors import DataError, InputError
-from vocseg.evaluation.evaluate import Evaluation, progress
+from vocseg.evaluation.result import Evaluation
 from vocseg.metrics import ConfusionMatrix, confusion_matrix
+from vocseg.progress import progress
 
 
 def score_folder(predictions: Path, folder: VocFolder, split: str) -> Evaluation:

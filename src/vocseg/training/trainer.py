@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from vocseg import voc
 from vocseg.data.check import check_split
@@ -20,12 +19,13 @@ from vocseg.data.loading import Batch, default_workers, sample_seed, training_ba
 from vocseg.data.transforms import training_transform
 from vocseg.devices import autocast, find_device, find_precision
 from vocseg.errors import SettingError, TrainingError
-from vocseg.evaluation.evaluate import evaluate, progress
+from vocseg.evaluation.evaluate import evaluate
 from vocseg.evaluation.report import percent
 from vocseg.inference.segmenter import Segmenter
 from vocseg.losses import Loss, segmentation_loss
 from vocseg.metrics import ConfusionMatrix
 from vocseg.models import SegmentationModel, create_model, save_model
+from vocseg.progress import bar
 from vocseg.training.optimiser import build_optimiser, poly, set_rate
 from vocseg.training.run import RunFolder, log, same_run
 from vocseg.training.settings import Settings, load_settings
@@ -92,7 +92,7 @@ def train(settings: Settings, resume: RunFolder | None = None) -> RunFolder:
     train_set = VocDataset(folder, settings.split, training_transform(settings.augment, settings.crop))
     val_set = VocDataset(folder, settings.val_split)
     plan = Plan.of(settings, len(train_set))
-    summaries = [check_split(dataset, progress) for dataset in (train_set, val_set)]
+    summaries = [check_split(dataset) for dataset in (train_set, val_set)]
     torch.manual_seed(settings.seed)
     model = create_model(settings.model, folder.classes, settings.weights)
     model.info = replace(
@@ -145,17 +145,17 @@ class _Training:
         batches = training_batches(self.train_set, self.settings.batch_size, self.workers, self.settings.seed, self.iteration)
         self.model.train()
         self.began = saved = time.monotonic()
-        bar = self._bar()
+        steps = self._bar()
         try:
             while self.iteration < self.plan.total:
                 loss = self._step(next(batches))
-                bar.update()
-                bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+                steps.update()
+                steps.set_postfix_str(f"loss {loss:.3f}", refresh=False)
                 if self.iteration == self.plan.end_of_epoch(self.epoch):
-                    bar.close()
+                    steps.close()
                     self._finish_epoch()
                     self._save()
-                    saved, bar = time.monotonic(), self._bar()
+                    saved, steps = time.monotonic(), self._bar()
                 elif time.monotonic() - saved > 60 * self.settings.checkpoint_minutes:
                     self._save()
                     saved = time.monotonic()
@@ -164,7 +164,7 @@ class _Training:
             text = f"interrupted at iteration {self.iteration}; go on with: vocseg train --resume {self.run.root}"
             raise TrainingError(text) from None
         finally:
-            bar.close()
+            steps.close()
         log.info(f"best {self.val_set.split} mIoU {percent(self.best)}; model {self.run.best}")
 
     def _step(self, batch: Batch) -> float:
@@ -240,17 +240,10 @@ class _Training:
         self.run.cut_metrics(self.iteration)
         log.info(f"resumed at iteration {self.iteration} of {self.plan.total}, epoch {self.epoch}")
 
-    def _bar(self) -> tqdm[Any]:
+    def _bar(self) -> Any:
         before, end = self.plan.end_of_epoch(self.epoch - 1), self.plan.end_of_epoch(self.epoch)
-        return tqdm(
-            total=end - before,
-            initial=self.iteration - before,
-            desc=f"epoch {self.epoch}/{self.plan.epochs}",
-            unit="step",
-            disable=None,
-            leave=False,
-            dynamic_ncols=True,
-        )
+        title = f"epoch {self.epoch}/{self.plan.epochs}"
+        return bar(total=end - before, initial=self.iteration - before, desc=title, unit="step")
 
 
 def _line(name: str, figures: dict[str, Any]) -> str:

@@ -1,0 +1,20 @@
+"""Progress bars, silent where the output is no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+
+
+def progress(items: Iterable[Item], total: int, title: str, unit: str = "picture") -> Iterator[Item]:
+    """``items`` behind a bar that goes when they end."""
+    return iter(bar(items, total=total, desc=title, unit=unit))
+
+
+def bar(items: Any = None, **options: Any) -> Any:
+    """A tqdm bar as all verbs show it."""
+    from tqdm import tqdm
+
+    return tqdm(items, disable=None, leave=False, dynamic_ncols=True, **options)
