@@ -173,7 +173,9 @@ def test_models_that_are_none(run: Run, synth: Path, model: Path, tmp_path: Path
     for verb in (["evaluate", text, "--data", synth], ["predict", synth / voc.IMAGES, "--model", text]):
         fails(run(*verb), text, "is not a model file")
     fails(run("evaluate", "fcn_resnet", "--data", synth), "unknown model 'fcn_resnet'", "did you mean 'fcn_resnet")
-    fails(run("evaluate", "two_layer_net", "--data", synth), "the model has 21 classes", synth, "'aeroplane' against 'disc'")
+    fails(
+        run("evaluate", "two_layer_net", "--data", synth), "model two_layer_net has 21 classes", synth, "'aeroplane' against 'disc'"
+    )
 
 
 def test_predict_bad_input(run: Run, model: Path, tmp_path: Path) -> None:
@@ -183,6 +185,10 @@ def test_predict_bad_input(run: Run, model: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_text("no picture")
     fails(run("predict", tmp_path / "bad.jpg", "--model", model, "--out", tmp_path / "out"), tmp_path / "bad.jpg")
     assert list((tmp_path / "out").iterdir()) == []
+    Image.new("RGB", (20, 20)).save(tmp_path / "good.png")
+    result = run("predict", tmp_path / "bad.jpg", tmp_path / "good.png", "--model", model, "--out", tmp_path / "out")
+    fails(result, "1 of 2 pictures were left out", tmp_path / "bad.jpg")
+    assert (tmp_path / "out" / "good.png").is_file()
 
 
 def test_unwritable_outputs(run: Run, synth: Path, model: Path, tmp_path: Path) -> None:

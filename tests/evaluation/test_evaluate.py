@@ -59,7 +59,9 @@ def test_protocol_resizes_the_picture_and_scores_at_its_own_size(val_set: VocDat
 
 
 def test_other_classes_are_refused(val_set: VocDataset) -> None:
-    with pytest.raises(ModelError, match=r"the model has 21 classes, .* has 6; the first to differ: 'aeroplane' against 'disc'"):
+    with pytest.raises(
+        ModelError, match=r"model two_layer_net has 21 classes, .* has 6; the first to differ: 'aeroplane' against 'disc'"
+    ):
         evaluate(Segmenter("two_layer_net", device="cpu"), val_set)
 
 

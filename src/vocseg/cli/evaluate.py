@@ -20,7 +20,9 @@ def evaluate(
     precision: PrecisionOption = "auto",
     json: JsonOption = None,
 ) -> None:
-    """Score a model on a split: one confusion matrix over all pictures at their own size, void left out.
+    """Score a model on a split.
+
+    One confusion matrix over all pictures at their own size, void left out, as the VOC devkit scores.
 
     ```
     vocseg evaluate runs/deeplabv3_resnet101/best.safetensors --data data
@@ -45,7 +47,7 @@ def evaluate(
 
     dataset = VocDataset(VocFolder.find(data, mask_dir), split)
     segmenter = Segmenter(model, weights=weights, device=device, precision=precision)
-    check_classes(segmenter.info.classes, dataset.classes, str(dataset.folder.root))
+    check_classes(segmenter.info.classes, dataset.classes, model, str(dataset.folder.root))
     if save_masks is not None:
         writable_folder(save_masks)
     result = run_evaluation(segmenter, dataset, workers=default_workers(), save_masks=save_masks)

@@ -20,9 +20,11 @@ app = App(
     version=__version__,
     help="""Semantic segmentation on Pascal VOC 2012, and on any data laid out like it.
 
-    Start with 'vocseg data synth demo/data' (a small made-up data set) or with real VOC pictures in 'data/VOCdevkit/VOC2012'; then
-    'vocseg train --data DIR', 'vocseg evaluate MODEL --data DIR', 'vocseg predict PICTURES --model MODEL'. '--debug' shows
-    tracebacks.""",
+Start with made-up data:  vocseg data synth demo/data
+                          vocseg train --data demo/data --config synthetic
+or with VOC itself:       vocseg train --data FOLDER_WITH_VOCdevkit
+
+--debug shows tracebacks.""",
     help_format="plaintext",
 )
 app.command(train_app)

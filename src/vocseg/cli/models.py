@@ -12,7 +12,9 @@ from vocseg.progress import progress
 
 
 def models(pattern: str | None = None, /, *, size: str = "375x500", json: JsonOption = None) -> None:
-    """List what `--model` takes, with parameters, multiply-adds and published scores.
+    """List what --model takes.
+
+    With parameters, multiply-adds and published scores.
 
     ```
     vocseg models

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from vocseg.cli.options import DeviceOption, JsonOption, PrecisionOption, WeightsOption
-from vocseg.errors import InputError
+from vocseg.errors import DataError, InputError
 from vocseg.files import writable_folder, write_json
 from vocseg.progress import progress
 
@@ -29,7 +29,9 @@ def predict(
     precision: PrecisionOption = "auto",
     json: JsonOption = None,
 ) -> None:
-    """Segment pictures: a palette PNG of each picture's own size, and an overlay with a legend of the classes found.
+    """Turn pictures into masks and overlays.
+
+    Each gets a palette PNG of its own size, and an overlay with a legend of the classes found.
 
     ```
     vocseg predict photo.jpg --model runs/deeplabv3_resnet101/best.safetensors
@@ -52,9 +54,14 @@ def predict(
     segmenter = Segmenter(model, weights=weights, device=device, precision=precision)
     writable_folder(out)
     results: list[dict[str, Any]] = []
+    bad: list[DataError] = []
     for source, target in progress(zip(files, _targets(files), strict=True), len(files), "predict"):
         start = time.perf_counter()
-        result = segmenter(source[0])
+        try:
+            result = segmenter(source[0])
+        except DataError as error:  # the others shall not be lost to one bad file
+            bad.append(error)
+            continue
         seconds = time.perf_counter() - start
         mask = out / f"{target}.png"
         result.save_mask(mask)
@@ -63,9 +70,13 @@ def predict(
             row["overlay"] = str(out / f"{target}_overlay.jpg")
             draw.save_image(result.overlay(), out / f"{target}_overlay.jpg")
         results.append(row)
+    if len(files) == 1 and bad:
+        raise bad[0]
     _print(results, out)
     if json is not None:
         write_json(json, {"model": model, "images": len(results), "predictions": results})
+    if bad:
+        raise DataError(f"{len(bad)} of {len(files)} pictures were left out; the first: {bad[0]}")
 
 
 def _find_pictures(paths: list[Path]) -> list[tuple[Path, Path]]:

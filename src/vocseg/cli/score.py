@@ -17,7 +17,9 @@ def score(
     mask_dir: MaskDirOption = MASKS,
     json: JsonOption = None,
 ) -> None:
-    """Score a folder of mask PNGs, `<id>.png`, palette or grey class ids, from any tool.
+    """Score a folder of mask PNGs from any tool.
+
+    The masks are named `<id>.png`, palette or grey, of their pictures' own size; values are class ids.
 
     ```
     vocseg score masks --data data --split val

@@ -18,7 +18,9 @@ def synth(
     force: bool = False,
     json: JsonOption = None,
 ) -> None:
-    """Write a small synthetic data set in VOC layout: textured shapes on textured ground, void borders, split lists.
+    """Write a small synthetic data set.
+
+    In VOC layout: textured shapes on textured ground, void borders, split lists.
 
     ```
     vocseg data synth demo/data

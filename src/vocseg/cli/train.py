@@ -50,7 +50,9 @@ def train(
     download: bool = False,
     json: JsonOption = None,
 ) -> None:
-    """Train a model and score it on the validation split after each epoch.
+    """Train a model, or go on with a run.
+
+    After each epoch the model is scored on the validation split.
 
     ```
     vocseg train --data data --config original

@@ -18,12 +18,12 @@ from vocseg.metrics import ConfusionMatrix
 from vocseg.progress import progress
 
 
-def check_classes(model: tuple[str, ...], data: tuple[str, ...], where: str) -> None:
-    """Raise ModelError where a model predicts other classes than ``where`` has."""
+def check_classes(model: tuple[str, ...], data: tuple[str, ...], name: str, where: str) -> None:
+    """Raise ModelError where the model ``name`` predicts other classes than the data in ``where`` have."""
     if model != data:
         first = next((pair for pair in zip(model, data, strict=False) if pair[0] != pair[1]), None)
         detail = f"; the first to differ: '{first[0]}' against '{first[1]}'" if first else ""
-        raise ModelError(f"the model has {len(model)} classes, {where} has {len(data)}{detail}")
+        raise ModelError(f"model {name} has {len(model)} classes, {where} has {len(data)}{detail}")
 
 
 def evaluate(
@@ -34,7 +34,8 @@ def evaluate(
     ``save_masks`` is a folder for the predictions, as palette PNGs named by id. Raises ModelError where the classes
     differ, DataError for unreadable data.
     """
-    check_classes(segmenter.info.classes, dataset.classes, str(dataset.folder.root))
+    info = segmenter.info
+    check_classes(info.classes, dataset.classes, info.architecture, str(dataset.folder.root))
     segmenter.model.eval()  # training hands its own model in
     start = time.perf_counter()
     matrix = ConfusionMatrix(dataset.classes)
