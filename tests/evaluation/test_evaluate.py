@@ -18,7 +18,7 @@ from vocseg.models import create_model
 
 @pytest.fixture
 def segmenter(val_set: VocDataset) -> Segmenter:
-    return Segmenter(create_model("simple_conv_net", val_set.classes), device="cpu", precision="float32")
+    return Segmenter(create_model("simple_conv_net", val_set.classes), device="cpu", exact=True)
 
 
 def test_against_a_plain_loop(segmenter: Segmenter, val_set: VocDataset) -> None:
@@ -26,7 +26,7 @@ def test_against_a_plain_loop(segmenter: Segmenter, val_set: VocDataset) -> None
     matrix, losses = ConfusionMatrix(val_set.classes), []
     for index in range(len(val_set)):
         picture, mask, _ = val_set[index]
-        logits = segmenter.model(picture[None])["out"].detach()
+        logits = segmenter.network(picture[None])["out"].detach()
         matrix.update(logits.argmax(1)[0], mask)
         target = mask[None].long()
         losses.append(cross_entropy(logits.double(), target, ignore_index=255, reduction="none")[target != 255])
@@ -53,8 +53,10 @@ def test_protocol_resizes_the_picture_and_scores_at_its_own_size(val_set: VocDat
     height, width = picture.shape[1:]
     assert segmenter.logits(picture).shape == (1, 6, height, width)
     small = resize_picture(picture, (20, round(width * 20 / height)) if height <= width else (round(height * 20 / width), 20))
-    want = torch.nn.functional.interpolate(model(small[None])["out"], size=(height, width), mode="bilinear")
-    torch.testing.assert_close(segmenter.logits(picture), want)
+    with torch.no_grad():
+        small_logits = model.eval()(small[None])["out"]
+    want = torch.nn.functional.interpolate(small_logits, size=(height, width), mode="bilinear")
+    torch.testing.assert_close(segmenter.logits(picture), want, rtol=1e-4, atol=1e-5)
     assert evaluate(segmenter, val_set).scores.classes_scored > 0
 
 
@@ -65,13 +67,14 @@ def test_other_classes_are_refused(val_set: VocDataset) -> None:
         evaluate(Segmenter("two_layer_net", device="cpu"), val_set)
 
 
-def test_evaluation_leaves_a_model_in_training_mode_alone_but_scores_in_eval_mode(val_set: VocDataset) -> None:
-    model = create_model("deeplabv3_mobilenet_v3_large", val_set.classes, "none")
-    segmenter = Segmenter(model, device="cpu", precision="float32")
-    model.train()
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_model_in_training_is_copied_and_scored_in_eval_mode(val_set: VocDataset, exact: bool) -> None:
+    model = create_model("deeplabv3_mobilenet_v3_large", val_set.classes, "none").train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
+    segmenter = Segmenter(model, device="cpu", precision="float32", exact=exact)
     first = evaluate(segmenter, val_set).scores
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert all(module.training for module in model.modules())
     assert evaluate(segmenter, val_set).scores == first
 
 

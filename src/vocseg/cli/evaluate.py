@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vocseg.cli.options import DataOption, DeviceOption, JsonOption, MaskDirOption, PrecisionOption, SplitOption, WeightsOption
+from vocseg.cli.options import (
+    DataOption,
+    DeviceOption,
+    ExactOption,
+    JsonOption,
+    MaskDirOption,
+    PrecisionOption,
+    SplitOption,
+    WeightsOption,
+)
 from vocseg.voc import MASKS
 
 
@@ -18,6 +27,7 @@ def evaluate(
     save_masks: Path | None = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
+    exact: ExactOption = False,
     json: JsonOption = None,
 ) -> None:
     """Score a model on a split.
@@ -46,7 +56,7 @@ def evaluate(
     from vocseg.inference.segmenter import Segmenter
 
     dataset = VocDataset(VocFolder.find(data, mask_dir), split)
-    segmenter = Segmenter(model, weights=weights, device=device, precision=precision)
+    segmenter = Segmenter(model, weights=weights, device=device, precision=precision, exact=exact)
     check_classes(segmenter.info.classes, dataset.classes, model, str(dataset.folder.root))
     if save_masks is not None:
         writable_folder(save_masks)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from vocseg.cli.options import DeviceOption, JsonOption, PrecisionOption, WeightsOption
+from vocseg.cli.options import DeviceOption, ExactOption, JsonOption, PrecisionOption, WeightsOption
 from vocseg.errors import DataError, InputError
 from vocseg.files import writable_folder, write_json
 from vocseg.progress import progress
@@ -27,6 +27,7 @@ def predict(
     overlay: bool = True,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
+    exact: ExactOption = False,
     json: JsonOption = None,
 ) -> None:
     """Turn pictures into masks and overlays.
@@ -51,7 +52,7 @@ def predict(
     from vocseg.inference.segmenter import Segmenter
 
     files = _find_pictures(pictures)
-    segmenter = Segmenter(model, weights=weights, device=device, precision=precision)
+    segmenter = Segmenter(model, weights=weights, device=device, precision=precision, exact=exact)
     writable_folder(out)
     results: list[dict[str, Any]] = []
     bad: list[DataError] = []

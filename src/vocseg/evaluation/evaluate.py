@@ -36,7 +36,6 @@ def evaluate(
     """
     info = segmenter.info
     check_classes(info.classes, dataset.classes, info.architecture, str(dataset.folder.root))
-    segmenter.model.eval()  # training hands its own model in
     start = time.perf_counter()
     matrix = ConfusionMatrix(dataset.classes)
     loss = torch.zeros((), dtype=torch.float64)

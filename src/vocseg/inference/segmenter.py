@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from vocseg import draw
 from vocseg.data.read import read_picture
 from vocseg.data.transforms import resize_picture
-from vocseg.devices import autocast, find_device, find_precision
+from vocseg.devices import find_device, find_precision
 from vocseg.errors import DataError
+from vocseg.inference.fast import FastModel, upsampled_argmax
 from vocseg.models import ModelInfo, SegmentationModel, create_model
 
 
@@ -47,7 +49,9 @@ class Segmentation:
 class Segmenter:
     """Predicts masks with one model.
 
-    ``model`` and ``weights`` are what :func:`vocseg.models.create_model` takes, or a model. Raises ModelError.
+    ``model`` and ``weights`` are what :func:`vocseg.models.create_model` takes, or a model, which is copied. With ``exact``
+    the network runs as it was trained, in float32; otherwise rewritten (:mod:`vocseg.inference.fast`), which gives the same
+    masks but for rounding. Raises ModelError.
 
     >>> segment = Segmenter("lraspp_mobilenet_v3_large", weights="none", device="cpu")
     >>> segment(torch.zeros(3, 48, 64, dtype=torch.uint8)).mask.shape
@@ -55,37 +59,53 @@ class Segmenter:
     """
 
     def __init__(
-        self, model: str | SegmentationModel, *, weights: str | None = None, device: str = "auto", precision: str = "auto"
+        self,
+        model: str | SegmentationModel,
+        *,
+        weights: str | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        exact: bool = False,
     ) -> None:
         self.device = find_device(device)
-        self.precision = find_precision(precision, self.device)
         built = model if isinstance(model, SegmentationModel) else create_model(model, weights=weights)
-        self.model = built.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-
-    @property
-    def info(self) -> ModelInfo:
-        """The model's classes, palette and input protocol."""
-        return self.model.info
+        self.info = built.info
+        self.network: nn.Module
+        if exact:
+            self.network = copy.deepcopy(built).eval().to(self.device)
+        else:
+            self.network = FastModel(built, find_precision(precision, self.device)).to(self.device)
 
     def __call__(self, picture: str | Path | Image.Image | Tensor) -> Segmentation:
         """Segment a picture: a file, a Pillow picture, or a uint8 RGB tensor, 3 x H x W. Raises DataError."""
         pixels = _to_tensor(picture)
-        return Segmentation(pixels, self.logits(pixels).argmax(1)[0].to(torch.uint8).cpu(), self.info)
+        size = (pixels.shape[1], pixels.shape[2])
+        return Segmentation(pixels, upsampled_argmax(self._coarse_logits(pixels), size).cpu(), self.info)
+
+    def logits(self, picture: Tensor) -> Tensor:
+        """Class logits of a picture (uint8 RGB, 3 x H x W) at its own size: float32, 1 x classes x H x W."""
+        return _upsample(self._coarse_logits(picture), (picture.shape[1], picture.shape[2]))
 
     @torch.inference_mode()
-    def logits(self, picture: Tensor) -> Tensor:
-        """Class logits of a picture (uint8 RGB, 3 x H x W) at its own size: float32, 1 x classes x H x W.
+    def _coarse_logits(self, picture: Tensor) -> Tensor:
+        """Logits that bilinear upsampling to the picture's size makes final.
 
         The picture goes through the network at the size that the model's input protocol asks for.
         """
         size = (picture.shape[1], picture.shape[2])
-        inputs = resize_picture(picture, protocol_size(size, self.info.short_side))[None].to(self.device)
-        with autocast(self.device, self.precision):
-            output = self.model(inputs)["out"]
-        output = output.float()
-        if output.shape[-2:] != size:
-            output = interpolate(output, size=size, mode="bilinear", align_corners=False)
-        return output
+        input_size = protocol_size(size, self.info.short_side)
+        inputs = picture if input_size == size else resize_picture(picture, input_size)
+        output = self.network(inputs[None].to(self.device))
+        if isinstance(output, dict):
+            output = output["out"]
+        # Networks upsample to their input's size first; only where that is the picture's own can it be left to the end.
+        return output if input_size == size else _upsample(output, input_size)
+
+
+def _upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    if logits.shape[-2:] == size:
+        return logits
+    return interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
 
 def protocol_size(size: tuple[int, int], short_side: int | None) -> tuple[int, int]:

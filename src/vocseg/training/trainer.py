@@ -133,8 +133,9 @@ class _Training:
     ) -> None:
         self.settings, self.run, self.plan, self.model = settings, run, plan, model
         self.train_set, self.val_set, self.workers = train_set, val_set, workers
-        self.segmenter = Segmenter(model, device=settings.device, precision=settings.precision)
-        self.device = self.segmenter.device
+        self.device = find_device(settings.device)
+        self.precision = find_precision(settings.precision, self.device)
+        model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = build_optimiser(model, settings)
         self.totals = EpochTotals(train_set.classes, self.device)
         self.iteration, self.epoch, self.best = 0, 1, -1.0
@@ -175,7 +176,7 @@ class _Training:
         pictures = batch.pictures.to(self.device, non_blocking=True)
         masks = batch.masks.to(self.device, non_blocking=True)
         set_rate(self.optimiser, poly(self.iteration, self.plan.total, self.settings.power))
-        with autocast(self.device, self.segmenter.precision):
+        with autocast(self.device, self.precision):
             outputs = self.model(pictures)
         loss = segmentation_loss(outputs, masks, self.settings.aux_weight)
         if not torch.isfinite(loss.total):
@@ -191,8 +192,8 @@ class _Training:
     def _finish_epoch(self) -> None:
         """Validate, record the epoch's figures, save the last model, and the best one where it is."""
         title = f"validate {self.epoch}/{self.plan.epochs}"
-        result = evaluate(self.segmenter, self.val_set, workers=self.workers, title=title)
-        self.model.train()
+        segmenter = Segmenter(self.model, device=self.settings.device, precision=self.settings.precision)
+        result = evaluate(segmenter, self.val_set, workers=self.workers, title=title)
         training, validation = self.totals.to_dict(), result.to_dict()
         self.run.append_metrics(
             {
