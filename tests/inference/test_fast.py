@@ -42,10 +42,8 @@ def test_same_logits(name: str, shape: tuple[int, ...]) -> None:
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize(
-    ("name", "left"), [("deeplabv3_resnet50", 0), ("unet:resnet18", 0), ("deeplabv3plus:tu-tf_efficientnet_lite0", 0)]
-)
-def test_every_batch_norm_is_folded(name: str, left: int) -> None:
+@pytest.mark.parametrize("name", ["deeplabv3_resnet50", "unet:resnet18", "deeplabv3plus:tu-tf_efficientnet_lite0"])
+def test_every_batch_norm_is_folded(name: str) -> None:
     network = trained(name).network
     count = sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
     if getattr(network, "aux_classifier", None) is not None:

@@ -37,7 +37,7 @@ class FastModel(nn.Module):
         self.precision = precision
         network = copy.deepcopy(model.network).eval().requires_grad_(False)
         if getattr(network, "aux_classifier", None) is not None:
-            network.aux_classifier = None
+            network.aux_classifier = None  # type: ignore[assignment]
         fold_batch_norm(network)
         expand_dilated(network)
         self.network = network.to(dtype=precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
