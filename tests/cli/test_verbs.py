@@ -247,3 +247,13 @@ def test_synth(run: Run, tmp_path: Path) -> None:
     assert code == 0, err
     assert "3 train and 2 val pictures" in out
     assert json.loads((tmp_path / "s.json").read_text())["pictures_per_class"]["background"] == 5
+
+
+def test_bench(run: Run, tmp_path: Path) -> None:
+    code, out, err = run("bench", "two_layer_net", "--size", "32x48", "--rounds", 2, "--json", tmp_path / "b.json")
+    assert code == 0, err
+    values = json.loads((tmp_path / "b.json").read_text())
+    assert set(values["ratios"]) == {"torchvision float32"}
+    assert [row["name"] for row in values["results"]] == ["vocseg", "torchvision float32"]
+    assert "2 rounds in turn on" in out
+    fails(run("bench", "two_layer_net", "--against", "caffe"), "unknown peer 'caffe'")

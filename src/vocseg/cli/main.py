@@ -7,6 +7,7 @@ import sys
 from cyclopts import App, CycloptsError
 
 from vocseg import __version__
+from vocseg.cli.bench import bench
 from vocseg.cli.evaluate import evaluate
 from vocseg.cli.models import models
 from vocseg.cli.predict import predict
@@ -28,7 +29,7 @@ or with VOC itself:       vocseg train --data FOLDER_WITH_VOCdevkit
     help_format="plaintext",
 )
 app.command(train_app)
-for verb in (evaluate, score, predict, models):
+for verb in (evaluate, score, predict, models, bench):
     app.command(verb, help_format="markdown")
 data = App(name="data", help="Make and describe data sets in VOC layout.")
 data.command(synth, help_format="markdown")

@@ -118,7 +118,7 @@ class RunFolder:
                 "torchvision": torchvision.__version__,
                 "python": platform.python_version(),
                 "platform": platform.platform(),
-                "processor": _processor(),
+                "processor": processor(),
                 "threads": torch.get_num_threads(),
                 "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
                 "precision": str(precision).removeprefix("torch."),
@@ -154,7 +154,8 @@ def _free_name(folder: Path, name: str) -> Path:
     )
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Name and number of the processors."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
