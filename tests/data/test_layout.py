@@ -96,3 +96,10 @@ def test_png_pictures_and_upper_case(damaged: Path) -> None:
     assert VocFolder.find(damaged).picture("synth_000006") == jpeg
     jpeg.unlink()
     assert VocFolder.find(damaged).picture("synth_000006").suffix == ".PNG"
+
+
+def test_a_mask_that_lies_elsewhere_is_pointed_out(damaged: Path) -> None:
+    shutil.copytree(damaged / voc.MASKS, damaged / "SegmentationClassAug")
+    (damaged / voc.MASKS / "synth_000007.png").unlink()
+    with pytest.raises(DataError, match=r"\(it has one in SegmentationClassAug: --mask-dir SegmentationClassAug\)"):
+        VocFolder.find(damaged).ids("val")

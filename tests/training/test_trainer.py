@@ -33,7 +33,7 @@ def quick(synth: Path, tmp_path: Path) -> Settings:
 
 def test_run_folder(quick: Settings, synth: Path) -> None:
     run = trainer.train(quick)
-    assert load_settings(run.config) == replace(quick, device="cpu", precision="float32")
+    assert load_settings(run.config) == replace(quick, val_mask_dir="SegmentationClass")
     assert {"torch", "vocseg", "processor", "command"} <= set(json.loads((run.root / "environment.json").read_text()))
     rows = run.read_metrics()
     # 6 pictures in batches of 4: epochs end after 2, 3 and 5 steps
@@ -129,6 +129,21 @@ def test_interrupt_saves_and_says_how_to_go_on(quick: Settings, monkeypatch: pyt
     state = RunFolder(Path(quick.out or "")).load_state()
     assert state is not None
     assert state["iteration"] == 1
+
+
+def test_validation_takes_the_official_masks(quick: Settings, damaged: Path) -> None:
+    """trainaug's masks have a folder of their own, which need not hold those of val."""
+    names = VocFolder.find(damaged).ids("train")
+    (damaged / "SegmentationClassAug").mkdir()
+    for name in names:
+        (damaged / "SegmentationClass" / f"{name}.png").rename(damaged / "SegmentationClassAug" / f"{name}.png")
+    run = trainer.train(replace(quick, data=str(damaged), mask_dir="SegmentationClassAug", iterations=1))
+    assert load_settings(run.config).val_mask_dir == "SegmentationClass"
+    (damaged / "SegmentationClass").rename(damaged / "Masks")
+    for path in (damaged / "SegmentationClassAug").iterdir():
+        path.rename(damaged / "Masks" / path.name)
+    again = trainer.train(replace(quick, data=str(damaged), mask_dir="Masks", iterations=1, out=str(run.root) + "2"))
+    assert load_settings(again.config).val_mask_dir == "Masks"
 
 
 def test_last_batch_of_one_does_not_break_batch_normalisation(quick: Settings, damaged: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -82,17 +83,17 @@ class VocFolder:
 
     def picture(self, name: str) -> Path:
         """File of a picture; DataError where there is none."""
-        return self._file(self._pictures, name, "picture", voc.IMAGES)
+        if name in self._pictures:
+            return self._pictures[name]
+        raise DataError(f"id '{name}' has no picture in {self.root / voc.IMAGES}")
 
     def mask(self, name: str) -> Path:
         """File of a mask; DataError where there is none."""
-        return self._file(self._masks, name, "mask", self.mask_dir)
-
-    def _file(self, files: dict[str, Path], name: str, kind: str, folder: str) -> Path:
-        try:
-            return files[name]
-        except KeyError:
-            raise DataError(f"id '{name}' has no {kind} in {self.root / folder}") from None
+        if name in self._masks:
+            return self._masks[name]
+        elsewhere = sorted(path.parent.name for path in self.root.glob(f"{voc.MASKS}*/{glob.escape(name)}.png"))
+        hint = f" (it has one in {elsewhere[0]}: --mask-dir {elsewhere[0]})" if elsewhere else ""
+        raise DataError(f"id '{name}' has no mask in {self.root / self.mask_dir}{hint}")
 
 
 def files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:

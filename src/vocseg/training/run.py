@@ -141,7 +141,7 @@ class RunFolder:
 
 def same_run(before: Settings, now: Settings) -> None:
     """Raise SettingError where settings that a resumed run must keep differ, saying which."""
-    for name in ("model", "data", "split", "val_split", "mask_dir", "augment", "crop", "batch_size", "seed"):
+    for name in ("model", "data", "split", "val_split", "mask_dir", "val_mask_dir", "augment", "crop", "batch_size", "seed"):
         old, new = getattr(before, name), getattr(now, name)
         if old != new:
             raise SettingError(f"cannot resume with another {name}: the run has {old!r}, now it is {new!r}")

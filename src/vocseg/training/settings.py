@@ -23,7 +23,9 @@ class Settings:
     val_split: str = "val"
     """Split list to validate on after each epoch."""
     mask_dir: str = voc.MASKS
-    """Folder of the masks, e.g. SegmentationClassAug."""
+    """Folder of the training masks, e.g. SegmentationClassAug."""
+    val_mask_dir: str | None = None
+    """Folder of the validation masks; by default SegmentationClass where there is one, else that of the training masks."""
     model: str = "deeplabv3_resnet101"
     """Model name or model file; `vocseg models` lists the names."""
     weights: str | None = None

@@ -90,7 +90,8 @@ def train(settings: Settings, resume: RunFolder | None = None) -> RunFolder:
     precision = find_precision(settings.precision, device)
     folder = VocFolder.find(settings.data, settings.mask_dir)
     train_set = VocDataset(folder, settings.split, training_transform(settings.augment, settings.crop))
-    val_set = VocDataset(folder, settings.val_split)
+    val_mask_dir = settings.val_mask_dir or (voc.MASKS if (folder.root / voc.MASKS).is_dir() else settings.mask_dir)
+    val_set = VocDataset(VocFolder.find(settings.data, val_mask_dir), settings.val_split)
     plan = Plan.of(settings, len(train_set))
     summaries = [check_split(dataset) for dataset in (train_set, val_set)]
     torch.manual_seed(settings.seed)
@@ -103,7 +104,7 @@ def train(settings: Settings, resume: RunFolder | None = None) -> RunFolder:
     )
     _try_forward(model, min(2, settings.batch_size), settings.crop)
     workers = default_workers() if settings.workers is None else settings.workers
-    settings = replace(settings, device=_word(device.type), precision=_word(precision), workers=workers)
+    settings = replace(settings, val_mask_dir=val_mask_dir, device=_word(device.type), precision=_word(precision), workers=workers)
     if resume is None:
         run = RunFolder.create(settings)
         settings.save(run.config)
