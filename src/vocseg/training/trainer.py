@@ -240,7 +240,10 @@ class _Training:
         self.totals.load_state(state["totals"])
         self.iteration, self.epoch, self.best = state["iteration"], state["epoch"], state["best"]
         self.run.cut_metrics(self.iteration)
-        log.info(f"resumed at iteration {self.iteration} of {self.plan.total}, epoch {self.epoch}")
+        if self.iteration >= self.plan.total:
+            log.info(f"the run is complete at iteration {self.iteration}; more --epochs or --iterations extend it")
+        else:
+            log.info(f"resumed at iteration {self.iteration} of {self.plan.total}, epoch {self.epoch}")
 
     def _bar(self) -> Any:
         before, end = self.plan.end_of_epoch(self.epoch - 1), self.plan.end_of_epoch(self.epoch)
