@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import time
 from functools import cache
 from typing import Literal
@@ -59,3 +61,13 @@ def _conv_seconds(dtype: torch.dtype) -> float:
         layer(features)
         runs.append(time.perf_counter() - start)
     return min(runs)
+
+
+def processor() -> str:
+    """Name and number of the processors."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+        return f"{names[0]} x {len(names)}"
+    except (OSError, IndexError):
+        return f"{platform.processor() or platform.machine()} x {os.cpu_count()}"

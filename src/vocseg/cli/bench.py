@@ -41,10 +41,10 @@ def bench(
     from rich.console import Console
     from rich.table import Table
 
+    from vocseg.devices import processor
     from vocseg.inference import bench as timing
     from vocseg.models import create_model
     from vocseg.models.costs import parse_size
-    from vocseg.training.run import processor
 
     height, width = parse_size(size)
     network = create_model(model, weights=None if weights == "none" and model.endswith(".safetensors") else weights)

@@ -13,7 +13,7 @@ from vocseg.data.loading import samples
 from vocseg.errors import ModelError
 from vocseg.evaluation.result import Evaluation
 from vocseg.inference.segmenter import Segmenter
-from vocseg.losses import pixel_cross_entropy
+from vocseg.losses import cross_entropy_and_classes
 from vocseg.metrics import ConfusionMatrix
 from vocseg.progress import progress
 
@@ -41,12 +41,13 @@ def evaluate(
     loss = torch.zeros((), dtype=torch.float64)
     pixels = 0
     for picture, mask, name in progress(samples(dataset, workers), len(dataset), title or f"evaluate {dataset.split}"):
-        logits = segmenter.logits(picture)
-        truth = mask.to(logits.device)
-        valid = int((truth != voc.VOID).sum())
-        loss += float(pixel_cross_entropy(logits, truth[None])) * valid
+        logits = segmenter.coarse_logits(picture)
+        valid = int((mask != voc.VOID).sum())
+        with torch.inference_mode():
+            mean, classes = cross_entropy_and_classes(logits, mask[None].to(logits.values.device))
+        loss += float(mean) * valid
         pixels += valid
-        prediction = logits.argmax(1)[0].to(torch.uint8).cpu()
+        prediction = classes[0].cpu()
         matrix.update(prediction, mask)
         if save_masks is not None:
             draw.save_mask(prediction, save_masks / f"{name}.png", segmenter.info.palette)

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from vocseg.errors import ModelError
-from vocseg.inference.fast import upsampled_argmax
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import SegmentationModel
+from vocseg.models.upsampling import CoarseLogits
 from vocseg.progress import bar
 
 Runner = Callable[[Tensor], Tensor]
@@ -122,7 +122,7 @@ def _openvino(model: SegmentationModel, size: tuple[int, int], hint: str) -> Run
         graph = openvino.convert_model(_MainOutput(model), example_input=example, input=[example.shape])
     settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     compiled = openvino.compile_model(graph, "CPU", settings)
-    return lambda picture: upsampled_argmax(torch.from_numpy(compiled(picture[None].float().numpy())[0]), size)
+    return lambda picture: _classes(compiled(picture[None].float().numpy())[0])
 
 
 def _onnxruntime(model: SegmentationModel, size: tuple[int, int]) -> Runner:
@@ -142,6 +142,8 @@ def _onnxruntime(model: SegmentationModel, size: tuple[int, int]) -> Runner:
             input_names=["pictures"],
         )  # fmt: skip
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return lambda picture: upsampled_argmax(
-        torch.from_numpy(session.run(None, {"pictures": picture[None].float().numpy()})[0]), size
-    )
+    return lambda picture: _classes(session.run(None, {"pictures": picture[None].float().numpy()})[0])
+
+
+def _classes(logits: Any) -> Tensor:
+    return CoarseLogits(torch.from_numpy(logits)).classes()[0]

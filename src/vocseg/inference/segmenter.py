@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from vocseg import draw
 from vocseg.data.read import read_picture
 from vocseg.data.transforms import resize_picture
 from vocseg.devices import find_device, find_precision
 from vocseg.errors import DataError
-from vocseg.inference.fast import FastModel, upsampled_argmax
+from vocseg.inference.fast import FastModel
 from vocseg.models import ModelInfo, SegmentationModel, create_model
+from vocseg.models.upsampling import CoarseLogits
 
 
 @dataclass(frozen=True)
@@ -79,16 +79,15 @@ class Segmenter:
     def __call__(self, picture: str | Path | Image.Image | Tensor) -> Segmentation:
         """Segment a picture: a file, a Pillow picture, or a uint8 RGB tensor, 3 x H x W. Raises DataError."""
         pixels = _to_tensor(picture)
-        size = (pixels.shape[1], pixels.shape[2])
-        return Segmentation(pixels, upsampled_argmax(self._coarse_logits(pixels), size).cpu(), self.info)
+        return Segmentation(pixels, self.coarse_logits(pixels).classes()[0].cpu(), self.info)
 
     def logits(self, picture: Tensor) -> Tensor:
         """Class logits of a picture (uint8 RGB, 3 x H x W) at its own size: float32, 1 x classes x H x W."""
-        return _upsample(self._coarse_logits(picture), (picture.shape[1], picture.shape[2]))
+        return self.coarse_logits(picture).full()
 
     @torch.inference_mode()
-    def _coarse_logits(self, picture: Tensor) -> Tensor:
-        """Logits that bilinear upsampling to the picture's size makes final.
+    def coarse_logits(self, picture: Tensor) -> CoarseLogits:
+        """Logits of a picture (uint8 RGB, 3 x H x W) before their upsampling to its size.
 
         The picture goes through the network at the size that the model's input protocol asks for.
         """
@@ -96,16 +95,8 @@ class Segmenter:
         input_size = protocol_size(size, self.info.short_side)
         inputs = picture if input_size == size else resize_picture(picture, input_size)
         output = self.network(inputs[None].to(self.device))
-        if isinstance(output, dict):
-            output = output["out"]
-        # Networks upsample to their input's size first; only where that is the picture's own can it be left to the end.
-        return output if input_size == size else _upsample(output, input_size)
-
-
-def _upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    if logits.shape[-2:] == size:
-        return logits
-    return interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        coarse = output if isinstance(output, CoarseLogits) else CoarseLogits(output["out"])
+        return coarse.upsampled(size)
 
 
 def protocol_size(size: tuple[int, int], short_side: int | None) -> tuple[int, int]:

@@ -7,8 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchvision.models.segmentation import LRASPP
+from torchvision.models.segmentation._utils import _SimpleSegmentationModel
 
 from vocseg import voc
+from vocseg.models.upsampling import CoarseLogits
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -54,6 +57,22 @@ class ModelInfo:
         return cls(**known)
 
 
+def coarse_logits(network: nn.Module, inputs: Tensor) -> dict[str, CoarseLogits]:
+    """What a network of the registry gives, before the bilinear upsampling that ends it, where it is known how it ends."""
+    if hasattr(network, "coarse"):
+        return network.coarse(inputs)  # type: ignore[operator]
+    size = (inputs.shape[2], inputs.shape[3])
+    if isinstance(network, LRASPP):
+        return {"out": CoarseLogits(network.classifier(network.backbone(inputs))).upsampled(size)}
+    if isinstance(network, _SimpleSegmentationModel):
+        features = network.backbone(inputs)
+        outputs = {"out": network.classifier(features["out"])}
+        if network.aux_classifier is not None:
+            outputs["aux"] = network.aux_classifier(features["aux"])
+        return {name: CoarseLogits(values).upsampled(size) for name, values in outputs.items()}
+    return {name: CoarseLogits(values) for name, values in network(inputs).items()}
+
+
 class SegmentationModel(nn.Module):
     """A network that takes pictures as they are read and gives logits at their size.
 
@@ -74,8 +93,16 @@ class SegmentationModel(nn.Module):
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
         """Logits of uint8 (or float, 0..255) RGB pictures, N x 3 x H x W."""
-        outputs: dict[str, Tensor] = self.network((pictures.float() - self.mean) / self.std)
+        outputs: dict[str, Tensor] = self.network(self.normalised(pictures))
         return outputs
+
+    def coarse(self, pictures: Tensor) -> dict[str, CoarseLogits]:
+        """The same before the upsampling that ends the network."""
+        return coarse_logits(self.network, self.normalised(pictures))
+
+    def normalised(self, pictures: Tensor) -> Tensor:
+        """The network's input: float32, of the model's mean and standard deviation."""
+        return (pictures.float() - self.mean) / self.std
 
     def class_parameters(self) -> list[nn.Parameter]:
         """Parameters of the layers with one output a class."""

@@ -11,27 +11,59 @@ from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import interpolate, pad
 
 from vocseg.errors import ModelError, nearest
 from vocseg.models.model import IMAGENET_MEAN, IMAGENET_STD
+from vocseg.models.upsampling import CoarseLogits
 from vocseg.models.zoo import Built
 
 
 class PaddedNetwork(nn.Module):
-    """An smp network that takes any size: pictures are padded with the mean colour to its stride, logits cut back."""
+    """An smp network that takes any size: pictures are padded with the mean colour to its stride, logits cut back.
+
+    The upsampling that ends it is taken out of its head and done here.
+    """
 
     def __init__(self, network: nn.Module, stride: int, smallest: int = 1) -> None:
         super().__init__()
         self.network = network
         self.stride = stride
         self.smallest = smallest
+        self.upsampling = _take_upsampling(network)
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
+        values = self.network(self._padded(pictures))
+        if self.upsampling != 1:
+            values = interpolate(values, scale_factor=self.upsampling, mode="bilinear", align_corners=True)
+        return {"out": values[..., : pictures.shape[-2], : pictures.shape[-1]]}
+
+    def coarse(self, pictures: Tensor) -> dict[str, CoarseLogits]:
+        """Logits before the upsampling, and how to do it."""
+        values = self.network(self._padded(pictures))
+        size = (int(values.shape[-2] * self.upsampling), int(values.shape[-1] * self.upsampling))
+        coarse = CoarseLogits(values).upsampled(size, align_corners=True)
+        return {"out": coarse.cropped(pictures.shape[-2], pictures.shape[-1])}
+
+    def _padded(self, pictures: Tensor) -> Tensor:
         height, width = pictures.shape[-2:]
         tall, wide = (self.smallest if side < self.smallest else side + -side % self.stride for side in (height, width))
-        padded = pad(pictures, (0, wide - width, 0, tall - height))
-        return {"out": self.network(padded)[..., :height, :width]}
+        return pad(pictures, (0, wide - width, 0, tall - height))
+
+
+def _take_upsampling(network: nn.Module) -> float:
+    """Take the upsampling out of smp's usual head and return its factor; 1 where the network ends in another way."""
+    from segmentation_models_pytorch.base import SegmentationHead, SegmentationModel
+
+    head = network.segmentation_head
+    if type(network).forward is not SegmentationModel.forward or not isinstance(head, SegmentationHead):
+        return 1
+    layer = head[1]
+    if not isinstance(layer, nn.Upsample) or not layer.align_corners:
+        return 1
+    head[1] = nn.Identity()
+    assert isinstance(layer.scale_factor, float)
+    return layer.scale_factor
 
 
 SMALLEST = {"pan": 128}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import pickle
 import platform
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 
 from vocseg import __version__
+from vocseg.devices import processor
 from vocseg.errors import InputError, OutputError, SettingError
 from vocseg.files import replacing, writable_folder, write_json, write_text
 from vocseg.training.settings import Settings
@@ -152,13 +152,3 @@ def _free_name(folder: Path, name: str) -> Path:
     return folder / next(
         candidate for number in range(1, len(taken) + 2) if (candidate := f"{name}-{number}" if number > 1 else name) not in taken
     )
-
-
-def processor() -> str:
-    """Name and number of the processors."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-        return f"{names[0]} x {len(names)}"
-    except (OSError, IndexError):
-        return f"{platform.processor() or platform.machine()} x {os.cpu_count()}"

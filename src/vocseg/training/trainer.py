@@ -25,6 +25,8 @@ from vocseg.inference.segmenter import Segmenter
 from vocseg.losses import Loss, segmentation_loss
 from vocseg.metrics import ConfusionMatrix
 from vocseg.models import SegmentationModel, create_model, save_model
+from vocseg.models.choices import choices
+from vocseg.models.convolution import fast_convolutions
 from vocseg.progress import bar
 from vocseg.training.optimiser import build_optimiser, poly, set_rate
 from vocseg.training.run import RunFolder, log, same_run
@@ -38,9 +40,9 @@ class EpochTotals:
         self.matrix = ConfusionMatrix(classes, device)
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
 
-    def add(self, logits: Tensor, loss: Loss, masks: Tensor) -> None:
+    def add(self, loss: Loss, masks: Tensor) -> None:
         self.loss += loss.main.detach() * (masks != voc.VOID).sum()
-        self.matrix.update(logits.detach().argmax(1), masks)
+        self.matrix.update(loss.classes, masks)
 
     def state(self) -> dict[str, Tensor]:
         return {"counts": self.matrix.counts, "loss": self.loss}
@@ -177,8 +179,8 @@ class _Training:
         pictures = batch.pictures.to(self.device, non_blocking=True)
         masks = batch.masks.to(self.device, non_blocking=True)
         set_rate(self.optimiser, poly(self.iteration, self.plan.total, self.settings.power))
-        with autocast(self.device, self.precision):
-            outputs = self.model(pictures)
+        with autocast(self.device, self.precision), fast_convolutions():
+            outputs = self.model.coarse(pictures)
         loss = segmentation_loss(outputs, masks, self.settings.aux_weight)
         if not torch.isfinite(loss.total):
             names = ", ".join(batch.names)
@@ -186,7 +188,7 @@ class _Training:
         self.optimiser.zero_grad(set_to_none=True)
         loss.total.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
-        self.totals.add(outputs["out"], loss, masks)
+        self.totals.add(loss, masks)
         self.iteration += 1
         return loss.main.item()
 
@@ -228,6 +230,8 @@ class _Training:
                 "iteration": self.iteration,
                 "epoch": self.epoch,
                 "best": self.best,
+                # The ways that convolutions take decide the last bits of a sum.
+                "choices": choices.made,
             }
         )
 
@@ -239,6 +243,7 @@ class _Training:
         self.optimiser.load_state_dict(state["optimiser"])
         self.totals.load_state(state["totals"])
         self.iteration, self.epoch, self.best = state["iteration"], state["epoch"], state["best"]
+        choices.made.update(state["choices"])
         self.run.cut_metrics(self.iteration)
         if self.iteration >= self.plan.total:
             log.info(f"the run is complete at iteration {self.iteration}; more --epochs or --iterations extend it")
