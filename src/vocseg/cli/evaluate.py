@@ -7,6 +7,7 @@ from pathlib import Path
 from vocseg.cli.options import (
     DataOption,
     DeviceOption,
+    EngineOption,
     ExactOption,
     JsonOption,
     MaskDirOption,
@@ -27,6 +28,7 @@ def evaluate(
     save_masks: Path | None = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
+    engine: EngineOption = "auto",
     exact: ExactOption = False,
     json: JsonOption = None,
 ) -> None:
@@ -56,7 +58,7 @@ def evaluate(
     from vocseg.inference.segmenter import Segmenter
 
     dataset = VocDataset(VocFolder.find(data, mask_dir), split)
-    segmenter = Segmenter(model, weights=weights, device=device, precision=precision, exact=exact)
+    segmenter = Segmenter(model, weights=weights, device=device, precision=precision, exact=exact, engine=engine)
     check_classes(segmenter.info.classes, dataset.classes, model, str(dataset.folder.root))
     if save_masks is not None:
         writable_folder(save_masks)

@@ -17,5 +17,9 @@ DeviceOption = Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="
 PrecisionOption = Annotated[
     Literal["auto", "float32", "bfloat16"], Parameter(help="auto: bfloat16 where the machine is measurably faster with it.")
 ]
+EngineOption = Annotated[
+    Literal["auto", "torch", "compile", "openvino", "onnxruntime"],
+    Parameter(help="What runs the network; auto: torch, or OpenVINO where it pays for that many pictures."),
+]
 ExactOption = Annotated[bool, Parameter(negative=(), help="Run the plain network in float32, not the one rewritten for speed.")]
 JsonOption = Annotated[Path | None, Parameter(name="--json", help="Write the numbers to this file as well.")]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from vocseg.cli.options import DeviceOption, ExactOption, JsonOption, PrecisionOption, WeightsOption
+from vocseg.cli.options import DeviceOption, EngineOption, ExactOption, JsonOption, PrecisionOption, WeightsOption
 from vocseg.errors import DataError, InputError
 from vocseg.files import writable_folder, write_json
 from vocseg.progress import progress
@@ -27,6 +27,7 @@ def predict(
     overlay: bool = True,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
+    engine: EngineOption = "auto",
     exact: ExactOption = False,
     json: JsonOption = None,
 ) -> None:
@@ -52,10 +53,11 @@ def predict(
     from vocseg.inference.segmenter import Segmenter
 
     files = _find_pictures(pictures)
-    segmenter = Segmenter(model, weights=weights, device=device, precision=precision, exact=exact)
+    segmenter = Segmenter(model, weights=weights, device=device, precision=precision, exact=exact, engine=engine)
     writable_folder(out)
     results: list[dict[str, Any]] = []
     bad: list[DataError] = []
+    segmenter.expect(len(files))
     for source, target in progress(zip(files, _targets(files), strict=True), len(files), "predict"):
         start = time.perf_counter()
         try:

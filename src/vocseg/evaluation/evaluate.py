@@ -36,6 +36,7 @@ def evaluate(
     """
     info = segmenter.info
     check_classes(info.classes, dataset.classes, info.architecture, str(dataset.folder.root))
+    segmenter.expect(len(dataset))
     start = time.perf_counter()
     matrix = ConfusionMatrix(dataset.classes)
     loss = torch.zeros((), dtype=torch.float64)

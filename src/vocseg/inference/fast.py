@@ -8,6 +8,7 @@ the channels-last layout and, where that is faster, bfloat16; each convolution r
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,9 +16,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from vocseg.inference.engines import (
+    EngineName,
+    Layers,
+    Run,
+    compile_engine,
+    has_openvino,
+    kept_path,
+    onnxruntime_engine,
+    openvino_engine,
+    torch_engine,
+)
 from vocseg.models import SegmentationModel
-from vocseg.models.convolution import fast_convolutions
-from vocseg.models.model import coarse_logits
+from vocseg.models.staged import stages
 from vocseg.models.upsampling import CoarseLogits
 
 PROBE = 128
@@ -25,29 +36,85 @@ PROBE = 128
 
 
 class FastModel(nn.Module):
-    """A model in eval mode rewritten for one device and precision; it keeps no gradient and shares no weights with its source."""
+    """A model in eval mode rewritten for one device and precision; it keeps no gradient and shares no weights with its source.
+
+    ``engine`` auto is torch until :meth:`expect` says that more pays. ``keep``: what is converted for another engine is kept
+    on disk for the next process. Raises ModelError where the engine is not to be had.
+    """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: SegmentationModel, precision: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, model: SegmentationModel, precision: torch.dtype = torch.float32, engine: EngineName = "auto", keep: bool = False
+    ) -> None:
         super().__init__()
         self.info = model.info
         self.precision = precision
+        self.engine: EngineName = engine
+        self.keep = keep
         network = copy.deepcopy(model.network).eval().requires_grad_(False)
         if getattr(network, "aux_classifier", None) is not None:
             network.aux_classifier = None  # type: ignore[assignment]
         fold_batch_norm(network)
-        self.network = network.to(dtype=precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.layers = Layers(network)
         self.register_buffer("mean", model.mean)
         self.register_buffer("std", model.std)
+        self.remaining = 0
+        self._run: Run | None = None
+
+    def expect(self, pictures: int) -> None:
+        """Say how many pictures will come: ``auto`` weighs the preparation of an engine against them."""
+        self.remaining = pictures
 
     @torch.inference_mode()
     def forward(self, pictures: Tensor) -> CoarseLogits:
         """Logits of uint8 RGB pictures (N x 3 x H x W), at the network's own resolution where that is coarser."""
-        inputs = ((pictures.float() - self.mean) / self.std).to(self.precision, memory_format=torch.channels_last)
-        with fast_convolutions():
-            return coarse_logits(self.network, inputs)["out"]
+        parts = stages(self.layers.network)
+        inputs = parts.pad((pictures.float() - self.mean) / self.std)
+        if self._run is None:
+            self._run = self._prepare(inputs)
+        return parts.finish(self._run(inputs), pictures.shape[2], pictures.shape[3])
+
+    def _prepare(self, example: Tensor) -> Run:
+        if self.engine == "openvino" or (self.engine == "auto" and self._kept(example)):
+            return openvino_engine(self.layers, self.precision, example, self.keep)
+        if self.engine == "onnxruntime":
+            return onnxruntime_engine(self.layers, example)
+        if self.engine == "compile":
+            return compile_engine(self.layers, self.precision)
+        if self.engine == "torch" or example.device.type != "cpu" or not has_openvino():
+            return torch_engine(self.layers, self.precision)
+        return self._weighing(torch_engine(copy.deepcopy(self.layers), self.precision))
+
+    def _kept(self, example: Tensor) -> bool:
+        return self.keep and example.device.type == "cpu" and has_openvino() and kept_path(self.layers).exists()
+
+    def _weighing(self, in_torch: Run) -> Run:
+        """Run in torch until the pictures still to come would take longer than preparing OpenVINO, then compare the two."""
+
+        def run(inputs: Tensor) -> Tensor:
+            start = time.perf_counter()
+            values = in_torch(inputs)
+            seconds = time.perf_counter() - start
+            self.remaining -= len(inputs)
+            # The first run measures its convolutions as well; a picture later the time is the right one.
+            if self._warm and self.remaining * seconds > PREPARATION_SECONDS:
+                prepared = openvino_engine(self.layers, self.precision, inputs, self.keep)
+                prepared(inputs)
+                start = time.perf_counter()
+                prepared(inputs)
+                self._run = prepared if time.perf_counter() - start < seconds else in_torch
+            self._warm = True
+            return values
+
+        return run
+
+    _warm = False
+
+
+PREPARATION_SECONDS = 6.0
+"""What it may take to convert a large network for OpenVINO."""
 
 
 def fold_batch_norm(network: nn.Module) -> int:

@@ -16,6 +16,7 @@ from vocseg.data.read import read_picture
 from vocseg.data.transforms import resize_picture
 from vocseg.devices import find_device, find_precision
 from vocseg.errors import DataError
+from vocseg.inference.engines import EngineName
 from vocseg.inference.fast import FastModel
 from vocseg.models import ModelInfo, SegmentationModel, create_model
 from vocseg.models.upsampling import CoarseLogits
@@ -50,8 +51,8 @@ class Segmenter:
     """Predicts masks with one model.
 
     ``model`` and ``weights`` are what :func:`vocseg.models.create_model` takes, or a model, which is copied. With ``exact``
-    the network runs as it was trained, in float32; otherwise rewritten (:mod:`vocseg.inference.fast`), which gives the same
-    masks but for rounding. Raises ModelError.
+    the network runs as it was trained, in float32; otherwise rewritten (:mod:`vocseg.inference.fast`) and run by ``engine``
+    (:mod:`vocseg.inference.engines`), which gives the same masks but for rounding. Raises ModelError.
 
     >>> segment = Segmenter("lraspp_mobilenet_v3_large", weights="none", device="cpu")
     >>> segment(torch.zeros(3, 48, 64, dtype=torch.uint8)).mask.shape
@@ -66,6 +67,7 @@ class Segmenter:
         device: str = "auto",
         precision: str = "auto",
         exact: bool = False,
+        engine: EngineName = "auto",
     ) -> None:
         self.device = find_device(device)
         built = model if isinstance(model, SegmentationModel) else create_model(model, weights=weights)
@@ -74,7 +76,14 @@ class Segmenter:
         if exact:
             self.network = copy.deepcopy(built).eval().to(self.device)
         else:
-            self.network = FastModel(built, find_precision(precision, self.device)).to(self.device)
+            # What an engine makes of weights that are still being trained is of no use to the next process.
+            keep = not isinstance(model, SegmentationModel)
+            self.network = FastModel(built, find_precision(precision, self.device), engine, keep).to(self.device)
+
+    def expect(self, pictures: int) -> None:
+        """Say how many pictures will come, so that the engine ``auto`` may prepare what pays for that many."""
+        if isinstance(self.network, FastModel):
+            self.network.expect(pictures)
 
     def __call__(self, picture: str | Path | Image.Image | Tensor) -> Segmentation:
         """Segment a picture: a file, a Pillow picture, or a uint8 RGB tensor, 3 x H x W. Raises DataError."""

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
 from torch.overrides import TorchFunctionMode
 
 from vocseg.models.choices import choices
@@ -44,14 +45,34 @@ class Geometry(NamedTuple):
 @contextlib.contextmanager
 def fast_convolutions() -> Iterator[None]:
     """Within the block every ``conv2d`` on a CPU, and later its gradients, takes the fastest way; equal but for rounding."""
-    with _Mode():
+    with _Mode(conv2d):
+        yield
+
+
+@contextlib.contextmanager
+def traced_convolutions(by_taps: Callable[[Tensor, Tensor, Geometry], bool]) -> Iterator[None]:
+    """Within the block those convolutions are sums over taps, in operations that a tracer takes down for any size, for which
+    ``by_taps(inputs, weight, geometry)`` holds: it is asked about all that could be."""
+
+    def convolve(inputs: Tensor, weight: Tensor, *rest: Any) -> Tensor:
+        bias, stride, padding, dilation, groups = rest
+        if not isinstance(padding, str):
+            geometry = Geometry(_pair(stride), _pair(padding), _pair(dilation), groups)
+            if "taps" in possible("forward", inputs, weight, geometry) and by_taps(inputs, weight, geometry):
+                return taps_for_tracing(inputs, weight, bias, geometry)
+        return torch.conv2d(inputs, weight, *rest)
+
+    with _Mode(convolve):
         yield
 
 
 class _Mode(TorchFunctionMode):
+    def __init__(self, convolve: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.convolve = convolve
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        return conv2d(*args, **kwargs) if func is torch.conv2d else func(*args, **kwargs)
+        return self.convolve(*args, **(kwargs or {})) if func is torch.conv2d else func(*args, **(kwargs or {}))
 
 
 def conv2d(
@@ -64,8 +85,7 @@ def conv2d(
     groups: int = 1,
 ) -> Tensor:
     """:func:`torch.nn.functional.conv2d`, on CPUs in the fastest way; autocast is respected."""
-    ours = inputs.device.type == "cpu" and inputs.dim() == 4 and inputs.numel() and not isinstance(padding, str)
-    if not ours:
+    if isinstance(padding, str) or inputs.device.type != "cpu" or inputs.dim() != 4 or not inputs.numel():
         return torch.conv2d(inputs, weight, bias, stride, padding, dilation, groups)
     geometry = Geometry(_pair(stride), _pair(padding), _pair(dilation), groups)
     if not (geometry.depthwise(weight) or geometry.plain(weight)):
@@ -74,7 +94,7 @@ def conv2d(
         dtype = torch.get_autocast_dtype("cpu")
         inputs, weight, bias = inputs.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     if torch.is_grad_enabled() and (inputs.requires_grad or weight.requires_grad):
-        return _Convolution.apply(inputs, weight, bias, geometry)  # type: ignore[no-untyped-call]
+        return _Convolution.apply(inputs, weight, bias, geometry)
     return _fastest("forward", FORWARD, inputs, weight, geometry)(inputs, weight, bias, geometry)
 
 
@@ -117,6 +137,20 @@ def _forward_taps(inputs: Tensor, weight: Tensor, bias: Tensor | None, geometry:
     out = torch.conv2d(inputs, weight[middle.weight], bias)
     for tap in others:
         out[tap.output] += torch.conv2d(inputs[tap.input], weight[tap.weight])
+    return out
+
+
+def taps_for_tracing(inputs: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    """:func:`_forward_taps` without writing into slices and without the input's size; larger inputs than the dilation only."""
+    middle = (weight.shape[2] // 2, weight.shape[3] // 2)
+    out = torch.conv2d(inputs, weight[:, :, middle[0] : middle[0] + 1, middle[1] : middle[1] + 1], bias)
+    for row in range(weight.shape[2]):
+        for column in range(weight.shape[3]):
+            if (row, column) != middle:
+                down, right = ((place - at) * d for place, at, d in zip((row, column), middle, geometry.dilation, strict=True))
+                seen = inputs[:, :, max(0, down) : min(0, down) or None, max(0, right) : min(0, right) or None]
+                part = torch.conv2d(seen, weight[:, :, row : row + 1, column : column + 1])
+                out = out + pad(part, (max(0, -right), max(0, right), max(0, -down), max(0, down)))
     return out
 
 

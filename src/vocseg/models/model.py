@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.segmentation import LRASPP
-from torchvision.models.segmentation._utils import _SimpleSegmentationModel
 
 from vocseg import voc
+from vocseg.models.staged import coarse_logits
 from vocseg.models.upsampling import CoarseLogits
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -55,22 +54,6 @@ class ModelInfo:
         known["palette"] = tuple(tuple(int(part) for part in rgb) for rgb in values["palette"])
         known["mean"], known["std"] = (tuple(float(part) for part in values[key]) for key in ("mean", "std"))
         return cls(**known)
-
-
-def coarse_logits(network: nn.Module, inputs: Tensor) -> dict[str, CoarseLogits]:
-    """What a network of the registry gives, before the bilinear upsampling that ends it, where it is known how it ends."""
-    if hasattr(network, "coarse"):
-        return network.coarse(inputs)  # type: ignore[operator]
-    size = (inputs.shape[2], inputs.shape[3])
-    if isinstance(network, LRASPP):
-        return {"out": CoarseLogits(network.classifier(network.backbone(inputs))).upsampled(size)}
-    if isinstance(network, _SimpleSegmentationModel):
-        features = network.backbone(inputs)
-        outputs = {"out": network.classifier(features["out"])}
-        if network.aux_classifier is not None:
-            outputs["aux"] = network.aux_classifier(features["aux"])
-        return {name: CoarseLogits(values).upsampled(size) for name, values in outputs.items()}
-    return {name: CoarseLogits(values) for name, values in network(inputs).items()}
 
 
 class SegmentationModel(nn.Module):

@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate, pad
 
 from vocseg.errors import ModelError, nearest
 from vocseg.models.model import IMAGENET_MEAN, IMAGENET_STD
+from vocseg.models.staged import Stages
 from vocseg.models.upsampling import CoarseLogits
 from vocseg.models.zoo import Built
 
@@ -38,12 +39,13 @@ class PaddedNetwork(nn.Module):
             values = interpolate(values, scale_factor=self.upsampling, mode="bilinear", align_corners=True)
         return {"out": values[..., : pictures.shape[-2], : pictures.shape[-1]]}
 
-    def coarse(self, pictures: Tensor) -> dict[str, CoarseLogits]:
-        """Logits before the upsampling, and how to do it."""
-        values = self.network(self._padded(pictures))
+    def stages(self) -> Stages:
+        """See :mod:`vocseg.models.staged`."""
+        return Stages(lambda padded: {"out": self.network(padded)}, self._padded, self._finish)
+
+    def _finish(self, values: Tensor, height: int, width: int) -> CoarseLogits:
         size = (int(values.shape[-2] * self.upsampling), int(values.shape[-1] * self.upsampling))
-        coarse = CoarseLogits(values).upsampled(size, align_corners=True)
-        return {"out": coarse.cropped(pictures.shape[-2], pictures.shape[-1])}
+        return CoarseLogits(values).upsampled(size, align_corners=True).cropped(height, width)
 
     def _padded(self, pictures: Tensor) -> Tensor:
         height, width = pictures.shape[-2:]

@@ -1,0 +1,236 @@
+"""What runs a network's layers: torch itself, its compiler, OpenVINO or ONNX Runtime.
+
+Each engine takes layers in eval mode with batch normalisation folded, and gives a function from normalised pictures (float32,
+N x 3 x H x W, any size) to the values of the main output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from vocseg.errors import ModelError
+from vocseg.models.choices import cache_folder, choices, machine_key
+from vocseg.models.convolution import Geometry, fast_convolutions, taps_for_tracing, traced_convolutions
+from vocseg.models.staged import stages
+
+EngineName = Literal["auto", "torch", "compile", "openvino", "onnxruntime"]
+Run = Callable[[Tensor], Tensor]
+
+CACHE_BYTES = 2 << 30
+"""Size of the cache of converted networks above which the oldest go."""
+
+TAPS_FROM = 6
+"""Least dilation at which another engine's convolution is measured against the sum over taps."""
+
+
+class Layers(nn.Module):
+    """The layers of a network's main output alone."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return stages(self.network).layers(pictures)["out"]
+
+
+def has_openvino() -> bool:
+    """Whether OpenVINO is installed."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def torch_engine(layers: nn.Module, precision: torch.dtype) -> Run:
+    """Eager torch; ``layers`` are converted in place."""
+    layers.to(dtype=precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def run(pictures: Tensor) -> Tensor:
+        with fast_convolutions():
+            return layers(pictures.to(precision, memory_format=torch.channels_last))
+
+    return run
+
+
+def compile_engine(layers: nn.Module, precision: torch.dtype) -> Run:
+    """``torch.compile`` for pictures of any size; ModelError where the machine has no C++ compiler."""
+    if not any(shutil.which(name) for name in (os.environ.get("CXX", "c++"), "g++", "clang++")):
+        raise ModelError("--engine compile needs a C++ compiler (g++ or clang++)")
+    layers.to(dtype=precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compiled = torch.compile(layers, dynamic=True)
+    return lambda pictures: compiled(pictures.to(precision, memory_format=torch.channels_last))
+
+
+def openvino_engine(layers: nn.Module, precision: torch.dtype, example: Tensor, keep: bool) -> Run:
+    """OpenVINO for pictures of any size; those too small for its graph run in torch.
+
+    ``example`` are pictures of a usual size. With ``keep`` the converted network is kept on disk and found there the next
+    time. Raises ModelError where OpenVINO is missing.
+    """
+    if not has_openvino():
+        raise ModelError("openvino is not installed; pip install openvino")
+    import openvino
+
+    path = kept_path(layers) if keep else None
+    if path is not None and path.exists():
+        graph = openvino.Core().read_model(path)
+        os.utime(path)
+    else:
+        graph = _convert(layers, precision, example)
+        if path is not None:
+            _keep(graph, path)
+    smallest = int(graph.get_rt_info(SMALLEST).value)
+    compiled = _compile(graph, precision)
+    in_torch: list[Run] = []
+
+    def run(pictures: Tensor) -> Tensor:
+        if min(pictures.shape[2:]) < smallest:
+            if not in_torch:
+                in_torch.append(torch_engine(layers, precision))
+            return in_torch[0](pictures)
+        return torch.from_numpy(compiled(pictures.contiguous().numpy())[0])
+
+    return run
+
+
+SMALLEST = ["vocseg", "smallest side"]
+"""Where a converted network says how small a picture may be."""
+
+
+def _convert(layers: nn.Module, precision: torch.dtype, example: Tensor) -> Any:
+    """The network as an OpenVINO graph, its widely dilated convolutions in whichever form OpenVINO runs faster."""
+    dilated: list[tuple[tuple[int, ...], Tensor, Geometry]] = []
+
+    def note(inputs: Tensor, weight: Tensor, geometry: Geometry) -> bool:
+        if TAPS_FROM <= max(geometry.dilation) < min(inputs.shape[2:]):
+            dilated.append((tuple(inputs.shape), weight, geometry))
+        return False
+
+    with torch.inference_mode(), traced_convolutions(note):
+        layers(example)
+    # The weights are the network's parameters, so that they can be told apart by identity.
+    chosen = {id(weight): shape for shape, weight, geometry in dilated if _taps_are_faster(shape, weight, geometry, precision)}
+    with traced_convolutions(lambda inputs, weight, geometry: id(weight) in chosen):
+        graph = _graph(layers, example)
+    reach = [
+        (max(geometry.dilation) + 2) * -(-min(example.shape[2:]) // min(shape[2:]))
+        for shape, weight, geometry in dilated
+        if id(weight) in chosen
+    ]
+    graph.set_rt_info(str(max(reach, default=1)), SMALLEST)
+    return graph
+
+
+def _graph(module: nn.Module, example: Tensor) -> Any:
+    import openvino
+
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch announces a successor of this tracer, and warns of sizes
+        traced: Any = torch.jit.trace(module.eval(), example, check_trace=False, strict=False)  # type: ignore[no-untyped-call]
+        return openvino.convert_model(torch.jit.freeze(traced), input=[openvino.PartialShape([-1, example.shape[1], -1, -1])])
+
+
+def _compile(graph: Any, precision: torch.dtype) -> Any:
+    import openvino
+
+    hint = {torch.float32: "f32", torch.bfloat16: "bf16"}[precision]
+    settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    return openvino.compile_model(graph, "CPU", settings)
+
+
+class _Convolution(nn.Module):
+    """One convolution, in one of two forms."""
+
+    def __init__(self, way: str, weight: Tensor, geometry: Geometry) -> None:
+        super().__init__()
+        self.way, self.weight, self.geometry = way, nn.Parameter(weight.detach().clone(), False), geometry
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if self.way == "taps":
+            return taps_for_tracing(inputs, self.weight, None, self.geometry)
+        return torch.conv2d(inputs, self.weight, None, *self.geometry)
+
+
+def _taps_are_faster(shape: tuple[int, ...], weight: Tensor, geometry: Geometry, precision: torch.dtype) -> bool:
+    example = torch.zeros(shape)
+
+    def seconds(way: str) -> float:
+        run = _compile(_graph(_Convolution(way, weight, geometry), example), precision)
+        values = example.numpy()
+        run(values)
+        runs = []
+        for _ in range(3):
+            start = time.perf_counter()
+            run(values)
+            runs.append(time.perf_counter() - start)
+        return min(runs)
+
+    sizes = ["x".join(map(str, part)) for part in (shape, weight.shape)]
+    key = ", ".join(["openvino", str(precision), *sizes, f"dilation {geometry.dilation}"])
+    return choices.find(key, ["native", "taps"], seconds) == "taps"
+
+
+def kept_path(layers: nn.Module) -> Path:
+    """Where a network converted on this machine is kept, by its structure and weights."""
+    import openvino
+
+    digest = hashlib.blake2b(f"{openvino.__version__} {layers}".encode(), digest_size=16)
+    for name, value in layers.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.contiguous().view(-1).view(torch.uint8).numpy().data)
+    return cache_folder() / f"openvino-{machine_key()}" / f"{digest.hexdigest()}.xml"
+
+
+def _keep(graph: Any, path: Path) -> None:
+    """Write a converted network where the next process will find it; a cache that cannot be written is done without."""
+    import openvino
+
+    with contextlib.suppress(OSError, RuntimeError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            written = Path(folder) / path.name
+            openvino.save_model(graph, written, compress_to_fp16=False)
+            # The description last: it is what is looked for.
+            os.replace(written.with_suffix(".bin"), path.with_suffix(".bin"))
+            os.replace(written, path)
+        kept = sorted(path.parent.glob("*.bin"), key=lambda file: file.with_suffix(".xml").stat().st_mtime, reverse=True)
+        total = 0
+        for file in kept:
+            total += file.stat().st_size
+            if total > CACHE_BYTES and file.stem != path.stem:
+                file.with_suffix(".xml").unlink()
+                file.unlink()
+
+
+def onnxruntime_engine(layers: nn.Module, example: Tensor) -> Run:
+    """ONNX Runtime in float32, for pictures of any size. Raises ModelError where it is missing."""
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ModelError(f"{missing[0]} is not installed; pip install onnx onnxscript onnxruntime")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    sides = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = Path(folder) / "layers.onnx"
+        torch.onnx.export(
+            layers.eval(), (example,), path, dynamo=True, external_data=False, verbose=False,
+            input_names=["pictures"], dynamic_shapes=(sides,),
+        )  # fmt: skip
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return lambda pictures: torch.from_numpy(session.run(None, {"pictures": pictures.contiguous().numpy()})[0])

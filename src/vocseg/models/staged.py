@@ -1,0 +1,55 @@
+"""A network in stages: the padding that it needs, its layers, and the bilinear upsampling that ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torchvision.models.segmentation import LRASPP
+from torchvision.models.segmentation._utils import _SimpleSegmentationModel
+
+from vocseg.models.upsampling import CoarseLogits
+
+
+def _as_it_is(pictures: Tensor) -> Tensor:
+    return pictures
+
+
+def _upsampled(values: Tensor, height: int, width: int) -> CoarseLogits:
+    return CoarseLogits(values).upsampled((height, width))
+
+
+@dataclass(frozen=True)
+class Stages:
+    """``finish(layers(pad(pictures))[name], height, width)`` is the network's output ``name`` for pictures of that size."""
+
+    layers: Callable[[Tensor], dict[str, Tensor]]
+    pad: Callable[[Tensor], Tensor] = _as_it_is
+    finish: Callable[[Tensor, int, int], CoarseLogits] = _upsampled
+
+
+def stages(network: nn.Module) -> Stages:
+    """The stages of a network of the registry; one whose end is not known is all layers."""
+    if hasattr(network, "stages"):
+        return network.stages()  # type: ignore[operator]
+    if isinstance(network, LRASPP):
+        return Stages(lambda pictures: {"out": network.classifier(network.backbone(pictures))})
+    if isinstance(network, _SimpleSegmentationModel):
+        return Stages(lambda pictures: _simple(network, pictures))
+    return Stages(network, finish=lambda values, height, width: CoarseLogits(values))
+
+
+def _simple(network: _SimpleSegmentationModel, pictures: Tensor) -> dict[str, Tensor]:
+    features = network.backbone(pictures)
+    outputs = {"out": network.classifier(features["out"])}
+    if network.aux_classifier is not None:
+        outputs["aux"] = network.aux_classifier(features["aux"])
+    return outputs
+
+
+def coarse_logits(network: nn.Module, pictures: Tensor) -> dict[str, CoarseLogits]:
+    """What a network of the registry gives for normalised pictures, before its last upsampling."""
+    parts = stages(network)
+    height, width = pictures.shape[-2:]
+    return {name: parts.finish(values, height, width) for name, values in parts.layers(parts.pad(pictures)).items()}
