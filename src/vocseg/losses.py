@@ -103,3 +103,19 @@ def segmentation_loss(outputs: Mapping[str, Logits], target: Tensor, aux_weight:
     if "aux" not in outputs or not aux_weight:
         return Loss(main, main, classes)
     return Loss(main + aux_weight * pixel_cross_entropy(outputs["aux"], target), main, classes)
+
+
+def distillation_loss(logits: Logits, soft: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of the prediction from a teacher's probabilities, mean over the cells that show the picture.
+
+    ``soft``: uint8 (255 = 1), N x classes x n x m, 0 in all classes where nothing is shown. The logits are averaged over each
+    cell, without upsampling them first. Hinton et al., "Distilling the knowledge in a neural network" (2015), at temperature 1.
+    """
+    coarse = logits if isinstance(logits, CoarseLogits) else CoarseLogits(logits)
+    averaged = coarse.averaged((soft.shape[2], soft.shape[3]))
+    teacher = soft.float()
+    total = teacher.sum(1, keepdim=True)
+    shown = total[:, 0] > 127
+    teacher = teacher / total.clamp(min=1)
+    divergence = (torch.special.xlogy(teacher, teacher) - teacher * averaged.log_softmax(1)).sum(1)
+    return (divergence * shown).sum() / shown.sum().clamp(min=1)

@@ -57,10 +57,10 @@ def check_split(dataset: VocDataset) -> SplitSummary:
     pixels = torch.zeros(256, dtype=torch.int64)
     pictures = torch.zeros(256, dtype=torch.int64)
     with ThreadPoolExecutor() as pool:
-        for counts in progress(pool.map(count, dataset.names), len(dataset), f"check {dataset.split}"):
+        for counts in progress(pool.map(count, dataset.masked), len(dataset.masked), f"check {dataset.split}"):
             pixels += counts
             pictures += counts > 0
-    return SplitSummary(dataset.split, len(dataset), dataset.classes, pixels, pictures)
+    return SplitSummary(dataset.split, len(dataset.masked), dataset.classes, pixels, pictures)
 
 
 def picture_size(path: Path) -> tuple[int, int]:

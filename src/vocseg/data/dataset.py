@@ -15,15 +15,20 @@ from vocseg.errors import DataError
 
 
 class Sample(NamedTuple):
-    """One picture (uint8 RGB, 3 x H x W), its mask (uint8 class ids, H x W, 255 = void) and its id."""
+    """One picture (uint8 RGB, 3 x H x W), its mask (uint8 class ids, H x W, 255 = void) and its id.
+
+    ``soft`` are a teacher's class probabilities where there is one: uint8 (255 = 1), classes x h x w on a coarser grid over
+    the same picture; cells that show nothing of it are 0 in all classes.
+    """
 
     picture: Tensor
     mask: Tensor
     name: str
+    soft: Tensor | None = None
 
 
-Transform = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
-"""Takes and returns picture and mask; all its randomness comes from the generator."""
+Transform = Callable[[Sample, torch.Generator], Sample]
+"""Takes and returns a sample; all its randomness comes from the generator."""
 
 
 class VocDataset(Dataset[Sample]):
@@ -44,6 +49,11 @@ class VocDataset(Dataset[Sample]):
         """Class names in the order of their ids."""
         return self.folder.classes
 
+    @property
+    def masked(self) -> list[str]:
+        """The ids that have a mask."""
+        return self.names
+
     def __len__(self) -> int:
         return len(self.names)
 
@@ -61,10 +71,8 @@ class VocDataset(Dataset[Sample]):
 
     def __getitem__(self, index: int | tuple[int, int]) -> Sample:
         index, seed = index if isinstance(index, tuple) else (index, 0)
-        picture, mask, name = self.read(index)
-        if self.transform is not None:
-            picture, mask = self.transform(picture, mask, torch.Generator().manual_seed(seed))
-        return Sample(picture, mask, name)
+        sample = self.read(index)
+        return sample if self.transform is None else self.transform(sample, torch.Generator().manual_seed(seed))
 
 
 def size_text(tensor: Tensor) -> str:

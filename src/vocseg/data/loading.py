@@ -15,11 +15,12 @@ from vocseg.errors import VocsegError
 
 
 class Batch(NamedTuple):
-    """Pictures (uint8, N x 3 x H x W), masks (uint8, N x H x W) and ids."""
+    """Pictures (uint8, N x 3 x H x W), masks (uint8, N x H x W), ids, and soft labels (uint8, N x classes x h x w) if any."""
 
     pictures: Tensor
     masks: Tensor
     names: list[str]
+    soft: Tensor | None = None
 
 
 def default_workers() -> int:
@@ -98,9 +99,8 @@ def _collate(items: list[Any]) -> Batch | VocsegError:
     for item in items:
         if isinstance(item, VocsegError):
             return item
-    return Batch(
-        torch.stack([item.picture for item in items]), torch.stack([item.mask for item in items]), [item.name for item in items]
-    )
+    pictures, masks, names, soft = zip(*items, strict=True)
+    return Batch(torch.stack(pictures), torch.stack(masks), list(names), None if soft[0] is None else torch.stack(soft))
 
 
 def _load(loader: DataLoader[Any]) -> Iterator[Any]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import grid_sample
 from torchvision.transforms.v2 import functional as F
 from torchvision.transforms.v2.functional import InterpolationMode
 
 from vocseg import voc
-from vocseg.data.dataset import Transform
+from vocseg.data.dataset import Sample, Transform
 
 MEAN_COLOUR = (124, 116, 104)
 """ImageNet's mean RGB, 0..255: what padding is filled with, so that it is near 0 after normalisation."""
@@ -40,10 +42,36 @@ class Compose:
 
     transforms: tuple[Transform, ...]
 
-    def __call__(self, picture: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def __call__(self, sample: Sample, generator: torch.Generator) -> Sample:
         for transform in self.transforms:
-            picture, mask = transform(picture, mask, generator)
-        return picture, mask
+            sample = transform(sample, generator)
+        return sample
+
+
+class Placement(NamedTuple):
+    """Along one axis: the interval of the source that is shown, and the interval of the result where it is put."""
+
+    start: int
+    stop: int
+    to: int
+    length: int
+
+    @property
+    def source(self) -> slice:
+        return slice(self.start, self.stop)
+
+    @property
+    def target(self) -> slice:
+        return slice(self.to, self.to + self.length)
+
+    def cells(self, side: int, size: int, count: int) -> Tensor:
+        """Where the centres of ``count`` cells over the result's ``size`` lie on the source of length ``side``.
+
+        In grid_sample's coordinates: -1 to 1 over the source, 2 for a centre that shows nothing of it.
+        """
+        centres = (torch.arange(count) + 0.5) * (size / count) - self.to
+        places = (self.start + centres * ((self.stop - self.start) / self.length)) * (2 / side) - 1
+        return torch.where((centres >= 0) & (centres < self.length), places, 2.0)
 
 
 @dataclass(frozen=True)
@@ -52,12 +80,10 @@ class CentreSquare:
 
     size: int
 
-    def __call__(self, picture: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        height, width = mask.shape
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        window = (..., slice(top, top + side), slice(left, left + side))
-        return resize_picture(picture[window], (self.size, self.size)), resize_mask(mask[window], (self.size, self.size))
+    def __call__(self, sample: Sample, generator: torch.Generator) -> Sample:
+        side = min(sample.mask.shape)
+        top, left = ((length - side) // 2 for length in sample.mask.shape)
+        return _place(sample, Placement(top, top + side, 0, self.size), Placement(left, left + side, 0, self.size), self.size)
 
 
 @dataclass(frozen=True)
@@ -71,46 +97,63 @@ class RandomScaleCrop:
     size: int
     scale: tuple[float, float] = (0.5, 2.0)
 
-    def __call__(self, picture: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def __call__(self, sample: Sample, generator: torch.Generator) -> Sample:
         factor = uniform(*self.scale, generator)
-        rows, top = self._axis(mask.shape[0], factor, generator)
-        columns, left = self._axis(mask.shape[1], factor, generator)
-        window = (..., rows, columns)
-        # An axis shorter than the crop is shown whole, at its scaled length, and padded at the end or the start.
-        height = min(self.size, max(1, round((rows.stop - rows.start) * factor)))
-        width = min(self.size, max(1, round((columns.stop - columns.start) * factor)))
-        small_picture, small_mask = resize_picture(picture[window], (height, width)), resize_mask(mask[window], (height, width))
-        if (height, width) == (self.size, self.size):
-            return small_picture, small_mask
-        out_picture = torch.tensor(MEAN_COLOUR, dtype=torch.uint8)[:, None, None].repeat(1, self.size, self.size)
-        out_mask = torch.full((self.size, self.size), voc.VOID, dtype=mask.dtype)
-        top, left = int(top * (self.size - height + 1)), int(left * (self.size - width + 1))
-        out_picture[:, top : top + height, left : left + width] = small_picture
-        out_mask[top : top + height, left : left + width] = small_mask
-        return out_picture, out_mask
+        rows = self._axis(sample.mask.shape[0], factor, generator)
+        columns = self._axis(sample.mask.shape[1], factor, generator)
+        return _place(sample, rows, columns, self.size)
 
-    def _axis(self, length: int, factor: float, generator: torch.Generator) -> tuple[slice, float]:
-        """The source interval that a crop shows along one axis, and where in 0..1 it is put when it is too short."""
+    def _axis(self, length: int, factor: float, generator: torch.Generator) -> Placement:
         place = float(torch.rand((), generator=generator))
         window = round(self.size / factor)
-        if window >= length:
-            return slice(0, length), place
-        start = int(place * (length - window + 1))
-        return slice(start, start + window), place
+        if window < length:
+            start = int(place * (length - window + 1))
+            return Placement(start, start + window, 0, self.size)
+        # An axis shorter than the crop is shown whole, at its scaled length, and padded at the end or the start.
+        scaled = min(self.size, max(1, round(length * factor)))
+        return Placement(0, length, int(place * (self.size - scaled + 1)), scaled)
+
+
+def _place(sample: Sample, rows: Placement, columns: Placement, size: int) -> Sample:
+    """The shown window of a sample, resized and put where it belongs in a ``size`` x ``size`` square."""
+    picture = resize_picture(sample.picture[:, rows.source, columns.source], (rows.length, columns.length))
+    mask = resize_mask(sample.mask[rows.source, columns.source], (rows.length, columns.length))
+    soft = None if sample.soft is None else _place_soft(sample.soft, sample.mask.shape, rows, columns, size)
+    if (rows.length, columns.length) != (size, size):
+        square = torch.tensor(MEAN_COLOUR, dtype=torch.uint8)[:, None, None].repeat(1, size, size)
+        square[:, rows.target, columns.target] = picture
+        labels = torch.full((size, size), voc.VOID, dtype=mask.dtype)
+        labels[rows.target, columns.target] = mask
+        picture, mask = square, labels
+    return sample._replace(picture=picture, mask=mask, soft=soft)
+
+
+SOFT_CELL = 8
+"""Pixels of a training picture's side to a cell of its soft labels."""
+
+
+def _place_soft(soft: Tensor, shape: Sequence[int], rows: Placement, columns: Placement, size: int) -> Tensor:
+    count = max(1, size // SOFT_CELL)
+    places = torch.meshgrid(rows.cells(shape[0], size, count), columns.cells(shape[1], size, count), indexing="ij")
+    grid = torch.stack(places[::-1], -1)[None]
+    shown = (grid.abs().amax(-1) <= 1).float()
+    sampled = grid_sample(soft[None].float(), grid, padding_mode="border", align_corners=False) * shown[:, None]
+    return sampled[0].round_().to(torch.uint8)
 
 
 @dataclass(frozen=True)
 class RandomFlip:
     """Mirror left to right with probability 1/2."""
 
-    def __call__(self, picture: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        if float(torch.rand((), generator=generator)) < 0.5:
-            return picture.flip(-1), mask.flip(-1)
-        return picture, mask
+    def __call__(self, sample: Sample, generator: torch.Generator) -> Sample:
+        if float(torch.rand((), generator=generator)) >= 0.5:
+            return sample
+        soft = None if sample.soft is None else sample.soft.flip(-1)
+        return sample._replace(picture=sample.picture.flip(-1), mask=sample.mask.flip(-1), soft=soft)
 
 
-def training_transform(name: str, crop: int) -> Transform:
+def training_transform(name: str, crop: int, scale: tuple[float, float] = (0.5, 2.0)) -> Transform:
     """The transform of a recipe's ``augment`` setting: ``scale-crop`` or ``centre-square``."""
     if name == "centre-square":
         return CentreSquare(crop)
-    return Compose((RandomScaleCrop(crop), RandomFlip()))
+    return Compose((RandomScaleCrop(crop, scale), RandomFlip()))

@@ -41,7 +41,7 @@ def evaluate(
     matrix = ConfusionMatrix(dataset.classes)
     loss = torch.zeros((), dtype=torch.float64)
     pixels = 0
-    for picture, mask, name in progress(samples(dataset, workers), len(dataset), title or f"evaluate {dataset.split}"):
+    for picture, mask, name, _ in progress(samples(dataset, workers), len(dataset), title or f"evaluate {dataset.split}"):
         logits = segmenter.coarse_logits(picture)
         valid = int((mask != voc.VOID).sum())
         with torch.inference_mode():

@@ -14,9 +14,10 @@ from vocseg.models.model import ModelInfo, SegmentationModel
 from vocseg.models.smp_zoo import SmpZoo
 from vocseg.models.torchvision_zoo import TorchvisionZoo
 from vocseg.models.transfer import load_weights
+from vocseg.models.vocseg_s import VocsegZoo
 from vocseg.models.zoo import Zoo
 
-ZOOS: tuple[Zoo, ...] = (TorchvisionZoo(), Baselines(), SmpZoo())
+ZOOS: tuple[Zoo, ...] = (VocsegZoo(), TorchvisionZoo(), Baselines(), SmpZoo())
 
 
 def create_model(model: str, classes: Sequence[str] | None = None, weights: str | None = None) -> SegmentationModel:

@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate, pad
 
 from vocseg.errors import ModelError, nearest
 from vocseg.models.model import IMAGENET_MEAN, IMAGENET_STD
+from vocseg.models.pretrained import MEAN, STD, package_of, packaged_weights
 from vocseg.models.staged import Stages
 from vocseg.models.upsampling import CoarseLogits
 from vocseg.models.zoo import Built
@@ -102,8 +103,9 @@ class SmpZoo:
 
         architecture, _, encoder = name.partition(":")
         self._check(architecture, encoder)
-        pretrained = _pretrained_name(encoder) if weights == "backbone" else None
-        mean, std = IMAGENET_MEAN, IMAGENET_STD
+        packaged = _packaged(encoder) if weights == "backbone" else None
+        pretrained = _pretrained_name(encoder) if weights == "backbone" and packaged is None else None
+        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if packaged is None else (MEAN, STD)
         try:
             with _no_needless_retries():
                 network = smp.create_model(
@@ -120,6 +122,8 @@ class SmpZoo:
             ) from error
         except (KeyError, ValueError, TypeError, RuntimeError, NotImplementedError) as error:
             raise ModelError(f"segmentation_models_pytorch cannot build {name}: {str(error).splitlines()[0]}") from error
+        if packaged is not None:
+            network.encoder.model.load_state_dict({name: packaged[name] for name in network.encoder.model.state_dict()})
         stride = STRIDES.get(architecture, int(network.encoder.output_stride)) if network.requires_divisible_input_shape else 1
         return Built(PaddedNetwork(network, stride, SMALLEST.get(architecture, 1)), _class_layers(network, num_classes), mean, std)
 
@@ -139,6 +143,16 @@ class SmpZoo:
         elif encoder not in self.encoders():
             hint = nearest(encoder, self.encoders()) or "; `vocseg models unet:` lists them"
             raise ModelError(f"unknown encoder '{encoder}'{hint} (timm's are written tu-NAME)")
+
+
+def _packaged(encoder: str) -> dict[str, Tensor] | None:
+    """ImageNet weights of one of timm's encoders from an installed package."""
+    name = encoder.removeprefix("tu-")
+    if package_of(name) is None:
+        return None
+    import timm
+
+    return packaged_weights(name, timm.create_model(name).state_dict())
 
 
 def _pretrained_name(encoder: str) -> str:

@@ -27,6 +27,15 @@ def upsampling_matrix(source: int, target: int, align_corners: bool = False) -> 
         return interpolate(unit, size=target, mode="linear", align_corners=align_corners)[0].T.contiguous()
 
 
+@lru_cache(maxsize=64)
+def averaging_matrix(source: int, cells: int) -> Tensor:
+    """Means over ``cells`` intervals of one axis as a matrix: float32, cells x source."""
+    edges = torch.linspace(0, source, cells + 1, dtype=torch.float64)
+    places = torch.arange(source, dtype=torch.float64)
+    overlap = torch.minimum(edges[1:, None], places + 1) - torch.maximum(edges[:-1, None], places)
+    return (overlap.clamp(min=0) * (cells / source)).float()
+
+
 class Strip(NamedTuple):
     """Full-size logits of some rows of a picture: float32, rows x classes x width."""
 
@@ -75,6 +84,14 @@ class CoarseLogits:
         if self.rows is None or self.columns is None:
             return values
         return self.rows.to(values.device) @ (values @ self.columns.to(values.device).T)
+
+    def averaged(self, cells: tuple[int, int]) -> Tensor:
+        """Means of the full logits over a grid of cells, without forming them: float32, N x classes x cells; differentiable."""
+        averages = [averaging_matrix(side, count).to(self.values.device) for side, count in zip(self.size, cells, strict=True)]
+        if self.rows is not None and self.columns is not None:
+            averages[0] = averages[0] @ self.rows.to(self.values.device)
+            averages[1] = averages[1] @ self.columns.to(self.values.device)
+        return averages[0] @ (self.values.float() @ averages[1].T)
 
     def classes(self) -> Tensor:
         """The class of the largest logit of each pixel: uint8, N x H x W."""

@@ -2,31 +2,65 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from typing import Any
+
 import torch
+from torch import nn
 
 from vocseg.models import SegmentationModel
 from vocseg.training.settings import Settings
 
 
-def build_optimiser(model: SegmentationModel, settings: Settings) -> torch.optim.SGD:
-    """SGD with the class layers in a group of their own at ``head_lr_factor`` times the base rate.
+def build_optimiser(model: SegmentationModel, settings: Settings) -> torch.optim.Optimizer:
+    """SGD or AdamW with the class layers in groups of their own at ``head_lr_factor`` times the base rate.
 
     The factor is that of Chen et al., "DeepLab" (2016), section 4.1. Each group keeps its own base rate in ``base_lr``.
+    AdamW (Loshchilov and Hutter, 2019) decays no vectors: biases and normalisation.
     """
-    heads = model.class_parameters()
-    head_ids = {id(parameter) for parameter in heads}
-    body = [parameter for parameter in model.parameters() if id(parameter) not in head_ids]
-    head_lr = settings.lr * settings.head_lr_factor
-    groups = [
-        {"params": body, "lr": settings.lr, "base_lr": settings.lr},
-        {"params": heads, "lr": head_lr, "base_lr": head_lr},
-    ]
-    return torch.optim.SGD(groups, momentum=settings.momentum, weight_decay=settings.weight_decay)
+    groups = list(_groups(model, settings))
+    fused = all(parameter.is_floating_point() for group in groups for parameter in group["params"])
+    if settings.optimiser == "adamw":
+        return torch.optim.AdamW(groups, betas=(settings.momentum, 0.999), fused=fused)
+    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, fused=fused)
 
 
-def poly(iteration: int, total: int, power: float) -> float:
-    """Factor of the learning rate at an iteration of 0..total-1: ``(1 - iteration / total) ** power`` (DeepLab, section 4.1)."""
-    return float((1 - iteration / total) ** power)
+def _groups(model: SegmentationModel, settings: Settings) -> Iterator[dict[str, Any]]:
+    heads = {id(parameter) for parameter in model.class_parameters()}
+    for is_head in (False, True):
+        rate = settings.lr * (settings.head_lr_factor if is_head else 1)
+        mine = [p for p in model.parameters() if p.requires_grad and (id(p) in heads) == is_head]
+        decayed = [p for p in mine if settings.optimiser == "sgd" or p.dim() > 1]
+        others = [p for p in mine if not (settings.optimiser == "sgd" or p.dim() > 1)]
+        for parameters, decay in ((decayed, settings.weight_decay), (others, 0.0)):
+            if parameters:
+                yield {"params": parameters, "lr": rate, "base_lr": rate, "weight_decay": decay}
+
+
+def freeze(model: SegmentationModel, what: str) -> None:
+    """Hold back from training what the setting ``freeze`` names; call it after ``model.train()`` as well."""
+    if what == "none":
+        return
+    network = model.network
+    parts: list[nn.Module] = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    if what == "backbone":
+        inner = getattr(network, "network", network)
+        parts = [part for name in ("backbone", "encoder") if isinstance(part := getattr(inner, name, None), nn.Module)]
+    for part in parts:
+        part.eval().requires_grad_(False)
+
+
+def rate_factor(iteration: int, total: int, settings: Settings) -> float:
+    """Factor of the learning rate at an iteration of 0..total-1.
+
+    ``poly``: (1 - iteration / total) ** power (DeepLab, section 4.1); ``cosine``: (1 + cos(pi iteration / total)) / 2 (Loshchilov
+    and Hutter, "SGDR", 2017); each times a linear rise over the first ``warmup`` iterations.
+    """
+    done = iteration / total
+    cosine = (1 + math.cos(math.pi * done)) / 2
+    falling = {"poly": (1 - done) ** settings.power, "cosine": cosine, "constant": 1.0}[settings.schedule]
+    return falling * min(1.0, (iteration + 1) / settings.warmup if settings.warmup else 1.0)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, factor: float) -> None:

@@ -48,6 +48,10 @@ class RunFolder:
         return self.root / "last" / "model.safetensors"
 
     @property
+    def last_average(self) -> Path:
+        return self.root / "last" / "average.safetensors"
+
+    @property
     def state(self) -> Path:
         return self.root / "last" / "state.pt"
 
@@ -139,9 +143,16 @@ class RunFolder:
             handler.close()
 
 
+KEPT = (
+    "model", "data", "split", "val_split", "mask_dir", "val_mask_dir", "augment", "crop", "batch_size", "seed", "optimiser", "ema",
+    "freeze", "soft_labels", "unlabelled",
+)  # fmt: skip
+"""Settings that a resumed run must keep."""
+
+
 def same_run(before: Settings, now: Settings) -> None:
     """Raise SettingError where settings that a resumed run must keep differ, saying which."""
-    for name in ("model", "data", "split", "val_split", "mask_dir", "val_mask_dir", "augment", "crop", "batch_size", "seed"):
+    for name in KEPT:
         old, new = getattr(before, name), getattr(now, name)
         if old != new:
             raise SettingError(f"cannot resume with another {name}: the run has {old!r}, now it is {new!r}")

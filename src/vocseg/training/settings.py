@@ -42,18 +42,40 @@ class Settings:
     """scale-crop: random scale 0.5 to 2, random crop, flip; centre-square: largest centred square, resized."""
     crop: int = 480
     """Side of the training pictures, pixels."""
+    min_scale: float = 0.5
+    """Least factor by which scale-crop scales a picture."""
+    max_scale: float = 2.0
+    """Largest factor by which scale-crop scales a picture."""
+    soft_labels: str | None = None
+    """Folder of a teacher's class probabilities (NAME.npy) to learn from as well."""
+    unlabelled: str | None = None
+    """Folder of pictures without masks that are learnt from their soft labels alone."""
+    distill_weight: float = 1.0
+    """Weight of the divergence from the soft labels beside the loss on masks."""
     eval_short_side: int | None = None
     """Validate, and later predict, at this shorter side; by default at the pictures' own size."""
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    """sgd: with momentum; adamw: with decoupled weight decay."""
     lr: float = 0.002
-    """Base learning rate of SGD."""
+    """Base learning rate."""
     head_lr_factor: float = 10.0
     """How many times the base rate the layers with one output a class learn with."""
     momentum: float = 0.9
-    """Momentum of SGD."""
+    """Momentum of SGD; first moment's decay of AdamW."""
     weight_decay: float = 1e-4
-    """Weight decay of SGD."""
+    """Weight decay; none on biases and normalisation with AdamW."""
+    schedule: Literal["poly", "cosine", "constant"] = "poly"
+    """How the rate falls to 0 over the run, by iteration."""
     power: float = 0.9
-    """Exponent of the polynomial decay of the rate, by iteration."""
+    """Exponent of poly."""
+    warmup: int = 0
+    """Iterations over which the rate first rises linearly from 0."""
+    ema: float = 0.0
+    """Decay of a moving average of the weights, scored and saved beside them; 0: none."""
+    clip_norm: float = 0.0
+    """Largest norm of a step's gradient; a larger one is scaled down; 0: no limit."""
+    freeze: Literal["none", "batch-norm", "backbone"] = "none"
+    """batch-norm: its statistics and weights stay as loaded; backbone: all pretrained layers do."""
     aux_weight: float = 0.4
     """Weight of the auxiliary head's cross entropy, where the model has one."""
     seed: int = 0
@@ -72,6 +94,12 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < low:
                 raise SettingError(f"{name} must be at least {low:g}, not {value:g}")
+        if self.max_scale < self.min_scale:
+            raise SettingError(f"max_scale {self.max_scale:g} is below min_scale {self.min_scale:g}")
+        if self.ema >= 1:
+            raise SettingError(f"ema must be below 1, not {self.ema:g}")
+        if self.unlabelled is not None and self.soft_labels is None:
+            raise SettingError("unlabelled pictures need soft_labels to learn from")
         if self.epochs <= 0:
             raise SettingError(f"epochs must be above 0, not {self.epochs:g}")
 
@@ -85,6 +113,7 @@ class Settings:
 _AT_LEAST = {
     "iterations": 1, "batch_size": 1, "crop": 1, "eval_short_side": 1, "lr": 0, "head_lr_factor": 0, "momentum": 0,
     "weight_decay": 0, "power": 0, "aux_weight": 0, "seed": 0, "workers": 0, "checkpoint_minutes": 0,
+    "min_scale": 0.01, "distill_weight": 0, "warmup": 0, "ema": 0, "clip_norm": 0,
 }  # fmt: skip
 
 

