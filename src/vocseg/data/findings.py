@@ -89,13 +89,17 @@ KINDS: dict[str, Kind] = {
     ),
     "orphan-mask": Kind("warning", "a mask has no picture", "delete it, or bring the picture; --fix leaves it out"),
     "unknown-file": Kind(
-        "warning", "a file beside the pictures or masks is of a format that is not read there", "masks: PNG; pictures: JPEG, PNG, WebP, GIF"
+        "warning",
+        "a file beside the pictures or masks is of a format that is not read there",
+        "masks: PNG; pictures: JPEG, PNG, WebP, GIF",
     ),
     "same-stem": Kind("warning", "two pictures have the same id; only one is read", "remove or rename one"),
     "orphan-picture": Kind("note", "pictures without a mask are not used", "nothing; label them to use them"),
     "unlisted": Kind("note", "pictures with a mask are in no list and not used", "nothing, or put them into a list"),
     "other-masks": Kind("note", "a split takes its masks from another folder", "train on it with --mask-dir"),
-    "class-names": Kind("warning", "labelmap.txt names other classes than are used", "write classes.txt; --fix does it from labelmap.txt"),
+    "class-names": Kind(
+        "warning", "labelmap.txt names other classes than are used", "write classes.txt; --fix does it from labelmap.txt"
+    ),
     # Pictures
     "unreadable-picture": Kind("error", "a picture is truncated, damaged or no picture", "get it again; --fix leaves it out"),
     "size-mismatch": Kind("error", "picture and mask are of different size", "find the mask of this picture; --fix leaves it out"),
@@ -107,7 +111,9 @@ KINDS: dict[str, Kind] = {
     "unreadable-mask": Kind("error", "a mask is truncated, damaged or no picture", "get it again; --fix leaves it out"),
     "colour-mask": Kind("error", "a mask holds colours, not class ids", "--fix OUT turns colours into ids"),
     "unknown-colour": Kind(
-        "error", "a colour mask holds colours of no class", "give the colours in a labelmap.txt (name:r,g,b:: a line); check for JPEG or blurred masks"
+        "error",
+        "a colour mask holds colours of no class",
+        "give the colours in a labelmap.txt (name:r,g,b:: a line); check for JPEG or blurred masks",
     ),
     "deep-mask": Kind("error", "a mask has 16 bits or more", "--fix OUT brings it to 8 bits where its values are class ids"),
     "stray-label": Kind(
@@ -116,26 +122,38 @@ KINDS: dict[str, Kind] = {
         "--fix OUT --void ID makes ID void; if the labels are classes, name all classes in classes.txt",
     ),
     "binary-mask": Kind(
-        "error", "masks hold only 0 and 255, and 255 is void: no class is ever shown", "name two classes in classes.txt, then --fix OUT turns 255 into 1"
+        "error",
+        "masks hold only 0 and 255, and 255 is void: no class is ever shown",
+        "name two classes in classes.txt, then --fix OUT turns 255 into 1",
     ),
     "reordered-palette": Kind(
-        "warning", "a mask's ids disagree with its palette: the colours are VOC's classes in another order", "look: vocseg data show; --fix OUT goes by colour"
+        "warning",
+        "a mask's ids disagree with its palette: the colours are VOC's classes in another order",
+        "look: vocseg data show; --fix OUT goes by colour",
     ),
     "interpolated": Kind(
-        "warning", "a mask looks resized with interpolation: bands of in-between ids along borders", "make it again with nearest-neighbour resizing"
+        "warning",
+        "a mask looks resized with interpolation: bands of in-between ids along borders",
+        "make it again with nearest-neighbour resizing",
     ),
     "all-void": Kind("warning", "a mask is void everywhere", "leave it out: nothing is learnt or scored there"),
     "all-background": Kind("note", "a mask is background everywhere", "fine for pictures without objects; else label them"),
-    "grey-mask": Kind("note", "a mask is a grey PNG without palette", "fine for training; --fix OUT adds the palette, so that it can be looked at"),
+    "grey-mask": Kind(
+        "note", "a mask is a grey PNG without palette", "fine for training; --fix OUT adds the palette, so that it can be looked at"
+    ),
     # Splits
     "same-id": Kind("error", "a split that is scored shares ids with one that is trained on", "drop the id from one of the lists"),
     "leak": Kind("error", "a picture that is scored is also trained on, under another id", "drop the id from one of the lists"),
     "near-leak": Kind(
-        "warning", "a picture that is scored has a near-duplicate that is trained on", "look at the page (--html); drop one, or split by group"
+        "warning",
+        "a picture that is scored has a near-duplicate that is trained on",
+        "look at the page (--html); drop one, or split by group",
     ),
     "overlap": Kind("warning", "two splits that are scored share some ids, but neither holds the other", "fine if it is meant"),
-    "duplicate": Kind("warning", "the same picture is there twice in a split", "drop one, unless it is meant to weigh more"),
-    "near-duplicate": Kind("note", "near-duplicates in a split", "fine within training; keep them on one side of a split"),
-    "absent-class": Kind("warning", "a class is never shown in a split", "its IoU will be 0 or undefined; add pictures or quote another split"),
-}  # fmt: skip
+    "duplicate": Kind("warning", "the same picture is there under several ids", "drop one, unless it is meant to weigh more"),
+    "near-duplicate": Kind("note", "pictures that are near-duplicates", "fine within training; keep them on one side of a split"),
+    "absent-class": Kind(
+        "warning", "a class is never shown in a split", "its IoU will be 0 or undefined; add pictures or quote another split"
+    ),
+}
 """All kinds of finding, in the order in which they are told within a severity."""

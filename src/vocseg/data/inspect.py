@@ -21,8 +21,9 @@ ORIENTATION = 0x0112
 """The EXIF tag."""
 ROTATED = {5, 6, 7, 8}
 """EXIF orientations that swap height and width."""
-BETWEEN = 0.25
-"""Share of in-between pixels among border pixels from which a mask looks interpolated; VOC's and SBD's masks stay below 0.02."""
+BETWEEN = 0.1
+"""Share of in-between pixels (:func:`in_between`) from which a mask looks interpolated: 2,167 of VOC's and SBD's masks have 0,
+resized to 0.5 to 6 times with bilinear, bicubic or Lanczos weights nine of ten have 0.1 to 1."""
 
 Colours = tuple[tuple[int, int, int], ...]
 Labels = NDArray[np.uint8]
@@ -172,15 +173,18 @@ def inspect_mask(path: Path, colours: Colours, trust_palette: bool = False) -> M
 def in_between(labels: Labels) -> float:
     """Share, 0..1, of border pixels whose label lies strictly between those two to either side, as interpolation makes them.
 
-    Void neighbours do not count; rows and columns do alike.
+    Rows and columns count alike; void neighbours do not, nor labels that are shown elsewhere too, as thin objects would be.
     """
-    between = borders = 0
-    for lines in (labels, labels.T):
+    inside, border = np.zeros((2, *labels.shape), dtype=bool)
+    for lines, its_inside, its_border in ((labels, inside, border), (labels.T, inside.T, border.T)):
         before, here, after = lines[:, :-4], lines[:, 2:-2], lines[:, 4:]
-        inside = ((before < here) & (here < after) & (after < voc.VOID)) | ((before > here) & (here > after) & (before < voc.VOID))
-        between += np.count_nonzero(inside)
-        borders += np.count_nonzero(lines[:, 1:] != lines[:, :-1])
-    return between / borders if borders else 0.0
+        up = (before < here) & (here < after) & (after < voc.VOID)
+        its_inside[:, 2:-2] |= up | ((before > here) & (here > after) & (before < voc.VOID))
+        its_border[:, 1:] |= lines[:, 1:] != lines[:, :-1]
+    counts = np.bincount(labels[inside], minlength=256)
+    counts[2 * counts < np.bincount(labels.ravel(), minlength=256)] = 0
+    borders = int(np.count_nonzero(border))
+    return int(counts.sum()) / borders if borders else 0.0
 
 
 def _palette_order(palette: list[int], counts: NDArray[np.int64], colours: Colours) -> dict[int, int] | None:

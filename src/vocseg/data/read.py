@@ -100,7 +100,8 @@ def open_mask(path: str | Path) -> tuple[str, NDArray[Any], list[int] | None]:
 
 def wrong_mode(path: str | Path, mode: str) -> str:
     """What is wrong with a mask of a mode that is not one of MASK_MODES."""
-    kind = {"RGB": "an RGB colour picture", "RGBA": "an RGBA colour picture", "I;16": "a 16-bit picture"}.get(mode, f"of mode {mode}")
+    kinds = {"RGB": "an RGB colour picture", "RGBA": "an RGBA colour picture", "I;16": "a 16-bit picture"}
+    kind = kinds.get(mode, f"of mode {mode}")
     return f"mask {path} is {kind}; 8-bit class ids in a palette or grey PNG are needed"
 
 

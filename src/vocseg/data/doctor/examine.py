@@ -24,6 +24,7 @@ from vocseg.data.layout import VocFolder
 from vocseg.errors import DataError
 from vocseg.progress import progress
 
+
 @dataclass(frozen=True)
 class Diagnosis:
     """What the doctor found.
@@ -114,23 +115,23 @@ def find_folder(data: str | Path, mask_dir: str | None) -> VocFolder:
         return VocFolder.find(data, mask_dir or voc.MASKS)
     except DataError as error:
         top = Path(data).expanduser()
-        if not top.is_dir() or (top / voc.IMAGES).is_dir() and (top / (mask_dir or voc.MASKS)).is_dir():
+        if not top.is_dir() or ((top / voc.IMAGES).is_dir() and (top / (mask_dir or voc.MASKS)).is_dir()):
             raise
         raise DataError(f"{error}{_what_is_there(top)}") from error
 
 
 def _what_is_there(top: Path, limit: int = 6) -> str:
     """A hint that names the folders below ``top`` that hold pictures."""
-    suffixes: dict[str, Counter[str]] = {}
+    found: list[str] = []
     for folder, _, files in os.walk(top):
         counts = Counter(os.path.splitext(file)[1].lower() for file in files)
-        images = Counter({suffix: counts[suffix] for suffix in (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff") if counts[suffix]})
+        images = [f"{counts[suffix]} {suffix}" for suffix in (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff") if counts[suffix]]
         if images:
-            suffixes[os.path.relpath(folder, top)] = images
-    if not suffixes:
+            found.append(f"{os.path.relpath(folder, top)} ({', '.join(images)})")
+    if not found:
         return "; it holds no pictures"
-    shown = [f"{name} ({', '.join(f'{n} {suffix}' for suffix, n in images.items())})" for name, images in sorted(suffixes.items())[:limit]]
-    more = f" and {len(suffixes) - limit} more" if len(suffixes) > limit else ""
+    shown = sorted(found)[:limit]
+    more = f" and {len(found) - limit} more" if len(found) > limit else ""
     return f"; pictures are in {', '.join(shown)}{more}; `vocseg data convert` brings other layouts to this one"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import combinations, product
+from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
@@ -16,8 +16,9 @@ Role = Literal["scored", "trained", "both"]
 
 
 def role(split: str) -> Role:
-    """What a split of this name is for: ``val*``, ``test*``, ... are scored; ``trainval*``, ``all``, ``default`` both; others trained on.
+    """What a split of this name is for.
 
+    ``val*``, ``test*``, ... are scored, ``trainval*``, ``all``, ``default`` both, others trained on.
     VOC's trainval is train and val by design, so it leaks nothing as long as one does not score on val after training on it.
     """
     if re.match(r"(mini)?val|test|dev|eval|holdout", split, re.IGNORECASE):
@@ -42,33 +43,27 @@ def shared_ids(splits: Sequence[SplitList]) -> Iterator[tuple[str, Case]]:
 
 
 def alike(splits: Sequence[SplitList], prints: dict[str, Fingerprint], pictures: dict[str, Path]) -> Iterator[tuple[str, Case]]:
-    """Pictures that are the same or nearly the same as another: leaks where one is scored and the other trained on.
-
-    Each scored picture is told once, with the closest kind of its counterparts.
-    """
+    """Pictures that are the same or nearly the same as another: leaks where one is scored and the other trained on."""
     names = list(prints)
-    used_in: dict[str, set[str]] = {name: set() for name in names}
+    used_in: dict[Role, dict[str, list[str]]] = {"scored": {}, "trained": {}, "both": {}}
     for split in splits:
         for name in split.ids:
-            if name in used_in:
-                used_in[name].add(split.name)
-
-    def within(name: str, *wanted: Role) -> list[str]:
-        return sorted(split for split in used_in[name] if role(split) in wanted)
-
+            used_in[role(split.name)].setdefault(name, []).append(split.name)
     for group in near_duplicates([prints[name] for name in names]):
         members = [names[index] for index in group]
-        leaking: set[str] = set()
-        for scored, trained in product(members, members):
-            if scored != trained and within(scored, "scored") and within(trained, "trained") and scored not in leaking:
-                twins = [name for name in members if prints[name].digest == prints[scored].digest and within(name, "trained")]
-                twins = [name for name in twins if name != scored]
-                partner = twins[0] if twins else trained
-                leaking |= {scored, *twins, trained}
-                detail = f"{', '.join(within(scored, 'scored'))}; {partner} in {', '.join(within(partner, 'trained'))}"
-                yield "leak" if twins else "near-leak", Case(scored, detail, (pictures[scored], pictures[partner]))
-        rest = [name for name in members if name not in leaking]
+        trained = [name for name in members if name in used_in["trained"]]
+        leaked: set[str] = set()
+        for name in members:
+            others = [other for other in trained if other != name]
+            if name not in used_in["scored"] or not others:
+                continue
+            same = [other for other in others if prints[other].digest == prints[name].digest]
+            twin = (same or others)[0]
+            leaked |= {name, twin}
+            detail = f"{', '.join(used_in['scored'][name])}; {twin} in {', '.join(used_in['trained'][twin])}"
+            yield "leak" if same else "near-leak", Case(name, detail, (pictures[name], pictures[twin]))
+        rest = [name for name in members if name not in leaked]
         if len(rest) > 1:
-            same = len({prints[name].digest for name in rest}) < len(rest)
-            shown = ", ".join(rest[1:4]) + (f" and {len(rest) - 4} more" if len(rest) > 4 else "")
-            yield "duplicate" if same else "near-duplicate", Case(rest[0], f"and {shown}", tuple(pictures[name] for name in rest[:4]))
+            more = f" and {len(rest) - 4} more" if len(rest) > 4 else ""
+            case = Case(rest[0], f"and {', '.join(rest[1:4])}{more}", tuple(pictures[name] for name in rest[:4]))
+            yield "duplicate" if len({prints[name].digest for name in rest}) < len(rest) else "near-duplicate", case

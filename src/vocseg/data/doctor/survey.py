@@ -15,7 +15,8 @@ from vocseg.errors import DataError
 
 ALL = "all"
 """Name of the split that stands for all pairs where there are no lists."""
-OTHER_SUFFIXES = {".bmp", ".tif", ".tiff", ".jpg", ".jpeg", ".gif", ".webp", ".npy", ".mat", ".heic", ".jp2", ".svg", ".json", ".xml"}
+OTHER_SUFFIXES = {".bmp", ".tif", ".tiff", ".jpg", ".jpeg", ".gif", ".webp", ".npy", ".mat", ".heic", ".jp2", ".json", ".xml"}
+"""Suffixes of files that may be pictures or labels in a format that is not read; others (.db, .txt) do not matter."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def survey(folder: VocFolder, mask_dir: str | None = None, splits: list[str] | N
             cases.append(("unreadable-list", Case(_list_file(split), str(error))))
             continue
         ids = _clean(names, split, pictures, cases)
-        lists.append(_split(folder.root, split, ids, pictures, masks, cases))
+        lists.append(_split(split, ids, pictures, masks, cases))
     if not folder.splits:
         cases.append(("no-lists", Case(voc.SPLITS)))
         both = tuple(sorted(pictures.keys() & masks[folder.mask_dir].keys()))
@@ -100,7 +101,11 @@ def as_id(entry: str, pictures: dict[str, Path]) -> str:
 
 
 def _split(
-    root: Path, split: str, ids: list[str], pictures: dict[str, Path], masks: dict[str, dict[str, Path]], cases: list[tuple[str, Case]]
+    split: str,
+    ids: list[str],
+    pictures: dict[str, Path],
+    masks: dict[str, dict[str, Path]],
+    cases: list[tuple[str, Case]],
 ) -> SplitList:
     """The split with the mask folder that serves it best; ids without files become cases."""
     own = next(iter(masks))
