@@ -149,10 +149,10 @@ class _Mending:
             steps.append("255 to 1")
         if picture.size != facts.size:
             turned = Image.fromarray(labels).transpose(TURNS[picture.orientation])
-            labels = np.asarray(turned)
+            labels = np.array(turned)
             steps.append(f"turned as the picture's EXIF orientation {picture.orientation}")
         if steps:
-            draw.save_mask(torch.from_numpy(np.ascontiguousarray(labels)), target, self.palette)
+            draw.save_mask(torch.from_numpy(labels), target, self.palette)
         return "; ".join(steps)
 
 
