@@ -7,16 +7,14 @@ import io
 from html import escape
 from pathlib import Path
 
-import torch
 from PIL import Image
 
-from vocseg import __version__, draw, voc
+from vocseg import __version__, voc
 from vocseg.data.doctor.examine import Diagnosis
 from vocseg.data.doctor.report import count, headline, verdict, weights_split
+from vocseg.data.doctor.views import views
 from vocseg.data.findings import Case, Finding
-from vocseg.data.inspect import read_labels
 from vocseg.data.read import read_picture
-from vocseg.errors import DataError
 from vocseg.files import write_text
 
 EXAMPLES = 6
@@ -84,32 +82,12 @@ def _figure(diagnosis: Diagnosis, case: Case) -> str:
 
 
 def _views(diagnosis: Diagnosis, case: Case) -> list[Image.Image]:
-    """What shows a case best: pictures beside each other, an overlay, or picture and mask where they do not fit together."""
-    pictures = [picture for picture in map(_picture, case.pictures) if picture is not None]
-    mask = _mask(diagnosis, case.mask) if case.mask else None
-    if mask is None:
+    """What shows a case best: the pictures that are alike, or a picture and its mask."""
+    if case.mask is None:
+        pictures = [read_picture(path) for path in case.pictures]
         return [_small(Image.fromarray(picture.permute(1, 2, 0).numpy())) for picture in pictures]
-    if pictures and pictures[0].shape[1:] == mask.shape:
-        return [_small(draw.overlay(pictures[0], mask, diagnosis.legend.colours[:-1])), _small(_painted(diagnosis, mask))]
-    return [*(_small(Image.fromarray(picture.permute(1, 2, 0).numpy())) for picture in pictures), _small(_painted(diagnosis, mask))]
-
-
-def _picture(path: Path) -> torch.Tensor | None:
-    try:
-        return read_picture(path)
-    except DataError:
-        return None
-
-
-def _mask(diagnosis: Diagnosis, path: Path) -> torch.Tensor | None:
-    try:
-        return torch.from_numpy(read_labels(path, diagnosis.legend.colours).labels.copy())
-    except DataError:
-        return None
-
-
-def _painted(diagnosis: Diagnosis, mask: torch.Tensor) -> Image.Image:
-    return draw.palette_image(mask, diagnosis.legend.colours[:-1]).convert("RGB")
+    picture = case.pictures[0] if case.pictures else None
+    return [_small(view) for view in views(picture, case.mask, diagnosis.legend.colours)]
 
 
 def _small(image: Image.Image) -> Image.Image:
