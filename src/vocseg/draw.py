@@ -93,7 +93,8 @@ def contact_sheet(tiles: Sequence[tuple[Image.Image, str]], columns: int = 4, ti
     for row, height in zip(rows, heights, strict=True):
         for column, index in enumerate(row):
             x = gap + column * (tile + gap)
-            sheet.paste(fitted[index], (x + (tile - fitted[index].width) // 2, y))
+            bottom = y + height - line - 2 * gap
+            sheet.paste(fitted[index], (x + (tile - fitted[index].width) // 2, bottom - fitted[index].height))
             pen.text((x + tile / 2, y + height - 2 * gap), tiles[index][1], fill="black", font=font, anchor="ms")
         y += height
     return sheet

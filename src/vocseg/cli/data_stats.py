@@ -65,7 +65,7 @@ def _print(statistics: Statistics, companions: int = 2) -> None:
     table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("class", no_wrap=True)
     for heading in ("pictures", "pixels", "regions", "mean region"):
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
     table.add_column("often with", no_wrap=True)
     for name, row in values["per_class"].items():
         others = sorted(row["with"].items(), key=lambda item: -item[1])

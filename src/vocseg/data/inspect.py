@@ -209,9 +209,9 @@ def problems(picture: PictureFacts, mask: MaskFacts, num_classes: int) -> Iterat
     if mask.error:
         yield Problem("unreadable-mask", _after_path(mask.error, mask.path), mask.error)
         return
+    yield from _mask_problems(mask, num_classes)
     if not picture.error:
         yield from _size_problems(picture, mask)
-    yield from _mask_problems(mask, num_classes)
 
 
 def _after_path(error: str, path: Path) -> str:

@@ -29,8 +29,8 @@ class Statistics:
     """Numbers of a split.
 
     ``together`` (classes x classes, int64) counts pictures that show both; ``regions`` holds, by class, the size of each
-    8-connected region but specks as a share of its picture, 0..1 (touching objects of a class are one region); ``sizes`` counts pictures
-    by (height, width).
+    8-connected region but specks, as a share of its picture, 0..1 (touching objects of a class are one region); ``sizes``
+    counts pictures by (height, width).
     """
 
     root: Path
