@@ -77,4 +77,9 @@ def test_plots(synth: Path, damaged: Path, tmp_path: Path) -> None:
         for path in write_plots(describe(folder), tmp_path / "plots"):
             with Image.open(path) as image:
                 assert min(image.size) > 300
-    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == ["classes.png", "cooccurrence.png", "regions.png", "sizes.png"]
+    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == [
+        "classes.png",
+        "cooccurrence.png",
+        "regions.png",
+        "sizes.png",
+    ]

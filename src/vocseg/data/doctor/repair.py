@@ -178,7 +178,7 @@ def _write_lists(diagnosis: Diagnosis, out: Path, sound: set[tuple[str, str]], r
         if finding.kind in ("list-of-files", "repeated-id"):
             repairs.changes += [(case.file, f"{finding.text}: mended ({case.detail})") for case in finding.cases]
         if finding.kind in ("missing-picture", "missing-mask", "orphan-mask", "unreadable-list"):
-            repairs.left_out += [(case.file, f"{finding.text} {case.detail}".strip()) for case in finding.cases]
+            repairs.left_out += [(case.file, f"{finding.text}{': ' if case.detail else ''}{case.detail}") for case in finding.cases]
 
 
 def _incomplete(diagnosis: Diagnosis, split: SplitList) -> int:

@@ -112,8 +112,9 @@ def print_repairs(repairs: Repairs, out: str) -> None:
     """Print what --fix did, the left-out files first ones only."""
     console = Console()
     steps: dict[str, int] = {}
-    for _, change in repairs.changes:
-        steps[change] = steps.get(change, 0) + 1
+    for file, change in repairs.changes:
+        step = change if file.endswith(".png") else f"{file}: {change}"
+        steps[step] = steps.get(step, 0) + 1
     console.print(f"\nrepaired copy in {out}: {repairs.copied:,} masks as they were", highlight=False, soft_wrap=True, markup=False)
     for change, number in steps.items():
         console.print(f"  {number:,} x {change}", highlight=False, soft_wrap=True, markup=False)
