@@ -58,3 +58,14 @@ def test_unwritable_target_names_the_file_and_leaves_nothing(tmp_path: Path) -> 
     with pytest.raises(OutputError, match=r"cannot write .*mask\.png"):
         draw.save_mask(torch.zeros(2, 2, dtype=torch.uint8), tmp_path / "mask.png")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "mask.png"]
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 4), (4, 4), (5, 2), (3, 1)])
+def test_contact_sheet(count: int, columns: int) -> None:
+    tiles = [(Image.new("RGB", (20 + 30 * number, 40), "red"), f"tile {number}") for number in range(count)]
+    sheet = draw.contact_sheet(tiles, columns, tile=64)
+    used = min(columns, count)
+    assert sheet.width == used * 66 + 2
+    assert sheet.getpixel((0, 0)) == (255, 255, 255)
+    colours = {colour for _, colour in sheet.getcolors(1 << 16) or []}
+    assert (255, 0, 0) in colours

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
 from vocseg import voc
@@ -76,6 +76,27 @@ def side_by_side(images: Sequence[Image.Image], gap: int = 6) -> Image.Image:
     for image in images:
         sheet.paste(image.convert("RGB"), (x, 0))
         x += image.width + gap
+    return sheet
+
+
+def contact_sheet(tiles: Sequence[tuple[Image.Image, str]], columns: int = 4, tile: int = 320) -> Image.Image:
+    """Pictures with captions on a white grid, each fitted into a square of ``tile`` pixels."""
+    font = ImageFont.load_default(size=max(10, tile / 22))
+    gap, line = tile // 32, round(tile / 16)
+    columns = max(1, min(columns, len(tiles)))
+    fitted = [ImageOps.contain(image.convert("RGB"), (tile, tile), Image.Resampling.LANCZOS) for image, _ in tiles]
+    rows = [range(start, min(start + columns, len(tiles))) for start in range(0, len(tiles), columns)]
+    heights = [max(fitted[index].height for index in row) + line + 2 * gap for row in rows]
+    sheet = Image.new("RGB", (columns * (tile + gap) + gap, sum(heights) + gap), "white")
+    pen = ImageDraw.Draw(sheet)
+    y = gap
+    for row, height in zip(rows, heights, strict=True):
+        for column, index in enumerate(row):
+            x = gap + column * (tile + gap)
+            bottom = y + height - line - 2 * gap
+            sheet.paste(fitted[index], (x + (tile - fitted[index].width) // 2, bottom - fitted[index].height))
+            pen.text((x + tile / 2, y + height - 2 * gap), tiles[index][1], fill="black", font=font, anchor="ms")
+        y += height
     return sheet
 
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from vocseg import voc
-from vocseg.data.check import check_split, picture_size
+from vocseg.data.check import check_split
 from vocseg.data.dataset import VocDataset
 from vocseg.data.layout import VocFolder
 from vocseg.errors import DataError
@@ -51,10 +51,3 @@ def test_defects(damaged: Path) -> None:
     Image.new("L", (10, 10), 6).save(damaged / voc.MASKS / "synth_000007.png")
     with pytest.raises(DataError, match=r"synth_000007\.png holds label 6"):
         check(damaged)
-
-
-def test_rotated_size(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg", exif=exif)
-    assert picture_size(tmp_path / "a.jpg") == (30, 20)

@@ -8,6 +8,9 @@ from cyclopts import App, CycloptsError
 
 from vocseg import __version__
 from vocseg.cli.bench import bench
+from vocseg.cli.data_doctor import doctor
+from vocseg.cli.data_show import show
+from vocseg.cli.data_stats import stats
 from vocseg.cli.evaluate import evaluate
 from vocseg.cli.models import models
 from vocseg.cli.predict import predict
@@ -31,8 +34,11 @@ or with VOC itself:       vocseg train --data FOLDER_WITH_VOCdevkit
 app.command(train_app)
 for verb in (evaluate, score, predict, models, bench):
     app.command(verb, help_format="markdown")
-data = App(name="data", help="Make and describe data sets in VOC layout.")
+data = App(name="data", help="Make, check and describe data sets in VOC layout.")
 data.command(synth, help_format="markdown")
+data.command(doctor, help_format="markdown")
+data.command(stats, help_format="markdown")
+data.command(show, help_format="markdown")
 app.command(data)
 
 

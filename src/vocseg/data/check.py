@@ -3,36 +3,57 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from vocseg import voc
+from vocseg.data.class_weights import median_frequency_weights
 from vocseg.data.dataset import VocDataset
-from vocseg.data.read import read_mask, read_picture
+from vocseg.data.findings import KINDS
+from vocseg.data.inspect import inspect_mask, inspect_picture, problems
 from vocseg.errors import DataError
 from vocseg.progress import progress
 
-ROTATED = {5, 6, 7, 8}
-"""EXIF orientations that swap height and width."""
+
+def _zeros() -> Tensor:
+    return torch.zeros(256, dtype=torch.int64)
 
 
-@dataclass(frozen=True)
+@dataclass
 class SplitSummary:
-    """Pixels (int64) of each label 0..255, and pictures that show it, over a split."""
+    """What the masks of a split hold, by label 0..255 (int64 each).
+
+    ``pixels`` of the label, ``pictures`` that show it, and ``shown_in``: all pixels, void left out, of those pictures.
+    """
 
     split: str
-    images: int
     classes: tuple[str, ...]
-    pixels: Tensor
-    pictures: Tensor
+    images: int = 0
+    pixels: Tensor = field(default_factory=_zeros)
+    pictures: Tensor = field(default_factory=_zeros)
+    shown_in: Tensor = field(default_factory=_zeros)
+
+    def add(self, counts: Tensor) -> None:
+        """Count in a mask, given its pixels of each label."""
+        self.images += 1
+        self.pixels += counts
+        self.pictures += counts > 0
+        self.shown_in += torch.where(counts > 0, counts.sum() - counts[voc.VOID], 0)
+
+    @property
+    def absent(self) -> list[str]:
+        """Classes that no mask shows."""
+        return [name for label, name in enumerate(self.classes) if not self.pictures[label]]
+
+    def class_weights(self) -> Tensor:
+        """The classes' median-frequency weights (float32)."""
+        return median_frequency_weights(self.pixels[: len(self.classes)], self.shown_in[: len(self.classes)])
 
     def describe(self) -> str:
         """One line: pictures, classes present and absent, share of void."""
-        absent = [name for label, name in enumerate(self.classes) if not self.pictures[label]]
+        absent = self.absent
         void = float(self.pixels[voc.VOID]) / max(1, int(self.pixels.sum()))
         present = f"{len(self.classes) - len(absent)} of {len(self.classes)} classes"
         without = f" (none of {', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''})" if absent else ""
@@ -40,42 +61,23 @@ class SplitSummary:
 
 
 def check_split(dataset: VocDataset) -> SplitSummary:
-    """Read every mask and every picture's header of a split; raises the first DataError, naming the file and the value.
+    """Read every mask and every picture's header of a split; raises DataError for the first error, naming the file and the value.
 
-    Found here: unreadable masks, colour masks, stray labels, pictures of another size than their mask, files that are no
-    pictures, and truncated JPEGs.
+    Found here: unreadable masks, colour and 16-bit masks, stray labels, pictures of another size than their mask, files that
+    are no pictures, and truncated JPEGs. The doctor (:mod:`vocseg.data.doctor`) finds more.
     """
+    colours = voc.PALETTE[: len(dataset.classes)] + voc.PALETTE[voc.VOID :]
 
     def count(name: str) -> Tensor:
-        mask_path, picture_path = dataset.folder.mask(name), dataset.folder.picture(name)
-        mask = read_mask(mask_path, len(dataset.classes))
-        height, width = picture_size(picture_path)
-        if (height, width) != tuple(mask.shape):
-            raise DataError(f"picture {picture_path} is {height}x{width} but mask {mask_path} is {mask.shape[0]}x{mask.shape[1]}")
-        return torch.bincount(mask.flatten(), minlength=256)
+        mask = inspect_mask(dataset.folder.mask(name), colours)
+        picture = inspect_picture(dataset.folder.picture(name), decode=False)
+        for problem in problems(picture, mask, len(dataset.classes)):
+            if KINDS[problem.kind].severity == "error":
+                raise DataError(problem.text)
+        return torch.from_numpy(mask.counts)
 
-    pixels = torch.zeros(256, dtype=torch.int64)
-    pictures = torch.zeros(256, dtype=torch.int64)
+    summary = SplitSummary(dataset.split, dataset.classes)
     with ThreadPoolExecutor() as pool:
         for counts in progress(pool.map(count, dataset.masked), len(dataset.masked), f"check {dataset.split}"):
-            pixels += counts
-            pictures += counts > 0
-    return SplitSummary(dataset.split, len(dataset.masked), dataset.classes, pixels, pictures)
-
-
-def picture_size(path: Path) -> tuple[int, int]:
-    """Height and width of a picture, upright, from its header; a JPEG without its end marker is decoded in full.
-
-    Raises DataError for a file that is missing, truncated or no picture.
-    """
-    try:
-        with open(path, "rb") as file, Image.open(file) as image:
-            width, height = image.size
-            rotated = image.format == "JPEG" and image.getexif().get(0x0112) in ROTATED
-            file.seek(-min(64, path.stat().st_size), 2)
-            ended = image.format != "JPEG" or file.read().rstrip(b"\0").endswith(b"\xff\xd9")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"cannot read picture {path}: {error}") from error
-    if not ended:
-        read_picture(path)
-    return (width, height) if rotated else (height, width)
+            summary.add(counts)
+    return summary

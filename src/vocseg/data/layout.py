@@ -57,11 +57,8 @@ class VocFolder:
     def _masks(self) -> dict[str, Path]:
         return files_by_stem(self.root / self.mask_dir, (".png",))
 
-    def ids(self, split: str) -> list[str]:
-        """Picture ids of a split, in the list's order; each is known to have a picture and a mask.
-
-        Raises DataError for a missing or empty list, an id without its files, or an id listed twice.
-        """
+    def listed(self, split: str) -> list[str]:
+        """Entries of a split list as they stand there; DataError for a missing, unreadable or empty list."""
         path = self.root / voc.SPLITS / f"{split}.txt"
         if not path.is_file():
             known = ", ".join(self.splits) or "none"
@@ -73,11 +70,19 @@ class VocFolder:
             raise DataError(f"cannot read split list {path}: {error}") from error
         if not ids:
             raise DataError(f"split list {path} is empty")
+        return ids
+
+    def ids(self, split: str) -> list[str]:
+        """Picture ids of a split, in the list's order; each is known to have a picture and a mask.
+
+        Raises DataError for a missing or empty list, an id without its files, or an id listed twice.
+        """
+        ids = self.listed(split)
         seen: set[str] = set()
         for name in ids:
             self.picture(name), self.mask(name)
             if name in seen:
-                raise DataError(f"split list {path} names '{name}' twice")
+                raise DataError(f"split list {self.root / voc.SPLITS / split}.txt names '{name}' twice")
             seen.add(name)
         return ids
 

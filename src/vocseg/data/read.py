@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from vocseg import voc
 from vocseg.errors import DataError
+
+MASK_MODES = ("P", "L", "1")
+"""Pillow's modes of masks that can be read as they are: palette, grey, one bit."""
 
 
 def _bytes(path: Path) -> Tensor:
@@ -71,21 +76,33 @@ def read_mask(path: str | Path, num_classes: int | None = None) -> Tensor:
     With ``num_classes``, labels other than 0..num_classes-1 and 255 raise DataError with the value; so do masks with
     colour or alpha channels, 16-bit masks, and files that are no picture.
     """
-    # Pillow, not torchvision: the latter returns packed bits as labels for palettes of 16 colours and fewer.
-    try:
-        with Image.open(path) as image:
-            mode, labels = image.mode, np.array(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"cannot decode mask {path}: {_pillow_reason(error)}") from error
-    if mode not in ("P", "L", "1"):
-        kind = {"RGB": "an RGB colour picture", "RGBA": "an RGBA colour picture", "I;16": "a 16-bit picture"}.get(
-            mode, f"of mode {mode}"
-        )
-        raise DataError(f"mask {path} is {kind}; 8-bit class ids in a palette or grey PNG are needed")
+    mode, labels, _ = open_mask(path)
+    if mode not in MASK_MODES:
+        raise DataError(wrong_mode(path, mode))
     mask = torch.from_numpy(labels.astype(np.uint8, copy=False))
     if num_classes is not None:
         check_labels(mask, num_classes, path)
     return mask
+
+
+def open_mask(path: str | Path) -> tuple[str, NDArray[Any], list[int] | None]:
+    """Pillow's mode, the pixels (H x W or H x W x channels) and the palette (red, green, blue, red, ...) of a mask of any kind.
+
+    Raises DataError for a file that is missing, truncated, or no picture.
+    """
+    # Pillow, not torchvision: the latter returns packed bits as labels for palettes of 16 colours and fewer.
+    try:
+        with Image.open(path) as image:
+            return image.mode, np.array(image), image.getpalette()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"cannot decode mask {path}: {_pillow_reason(error)}") from error
+
+
+def wrong_mode(path: str | Path, mode: str) -> str:
+    """What is wrong with a mask of a mode that is not one of MASK_MODES."""
+    kinds = {"RGB": "an RGB colour picture", "RGBA": "an RGBA colour picture", "I;16": "a 16-bit picture"}
+    kind = kinds.get(mode, f"of mode {mode}")
+    return f"mask {path} is {kind}; 8-bit class ids in a palette or grey PNG are needed"
 
 
 def _pillow_reason(error: Exception) -> str:

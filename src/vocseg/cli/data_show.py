@@ -1,0 +1,67 @@
+"""``vocseg data show``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def show(
+    data: str,
+    ids: list[str] | None = None,
+    /,
+    *,
+    split: str | None = None,
+    count: int = 12,
+    class_: Annotated[str | None, Parameter(name="--class")] = None,
+    mask_dir: str | None = None,
+    columns: int = 4,
+    seed: int = 0,
+    out: Path = Path("show.png"),
+) -> None:
+    """Look at pictures with their masks.
+
+    Writes a contact sheet of overlays with ids and a legend: of the ids given, or of pictures drawn from a split.
+    A picture that its mask does not fit is shown beside it.
+
+    ```
+    vocseg data show data 2007_000032 2007_000039
+    vocseg data show data --split val --count 20 --class cat --out cats.png
+    ```
+
+    Parameters
+    ----------
+    data
+        Folder that holds VOCdevkit, VOCdevkit itself, or a folder in VOC layout.
+    ids
+        Picture ids or file names.
+    split
+        Split to draw from; train by default, or what there is.
+    count
+        How many to draw.
+    class_
+        Only pictures that show this class.
+    mask_dir
+        Folder of the masks. By default SegmentationClass, or another SegmentationClass* that has them.
+    columns
+        Pictures in a row.
+    seed
+        Same seed, same pictures.
+    out
+        Where to write the sheet.
+    """
+    from vocseg.data.doctor import views
+    from vocseg.draw import save_image
+    from vocseg.errors import SettingError
+
+    if count < 1 or columns < 1:
+        raise SettingError(f"--count and --columns must be at least 1, not {count} and {columns}")
+    if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise SettingError(f"--out {out} must end in .png or .jpg")
+    sheet, shown = views.show(
+        data, ids or [], split=split, name=class_, number=count, mask_dir=mask_dir, columns=columns, seed=seed
+    )
+    save_image(sheet, out)
+    print(f"{len(shown)} pictures in {out}: {', '.join(shown)}")

@@ -1,0 +1,92 @@
+"""``vocseg data stats``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vocseg.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from vocseg.data.stats import Statistics
+
+
+def stats(
+    data: str,
+    /,
+    *,
+    split: str | None = None,
+    mask_dir: str | None = None,
+    json: JsonOption = None,
+    out: Path | None = None,
+) -> None:
+    """Describe a split.
+
+    Pictures, pixels and connected regions of each class, what each class is shown with, sizes of pictures. Touching
+    objects of a class are one region; specks of less than a thousandth of the picture are left out.
+
+    ```
+    vocseg data stats data
+    vocseg data stats data --split val --json stats.json --out plots
+    ```
+
+    Parameters
+    ----------
+    data
+        Folder that holds VOCdevkit, VOCdevkit itself, or a folder in VOC layout.
+    split
+        Split list in ImageSets/Segmentation; train by default, or what there is.
+    mask_dir
+        Folder of the masks. By default SegmentationClass, or another SegmentationClass* that has them.
+    out
+        Write plots of classes, co-occurrence, regions and picture sizes to this folder.
+    """
+    from vocseg.data.stats import describe
+    from vocseg.files import writable_folder, write_json
+
+    if out is not None:
+        writable_folder(out)
+    statistics = describe(data, split, mask_dir)
+    _print(statistics)
+    if json is not None:
+        write_json(json, statistics.to_dict())
+    if out is not None:
+        from vocseg.data.plots import write_plots
+
+        print(f"plots: {', '.join(str(path) for path in write_plots(statistics, out))}")
+
+
+def _print(statistics: Statistics, companions: int = 2) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    values = statistics.to_dict()
+    table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("class", no_wrap=True)
+    for heading in ("pictures", "pixels", "regions", "mean region"):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
+    table.add_column("often with", no_wrap=True)
+    for name, row in values["per_class"].items():
+        others = sorted(row["with"].items(), key=lambda item: -item[1])
+        others = [(other, number) for other, number in others if number and other != "background"][:companions]
+        table.add_row(
+            name,
+            f"{row['pictures']:,}",
+            f"{row['pixel_share']:.2%}",
+            f"{row['regions']:,}",
+            "-" if row["mean_region"] is None else f"{row['mean_region']:.2%}",
+            "" if name == "background" else ", ".join(f"{other} {number / row['pictures']:.0%}" for other, number in others),
+        )
+    console = Console()
+    console.print(
+        f"{statistics.root} {values['split']}: {values['images']:,} pictures, masks of {values['mask_dir']}, "
+        f"{values['void_share']:.2%} void",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    console.print(table)
+    sizes = [f"{size} ({number:,})" for size, number in list(values["picture_sizes"].items())[:5]]
+    more = f" and {len(values['picture_sizes']) - 5:,} more" if len(values["picture_sizes"]) > 5 else ""
+    console.print(f"sizes HxW: {', '.join(sizes)}{more}", highlight=False, soft_wrap=True)
