@@ -8,6 +8,7 @@ from cyclopts import App, CycloptsError
 
 from vocseg import __version__
 from vocseg.cli.bench import bench
+from vocseg.cli.data_convert import convert
 from vocseg.cli.evaluate import evaluate
 from vocseg.cli.models import models
 from vocseg.cli.predict import predict
@@ -33,6 +34,7 @@ for verb in (evaluate, score, predict, models, bench):
     app.command(verb, help_format="markdown")
 data = App(name="data", help="Make and describe data sets in VOC layout.")
 data.command(synth, help_format="markdown")
+data.command(convert, help_format="markdown")
 app.command(data)
 
 

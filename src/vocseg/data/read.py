@@ -55,7 +55,7 @@ def _read_with_pillow(path: Path) -> Tensor:
                 raise DataError(f"cannot decode picture {path}: mode {upright.mode} has no fixed range; save it with 8 bits")
             pixels = np.array(upright.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"cannot decode picture {path}: {_pillow_reason(error)}") from error
+        raise DataError(f"cannot decode picture {path}: {pillow_reason(error)}") from error
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
@@ -76,7 +76,7 @@ def read_mask(path: str | Path, num_classes: int | None = None) -> Tensor:
         with Image.open(path) as image:
             mode, labels = image.mode, np.array(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"cannot decode mask {path}: {_pillow_reason(error)}") from error
+        raise DataError(f"cannot decode mask {path}: {pillow_reason(error)}") from error
     if mode not in ("P", "L", "1"):
         kind = {"RGB": "an RGB colour picture", "RGBA": "an RGBA colour picture", "I;16": "a 16-bit picture"}.get(
             mode, f"of mode {mode}"
@@ -88,7 +88,7 @@ def read_mask(path: str | Path, num_classes: int | None = None) -> Tensor:
     return mask
 
 
-def _pillow_reason(error: Exception) -> str:
+def pillow_reason(error: Exception) -> str:
     """Pillow's message without the path that it repeats."""
     if isinstance(error, UnidentifiedImageError):
         return "no picture format that Pillow knows"
