@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -53,8 +54,9 @@ def find_coco(path: Path, pictures: Path | None = None) -> Source:
     labels = _labels([category for _, content in contents for category in content["categories"]], files[0])
     found: dict[str, tuple[_Picture, Path]] = {}
     splits: dict[str, list[str]] = {}
+    split_names = _split_names(files, root)
     for file, content in contents:
-        split = split_of_path(file.relative_to(root))
+        split = split_names[file]
         for picture in _pictures(content, labels, file):
             found.setdefault(picture.name, (picture, file))
             if split:
@@ -101,6 +103,13 @@ def _annotation_files(root: Path) -> list[Path]:
     if not files:
         raise DataError(f"no COCO annotation file (JSON with images, annotations and categories) below {root}")
     return files
+
+
+def _split_names(files: list[Path], root: Path) -> dict[Path, str | None]:
+    """The split that each file holds; where several speak of one split, its own name sets a file apart."""
+    names = {file: split_of_path(file.relative_to(root)) for file in files}
+    taken = Counter(names.values())
+    return {file: name if name is None or taken[name] == 1 else file.stem for file, name in names.items()}
 
 
 def _checked(content: Any, file: Path) -> dict[str, Any]:

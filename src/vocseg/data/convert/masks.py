@@ -91,7 +91,7 @@ def read_colours(path: Path) -> ColourTable:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         cells = _cells(line)
-        if header is None and not labels and not any(cell.isdigit() for cell in cells):
+        if header is None and not labels and len(cells) > 3 and not any(cell.isdigit() for cell in cells):
             header = [cell.lower() for cell in cells]
             continue
         name, colour, label = _row(cells, header, f"{path}, line {number}: '{line.strip()}'")
@@ -115,7 +115,7 @@ def _cells(line: str) -> list[str]:
     labelmap = re.fullmatch(r"\s*([^:]+):\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*(:.*)?", line)
     if labelmap:
         return [cell.strip() for cell in labelmap.groups()[:4]]
-    splitter = next((mark for mark in (",", ";", "\t") if line.count(mark) >= 3), None)
+    splitter = next((mark for mark, least in ((",", 1), (";", 1), ("\t", 3)) if line.count(mark) >= least), None)
     return [cell.strip().strip("\"'") for cell in (line.split(splitter) if splitter else line.split())]
 
 
