@@ -118,8 +118,8 @@ def _folder_pairs(root: Path) -> list[tuple[Path, Path, str | None]]:
         if not near and len(masks) == 1 and len(folders) == 2:
             near = [folder for folder in folders if folder != mask_dir]
         pairs += [(folder, mask_dir, split_of_path(folder.relative_to(root))) for folder in near]
-    if not pairs and len(folders) == 1:  # pictures and masks side by side
-        return [(folders[0], folders[0], None)]
+    if not pairs:  # pictures and masks side by side
+        pairs = [(folder, folder, split_of_path(folder.relative_to(root))) for folder in folders if divide(_files(folder))[1]]
     if not pairs:
         listed = ", ".join(str(folder.relative_to(root)) for folder in folders[:6])
         raise DataError(f"cannot tell pictures from masks below {root} (folders: {listed}); name them with --images and --masks")

@@ -24,6 +24,8 @@ def match_names(pictures: Iterable[str], masks: Iterable[str]) -> tuple[dict[str
     """
     pictures, masks = list(pictures), list(masks)
     have, wanted = set(masks), set(pictures)
+    if not have or not wanted:
+        return {}, ""
     if have & wanted:
         return {stem: stem for stem in pictures if stem in have}, ""
     tails = Counter(tail for mask in masks if (tail := _rest(mask, wanted)))

@@ -98,7 +98,7 @@ def _region(figure: dict[str, Any], height: int, width: int) -> shapes.Region:
             if stamp.all() and "transparency" not in image.info and image.mode in ("1", "L", "P"):
                 stamp = np.asarray(image) > 0
         return shapes.place(stamp, left, top, height, width)
-    # Corners are pixels, and those on the outline belong to the object, not to its holes.
+    # Corners are pixels; those on an outline are filled, and those on a hole's are cleared, as the SDK's Polygon draws.
     canvas = Image.new("1", (width, height))
     pen = ImageDraw.Draw(canvas)
     outline = [(float(x), float(y)) for x, y in figure["points"]["exterior"]]
@@ -107,5 +107,5 @@ def _region(figure: dict[str, Any], height: int, width: int) -> shapes.Region:
     elif len(outline) > 2:
         pen.polygon(outline, fill=1, outline=1)
         for hole in figure["points"].get("interior", []):
-            pen.polygon([(float(x), float(y)) for x, y in hole], fill=0, outline=1)
+            pen.polygon([(float(x), float(y)) for x, y in hole], fill=0, outline=0)
     return np.asarray(canvas)
