@@ -38,6 +38,7 @@ def convert(
 
     ```
     vocseg data convert roads voc_roads --void 11 --classes names.txt
+    vocseg data doctor voc_roads
     vocseg train --data voc_roads --model deeplabv3_resnet50 --out runs/roads
     vocseg evaluate runs/roads/best.safetensors --data voc_roads
     ```
@@ -85,7 +86,8 @@ def convert(
     colours
         What the colours of masks mean: CSV with name,r,g,b (or id,name,r,g,b; a header does no harm), or CVAT's labelmap.txt.
     void
-        Labels or class names that stand for no class, split by commas. 255 always does.
+        Labels of id masks, or class names, that stand for no class, split by commas: 11 or 0,11 or void. 255 always does.
+        Ids above them close up.
     splits
         Folder with train.txt, val.txt, ...; or shares, as 0.8/0.2 or 0.7/0.15/0.15 (train, val, test). Without it, the
         source's own splits, or 0.8/0.2. Shares are drawn so that rare classes are in each split and near-duplicates in one.
@@ -117,6 +119,6 @@ def convert(
         print(line)
     print(f"written: {out}, {report.images} pictures in {FORMATS[to]}")
     if to == "voc":
-        print(f"next: vocseg train --data {out}")
+        print(f"next: vocseg data doctor {out}, vocseg train --data {out}")
     if json is not None:
         write_json(json, {"source": str(source), "out": str(out), "to": to} | asdict(report))

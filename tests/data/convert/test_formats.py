@@ -214,6 +214,16 @@ def test_colours(tmp_path: Path, table: str, palette: bool) -> None:
     assert same(masks_of(tmp_path / "out"), made)
 
 
+def test_camvid_as_it_was_published(tmp_path: Path) -> None:
+    made = scenes()
+    put_pictures(tmp_path / "in" / "701_StillsRaw_full", made, "{}.png")
+    for name, mask in made.items():
+        put(tmp_path / "in" / "LabeledApproved_full" / f"{name}_L.png", coloured(mask))
+    put(tmp_path / "in" / "label_colors.txt", "\n".join(f"{r} {g} {b}\t\t{n}" for n, (r, g, b) in COLOURS.items()))
+    assert convert(tmp_path / "in", tmp_path / "out").classes == tuple(COLOURS)
+    assert same(masks_of(tmp_path / "out"), made)
+
+
 def test_classes_choose_and_order_what_has_names(tmp_path: Path) -> None:
     made = scenes()
     put_pictures(tmp_path / "in" / "images", made)
@@ -341,6 +351,18 @@ def test_broken_coco(tmp_path: Path, spoil: Callable[[dict], None], message: str
     with pytest.raises(DataError, match=message):
         convert(path, tmp_path / "out", Options(kind="coco", images=tmp_path / "in" / "val2017"))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
+
+
+def test_coco_classes_go_by_name(tmp_path: Path) -> None:
+    made = coco(tmp_path / "in", "packed")
+    with pytest.raises(SettingError, match=r"void '90': classes of coco go by their names \(background, car, cat, toothbrush\)"):
+        convert(tmp_path / "in", tmp_path / "out", Options(void=("90",)))
+    with pytest.raises(DataError, match="class 'background', which --classes leaves out"):
+        convert(tmp_path / "in", tmp_path / "out", Options(classes=("toothbrush", "car")))
+    convert(tmp_path / "in", tmp_path / "out", Options(classes=("toothbrush", "car"), void=("background",)))
+    table = np.full(256, 255, dtype=np.uint8)
+    table[[3, 1]] = [0, 1]
+    assert same(masks_of(tmp_path / "out"), {name: table[mask] for name, mask in made.items()})
 
 
 # --- labelme ---------------------------------------------------------------------------------------------------------

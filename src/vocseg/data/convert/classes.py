@@ -58,7 +58,11 @@ def map_classes(
             names, note = dict(enumerate(given)), "as given"
         else:
             names = _inferred(present - numbers - source.void, bool(shown[:, voc.VOID].any()), source)
-            note = f"not named by the source, so called {', '.join(list(names.values())[:2])}, ... by label; --classes names them"
+            note = (
+                "not named by the source, so called class_0, ... by label: --classes names them, --void takes out what is no class"
+            )
+    if numbers and source.optional:
+        raise SettingError(f"void '{min(numbers)}': classes of {source.kind} go by their names ({', '.join(names.values())})")
     no_class = source.void | numbers | _void_names(void, names)
     for label in sorted(present - set(names) - no_class):
         picture = int(np.flatnonzero(shown[:, label])[0])

@@ -14,6 +14,7 @@ import numpy as np
 from vocseg import voc
 from vocseg.data.convert import rle, shapes
 from vocseg.data.convert.source import (
+    BACKGROUNDS,
     Item,
     Mask,
     PictureFinder,
@@ -130,8 +131,8 @@ def _labels(categories: list[dict[str, Any]], file: Path) -> dict[str, int]:
 
 
 def _names(labels: dict[str, int]) -> dict[int, str]:
-    """Names by label; the first of background's is the one it goes by."""
-    return {label: name for name, label in reversed(labels.items()) if label != voc.VOID}
+    """Names by label; background goes by the first of its names."""
+    return {label: name for name, label in labels.items() if label != voc.VOID and name not in BACKGROUNDS[1:]}
 
 
 def _pictures(content: dict[str, Any], labels: dict[str, int], file: Path) -> Iterator[_Picture]:

@@ -120,6 +120,8 @@ def _folder_pairs(root: Path) -> list[tuple[Path, Path, str | None]]:
         pairs += [(folder, mask_dir, split_of_path(folder.relative_to(root))) for folder in near]
     if not pairs:  # pictures and masks side by side
         pairs = [(folder, folder, split_of_path(folder.relative_to(root))) for folder in folders if divide(_files(folder))[1]]
+    if not pairs and len(folders) == 2:
+        pairs = _by_endings(*folders)
     if not pairs:
         listed = ", ".join(str(folder.relative_to(root)) for folder in folders[:6])
         raise DataError(f"cannot tell pictures from masks below {root} (folders: {listed}); name them with --images and --masks")
@@ -129,6 +131,15 @@ def _folder_pairs(root: Path) -> list[tuple[Path, Path, str | None]]:
         several = ", ".join(str(mask_dir) for folder, mask_dir, _ in pairs if folder == twice)
         raise DataError(f"pictures in {twice} have masks in several folders ({several}); choose with --images and --masks")
     return pairs
+
+
+def _by_endings(one: Path, other: Path) -> list[tuple[Path, Path, str | None]]:
+    """Two folders of which one's files are called like the other's with an ending: these are the masks."""
+    for pictures, masks in ((one, other), (other, one)):
+        names, calling = match_names(*([path.stem for path in _files(folder)] for folder in (pictures, masks)))
+        if names and calling.startswith("<picture>"):
+            return [(pictures, masks, None)]
+    return []
 
 
 def _speaks_of(path: Path, words: str) -> bool:

@@ -37,7 +37,6 @@ from vocseg.errors import DataError, SettingError, nearest
 from vocseg.files import building
 from vocseg.progress import progress
 
-KINDS = ("auto", "folders", "coco", "labelme", "cityscapes", "camvid", "supervisely", "label-studio", "voc")
 DEFAULT_SHARES = (0.8, 0.2)
 
 
@@ -134,11 +133,9 @@ def convert(source: Path, out: Path, options: Options = Options()) -> Report:
 def find_source(path: Path, options: Options) -> Source:
     """The data set at ``path`` in the format that the options name or that is found there."""
     mask_dir = str(options.masks) if options.masks else voc.MASKS
-    kind = detect(path, mask_dir) if options.kind == "auto" else options.kind
-    if kind == "auto" or kind not in KINDS:
-        raise SettingError(f"from '{kind}' is none of {', '.join(KINDS)}")
-    if options.kind == "auto" and kind != "voc" and options.masks is not None:
-        kind = "folders"
+    kind = options.kind
+    if kind == "auto":
+        kind = "folders" if options.masks and options.images else detect(path, mask_dir)
     if options.colours is not None and kind not in ("folders", "camvid", "voc"):
         raise SettingError(f"--colours is for masks in folders, not for {kind}")
     readers: dict[str, Callable[[], Source]] = {
@@ -151,6 +148,8 @@ def find_source(path: Path, options: Options) -> Source:
         "supervisely": lambda: find_supervisely(path, options.images),
         "label-studio": lambda: find_label_studio(path, options.images),
     }
+    if kind not in readers:
+        raise SettingError(f"from '{kind}' is neither auto nor any of {', '.join(readers)}")
     return readers[kind]()
 
 
