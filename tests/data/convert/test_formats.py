@@ -214,6 +214,16 @@ def test_colours(tmp_path: Path, table: str, palette: bool) -> None:
     assert same(masks_of(tmp_path / "out"), made)
 
 
+def test_coloured_masks_are_known_by_their_few_colours(tmp_path: Path) -> None:
+    made = scenes()
+    put_pictures(tmp_path / "in" / "a", made, "{}.png")
+    for name, mask in made.items():
+        put(tmp_path / "in" / "b" / f"{name}.png", coloured(mask))
+    table = put(tmp_path / "c.csv", "\n".join(f"{n},{r},{g},{b}" for n, (r, g, b) in COLOURS.items()))
+    convert(tmp_path / "in", tmp_path / "out", Options(colours=table))
+    assert same(masks_of(tmp_path / "out"), made)
+
+
 def test_camvid_as_it_was_published(tmp_path: Path) -> None:
     made = scenes()
     put_pictures(tmp_path / "in" / "701_StillsRaw_full", made, "{}.png")

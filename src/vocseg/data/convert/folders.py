@@ -23,6 +23,8 @@ MASK_WORDS = (
 )
 PICTURE_WORDS = r"jpe?g_?images?|images?|imgs?|pictures?|photos?|frames?|rgb|left_?img_?8_?bit|inputs?|raw"
 TABLES = ("labelmap.txt", "class_dict.csv", "classes.csv", "colors.csv", "colours.csv", "label_colors.txt")
+MASK_COLOURS = 64
+"""Colours that a mask seldom has more of, and a picture almost always."""
 CAMVID = (
     "sky", "building", "pole", "road", "pavement", "tree", "signsymbol", "fence", "car", "pedestrian", "bicyclist",
 )  # fmt: skip
@@ -84,7 +86,8 @@ def _legend(root: Path, mask: Path, colours: Path | None) -> tuple[ColourTable |
         return table, table.names, ""
     if (root / "classes.txt").is_file():
         return None, dict(enumerate(read_classes(root / "classes.txt"))), f"class names from {root / 'classes.txt'}"
-    path = next((root / name for name in TABLES if (root / name).is_file()), None)
+    near = [root, *(folder for folder in mask.parents if root in folder.parents)]
+    path = next((folder / name for folder in near for name in TABLES if (folder / name).is_file()), None)
     if path is None:
         return None, None, ""
     table = read_colours(path)
@@ -158,11 +161,11 @@ def _key(path: Path) -> str:
 
 
 def _looks_like_masks(folder: Path) -> bool:
-    """Whether the first files of a folder are index or palette pictures without loss."""
-    for path in files_below(folder, PICTURES)[:3]:
+    """Whether the first files of a folder are stored without loss and have few colours each."""
+    for path in _files(folder)[:3]:
         try:
             with Image.open(path) as image:
-                if image.format == "JPEG" or image.mode not in ("P", "L", "1", "I", "I;16"):
+                if image.format == "JPEG" or image.convert("RGB").getcolors(MASK_COLOURS) is None:
                     return False
         except OSError:
             return False
@@ -182,7 +185,7 @@ def _pair(picture_dir: Path, mask_dir: Path, split: str | None) -> tuple[list[Pa
             f"no mask in {mask_dir} is called like a picture in {picture_dir} "
             f"(pictures: {_some(picture_files)}; masks: {_some(mask_files)})"
         )
-    notes = [f"masks in {mask_dir} are called {calling}"] if calling else []
+    notes = [f"masks are called {calling}"] if calling else []
     bare = [path.name for stem, path in sorted(picture_files.items()) if stem not in names]
     spare = sorted(path.name for stem, path in mask_files.items() if stem not in set(names.values()))
     notes += left_out(len(bare), f"pictures of {picture_dir} without a mask", *bare[:1])

@@ -74,7 +74,7 @@ class Report:
     def describe(self) -> list[str]:
         """What was found and decided, a line each."""
         absent = [name for name, count in zip(self.classes, self.pictures, strict=True) if not count]
-        lines = [f"{self.kind}: {self.found}", *self.notes]
+        lines = [f"{self.kind}: {self.found}", *dict.fromkeys(self.notes)]
         lines.append(f"classes: {', '.join(self.classes[:24])}{', ...' if len(self.classes) > 24 else ''}; void: {self.void:.1%}")
         if absent:
             lines.append(f"in no picture: {', '.join(absent)}")
