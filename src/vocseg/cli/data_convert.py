@@ -39,7 +39,7 @@ def convert(
     ```
     vocseg data convert roads voc_roads --void 11 --classes names.txt
     vocseg data doctor voc_roads
-    vocseg train --data voc_roads --model deeplabv3_resnet50 --out runs/roads
+    vocseg train --data voc_roads --out runs/roads
     vocseg evaluate runs/roads/best.safetensors --data voc_roads
     ```
 
@@ -61,7 +61,7 @@ def convert(
     - labelme, supervisely, label-studio: their JSON exports. The later object is on top.
     - voc: VOC layout, also with CVAT's `labelmap.txt`.
 
-    In the last five, pixels in no object are background; `--void background` makes them void.
+    In coco, labelme, supervisely and label-studio, pixels in no object are background; `--void background` makes them void.
 
     OUT gets JPEGImages (the same files), SegmentationClass (ids 0 to n-1, 255 void), ImageSets/Segmentation and
     classes.txt, all at once when everything is done. Nothing in SOURCE changes.

@@ -349,7 +349,7 @@ def test_coco(tmp_path: Path, kind: str, where: str) -> None:
         (lambda c: c["annotations"][0].update(segmentation=[[1, 2, 3, 4, 5, "x"]]), "an object of .* cannot be read"),
         (lambda c: c["images"][0].update(height=10, width=10), "run lengths of 24x32|is 24x32 but its mask"),
         (lambda c: c.update(images=[]), "none of the 0 pictures"),
-        (lambda c: [image.update(file_name="gone.jpg") for image in c["images"]], "none of the 1 pictures .*'gone.jpg'"),
+        (lambda c: [image.update(file_name="gone.jpg") for image in c["images"]], "none of the 5 pictures .*'gone.jpg'"),
     ],
 )
 def test_broken_coco(tmp_path: Path, spoil: Callable[[dict], None], message: str) -> None:
@@ -361,6 +361,28 @@ def test_broken_coco(tmp_path: Path, spoil: Callable[[dict], None], message: str
     with pytest.raises(DataError, match=message):
         convert(path, tmp_path / "out", Options(kind="coco", images=tmp_path / "in" / "val2017"))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
+
+
+def test_coco_as_roboflow_lays_it_out(tmp_path: Path) -> None:
+    """An annotation file beside the pictures of each split, the same file names in both, a category without a name."""
+    corners = [2, 3, 9, 3, 9, 8, 2, 8]
+    for number, split in enumerate(("train", "valid")):
+        put(tmp_path / "in" / split / "1.jpg", picture(number))
+        image = {"file_name": "1.jpg", "height": HEIGHT, "width": WIDTH}
+        annotations = [{"id": one, "image_id": one, "category_id": number + 1, "segmentation": [corners]} for one in (5, 6)]
+        annotations[1]["segmentation"] = [[part + 10 for part in corners]]
+        content = {
+            "images": [{"id": 5} | image, {"id": 6} | image],  # listed twice
+            "categories": [{"id": 1, "name": "car"}, {"id": 2, "name": " "}],
+            "annotations": annotations,
+        }
+        put(tmp_path / "in" / split / "_annotations.coco.json", content)
+    report = convert(tmp_path / "in", tmp_path / "out")
+    assert report.classes == ("background", "car", "class_2")
+    assert report.splits == {"train": 1, "val": 1}
+    masks = masks_of(tmp_path / "out")
+    assert {name: sorted(np.unique(mask).tolist()) for name, mask in masks.items()} == {"train_1": [0, 1], "valid_1": [0, 2]}
+    assert [int((mask > 0).sum()) for mask in masks.values()] == [70, 70]
 
 
 def test_coco_classes_go_by_name(tmp_path: Path) -> None:

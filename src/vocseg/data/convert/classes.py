@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,7 @@ def map_classes(
         names, note = _chosen(names, given, present, shown, locate), "as given"
     else:
         names = {label: name for label, name in names.items() if label in present or label not in source.optional}
+    names = _clean(names, source)
     if not names:
         raise DataError(f"no class is left: every label of {source.found} is void")
     ids = np.full(256, voc.VOID, dtype=np.uint8)
@@ -129,6 +131,15 @@ def _chosen(
             f"{locate(picture, label)}, class '{names[label]}', which --classes leaves out; --void '{names[label]}' makes it void"
         )
     return {labels[name]: name for name in given}
+
+
+def _clean(names: dict[int, str], source: Source) -> dict[int, str]:
+    """Names that a line of ``classes.txt`` can hold, each once."""
+    cleaned = {label: " ".join(name.split()) or f"class_{label}" for label, name in names.items()}
+    twice = next((name for name, count in Counter(cleaned.values()).items() if count > 1), None)
+    if twice is not None:
+        raise DataError(f"{source.found} has two classes called '{twice}'")
+    return cleaned
 
 
 def _range(names: dict[int, str]) -> str:

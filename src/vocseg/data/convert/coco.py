@@ -53,26 +53,31 @@ def find_coco(path: Path, pictures: Path | None = None) -> Source:
     root = path.parent if path.is_file() else path
     contents = [(file, _checked(read_json(file), file)) for file in files]
     labels = _labels([category for _, content in contents for category in content["categories"]], files[0])
-    found: dict[str, tuple[_Picture, Path]] = {}
-    splits: dict[str, list[str]] = {}
+    folders = [pictures] if pictures else [root, root.parent] if root.name == "annotations" else [root]
+    finder = PictureFinder(folders)
+    found: dict[Path, tuple[_Picture, Path]] = {}
+    splits: dict[str, dict[Path, None]] = {}
+    missing = []
     split_names = _split_names(files, root)
     for file, content in contents:
-        split = split_names[file]
         for picture in _pictures(content, labels, file):
-            found.setdefault(picture.name, (picture, file))
+            where = finder.find(picture.name, file)
+            if where is None:
+                missing.append(picture.name)
+                continue
+            known, in_file = found.setdefault(where, (picture, file))
+            if known is not picture and in_file == file:  # one picture, listed twice
+                known.objects.extend(picture.objects)
+            split = split_names[file]
             if split:
-                splits.setdefault(split, []).append(picture.name)
-    folders = [pictures] if pictures else dict.fromkeys([root, root.parent] if root.name == "annotations" else [root])
-    finder = PictureFinder(folders)
-    paths = {name: where for name, (_, file) in found.items() if (where := finder.find(name, file))}
-    missing = [name for name in found if name not in paths]
-    if not paths:
+                splits.setdefault(split, {})[where] = None
+    if not found:
         raise DataError(
-            f"none of the {len(found)} pictures of {files[0]} is below {root} (the first is '{next(iter(found), '')}'); "
-            "--images says where they are"
+            f"none of the {len(missing)} pictures of {files[0]} is below {folders[-1]} "
+            f"(the first is '{missing[0] if missing else ''}'); --images says where they are"
         )
-    ids = dict(zip(paths, unique_ids(list(paths.values()), finder.folders[0]), strict=True))
-    items = [Item(ids[name], where, found[name][1], partial(_mask, *found[name])) for name, where in paths.items()]
+    ids = dict(zip(found, unique_ids(list(found), folders[-1]), strict=True))
+    items = [Item(ids[where], where, file, partial(_mask, picture, file)) for where, (picture, file) in found.items()]
     return Source(
         "coco",
         ", ".join(str(file) for file in files[:3]) + (", ..." if len(files) > 3 else ""),
@@ -80,7 +85,7 @@ def find_coco(path: Path, pictures: Path | None = None) -> Source:
         _names(labels),
         named=True,
         optional=frozenset({0}),
-        splits={split: [ids[name] for name in names if name in ids] for split, names in splits.items()},
+        splits={split: [ids[where] for where in paths] for split, paths in splits.items()},
         notes=left_out(len(missing), "annotated pictures that are not there", *missing[:1]),
     )
 

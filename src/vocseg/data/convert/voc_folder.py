@@ -34,7 +34,7 @@ def find_voc(root: Path, mask_dir: str = voc.MASKS, colours: Path | None = None)
     if not items:
         raise DataError(f"no picture in {folder.root} has a mask in {folder.root / mask_dir}")
     names = table.names if table else dict(enumerate(folder.classes))
-    splits = {split: [clean_id(id_) for id_ in ids if id_ in known] for split, ids in lists.items()}
+    splits = {split: [clean_id(id_) for id_ in dict.fromkeys(ids) if id_ in known] for split, ids in lists.items()}
     source = Source("voc", str(folder.root), items, names, named=table is not None)
     source.splits = {split: ids for split, ids in splits.items() if ids}
     source.notes = [f"colours from {path}"] if path else []
