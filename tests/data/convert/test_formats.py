@@ -133,6 +133,19 @@ def test_splits_from_folders(tmp_path: Path, pictures: str, masks: str) -> None:
     assert VocFolder.find(tmp_path / "out").ids("val") == ["scene_003", "scene_004"]
 
 
+def test_stray_pictures_and_folders_without_masks(tmp_path: Path) -> None:
+    made = scenes()
+    put_pictures(tmp_path / "in" / "images", made)
+    put_pictures(tmp_path / "in" / "test", scenes(2), "t{}.jpg")
+    put(tmp_path / "in" / "preview.png", picture(0))
+    for name, mask in made.items():
+        put(tmp_path / "in" / "masks" / f"{name}.png", mask)
+        put(tmp_path / "in" / "masks_color" / f"{name}.png", coloured(mask))
+    report = convert(tmp_path / "in", tmp_path / "out")
+    assert same(masks_of(tmp_path / "out"), made)
+    assert any("3 folders of pictures without masks or masks without pictures" in note for note in report.notes)
+
+
 def test_camvid_knows_its_classes(tmp_path: Path) -> None:
     made = scenes(4, 11, void=11)
     put_pictures(tmp_path / "in" / "train", made)

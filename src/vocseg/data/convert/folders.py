@@ -49,13 +49,13 @@ def find_folders(
         if pictures is None or masks is None:
             raise DataError("--images and --masks go together: the folder of the pictures and that of the masks")
         groups: list[tuple[Path, Path, str | None]] = [(pictures, masks, None)]
+        notes: list[str] = []
         for folder in (pictures, masks):
             if not folder.is_dir():
                 raise DataError(f"{folder} is not a folder")
     else:
-        groups = _folder_pairs(root)
+        groups, notes = _folder_pairs(root)
     pairs: list[Pair] = []
-    notes: list[str] = []
     for picture_dir, mask_dir, split in groups:
         found, more = _pair(picture_dir, mask_dir, split)
         pairs += found
@@ -101,8 +101,11 @@ def _palette_fits(image: Image.Image, table: ColourTable) -> bool:
     return all(red << 16 | green << 8 | blue in table.labels for _, (red, green, blue) in used)  # type: ignore[misc]
 
 
-def _folder_pairs(root: Path) -> list[tuple[Path, Path, str | None]]:
-    """Picture and mask folders that belong together: their paths agree once words for pictures and masks are taken out."""
+def _folder_pairs(root: Path) -> tuple[list[tuple[Path, Path, str | None]], list[str]]:
+    """Picture and mask folders that belong together, with their split, and a note on those that are left out.
+
+    Their paths agree once words for pictures and masks are taken out.
+    """
     folders = sorted({path.parent for path in files_below(root, PICTURES)})
     if not folders:
         raise DataError(f"no pictures below {root}")
@@ -117,6 +120,8 @@ def _folder_pairs(root: Path) -> list[tuple[Path, Path, str | None]]:
     for mask_dir in sorted(masks):
         key = _key(mask_dir.relative_to(root))
         near = pictures.get(key, [])
+        if len(near) > 1:  # a stray picture beside the folders, for one
+            near = [folder for folder in near if match_names(_stems(folder), _stems(mask_dir))[0]] or near
         # two folders belong together whatever they are called
         if not near and len(masks) == 1 and len(folders) == 2:
             near = [folder for folder in folders if folder != mask_dir]
@@ -133,13 +138,14 @@ def _folder_pairs(root: Path) -> list[tuple[Path, Path, str | None]]:
     if twice:
         several = ", ".join(str(mask_dir) for folder, mask_dir, _ in pairs if folder == twice)
         raise DataError(f"pictures in {twice} have masks in several folders ({several}); choose with --images and --masks")
-    return pairs
+    spare = [folder for folder in folders if all(folder not in pair for pair in pairs)]
+    return pairs, left_out(len(spare), "folders of pictures without masks or masks without pictures", *spare[:1])
 
 
 def _by_endings(one: Path, other: Path) -> list[tuple[Path, Path, str | None]]:
     """Two folders of which one's files are called like the other's with an ending: these are the masks."""
     for pictures, masks in ((one, other), (other, one)):
-        names, calling = match_names(*([path.stem for path in _files(folder)] for folder in (pictures, masks)))
+        names, calling = match_names(_stems(pictures), _stems(masks))
         if names and calling.startswith("<picture>"):
             return [(pictures, masks, None)]
     return []
@@ -197,6 +203,10 @@ def _files(folder: Path) -> list[Path]:
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries)
     return [folder / name for name in names if name.lower().endswith(PICTURES) and not name.startswith(".")]
+
+
+def _stems(folder: Path) -> list[str]:
+    return [path.stem for path in _files(folder)]
 
 
 def _rank(path: Path) -> int:

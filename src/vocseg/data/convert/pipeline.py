@@ -84,7 +84,7 @@ class Report:
 class _Look(NamedTuple):
     picture: str
     pixels: NDArray[np.int64]
-    print: Fingerprint | None
+    fingerprint: Fingerprint | None
 
 
 def convert(source: Path, out: Path, options: Options = Options()) -> Report:
@@ -243,7 +243,7 @@ def _draw(
     """Splits of the pictures of ``pool``, and a note on near-duplicates."""
     wanted = set(pool)
     places = [place for place, item in enumerate(items) if item.id in wanted]
-    alike = near_duplicates([print_ for place in places if (print_ := looks[place].print) is not None])
+    alike = near_duplicates([print_ for place in places if (print_ := looks[place].fingerprint) is not None])
     number = sum(map(len, alike))
     note = [f"near-duplicates: {number} pictures in {len(alike)} groups"] if alike else []
     if len(places) - number + len(alike) < len(shares):
