@@ -130,6 +130,8 @@ def _folder_pairs(root: Path) -> tuple[list[tuple[Path, Path, str | None]], list
         pairs = [(folder, folder, split_of_path(folder.relative_to(root))) for folder in folders if divide(_files(folder))[1]]
     if not pairs and len(folders) == 2:
         pairs = _by_endings(*folders)
+    if not pairs and len(folders) == 1:
+        raise DataError(f"pictures, but no masks, below {root} (in {folders[0]}); name both with --images and --masks")
     if not pairs:
         listed = ", ".join(str(folder.relative_to(root)) for folder in folders[:6])
         raise DataError(f"cannot tell pictures from masks below {root} (folders: {listed}); name them with --images and --masks")

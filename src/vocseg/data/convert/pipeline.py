@@ -195,7 +195,10 @@ def _read_lists(folder: Path, items: list[Item]) -> Splits:
 def _look(item: Item, folder: Path, print_: bool) -> _Look:
     """Copy a picture, see that its mask fits it, count the mask's labels, and take the picture's fingerprint where wanted."""
     picture = _copy_picture(item, folder)
-    mask = item.mask()
+    try:
+        mask = item.mask()
+    except MemoryError as error:  # an annotation file may claim any size
+        raise DataError(f"mask {item.origin} of {item.id} does not fit into memory: {error}") from error
     height, width = picture_size(folder / picture)
     if mask.shape != (height, width):
         raise DataError(f"picture {item.picture} is {height}x{width} but its mask {item.origin} is {mask.shape[0]}x{mask.shape[1]}")
