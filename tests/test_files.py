@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vocseg.errors import OutputError
-from vocseg.files import replacing, writable_folder, write_json, write_text
+from vocseg.files import building, replacing, writable_folder, write_json, write_text
 
 
 def write_half(path: Path, error: Exception) -> None:
@@ -50,3 +50,17 @@ def test_folder_in_place_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write"):
         writable_folder(tmp_path / "file" / "below")
+
+
+def test_building_a_folder(tmp_path: Path) -> None:
+    with building(tmp_path / "deep" / "new") as folder:
+        (folder / "a").write_text("x")
+        assert not (tmp_path / "deep" / "new").exists()
+    assert (tmp_path / "deep" / "new" / "a").read_text() == "x"
+    with pytest.raises(ZeroDivisionError), building(tmp_path / "failed") as folder:
+        (folder / "a").write_text(str(1 / 0))
+    with pytest.raises(OutputError, match=r"new is not an empty folder"), building(tmp_path / "deep" / "new"):
+        pass
+    with pytest.raises(OutputError, match="cannot write"), building(tmp_path / "deep" / "new" / "a" / "b"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["deep"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,29 @@ def replacing(path: Path) -> Iterator[Path]:
         raise cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True) if path.parent.is_dir() else None
+
+
+@contextmanager
+def building(folder: Path) -> Iterator[Path]:
+    """Yield a new folder beside ``folder`` and rename it to ``folder`` when the block succeeds; else remove it.
+
+    Raises OutputError where ``folder`` is there and not empty, or cannot be written.
+    """
+    folder = Path(folder).absolute()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"{folder} is not an empty folder; choose another, or remove it")
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        os.chmod(temporary, 0o777 & ~_umask())
+        if folder.is_dir():
+            folder.rmdir()
+        os.replace(temporary, folder)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _umask() -> int:

@@ -8,6 +8,7 @@ from cyclopts import App, CycloptsError
 
 from vocseg import __version__
 from vocseg.cli.bench import bench
+from vocseg.cli.data_convert import convert
 from vocseg.cli.data_doctor import doctor
 from vocseg.cli.data_show import show
 from vocseg.cli.data_stats import stats
@@ -39,6 +40,7 @@ data.command(synth, help_format="markdown")
 data.command(doctor, help_format="markdown")
 data.command(stats, help_format="markdown")
 data.command(show, help_format="markdown")
+data.command(convert, help_format="markdown")
 app.command(data)
 
 

@@ -101,6 +101,14 @@ def inspect_picture(path: Path, decode: bool = True) -> PictureFacts:
     return PictureFacts(path, (picture.shape[1], picture.shape[2]), orientation, fingerprint(picture) if decode else None)
 
 
+def picture_size(path: Path) -> tuple[int, int]:
+    """Height and width of a picture, upright, from its header; DataError for a file that is missing, truncated or no picture."""
+    facts = inspect_picture(path, decode=False)
+    if facts.error is not None:
+        raise DataError(facts.error)
+    return facts.size
+
+
 def read_labels(path: Path, colours: Colours) -> RawMask:
     """A mask of any kind as labels.
 

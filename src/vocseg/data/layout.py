@@ -63,14 +63,7 @@ class VocFolder:
         if not path.is_file():
             known = ", ".join(self.splits) or "none"
             raise DataError(f"no split list {path}{nearest(split, self.splits)} (lists there: {known})")
-        try:
-            # Some VOC lists carry a second column (-1, 0, 1); the id is the first.
-            ids = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"cannot read split list {path}: {error}") from error
-        if not ids:
-            raise DataError(f"split list {path} is empty")
-        return ids
+        return read_split(path)
 
     def ids(self, split: str) -> list[str]:
         """Picture ids of a split, in the list's order; each is known to have a picture and a mask.
@@ -99,6 +92,18 @@ class VocFolder:
         elsewhere = sorted(path.parent.name for path in self.root.glob(f"{voc.MASKS}*/{glob.escape(name)}.png"))
         hint = f" (it has one in {elsewhere[0]}: --mask-dir {elsewhere[0]})" if elsewhere else ""
         raise DataError(f"id '{name}' has no mask in {self.root / self.mask_dir}{hint}")
+
+
+def read_split(path: Path) -> list[str]:
+    """Ids of a split list, one a line, in order; DataError where it cannot be read or is empty."""
+    try:
+        # Some VOC lists carry a second column (-1, 0, 1); the id is the first.
+        ids = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read split list {path}: {error}") from error
+    if not ids:
+        raise DataError(f"split list {path} is empty")
+    return ids
 
 
 def files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:

@@ -60,7 +60,7 @@ def _read_with_pillow(path: Path) -> Tensor:
                 raise DataError(f"cannot decode picture {path}: mode {upright.mode} has no fixed range; save it with 8 bits")
             pixels = np.array(upright.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"cannot decode picture {path}: {_pillow_reason(error)}") from error
+        raise DataError(f"cannot decode picture {path}: {pillow_reason(error)}") from error
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
@@ -95,7 +95,7 @@ def open_mask(path: str | Path) -> tuple[str, NDArray[Any], list[int] | None]:
         with Image.open(path) as image:
             return image.mode, np.array(image), image.getpalette()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"cannot decode mask {path}: {_pillow_reason(error)}") from error
+        raise DataError(f"cannot decode mask {path}: {pillow_reason(error)}") from error
 
 
 def wrong_mode(path: str | Path, mode: str) -> str:
@@ -105,7 +105,7 @@ def wrong_mode(path: str | Path, mode: str) -> str:
     return f"mask {path} is {kind}; 8-bit class ids in a palette or grey PNG are needed"
 
 
-def _pillow_reason(error: Exception) -> str:
+def pillow_reason(error: Exception) -> str:
     """Pillow's message without the path that it repeats."""
     if isinstance(error, UnidentifiedImageError):
         return "no picture format that Pillow knows"

@@ -14,7 +14,11 @@ channel = st.integers(0, 255)
 names = st.text("abcdefghij -_", min_size=1).filter(lambda name: name == name.strip())
 
 
-@given(st.dictionaries(names, st.tuples(channel, channel, channel), min_size=1, max_size=20))
+@given(
+    st.dictionaries(names, st.tuples(channel, channel, channel), min_size=1, max_size=20).filter(
+        lambda map: len({*map.values()}) == len(map)
+    )
+)
 def test_round_trip(tmp_path_factory: pytest.TempPathFactory, colours: dict[str, tuple[int, int, int]]) -> None:
     path = tmp_path_factory.mktemp("map") / "labelmap.txt"
     path.write_text("# label:color_rgb:parts:actions\n\n" + "".join(f"{n}:{r},{g},{b}::\n" for n, (r, g, b) in colours.items()))
@@ -24,9 +28,7 @@ def test_round_trip(tmp_path_factory: pytest.TempPathFactory, colours: dict[str,
     assert list(read)[: len(black)] == black
 
 
-@pytest.mark.parametrize(
-    "text", ["", "# nothing", "cat", "cat:1,2", "cat:1,2,x::", "cat:1,2,300::", "cat:1,2,3::\ncat:1,2,3::", "\udcff"]
-)
+@pytest.mark.parametrize("text", ["", "# nothing", "cat", "cat:1,2", "cat:1,2,x::", "cat:1,2,300::", "\udcff"])
 def test_malformed(tmp_path: Path, text: str) -> None:
     path = tmp_path / "labelmap.txt"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))

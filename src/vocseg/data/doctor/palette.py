@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vocseg import voc
+from vocseg.data.convert.masks import read_colours
 from vocseg.data.inspect import Colours
-from vocseg.errors import DataError
 
 LABELMAP = "labelmap.txt"
 
@@ -46,26 +46,13 @@ def find_legend(root: Path, classes: tuple[str, ...]) -> Legend:
 
 
 def read_labelmap(path: Path) -> dict[str, tuple[int, int, int]]:
-    """Colours by class name of a ``labelmap.txt``: lines ``name:red,green,blue:parts:actions``, # before remarks.
+    """Colours by class name of a ``labelmap.txt``, the first of several; a black class, since it is the background, comes first.
 
-    A class of the colour black comes first, since it is the background. Raises DataError, naming the line.
+    Raises DataError, naming the line.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+    table = read_colours(path)
     colours: dict[str, tuple[int, int, int]] = {}
-    for line in lines:
-        if not line.strip() or line.startswith("#"):
-            continue
-        try:
-            name, colour = line.split(":")[:2]
-            red, green, blue = (int(part) for part in colour.split(","))
-        except ValueError:
-            raise DataError(f"{path}: line '{line}' is not name:red,green,blue::") from None
-        if not all(0 <= part <= 255 for part in (red, green, blue)) or name.strip() in colours:
-            raise DataError(f"{path}: line '{line}' names a class twice or a colour outside 0..255")
-        colours[name.strip()] = (red, green, blue)
-    if not 0 < len(colours) <= voc.VOID:
-        raise DataError(f"{path} names {len(colours)} classes; 1 to {voc.VOID} are needed")
+    for code, label in table.labels.items():
+        if label in table.names:
+            colours.setdefault(table.names[label], (code >> 16, code >> 8 & 255, code & 255))
     return dict(sorted(colours.items(), key=lambda item: item[1] != (0, 0, 0)))

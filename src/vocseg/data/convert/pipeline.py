@@ -1,0 +1,272 @@
+"""The one way from any format to any other: find, look at everything once, decide, write."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vocseg import voc
+from vocseg.data.convert.cityscapes import find_cityscapes
+from vocseg.data.convert.classes import ClassMap, map_classes
+from vocseg.data.convert.coco import find_coco
+from vocseg.data.convert.detect import detect
+from vocseg.data.convert.folders import find_folders
+from vocseg.data.convert.label_studio import find_label_studio
+from vocseg.data.convert.labelme import find_labelme
+from vocseg.data.convert.source import PICTURES, Item, Mask, Source, left_out
+from vocseg.data.convert.supervisely import find_supervisely
+from vocseg.data.convert.voc_folder import find_voc
+from vocseg.data.convert.writers import CocoWriter, Splits, VocWriter, Writer, YoloWriter
+from vocseg.data.inspect import picture_size
+from vocseg.data.layout import PICTURE_SUFFIXES, read_split
+from vocseg.data.read import pillow_reason, read_picture
+from vocseg.data.similar import Fingerprint, fingerprint, near_duplicates
+from vocseg.data.splits import parse_shares, stratified_split
+from vocseg.errors import DataError, SettingError, nearest
+from vocseg.files import building
+from vocseg.progress import progress
+
+DEFAULT_SHARES = (0.8, 0.2)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``vocseg data convert`` takes; see its help."""
+
+    kind: str = "auto"
+    to: str = "voc"
+    images: Path | None = None
+    masks: Path | None = None
+    classes: tuple[str, ...] | None = None
+    colours: Path | None = None
+    void: tuple[str, ...] = ()
+    splits: str | None = None
+    seed: int = 0
+    polygons: bool = False
+    parts: bool = False
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found and written. ``pictures`` and ``pixels`` are by class, ``void`` is a share of all pixels."""
+
+    kind: str
+    found: str
+    images: int
+    classes: tuple[str, ...]
+    pictures: tuple[int, ...]
+    pixels: tuple[int, ...]
+    void: float
+    splits: dict[str, int]
+    notes: list[str] = field(default_factory=list)
+
+    def describe(self) -> list[str]:
+        """What was found and decided, a line each."""
+        absent = [name for name, count in zip(self.classes, self.pictures, strict=True) if not count]
+        lines = [f"{self.kind}: {self.found}", *dict.fromkeys(self.notes)]
+        lines.append(f"classes: {', '.join(self.classes[:24])}{', ...' if len(self.classes) > 24 else ''}; void: {self.void:.1%}")
+        if absent:
+            lines.append(f"in no picture: {', '.join(absent)}")
+        return [*lines, f"splits: {', '.join(f'{split} {count}' for split, count in self.splits.items())}"]
+
+
+class _Look(NamedTuple):
+    picture: str
+    pixels: NDArray[np.int64]
+    fingerprint: Fingerprint | None
+
+
+def convert(source: Path, out: Path, options: Options = Options()) -> Report:
+    """Convert the data set ``source`` into the new or empty folder ``out``.
+
+    Everything is read and checked before the first mask is written, and ``out`` appears only when it is complete. Raises
+    DataError, SettingError or OutputError, naming file and value.
+    """
+    shares = parse_shares(options.splits) if options.splits and not Path(options.splits).is_dir() else None
+    found = find_source(source, options)
+    splits, pool, how = _known_splits(found, options, shares)
+    listed = {name for names in splits.values() for name in names} | set(pool)
+    items = [item for item in found.items if item.id in listed]
+    found.notes += left_out(
+        len(found.items) - len(items), "pictures in no split", *[i.id for i in found.items if i.id not in listed][:1]
+    )
+    drawn_from = set(pool)
+    with building(out) as folder, ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as workers:
+        pictures = folder / (voc.IMAGES if options.to == "voc" else "images")
+        pictures.mkdir()
+        looked = workers.map(lambda item: _look(item, pictures, item.id in drawn_from), items)
+        looks = list(progress(looked, len(items), f"read {found.kind}"))
+        pixels = np.array([look.pixels for look in looks]).reshape(len(items), 256)
+        classes = map_classes(found, pixels > 0, options.classes, options.void, lambda *where: _locate(items, *where))
+        counts = _by_class(pixels, classes)
+        if pool:
+            drawn, notes = _draw(items, looks, counts, pool, shares or DEFAULT_SHARES, options)
+            splits, found.notes = splits | drawn, found.notes + notes
+        writer = _writer(folder, options, classes.classes, splits, bool(counts[:, voc.VOID].any()))
+        _write(writer, items, looks, classes, workers)
+        writer.finish(splits)
+    number = len(classes.classes)
+    return Report(
+        found.kind,
+        found.found,
+        len(items),
+        classes.classes,
+        tuple((counts[:, :number] > 0).sum(0).tolist()),
+        tuple(counts[:, :number].sum(0).tolist()),
+        float(counts[:, voc.VOID].sum() / max(1, counts.sum())),
+        {split: len(names) for split, names in splits.items()},
+        [*found.notes, f"{len(classes.classes)} classes, {classes.note}", how],
+    )
+
+
+def find_source(path: Path, options: Options) -> Source:
+    """The data set at ``path`` in the format that the options name or that is found there."""
+    mask_dir = str(options.masks) if options.masks else voc.MASKS
+    kind = options.kind
+    if kind == "auto":
+        kind = "folders" if options.masks and options.images else detect(path, mask_dir)
+    if options.colours is not None and kind not in ("folders", "camvid", "voc"):
+        raise SettingError(f"--colours is for masks in folders, not for {kind}")
+    readers: dict[str, Callable[[], Source]] = {
+        "folders": lambda: find_folders(path, options.images, options.masks, options.colours),
+        "camvid": lambda: find_folders(path, options.images, options.masks, options.colours, camvid=True),
+        "voc": lambda: find_voc(path, mask_dir, options.colours),
+        "coco": lambda: find_coco(path, options.images),
+        "labelme": lambda: find_labelme(path, options.images),
+        "cityscapes": lambda: find_cityscapes(path, options.images),
+        "supervisely": lambda: find_supervisely(path, options.images),
+        "label-studio": lambda: find_label_studio(path, options.images),
+    }
+    if kind not in readers:
+        raise SettingError(f"from '{kind}' is neither auto nor any of {', '.join(readers)}")
+    return readers[kind]()
+
+
+def _known_splits(source: Source, options: Options, shares: Sequence[float] | None) -> tuple[Splits, list[str], str]:
+    """The splits that are known, the pictures that are yet to be divided, and how this came about."""
+    ids = [item.id for item in source.items]
+    drawn = f"splits drawn so that each shows every class, near-duplicates together, seed {options.seed}"
+    if shares is not None:
+        return {}, ids, drawn
+    if options.splits is not None:
+        return _read_lists(Path(options.splits), source.items), [], f"splits from the lists in {options.splits}"
+    own = source.splits
+    rest = _rest([own.get("val", []), own.get("test", [])], ids)
+    if "val" in own or not rest:
+        return own | ({"train": rest} if rest and "train" not in own else {}), [], "splits are the source's own"
+    kept = {split: names for split, names in own.items() if split == "test"}
+    return kept, rest, drawn + (" (the source has no val)" if own else "")
+
+
+def _rest(taken: Sequence[list[str]], ids: list[str]) -> list[str]:
+    out = {name for names in taken for name in names}
+    return [id_ for id_ in ids if id_ not in out]
+
+
+def _read_lists(folder: Path, items: list[Item]) -> Splits:
+    """Splits of a folder of lists, one picture a line: its id, name, or path."""
+    stems = Counter(item.picture.stem for item in items)
+    by_name = {item.picture.stem: item.id for item in items if stems[item.picture.stem] == 1} | {item.id: item.id for item in items}
+    splits: Splits = {}
+    for path in sorted(folder.glob("*.txt")):
+        for name in dict.fromkeys(read_split(path)):
+            bare = name[: -len(Path(name).suffix)] if name.lower().endswith(PICTURES) else name
+            spellings = (bare, bare.replace("\\", "/").strip("./").replace("/", "_"), Path(bare).name)
+            id_ = next((by_name[one] for one in spellings if one in by_name), None)
+            if id_ is None:
+                raise DataError(f"split list {path} names '{name}', which is no picture with a mask{nearest(bare, list(by_name))}")
+            splits.setdefault(path.stem, []).append(id_)
+    if not splits:
+        raise DataError(f"{folder} holds no split list (train.txt, val.txt, ...)")
+    return splits
+
+
+def _look(item: Item, folder: Path, print_: bool) -> _Look:
+    """Copy a picture, see that its mask fits it, count the mask's labels, and take the picture's fingerprint where wanted."""
+    picture = _copy_picture(item, folder)
+    try:
+        mask = item.mask()
+    except MemoryError as error:  # an annotation file may claim any size
+        raise DataError(f"mask {item.origin} of {item.id} does not fit into memory: {error}") from error
+    height, width = picture_size(folder / picture)
+    if mask.shape != (height, width):
+        raise DataError(f"picture {item.picture} is {height}x{width} but its mask {item.origin} is {mask.shape[0]}x{mask.shape[1]}")
+    pixels = np.bincount(mask.reshape(-1), minlength=256)
+    return _Look(picture, pixels, fingerprint(read_picture(folder / picture)) if print_ else None)
+
+
+def _copy_picture(item: Item, folder: Path) -> str:
+    """Put a picture, byte for byte, under its id into ``folder``; formats that the layout lacks become PNG."""
+    if item.embedded is not None:
+        content = item.embedded()
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                suffix = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif"}[image.format or ""]
+        except (OSError, SyntaxError, ValueError, KeyError) as error:
+            raise DataError(f"the picture inside {item.picture} cannot be read: {pillow_reason(error)}") from error
+        (folder / f"{item.id}{suffix}").write_bytes(content)
+        return f"{item.id}{suffix}"
+    suffix = item.picture.suffix.lower()
+    picture_size(item.picture)
+    if suffix in PICTURE_SUFFIXES:
+        shutil.copyfile(item.picture, folder / f"{item.id}{suffix}")
+        return f"{item.id}{suffix}"
+    pixels = read_picture(item.picture).permute(1, 2, 0).numpy()
+    Image.fromarray(pixels).save(folder / f"{item.id}.png")
+    return f"{item.id}.png"
+
+
+def _locate(items: list[Item], picture: int, label: int) -> str:
+    mask: Mask = items[picture].mask()
+    y, x = np.argwhere(mask == label)[0]
+    return f"mask {items[picture].origin} holds label {label} ({(mask == label).sum()} pixels, the first at x={x}, y={y})"
+
+
+def _by_class(pixels: NDArray[np.int64], classes: ClassMap) -> NDArray[np.int64]:
+    """Pixels of each class id (pictures x 256) from those of each label."""
+    counts = np.zeros_like(pixels)
+    np.add.at(counts.T, classes.ids.astype(np.intp), pixels.T)
+    return counts
+
+
+def _draw(
+    items: list[Item], looks: list[_Look], counts: NDArray[np.int64], pool: list[str], shares: Sequence[float], options: Options
+) -> tuple[Splits, list[str]]:
+    """Splits of the pictures of ``pool``, and a note on near-duplicates."""
+    wanted = set(pool)
+    places = [place for place, item in enumerate(items) if item.id in wanted]
+    alike = near_duplicates([print_ for place in places if (print_ := looks[place].fingerprint) is not None])
+    number = sum(map(len, alike))
+    note = [f"near-duplicates: {number} pictures in {len(alike)} groups"] if alike else []
+    if len(places) - number + len(alike) < len(shares):
+        alike, note = [], ["near-duplicates: all pictures resemble each other, so splits are drawn as if none did"]
+    shown = counts[places][:, : voc.VOID] > 0
+    parts = stratified_split(shown, shares, alike, options.seed)
+    names = ("train", "val", "test")[: len(shares)]
+    return {name: [items[places[one]].id for one in part] for name, part in zip(names, parts, strict=True)}, note
+
+
+def _writer(folder: Path, options: Options, classes: tuple[str, ...], splits: Splits, void: bool) -> Writer:
+    if options.to == "coco":
+        return CocoWriter(folder, classes, splits, void, options.polygons, options.parts)
+    return YoloWriter(folder, classes) if options.to == "yolo" else VocWriter(folder, classes)
+
+
+def _write(writer: Writer, items: list[Item], looks: list[_Look], classes: ClassMap, pool: ThreadPoolExecutor) -> None:
+    def one(place: int) -> object:
+        return writer.write(items[place].id, looks[place].picture, classes.ids[items[place].mask()])
+
+    written = progress(pool.map(one, range(len(items))), len(items), "write")
+    for item, result in zip(items, written, strict=True):
+        writer.collect(item.id, result)
