@@ -5,9 +5,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vocseg.data.dataset import Sample, Transform
 from vocseg.data.transforms import MEAN_COLOUR, CentreSquare, RandomFlip, RandomScaleCrop, resize_mask, training_transform
 
 sides = st.integers(1, 90)
+
+
+def apply(transform: Transform, picture: torch.Tensor, mask: torch.Tensor, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    sample = transform(Sample(picture, mask, "name"), torch.Generator().manual_seed(seed))
+    assert sample.name == "name"
+    assert sample.soft is None
+    return sample.picture, sample.mask
 
 
 def pair(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -20,7 +28,7 @@ def pair(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
 @settings(max_examples=120, deadline=None)
 def test_size_dtype_and_labels(height: int, width: int, crop: int, seed: int, name: str) -> None:
     picture, mask = pair(height, width)
-    got_picture, got_mask = training_transform(name, crop)(picture, mask, torch.Generator().manual_seed(seed))
+    got_picture, got_mask = apply(training_transform(name, crop), picture, mask, seed)
     assert got_picture.shape == (3, crop, crop)
     assert got_mask.shape == (crop, crop)
     assert got_picture.dtype == got_mask.dtype == torch.uint8
@@ -31,7 +39,7 @@ def test_size_dtype_and_labels(height: int, width: int, crop: int, seed: int, na
 @settings(max_examples=80, deadline=None)
 def test_padding_is_mean_colour_exactly_where_the_mask_is_void(height: int, width: int, crop: int, seed: int) -> None:
     picture, mask = pair(height, width)
-    got_picture, got_mask = RandomScaleCrop(crop)(picture, mask, torch.Generator().manual_seed(seed))
+    got_picture, got_mask = apply(RandomScaleCrop(crop), picture, mask, seed)
     padded = (got_picture == torch.tensor(MEAN_COLOUR)[:, None, None]).all(0)
     assert torch.equal(padded, got_mask == 255)
 
@@ -40,7 +48,7 @@ def test_picture_and_mask_stay_aligned() -> None:
     picture, mask = pair(70, 50)
     transform = RandomScaleCrop(40, scale=(1.0, 1.0))
     for seed in range(20):
-        got_picture, got_mask = transform(picture, mask, torch.Generator().manual_seed(seed))
+        got_picture, got_mask = apply(transform, picture, mask, seed)
         assert torch.equal(got_picture[0][got_mask != 255], got_mask[got_mask != 255])
 
 
@@ -51,7 +59,7 @@ def test_scale_crop_is_the_scaled_picture_cut() -> None:
     rows, columns = torch.meshgrid(torch.arange(60.0), torch.arange(80.0), indexing="ij")
     smooth = torch.stack([rows * 4, columns * 3, rows + columns]).to(torch.uint8)
     mask = torch.zeros(60, 80, dtype=torch.uint8)
-    got, _ = RandomScaleCrop(32, scale=(2.0, 2.0))(smooth, mask, torch.Generator().manual_seed(1))
+    got, _ = apply(RandomScaleCrop(32, scale=(2.0, 2.0)), smooth, mask, 1)
     whole = resize_picture(smooth, (120, 160))
     windows = whole.unfold(1, 32, 1).unfold(2, 32, 1).permute(1, 2, 0, 3, 4).float()
     difference = (windows - got.float())[..., 3:-3, 3:-3].abs().amax((2, 3, 4))
@@ -63,7 +71,7 @@ def test_random_scale_covers_its_range() -> None:
     mask = torch.zeros(100, 100, dtype=torch.uint8)
     shares = []
     for seed in range(200):
-        _, got = RandomScaleCrop(200, scale=(0.5, 2.0))(picture, mask, torch.Generator().manual_seed(seed))
+        _, got = apply(RandomScaleCrop(200, scale=(0.5, 2.0)), picture, mask, seed)
         shares.append(float((got == 0).float().mean()) ** 0.5 * 2)
     assert 0.5 <= min(shares) < 0.6
     assert 1.9 < max(shares) <= 2.0
@@ -73,7 +81,7 @@ def test_flip_happens_half_the_time_and_flips_both() -> None:
     picture, mask = pair(5, 9)
     flips = 0
     for seed in range(400):
-        got_picture, got_mask = RandomFlip()(picture, mask, torch.Generator().manual_seed(seed))
+        got_picture, got_mask = apply(RandomFlip(), picture, mask, seed)
         assert torch.equal(got_picture[0], got_mask)
         flips += not torch.equal(got_mask, mask)
     assert 160 < flips < 240
@@ -82,7 +90,7 @@ def test_flip_happens_half_the_time_and_flips_both() -> None:
 def test_same_seed_same_sample() -> None:
     picture, mask = pair(70, 90)
     transform = training_transform("scale-crop", 32)
-    first, again, other = (transform(picture, mask, torch.Generator().manual_seed(seed)) for seed in (5, 5, 6))
+    first, again, other = (apply(transform, picture, mask, seed) for seed in (5, 5, 6))
     assert torch.equal(first[0], again[0])
     assert not torch.equal(first[0], other[0])
 
@@ -90,7 +98,7 @@ def test_same_seed_same_sample() -> None:
 def test_centre_square_takes_the_centre() -> None:
     mask = torch.zeros(4, 10, dtype=torch.uint8)
     mask[:, 3:7] = 1
-    _, got = CentreSquare(4)(mask.expand(3, -1, -1), mask, torch.Generator())
+    _, got = apply(CentreSquare(4), mask.expand(3, -1, -1), mask, 0)
     assert torch.equal(got, torch.ones(4, 4, dtype=torch.uint8))
 
 
@@ -100,3 +108,31 @@ def test_masks_are_resized_on_the_half_pixel_grid(factor: int) -> None:
     enlarged = mask.repeat_interleave(factor, 0).repeat_interleave(factor, 1)
     assert torch.equal(resize_mask(mask, (5 * factor, 6 * factor)), enlarged)
     assert torch.equal(resize_mask(enlarged, (5, 6)), mask)
+
+
+@given(st.integers(40, 90), st.integers(40, 90), st.integers(0, 2**31), st.sampled_from(["scale-crop", "centre-square"]))
+@settings(max_examples=60, deadline=None)
+def test_soft_labels_go_where_the_picture_goes(height: int, width: int, seed: int, name: str) -> None:
+    """A teacher sure of class 1 left of a line and of class 0 right of it, against a mask that says the same."""
+    grid = (-(-height // 4), -(-width // 4))
+    mask = (torch.arange(width) < width // 2).to(torch.uint8).expand(height, width).contiguous()
+    left = ((torch.arange(grid[1]) + 0.5) * width / grid[1] < width // 2).float().expand(grid)
+    soft = (torch.stack([1 - left, left]) * 255).to(torch.uint8)
+    sample = Sample(mask.expand(3, -1, -1) * 200, mask, "name", soft)
+    got = training_transform(name, 64)(sample, torch.Generator().manual_seed(seed))
+    assert got.soft is not None
+    assert got.soft.shape == (2, 8, 8)
+    assert got.soft.dtype == torch.uint8
+    cells = got.mask.view(8, 8, 8, 8).permute(0, 2, 1, 3).flatten(2)
+    for row in range(8):
+        for column in range(8):
+            labels = cells[row, column].unique().tolist()
+            shown = got.soft[:, row, column].int()
+            if labels == [255]:
+                assert shown.tolist() == [0, 0]
+            elif (
+                labels == [1]
+                and (column == 7 or cells[row, column + 1].eq(1).all())
+                and (column == 0 or cells[row, column - 1].eq(1).all())
+            ):
+                assert shown.tolist() == [0, 255]

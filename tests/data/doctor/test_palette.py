@@ -14,11 +14,12 @@ channel = st.integers(0, 255)
 names = st.text("abcdefghij -_", min_size=1).filter(lambda name: name == name.strip())
 
 
-@given(
-    st.dictionaries(names, st.tuples(channel, channel, channel), min_size=1, max_size=20).filter(
-        lambda map: len({*map.values()}) == len(map)
-    )
+different_colours = st.dictionaries(names, st.tuples(channel, channel, channel), min_size=1, max_size=20).filter(
+    lambda colours: len(set(colours.values())) == len(colours)
 )
+
+
+@given(different_colours)
 def test_round_trip(tmp_path_factory: pytest.TempPathFactory, colours: dict[str, tuple[int, int, int]]) -> None:
     path = tmp_path_factory.mktemp("map") / "labelmap.txt"
     path.write_text("# label:color_rgb:parts:actions\n\n" + "".join(f"{n}:{r},{g},{b}::\n" for n, (r, g, b) in colours.items()))

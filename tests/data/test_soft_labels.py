@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vocseg.data.inspect import picture_size
+from vocseg.data.layout import VocFolder
+from vocseg.data.loading import training_batches
+from vocseg.data.soft_labels import SoftLabelledDataset, read_soft_labels
+from vocseg.data.transforms import training_transform
+from vocseg.errors import DataError
+
+
+@pytest.fixture
+def labelled(synth: Path, tmp_path: Path) -> tuple[VocFolder, Path, Path]:
+    """A data set, soft labels of its train split and of two pictures without masks, and the folder of those."""
+    folder = VocFolder.find(synth)
+    unlabelled, soft = tmp_path / "unlabelled", tmp_path / "soft"
+    unlabelled.mkdir()
+    soft.mkdir()
+    names = folder.ids("train")
+    for name in folder.ids("val")[:2]:
+        shutil.copy(folder.picture(name), unlabelled / f"extra_{folder.picture(name).name}")
+        names.append(f"extra_{name}")
+    for name in names:
+        picture = folder.picture(name.removeprefix("extra_"))
+        height, width = picture_size(picture)
+        np.save(soft / f"{name}.npy", np.full((len(folder.classes), -(-height // 8), -(-width // 8)), 40, np.uint8))
+    return folder, soft, unlabelled
+
+
+def test_split_then_unlabelled(labelled: tuple[VocFolder, Path, Path]) -> None:
+    folder, soft, unlabelled = labelled
+    dataset = SoftLabelledDataset(folder, "train", soft, unlabelled)
+    count = len(folder.ids("train"))
+    assert len(dataset) == count + 2
+    assert dataset.masked == folder.ids("train")
+    assert (dataset[0].mask != 255).any()
+    last = dataset[count + 1]
+    assert last.name.startswith("extra_")
+    assert (last.mask == 255).all()
+    assert last.mask.shape == last.picture.shape[1:]
+    assert last.soft is not None
+
+
+def test_batches_carry_them(labelled: tuple[VocFolder, Path, Path]) -> None:
+    folder, soft, unlabelled = labelled
+    dataset = SoftLabelledDataset(folder, "train", soft, unlabelled, training_transform("scale-crop", 32))
+    batch = next(training_batches(dataset, 3, 0, seed=0))
+    assert batch.soft is not None
+    assert batch.soft.shape == (3, len(folder.classes), 4, 4)
+
+
+def test_what_is_wrong_is_named(labelled: tuple[VocFolder, Path, Path], tmp_path: Path) -> None:
+    folder, soft, _ = labelled
+    name = folder.ids("train")[0]
+    with pytest.raises(DataError, match="no folder of soft labels"):
+        SoftLabelledDataset(folder, "train", tmp_path / "none")
+    with pytest.raises(DataError, match="no folder of unlabelled"):
+        SoftLabelledDataset(folder, "train", soft, tmp_path / "none")
+    np.save(soft / f"{name}.npy", np.zeros((len(folder.classes), 90, 2), np.uint8))
+    with pytest.raises(DataError, match=f"soft labels of {name} are 90x2"):
+        SoftLabelledDataset(folder, "train", soft)[0]
+    (soft / f"{name}.npy").unlink()
+    with pytest.raises(DataError, match=rf"have no soft labels in .*: {name}\.npy"):
+        SoftLabelledDataset(folder, "train", soft)
+
+
+@pytest.mark.parametrize("values", [np.zeros((3, 4, 4), np.float32), np.zeros((2, 4, 4), np.uint8), np.zeros((3, 4), np.uint8)])
+def test_other_arrays_are_refused(tmp_path: Path, values: np.ndarray) -> None:
+    np.save(tmp_path / "a.npy", values)
+    with pytest.raises(DataError, match="not uint8 of 3 classes"):
+        read_soft_labels(tmp_path / "a.npy", 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"no array"])
+def test_damaged_files_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(DataError, match=r"cannot read soft labels .*a\.npy"):
+        read_soft_labels(tmp_path / "a.npy", 3)
+
+
+def test_pickles_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match="cannot read soft labels"):
+        read_soft_labels(tmp_path / "a.npy", 3)
