@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-VERBS = [("train",), ("evaluate",), ("score",), ("predict",), ("models",), ("bench",), ("data", "synth")]
+VERBS = [("train",), ("evaluate",), ("score",), ("predict",), ("models",), ("bench",), ("data", "synth"), ("data", "download")]
 Run = Callable[..., tuple[int, str, str]]
 
 

@@ -8,6 +8,7 @@ from cyclopts import App, CycloptsError
 
 from vocseg import __version__
 from vocseg.cli.bench import bench
+from vocseg.cli.data_download import download
 from vocseg.cli.evaluate import evaluate
 from vocseg.cli.models import models
 from vocseg.cli.predict import predict
@@ -31,7 +32,8 @@ or with VOC itself:       vocseg train --data FOLDER_WITH_VOCdevkit
 app.command(train_app)
 for verb in (evaluate, score, predict, models, bench):
     app.command(verb, help_format="markdown")
-data = App(name="data", help="Make and describe data sets in VOC layout.")
+data = App(name="data", help="Get and make data sets in VOC layout.")
+data.command(download, help_format="markdown")
 data.command(synth, help_format="markdown")
 app.command(data)
 
