@@ -154,7 +154,7 @@ class _Job:
             if not fault:
                 self.origins[archive.name] = str(final)
                 return final
-            log.info("%s is corrupt (%s): thrown away", final, fault)
+            log.warning("%s is corrupt (%s): thrown away", final, fault)
             final.unlink()
         failures = []
         for source in sources(archive, self.mirrors):
@@ -195,7 +195,7 @@ class _Job:
                 part.path.replace(final)
                 return final
             part.discard()
-            log.info("%s from %s is corrupt (%s): thrown away%s", archive.name, url, fault, "; once more" if resumed else "")
+            log.warning("%s from %s is corrupt (%s): thrown away%s", archive.name, url, fault, "; once more" if resumed else "")
             if not resumed:
                 raise Unavailable(f"corrupt: {fault}")
 

@@ -94,15 +94,16 @@ def fetch(url: str, part: Part, size: int | None, room: Callable[[int], None], p
     may raise. Proxies are taken from the environment. Raises Unavailable, and OutputError where the disk will not take it.
     """
     resumed = part.length > 0
-    best = start = part.length
+    start = mark = part.length
     failures = 0
     while True:
         try:
             _attempt(url, part, size, room, patience)
             return resumed
         except _TryAgain as error:
-            failures = 1 if part.length >= best + GAIN else failures + 1
-            best = max(best, part.length)
+            failures += 1
+            if part.length >= mark + GAIN:
+                failures, mark = 1, part.length
             resumed = resumed or part.length > 0
             if failures >= patience.attempts:
                 raise Unavailable(f"{error}; {failures} attempts") from error
@@ -111,7 +112,7 @@ def fetch(url: str, part: Part, size: int | None, room: Callable[[int], None], p
             time.sleep(wait)
         except urllib.error.URLError as error:  # no connection
             failures += 1
-            if best == start or failures >= patience.attempts:
+            if mark == start or failures >= patience.attempts:
                 raise Unavailable(reason_of(error)) from error
             time.sleep(min(patience.pause * 2 ** (failures - 1), patience.longest_pause))
 
@@ -213,12 +214,13 @@ def _refused(error: urllib.error.HTTPError, part: Part) -> None:
 def _receive(response: Any, part: Part, total: int | None, timeout: float) -> None:
     """Append the body to ``part``; raises _TryAgain where it ends early or comes too slowly."""
     with _appending(part.path) as write, _bar(part, total) as shown:
-        since, received = time.monotonic(), 0
+        have, since, received = part.length, time.monotonic(), 0
         while chunk := response.read1(CHUNK):
             write(chunk)
             shown.update(len(chunk))
+            have += len(chunk)
             received += len(chunk)
-            if total is not None and shown.n > total:
+            if total is not None and have > total:
                 part.discard()
                 raise Unavailable(f"sends more than the {total} bytes it should")
             if time.monotonic() - since >= timeout:
@@ -234,8 +236,10 @@ def _appending(path: Path) -> Iterator[Callable[[bytes], None]]:
     """A function that appends to a file; OutputError where that fails, so that it is not taken for the network's fault."""
 
     def write(chunk: bytes) -> None:
+        rest = memoryview(chunk)
         try:
-            file.write(chunk)
+            while rest:  # an unbuffered file may take a part only
+                rest = rest[file.write(rest) :]
         except OSError as error:
             raise cannot_write(path, error) from error
 

@@ -70,6 +70,8 @@ def _fault(member: tarfile.TarInfo) -> str:
         return "is a sparse file"
     if name.startswith("/") or "\\" in name or PureWindowsPath(name).drive or ".." in PurePosixPath(name).parts:
         return "lies outside the folder"
+    if member.isreg() and not PurePosixPath(name).parts:
+        return "is a file without a name"
     return ""
 
 
