@@ -330,6 +330,12 @@ def test_unwritable_folder(source: Source, tmp_path: Path) -> None:
         have(tmp_path / "file" / "data")
 
 
+def test_complete_data_may_be_read_only(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    have(tmp_path, trainaug=True)
+    monkeypatch.setattr(module, "writable_folder", lambda path: pytest.fail("writes"))
+    have(tmp_path, trainaug=True)
+
+
 def test_two_at_once(source: Source, tmp_path: Path) -> None:
     pytest.importorskip("fcntl")
     with module._alone(tmp_path), pytest.raises(InputError, match="another process is downloading into"):

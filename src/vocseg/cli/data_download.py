@@ -17,7 +17,7 @@ def download(
     *,
     year: Literal["2007", "2008", "2009", "2010", "2011", "2012"] = "2012",
     trainaug: Annotated[bool, Parameter(negative=())] = False,
-    mirror: Annotated[list[str], Parameter(negative=())] = [],  # noqa: B006  (read only)
+    mirror: Annotated[list[str] | None, Parameter(negative=())] = None,
     keep_archive: Annotated[bool, Parameter(negative=())] = False,
     json: JsonOption = None,
 ) -> None:
@@ -50,7 +50,7 @@ def download(
     from vocseg.files import write_json
 
     log_to_terminal()
-    outcome = have(folder, year, trainaug, mirror, keep_archive)
+    outcome = have(folder, year, trainaug, mirror or (), keep_archive)
     counts = ", ".join(f"{count} {split}" for split, count in outcome.pictures.items())
     print(f"{outcome.folder.root}: {counts} pictures{'' if outcome.origins else '; all was there already'}")
     if json is not None:

@@ -57,14 +57,15 @@ def download(
 
         need_scipy()
     job = _Job(Path(folder).expanduser(), year, user_mirrors(mirrors), keep_archive, patience)
-    with _alone(job.home):
-        found = job.have_voc()
-        if trainaug:
-            job.have_trainaug(found)
+    found = job.voc_there()
+    if found is None or (trainaug and not job.trainaug_there(found)):
+        with _alone(job.home):
+            found = job.voc_there() or job.get_voc()
+            if trainaug and not job.trainaug_there(found):
+                job.get_trainaug(found)
     pictures = {split: len(found.ids(split)) for split in ("train", "val")}
     if trainaug:
-        augmented = VocFolder.find(found.root, AUGMENTED)
-        pictures["trainaug"] = len(augmented.ids("trainaug"))
+        pictures["trainaug"] = len(VocFolder.find(found.root, AUGMENTED).ids("trainaug"))
     return Outcome(found, pictures, job.origins)
 
 
@@ -90,14 +91,24 @@ class _Job:
         self.mirrors, self.keep_archive, self.patience = mirrors, keep_archive, patience
         self.origins: dict[str, str] = {}
 
-    def have_voc(self) -> VocFolder:
-        """The year's folder, complete."""
-        if self.target.exists() and (not self.target.is_dir() or any(self.target.iterdir())):
-            return self._complete()
+    def voc_there(self) -> VocFolder | None:
+        """The year's folder, if it is there; DataError where it is, but something is missing from it."""
+        if not self.target.exists() or (self.target.is_dir() and not any(self.target.iterdir())):
+            return None
+        try:
+            found = VocFolder.find(self.target)
+            for split in ("train", "val"):
+                found.ids(split)
+        except DataError as error:
+            raise DataError(f"{self.target} exists but is not complete ({error}); move it away to have it anew") from error
+        return found
+
+    def get_voc(self) -> VocFolder:
+        """The year's folder, from its archive: unpacked aside and renamed."""
         archive = self._obtain(self.archive)
         aside = self.home / f".{self.target.name}.unpacking"
+        shutil.rmtree(aside, ignore_errors=True)
         try:
-            shutil.rmtree(aside, ignore_errors=True)
             unpack(archive, writable_folder(aside))
             # The archive of 2011 holds TrainVal/VOCdevkit/VOC2011, the others VOCdevkit/VOC20xx.
             roots = [path for path in aside.glob(f"**/VOCdevkit/{self.target.name}") if path.is_dir()]
@@ -111,27 +122,23 @@ class _Job:
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         self._finished(archive, self.archive)
-        return self._complete()
+        found = self.voc_there()
+        assert found is not None
+        return found
 
-    def have_trainaug(self, found: VocFolder) -> None:
-        """The masks and the list of trainaug."""
-        from vocseg.data.trainaug import build_trainaug, has_trainaug
+    def trainaug_there(self, found: VocFolder) -> bool:
+        """Whether masks and list of trainaug are there."""
+        from vocseg.data.trainaug import has_trainaug
 
-        if has_trainaug(found):
-            return
+        return has_trainaug(found)
+
+    def get_trainaug(self, found: VocFolder) -> None:
+        """The masks and the list of trainaug, from SBD's archive."""
+        from vocseg.data.trainaug import build_trainaug
+
         archive = self._obtain(SBD)
         build_trainaug(found, archive)
         self._finished(archive, SBD)
-
-    def _complete(self) -> VocFolder:
-        """The year's folder; DataError where something is missing from it."""
-        try:
-            found = VocFolder.find(self.target)
-            for split in ("train", "val"):
-                found.ids(split)
-        except DataError as error:
-            raise DataError(f"{self.target} exists but is not complete ({error}); move it away to have it anew") from error
-        return found
 
     def _finished(self, file: Path, archive: Archive) -> None:
         """Throw away an archive that was downloaded by this or an earlier call; the user's own stay."""

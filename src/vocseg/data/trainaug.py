@@ -42,9 +42,9 @@ def need_scipy() -> None:
 
 def has_trainaug(folder: VocFolder) -> bool:
     """Whether list and masks are there; DataError where they are, but not of the known number."""
-    if not (folder.root / MASKS).is_dir() or SPLIT not in folder.splits:
+    if not (folder.root / MASKS).is_dir() or not (folder.root / voc.SPLITS / f"{SPLIT}.txt").is_file():
         return False
-    counts = tuple(len(VocFolder(folder.root, MASKS).ids(split)) for split in (SPLIT, "val"))
+    counts = len(VocFolder(folder.root, MASKS).ids(SPLIT)), len(folder.ids("val"))
     if counts != (TRAINAUG, VAL):
         raise DataError(f"{folder.root} has {counts[0]} pictures in {SPLIT} and {counts[1]} in val, not {TRAINAUG} and {VAL}")
     return True
