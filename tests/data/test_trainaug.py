@@ -108,6 +108,7 @@ def test_goes_on_where_it_stopped(small_voc: VocFolder, tmp_path: Path, monkeypa
         trainaug.build_trainaug(small_voc, archive)
     assert not (small_voc.root / trainaug.MASKS).exists()
     assert not trainaug.has_trainaug(VocFolder.find(small_voc.root))
+    (small_voc.root / ".SegmentationClassAug.part" / ".synth_000007.png.1.part").touch()  # as SIGKILL would leave it
     monkeypatch.setattr(trainaug, "read_sbd_mask", lambda content, name: calls.append(name) or real(content, name))
     trainaug.build_trainaug(small_voc, archive)
     assert len(calls) == 4  # 6 and 8 once, 7 twice

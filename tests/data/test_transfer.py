@@ -69,7 +69,6 @@ def get(web: HostileServer, part: Part, size: int | None = len(CONTENT), path: s
             [None, "bytes=100000-", "bytes=200000-"],
         ),
     ],
-    ids=str,
 )
 def test_gets_there(web: HostileServer, part: Part, replies: list[Reply], ranges: list[str | None], size: int | None) -> None:
     web.replies = list(replies)
@@ -110,7 +109,6 @@ def test_always_cut_short_of_the_end_is_given_up(web: HostileServer, part: Part,
         (raw_range("bytes 0-299999/300000", lambda c, s: c), None, "answers 206"),
         (drip(0.05), None, "slower than 1024 bytes a second; 3 attempts"),
     ],
-    ids=str,
 )
 def test_gives_up_with_a_reason(web: HostileServer, part: Part, reply: Reply, size: int | None, reason: str) -> None:
     web.always = reply

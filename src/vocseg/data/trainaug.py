@@ -65,6 +65,8 @@ def build_trainaug(folder: VocFolder, sbd: Path) -> None:
     if len(val) != VAL:
         raise DataError(f"{folder.root} has {len(val)} pictures in val; VOC2012 has {VAL}")
     writable_folder(aside)
+    for half in aside.glob(".*"):  # of a call that was killed while it wrote
+        half.unlink()
     for name in [*train, *val]:
         _copy(folder.root / voc.MASKS / f"{name}.png", aside / f"{name}.png")
     added = _convert(folder, sbd, aside, official={*train, *val})
