@@ -6,7 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-VERBS = [("train",), ("evaluate",), ("score",), ("predict",), ("models",), ("bench",), ("data", "synth"), ("data", "convert")]
+VERBS = [
+    *((verb,) for verb in ("train", "evaluate", "score", "predict", "models", "bench")),
+    *(("data", verb) for verb in ("download", "synth", "doctor", "convert", "stats", "show")),
+]
 Run = Callable[..., tuple[int, str, str]]
 
 

@@ -10,6 +10,7 @@ from vocseg import __version__
 from vocseg.cli.bench import bench
 from vocseg.cli.data_convert import convert
 from vocseg.cli.data_doctor import doctor
+from vocseg.cli.data_download import download
 from vocseg.cli.data_show import show
 from vocseg.cli.data_stats import stats
 from vocseg.cli.evaluate import evaluate
@@ -35,7 +36,8 @@ or with VOC itself:       vocseg train --data FOLDER_WITH_VOCdevkit
 app.command(train_app)
 for verb in (evaluate, score, predict, models, bench):
     app.command(verb, help_format="markdown")
-data = App(name="data", help="Make, check and describe data sets in VOC layout.")
+data = App(name="data", help="Get, make, check and describe data sets in VOC layout.")
+data.command(download, help_format="markdown")
 data.command(synth, help_format="markdown")
 data.command(doctor, help_format="markdown")
 data.command(stats, help_format="markdown")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +10,7 @@ from cyclopts import App, Parameter
 from cyclopts.argument import ArgumentCollection
 from cyclopts.config import Dict
 
+from vocseg.cli.log import log_to_terminal
 from vocseg.cli.options import JsonOption
 from vocseg.errors import InputError, SettingError
 from vocseg.files import write_json
@@ -69,12 +68,12 @@ def train(
     resume
         Go on with this run folder, with its settings.
     download
-        Download VOC to `--data` first where it is not there.
+        Have VOC2012 downloaded to `--data` first where it is not there, as `vocseg data download` does.
     """
     from vocseg.training.run import RunFolder
     from vocseg.training.trainer import train as run_training
 
-    _log_to_terminal()
+    log_to_terminal()
     if download:
         from vocseg.data.download import download_voc
 
@@ -86,18 +85,3 @@ def train(
 
 def _values(settings: Settings) -> dict[str, Any]:
     return {item.name: getattr(settings, item.name) for item in fields(settings)}
-
-
-class _AroundBars(logging.Handler):
-    """Log lines that do not tear a progress bar."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        from tqdm import tqdm
-
-        tqdm.write(self.format(record), file=sys.stdout)
-
-
-def _log_to_terminal() -> None:
-    logger = logging.getLogger("vocseg")
-    if not any(isinstance(handler, _AroundBars) for handler in logger.handlers):
-        logger.addHandler(_AroundBars())
