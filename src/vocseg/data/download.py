@@ -50,9 +50,8 @@ def download(
     """
     if year not in VOC_ARCHIVES:
         raise InputError(f"year {year} is not one of {', '.join(voc.YEARS)}{nearest(year, list(voc.YEARS))}")
-    if trainaug:
-        if year != "2012":
-            raise InputError(f"trainaug is made from VOC2012, not VOC{year}")
+    if trainaug and year != "2012":
+        raise InputError(f"trainaug is made from VOC2012, not VOC{year}")
     job = _Job(Path(folder).expanduser(), year, user_mirrors(mirrors), keep_archive, patience)
     found = job.voc_there()
     if found is None or (trainaug and not job.trainaug_there(found)):
