@@ -17,4 +17,4 @@ def bar(items: Any = None, **options: Any) -> Any:
     """A tqdm bar as all verbs show it."""
     from tqdm import tqdm
 
-    return tqdm(items, disable=None, leave=False, dynamic_ncols=True, **options)
+    return tqdm(items, **({"disable": None, "leave": False, "dynamic_ncols": True} | options))

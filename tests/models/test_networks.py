@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vocseg.losses import segmentation_loss
+from vocseg.losses import Criterion
 from vocseg.models import create_model, save_model
 from vocseg.models.registry import ZOOS
 from vocseg.models.smp_zoo import SmpZoo
@@ -28,7 +28,7 @@ def test_shapes_gradients_and_class_layers(name: str) -> None:
     outputs = model(pictures(2, 3, side, side))
     assert set(outputs) == ({"out", "aux"} if name.startswith(("deeplabv3_", "fcn_")) else {"out"})
     assert all(logits.shape == (2, 3, side, side) for logits in outputs.values())
-    segmentation_loss(outputs, torch.randint(0, 3, (2, side, side))).total.backward()
+    Criterion()(outputs, torch.randint(0, 3, (2, side, side))).total.backward()
     missing = [key for key, parameter in model.network.named_parameters() if parameter.grad is None]
     # some decoders do not use all of their encoder
     assert not [key for key in missing if not key.startswith("network.encoder.")]

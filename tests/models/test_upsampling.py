@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import cross_entropy, interpolate
 
-from vocseg.losses import cross_entropy_and_classes
+from vocseg.losses import pixel_cross_entropy
 from vocseg.models import create_model, upsampling
 from vocseg.models.upsampling import CoarseLogits
 
@@ -55,7 +55,7 @@ def test_cross_entropy_and_its_gradient(void: str, size: tuple[int, int], strip:
     target = torch.randint(0, 4, (3, *size), generator=generator).to(torch.uint8)
     if void != "none":
         target[:, :: 2 if void == "some" else 1] = 255
-    loss, classes = cross_entropy_and_classes(CoarseLogits(values).upsampled(size), target)
+    loss, classes = pixel_cross_entropy(CoarseLogits(values).upsampled(size), target)
     (3 * loss).backward()
     got = values.grad
     exact = values.detach().double().requires_grad_()
@@ -68,7 +68,7 @@ def test_cross_entropy_and_its_gradient(void: str, size: tuple[int, int], strip:
 
 
 def test_no_gradient_wanted() -> None:
-    loss, _ = cross_entropy_and_classes(CoarseLogits(torch.randn(1, 3, 4, 4)).upsampled((8, 8)), torch.zeros(1, 8, 8))
+    loss, _ = pixel_cross_entropy(CoarseLogits(torch.randn(1, 3, 4, 4)).upsampled((8, 8)), torch.zeros(1, 8, 8))
     assert not loss.requires_grad
 
 

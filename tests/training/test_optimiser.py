@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import copy
+import math
+from typing import Any
+
 import pytest
 import torch
 
 from vocseg.models import create_model
-from vocseg.training.optimiser import build_optimiser, poly, set_rate
+from vocseg.training.job import rate_scale
+from vocseg.training.optimiser import build_optimiser, freeze, rate_factor, set_rate
 from vocseg.training.settings import Settings
 
 
@@ -19,16 +24,63 @@ def test_class_layers_learn_ten_times_faster() -> None:
     assert len(body["params"]) + 4 == len(list(model.parameters()))
 
 
-def test_polynomial_decay() -> None:
-    assert poly(0, 100, 0.9) == 1
-    assert poly(50, 100, 0.9) == pytest.approx(0.5**0.9)
-    rates = [poly(iteration, 100, 0.9) for iteration in range(100)]
-    assert rates == sorted(rates, reverse=True)
-    assert rates[-1] == pytest.approx(0.01**0.9)
+def test_schedules() -> None:
+    def rates(**changes: Any) -> list[float]:
+        return [rate_factor(iteration, 100, Settings(**changes)) for iteration in range(100)]
+
+    poly = rates()
+    assert poly == sorted(poly, reverse=True)
+    assert (poly[0], poly[50], poly[-1]) == (1, pytest.approx(0.5**0.9), pytest.approx(0.01**0.9))
+    cosine = rates(schedule="cosine")
+    assert (cosine[0], cosine[25], cosine[50]) == (1, pytest.approx((1 + math.sqrt(0.5)) / 2), pytest.approx(0.5))
+    assert set(rates(schedule="constant")) == {1.0}
+    warm = rates(schedule="constant", warmup=10)
+    assert warm[:10] == pytest.approx([0.1 * step for step in range(1, 11)])
+    assert set(warm[10:]) == {1.0}
+
+
+def test_rates_keep_the_groups_apart() -> None:
     optimiser = build_optimiser(create_model("two_layer_net"), Settings(lr=1.0))
     set_rate(optimiser, 0.5)
     set_rate(optimiser, 0.25)
     assert [group["lr"] for group in optimiser.param_groups] == [0.25, 2.5]
+
+
+def test_adamw_decays_no_vectors_and_is_torchs() -> None:
+    model = create_model("deeplabv3_mobilenet_v3_large", ["a", "b"], "none")
+    optimiser = build_optimiser(model, Settings(optimiser="adamw", lr=1e-3, weight_decay=0.1))
+    for group in optimiser.param_groups:
+        assert {parameter.dim() > 1 for parameter in group["params"]} == {group["weight_decay"] == 0.1}
+    assert sum(len(group["params"]) for group in optimiser.param_groups) == len(list(model.parameters()))
+    assert isinstance(optimiser, torch.optim.AdamW)
+
+
+@pytest.mark.parametrize("name", ["deeplabv3_mobilenet_v3_large", "unet:resnet18", "vocseg-s"])
+@pytest.mark.parametrize("what", ["none", "batch-norm", "backbone"])
+def test_frozen_parts_stay(name: str, what: str) -> None:
+    torch.manual_seed(0)
+    model = create_model(name, ["a", "b"], "none").train()
+    freeze(model, what)
+    before = copy.deepcopy(model.network.state_dict())
+    optimiser = build_optimiser(model, Settings(lr=0.1, momentum=0.0))
+    outputs = model(torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8))
+    sum(output.pow(2).mean() for output in outputs.values()).backward()
+    optimiser.step()
+    after = model.network.state_dict()
+    changed = {key for key, value in after.items() if not torch.equal(value, before[key]) and "tracked" not in key}
+    norms = {name for name, module in model.network.named_modules() if isinstance(module, torch.nn.BatchNorm2d)}
+    in_norm = {key for key in changed if key.rpartition(".")[0] in norms}
+    in_backbone = {key for key in changed if "backbone" in key or "encoder" in key}
+    assert changed
+    assert bool(in_norm) == (what != "batch-norm")
+    assert bool(in_backbone) == (what != "backbone")
+
+
+def test_rate_follows_the_batch() -> None:
+    assert rate_scale(Settings(batch_size=16, tuned_batch_size=4)) == 4
+    assert rate_scale(Settings(batch_size=16, tuned_batch_size=4, optimiser="adamw")) == 2
+    assert rate_scale(Settings(batch_size=16, tuned_batch_size=4, scale_lr=False)) == 1
+    assert rate_scale(Settings(batch_size=16)) == 1
 
 
 def test_step_is_sgd_with_momentum_and_weight_decay_by_hand() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from vocseg.evaluation.evaluate import evaluate
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import create_model, read_info
 from vocseg.training import trainer
+from vocseg.training.job import Plan
 from vocseg.training.run import RunFolder
 from vocseg.training.settings import Settings, load_settings
 
@@ -58,7 +60,7 @@ def test_run_folder(quick: Settings, synth: Path) -> None:
 def test_plan_ends_with_its_last_epoch(images: int, batch_size: int, iterations: int) -> None:
     if batch_size > images:
         return
-    plan = trainer.Plan.of(Settings(batch_size=batch_size, iterations=iterations), images)
+    plan = Plan.of(Settings(batch_size=batch_size, iterations=iterations), images)
     ends = [plan.end_of_epoch(epoch) for epoch in range(plan.epochs + 1)]
     assert ends[0] == 0
     assert ends[-1] == plan.total == iterations
@@ -115,20 +117,23 @@ def test_resumed_run_equals_an_uninterrupted_one(
     ]
 
 
-def test_interrupt_saves_and_says_how_to_go_on(quick: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_save_and_say_how_to_go_on(quick: Settings, monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
     original = trainer.training_batches
 
     def interrupted(*arguments: Any) -> Iterator[Any]:
         batches = original(*arguments)
-        yield next(batches)
-        raise KeyboardInterrupt
+        signal.raise_signal(number)
+        yield from batches
 
+    before = signal.getsignal(number)
     monkeypatch.setattr(trainer, "training_batches", interrupted)
-    with pytest.raises(TrainingError, match=r"interrupted at iteration 1; go on with: vocseg train --resume .*run"):
+    with pytest.raises(TrainingError, match=rf"stopped by {number.name} at iteration 1; go on with: vocseg train --resume .*run"):
         trainer.train(quick)
     state = RunFolder(Path(quick.out or "")).load_state()
     assert state is not None
     assert state["iteration"] == 1
+    assert signal.getsignal(number) is before
 
 
 def test_validation_takes_the_official_masks(quick: Settings, damaged: Path) -> None:
@@ -177,7 +182,7 @@ def test_all_void_pictures_train_to_no_nan(quick: Settings, damaged: Path) -> No
 
 
 def test_not_finite_loss_stops_with_the_pictures(quick: Settings) -> None:
-    with pytest.raises(TrainingError, match=r"loss is (nan|inf) at iteration \d+, pictures synth_0"):
+    with pytest.raises(TrainingError, match=r"iteration \d+: loss is (nan|inf) with pictures synth_0"):
         trainer.train(replace(quick, lr=1e30, epochs=30))
 
 
@@ -211,8 +216,8 @@ def test_resume_of_another_run_is_refused(quick: Settings) -> None:
         SettingError, match="cannot resume with another model: the run has 'simple_conv_net', now it is 'two_layer_net'"
     ):
         trainer.train(replace(quick, model="two_layer_net"), run)
-    run.state.write_bytes(b"damaged")
-    with pytest.raises(InputError, match=r"state\.pt is damaged"):
+    run.states()[0].write_bytes(b"damaged")
+    with pytest.raises(InputError, match=r"state-000000001\.pt is damaged"):
         trainer.train(quick, run)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -28,19 +28,24 @@ def default_workers() -> int:
     return max(1, min(8, len(os.sched_getaffinity(0)) // 2 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 2) // 2))
 
 
-def samples(dataset: VocDataset, workers: int) -> Iterator[Sample]:
-    """The samples of a data set in its order, one at a time, each of its own size."""
-    yield from _load(DataLoader(_Guarded(dataset), batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None))
+def samples(dataset: VocDataset, workers: int, indices: Sequence[int] | None = None) -> Iterator[Sample]:
+    """The samples of a data set, or those at ``indices``, in order, one at a time, each of its own size."""
+    order = range(len(dataset)) if indices is None else indices
+    yield from _load(
+        DataLoader(_Guarded(dataset), batch_size=None, sampler=order, num_workers=workers, prefetch_factor=4 if workers else None)
+    )
 
 
-def training_batches(dataset: VocDataset, batch_size: int, workers: int, seed: int, start: int = 0) -> Iterator[Batch]:
-    """Endless shuffled batches of transformed samples, from iteration ``start`` on.
+def training_batches(
+    dataset: VocDataset, batch_size: int, workers: int, seed: int, start: int = 0, shard: tuple[int, int] = (0, 1)
+) -> Iterator[Batch]:
+    """Endless shuffled batches of transformed samples, from iteration ``start`` on; of each, the ``shard`` (number, of how many).
 
     The order is one seeded permutation of the data set after another, cut into batches without regard to where one ends:
     every batch is full and every picture is seen equally often. Position in that order, not the worker or the time, seeds
     each sample's transform, so that a run resumed at an iteration sees what it would have seen.
     """
-    order = _EndlessBatches(len(dataset), batch_size, seed, start)
+    order = _EndlessBatches(len(dataset), batch_size, seed, start, shard)
     loader: DataLoader[Any] = DataLoader(
         _Guarded(dataset), batch_sampler=order, num_workers=workers, collate_fn=_collate, pin_memory=torch.cuda.is_available()
     )
@@ -50,8 +55,9 @@ def training_batches(dataset: VocDataset, batch_size: int, workers: int, seed: i
 class _EndlessBatches:
     """Batch sampler over endless permutations; yields lists of ``(index, sample seed)``."""
 
-    def __init__(self, length: int, batch_size: int, seed: int, start: int) -> None:
+    def __init__(self, length: int, batch_size: int, seed: int, start: int, shard: tuple[int, int]) -> None:
         self.length, self.batch_size, self.seed, self.start = length, batch_size, seed, start
+        self.rank, self.count = shard
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         position = self.start * self.batch_size
@@ -63,7 +69,8 @@ class _EndlessBatches:
                     permutation = torch.randperm(self.length, generator=_generator(self.seed, epoch)).tolist()
                 batch.append((permutation[within], sample_seed(self.seed, position)))
                 position += 1
-            yield batch
+            share = self.batch_size // self.count
+            yield batch[self.rank * share : (self.rank + 1) * share]
 
 
 def sample_seed(seed: int, position: int) -> int:

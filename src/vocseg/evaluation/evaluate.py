@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from vocseg import draw, voc
 from vocseg.data.dataset import VocDataset
@@ -13,7 +15,7 @@ from vocseg.data.loading import samples
 from vocseg.errors import ModelError
 from vocseg.evaluation.result import Evaluation
 from vocseg.inference.segmenter import Segmenter
-from vocseg.losses import cross_entropy_and_classes
+from vocseg.losses import pixel_cross_entropy
 from vocseg.metrics import ConfusionMatrix
 from vocseg.progress import progress
 
@@ -27,30 +29,40 @@ def check_classes(model: tuple[str, ...], data: tuple[str, ...], name: str, wher
 
 
 def evaluate(
-    segmenter: Segmenter, dataset: VocDataset, *, workers: int = 1, save_masks: Path | None = None, title: str | None = None
+    segmenter: Segmenter,
+    dataset: VocDataset,
+    *,
+    workers: int = 1,
+    save_masks: Path | None = None,
+    title: str | None = None,
+    shard: tuple[int, int] = (0, 1),
+    gather: Callable[[Tensor], Tensor] = lambda sums: sums,
 ) -> Evaluation:
     """Predict every picture of a split at its own size and score all pixels at once.
 
-    ``save_masks`` is a folder for the predictions, as palette PNGs named by id. Raises ModelError where the classes
-    differ, DataError for unreadable data.
+    ``save_masks`` is a folder for the predictions, as palette PNGs named by id. Of several processes each predicts the
+    pictures of its ``shard`` (number, of how many), and ``gather`` adds their sums up: pixels are counted once, whatever
+    the number of processes. Raises ModelError where the classes differ, DataError for unreadable data.
     """
     info = segmenter.info
     check_classes(info.classes, dataset.classes, info.architecture, str(dataset.folder.root))
-    segmenter.expect(len(dataset))
+    own = range(shard[0], len(dataset), shard[1])
+    segmenter.expect(len(own))
     start = time.perf_counter()
     matrix = ConfusionMatrix(dataset.classes)
     loss = torch.zeros((), dtype=torch.float64)
     pixels = 0
-    for picture, mask, name, _ in progress(samples(dataset, workers), len(dataset), title or f"evaluate {dataset.split}"):
+    for picture, mask, name, _ in progress(samples(dataset, workers, own), len(own), title or f"evaluate {dataset.split}"):
         logits = segmenter.coarse_logits(picture)
         valid = int((mask != voc.VOID).sum())
         with torch.inference_mode():
-            mean, classes = cross_entropy_and_classes(logits, mask[None].to(logits.values.device))
+            mean, classes = pixel_cross_entropy(logits, mask[None].to(logits.values.device))
         loss += float(mean) * valid
         pixels += valid
         prediction = classes[0].cpu()
         matrix.update(prediction, mask)
         if save_masks is not None:
             draw.save_mask(prediction, save_masks / f"{name}.png", segmenter.info.palette)
-    mean_loss = float(loss) / pixels if pixels else None
+    matrix.counts, totals = gather(matrix.counts), gather(torch.tensor([float(loss), pixels], dtype=torch.float64))
+    mean_loss = float(totals[0] / totals[1]) if totals[1] else None
     return Evaluation(matrix.scores(), mean_loss, len(dataset), dataset.split, time.perf_counter() - start)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import os
 import pickle
 import platform
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +19,10 @@ from typing import Any
 import torch
 
 from vocseg import __version__
+from vocseg.data.dataset import VocDataset
 from vocseg.devices import processor
 from vocseg.errors import InputError, OutputError, SettingError
-from vocseg.files import replacing, writable_folder, write_json, write_text
+from vocseg.files import cannot_write, replacing, writable_folder, write_json, write_text
 from vocseg.training.settings import Settings
 
 log = logging.getLogger("vocseg")
@@ -52,8 +56,20 @@ class RunFolder:
         return self.root / "last" / "average.safetensors"
 
     @property
-    def state(self) -> Path:
-        return self.root / "last" / "state.pt"
+    def curves(self) -> Path:
+        return self.root / "curves.png"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.md"
+
+    @property
+    def steps(self) -> Path:
+        return self.root / "steps.csv"
+
+    def states(self) -> list[Path]:
+        """The checkpoints that a resumed run may start from, newest first."""
+        return sorted((self.root / "last").glob("state-*.pt"), reverse=True)
 
     @classmethod
     def create(cls, settings: Settings) -> RunFolder:
@@ -75,24 +91,59 @@ class RunFolder:
             raise InputError(f"cannot resume {path}: it is no run folder (it has no config.toml)")
         return run
 
-    def save_state(self, state: dict[str, Any]) -> None:
-        """Write everything that a resumed run needs, atomically."""
-        with replacing(self.state) as temporary:
-            try:
-                torch.save(state, temporary)
-            except RuntimeError as error:
-                # torch's zip writer reports a full disk as a RuntimeError about the position in the file.
-                raise OSError(str(error).splitlines()[0]) from error
+    def save_state(self, state: dict[str, Any], keep: int) -> None:
+        """Write everything that a resumed run needs, atomically, and drop all but the ``keep`` newest checkpoints.
+
+        Raises OutputError, naming the checkpoint that is left, e.g. for a full disk.
+        """
+        path = self.root / "last" / f"state-{state['iteration']:09d}.pt"
+        try:
+            with replacing(path) as temporary:
+                try:
+                    torch.save(state, temporary)
+                except RuntimeError as error:
+                    # torch's zip writer reports a full disk as a RuntimeError about the position in the file.
+                    raise OSError(str(error).splitlines()[0]) from error
+        except OutputError as error:
+            before = next(iter(self.states()), None)
+            left = f"; the checkpoint {before} is good: vocseg train --resume {self.root}" if before else ""
+            raise OutputError(f"{error}{left}") from error
+        for old in self.states()[keep:]:
+            old.unlink(missing_ok=True)
 
     def load_state(self) -> dict[str, Any] | None:
-        """The saved state, or None where the run has not come to a checkpoint yet; InputError where it is damaged."""
-        if not self.state.exists():
-            return None
+        """The newest checkpoint that can be read, or None where the run has not come to one yet.
+
+        Raises InputError where all are damaged.
+        """
+        reason = ""
+        for path in self.states():
+            try:
+                state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+                reason = reason or f"{path} is damaged ({str(error).splitlines()[0]})"
+                log.warning(f"{path} is damaged and left out")
+                continue
+            return state
+        if reason:
+            raise InputError(f"cannot resume {self.root}: {reason}")
+        return None
+
+    def append_steps(self, rows: list[tuple[int, float, float]]) -> None:
+        """Add lines ``iteration,loss,rate`` to ``steps.csv``; full precision, so that runs can be compared bit for bit."""
+        new = not self.steps.exists()
         try:
-            state: dict[str, Any] = torch.load(self.state, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-            raise InputError(f"cannot resume {self.root}: {self.state} is damaged ({str(error).splitlines()[0]})") from error
-        return state
+            with open(self.steps, "a", encoding="utf-8") as file:
+                file.write("iteration,loss,lr\n" * new + "".join(f"{step},{loss!r},{rate!r}\n" for step, loss, rate in rows))
+        except OSError as error:
+            raise cannot_write(self.steps, error) from error
+
+    def read_steps(self) -> list[tuple[int, float, float]]:
+        """The lines of ``steps.csv``."""
+        if not self.steps.exists():
+            return []
+        rows = (line.split(",") for line in self.steps.read_text(encoding="utf-8").splitlines()[1:] if line.count(",") == 2)
+        return [(int(step), float(loss), float(rate)) for step, loss, rate in rows]
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Add a line to ``metrics.jsonl``."""
@@ -105,13 +156,17 @@ class RunFolder:
         rows = [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
         return [row for row in rows if until is None or row["iteration"] <= until]
 
-    def cut_metrics(self, until: int) -> None:
+    def cut(self, until: int) -> None:
         """Drop records after iteration ``until``: a resumed run will write them again."""
         if self.metrics.exists():
             write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in self.read_metrics(until)))
+        if self.steps.exists():
+            kept = [row for row in self.read_steps() if row[0] <= until]
+            self.steps.unlink()
+            self.append_steps(kept)
 
-    def write_environment(self, device: torch.device, precision: torch.dtype) -> None:
-        """Write ``environment.json``: versions, machine, command."""
+    def write_environment(self, device: torch.device, precision: torch.dtype, data: dict[str, str], settings: Settings) -> None:
+        """Write ``environment.json``: versions, machine, source revision, seed, command, and fingerprints of the data."""
         import torchvision
 
         write_json(
@@ -126,6 +181,10 @@ class RunFolder:
                 "threads": torch.get_num_threads(),
                 "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
                 "precision": str(precision).removeprefix("torch."),
+                "git": _revision(),
+                "seed": settings.seed,
+                "processes": int(os.environ.get("WORLD_SIZE", "1")),
+                "data": data,
                 "command": sys.argv,
             },
         )
@@ -145,7 +204,7 @@ class RunFolder:
 
 KEPT = (
     "model", "data", "split", "val_split", "mask_dir", "val_mask_dir", "augment", "crop", "batch_size", "seed", "optimiser", "ema",
-    "freeze", "soft_labels", "unlabelled",
+    "freeze", "soft_labels", "unlabelled", "accumulate", "loss", "class_weights",
 )  # fmt: skip
 """Settings that a resumed run must keep."""
 
@@ -156,6 +215,38 @@ def same_run(before: Settings, now: Settings) -> None:
         old, new = getattr(before, name), getattr(now, name)
         if old != new:
             raise SettingError(f"cannot resume with another {name}: the run has {old!r}, now it is {new!r}")
+
+
+def _revision() -> str | None:
+    """The commit that the source was at, with ``+`` where it was changed since; None outside a working copy."""
+    here = Path(__file__).parent
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True, timeout=10)
+        status = subprocess.run(["git", "status", "--porcelain"], cwd=here, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit.stdout.strip() + "+" * bool(status.stdout.strip())
+
+
+def fingerprint(dataset: VocDataset) -> str:
+    """A digest of a split's ids and of the contents of its pictures and masks."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in dataset.masked:
+        for path in (dataset.folder.picture(name), dataset.folder.mask(name)):
+            digest.update(name.encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def same_data(run: RunFolder, now: dict[str, str]) -> None:
+    """Raise SettingError where the run was trained on other data."""
+    try:
+        before = json.loads((run.root / "environment.json").read_text(encoding="utf-8")).get("data", {})
+    except (OSError, ValueError):
+        return
+    for split, digest in now.items():
+        if before.get(split, digest) != digest:
+            raise SettingError(f"cannot resume {run.root} on other data: the files of split {split} have changed since")
 
 
 def _free_name(folder: Path, name: str) -> Path:

@@ -37,7 +37,13 @@ class Settings:
     iterations: int | None = None
     """Optimiser steps, instead of epochs."""
     batch_size: int = 8
-    """Pictures a step."""
+    """Pictures a step, over all processes and parts."""
+    accumulate: int = 1
+    """Parts that a step's pictures are cut into, one after another, where memory is short; the gradient is the same."""
+    tuned_batch_size: int | None = None
+    """Batch size that the learning rate was tuned for; with another, the rate is scaled."""
+    scale_lr: bool = True
+    """Scale the rate with batch_size / tuned_batch_size: linearly with sgd, by its square root with adamw."""
     augment: Literal["scale-crop", "centre-square"] = "scale-crop"
     """scale-crop: random scale 0.5 to 2, random crop, flip; centre-square: largest centred square, resized."""
     crop: int = 480
@@ -76,8 +82,16 @@ class Settings:
     """Largest norm of a step's gradient; a larger one is scaled down; 0: no limit."""
     freeze: Literal["none", "batch-norm", "backbone"] = "none"
     """batch-norm: its statistics and weights stay as loaded; backbone: all pretrained layers do."""
+    loss: str = "cross-entropy"
+    """Sum of cross-entropy, ohem, focal, dice and lovasz, e.g. ohem+0.5*dice."""
+    class_weights: str = "none"
+    """none; auto: median frequency balancing over the training masks; or a number a class, comma-separated."""
+    label_smoothing: float = 0.0
+    """Share of each label that is spread over all classes in the cross entropy."""
     aux_weight: float = 0.4
-    """Weight of the auxiliary head's cross entropy, where the model has one."""
+    """Weight of the auxiliary head's loss, where the model has one."""
+    patience: int = 0
+    """Epochs without a better validation mIoU after which the run ends; 0: never."""
     seed: int = 0
     """Seed of everything random."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -88,6 +102,12 @@ class Settings:
     """Loader processes; by default half the cores, at most eight."""
     checkpoint_minutes: float = 10.0
     """Minutes between checkpoints within an epoch; there is one after each epoch as well."""
+    checkpoint_iterations: int | None = None
+    """Iterations between checkpoints, instead of minutes."""
+    keep_checkpoints: int = 2
+    """Checkpoints that are kept."""
+    tensorboard: bool = False
+    """Write scalars and validation overlays for TensorBoard to the run folder as well."""
 
     def __post_init__(self) -> None:
         for name, low in _AT_LEAST.items():
@@ -100,6 +120,8 @@ class Settings:
             raise SettingError(f"ema must be below 1, not {self.ema:g}")
         if self.unlabelled is not None and self.soft_labels is None:
             raise SettingError("unlabelled pictures need soft_labels to learn from")
+        if self.batch_size % self.accumulate:
+            raise SettingError(f"batch_size {self.batch_size} cannot be cut into {self.accumulate} equal parts (accumulate)")
         if self.epochs <= 0:
             raise SettingError(f"epochs must be above 0, not {self.epochs:g}")
 
@@ -114,6 +136,7 @@ _AT_LEAST = {
     "iterations": 1, "batch_size": 1, "crop": 1, "eval_short_side": 1, "lr": 0, "head_lr_factor": 0, "momentum": 0,
     "weight_decay": 0, "power": 0, "aux_weight": 0, "seed": 0, "workers": 0, "checkpoint_minutes": 0,
     "min_scale": 0.01, "distill_weight": 0, "warmup": 0, "ema": 0, "clip_norm": 0,
+    "accumulate": 1, "tuned_batch_size": 1, "label_smoothing": 0, "patience": 0, "checkpoint_iterations": 1, "keep_checkpoints": 1,
 }  # fmt: skip
 
 

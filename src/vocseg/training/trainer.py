@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import copy
-import math
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vocseg import voc
-from vocseg.data.check import check_split
-from vocseg.data.dataset import VocDataset
-from vocseg.data.layout import VocFolder
-from vocseg.data.loading import Batch, default_workers, sample_seed, training_batches
-from vocseg.data.soft_labels import SoftLabelledDataset
-from vocseg.data.transforms import training_transform
-from vocseg.devices import autocast, find_device, find_precision
-from vocseg.errors import SettingError, TrainingError
+from vocseg.data.loading import Batch, sample_seed, training_batches
+from vocseg.errors import TrainingError
 from vocseg.evaluation.evaluate import evaluate
 from vocseg.evaluation.report import percent
 from vocseg.evaluation.result import Evaluation
 from vocseg.inference.segmenter import Segmenter
-from vocseg.losses import Loss, distillation_loss, segmentation_loss
 from vocseg.metrics import ConfusionMatrix
-from vocseg.models import SegmentationModel, create_model, save_model
+from vocseg.models import SegmentationModel, save_model
 from vocseg.models.choices import choices
-from vocseg.models.convolution import fast_convolutions
 from vocseg.progress import bar
 from vocseg.training.ema import Ema
+from vocseg.training.job import Job, prepare, rate_scale
 from vocseg.training.optimiser import build_optimiser, freeze, rate_factor, set_rate
-from vocseg.training.run import RunFolder, log, same_run
+from vocseg.training.processes import Processes
+from vocseg.training.report import Board, write_curves, write_report
+from vocseg.training.run import RunFolder, fingerprint, log, same_data, same_run
 from vocseg.training.settings import Settings, load_settings
+from vocseg.training.signals import StopSignals
+from vocseg.training.step import Step, StepResult
 
 
 class EpochTotals:
@@ -43,273 +39,275 @@ class EpochTotals:
     def __init__(self, classes: tuple[str, ...], device: torch.device) -> None:
         self.matrix = ConfusionMatrix(classes, device)
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
+        self.steps = torch.zeros((), dtype=torch.float64, device=device)
 
-    def add(self, loss: Loss, masks: Tensor) -> None:
-        self.loss += loss.main.detach() * (masks != voc.VOID).sum()
-        self.matrix.update(loss.classes, masks)
+    def add(self, result: StepResult) -> None:
+        self.loss += result.loss
+        self.steps += 1
+        self.matrix.update(result.classes, result.masks)
 
     def state(self) -> dict[str, Tensor]:
-        return {"counts": self.matrix.counts, "loss": self.loss}
+        return {"counts": self.matrix.counts, "loss": self.loss, "steps": self.steps}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         self.matrix.counts.copy_(state["counts"])
         self.loss.copy_(state["loss"])
+        self.steps.copy_(state["steps"])
+
+    def gathered(self, processes: Processes) -> EpochTotals:
+        """The totals over all processes: each holds its share of a step's loss."""
+        total = EpochTotals(self.matrix.classes, self.loss.device)
+        total.matrix.counts = processes.sum(self.matrix.counts.clone())
+        total.loss, total.steps = processes.sum(self.loss.clone()), self.steps
+        return total
 
     def to_dict(self) -> dict[str, float | None]:
-        scores, pixels = self.matrix.scores(), int(self.matrix.counts.sum())
-        loss = float(self.loss) / pixels if pixels else None
+        scores = self.matrix.scores()
+        loss = float(self.loss / self.steps) if int(self.matrix.counts.sum()) else None
         return {"loss": loss, "pixel_accuracy": scores.pixel_accuracy, "miou": scores.miou}
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How many iterations an epoch and a run have. Epochs are cut at whole iterations, so they may differ by one."""
-
-    images: int
-    batch_size: int
-    total: int
-
-    @classmethod
-    def of(cls, settings: Settings, images: int) -> Plan:
-        if settings.batch_size > images:
-            raise SettingError(f"batch_size {settings.batch_size} is larger than the split {settings.split} of {images} pictures")
-        total = settings.iterations or math.ceil(settings.epochs * images / settings.batch_size)
-        return cls(images, settings.batch_size, total)
-
-    def end_of_epoch(self, epoch: int) -> int:
-        """The iteration after the last one of an epoch 1, 2, ..."""
-        return min(self.total, -(-epoch * self.images // self.batch_size))
-
-    @property
-    def epochs(self) -> int:
-        """The epoch, 1, 2, ..., that ends with the last iteration."""
-        return (self.total - 1) * self.batch_size // self.images + 1
 
 
 def train(settings: Settings, resume: RunFolder | None = None) -> RunFolder:
     """Train a model as ``settings`` say, or go on with the run ``resume``; returns the run folder.
 
     Raises SettingError, DataError and ModelError before anything is written, TrainingError for a loss that is not
-    finite, OutputError where a file cannot be written.
+    finite or a run that was stopped, OutputError where a file cannot be written.
     """
-    device = find_device(settings.device)
-    precision = find_precision(settings.precision, device)
-    folder = VocFolder.find(settings.data, settings.mask_dir)
-    train_set = _training_set(settings, folder)
-    val_mask_dir = settings.val_mask_dir or (voc.MASKS if (folder.root / voc.MASKS).is_dir() else settings.mask_dir)
-    val_set = VocDataset(VocFolder.find(settings.data, val_mask_dir), settings.val_split)
-    plan = Plan.of(settings, len(train_set))
-    summaries = [check_split(dataset) for dataset in (train_set, val_set)]
-    torch.manual_seed(settings.seed)
-    model = create_model(settings.model, folder.classes, settings.weights)
-    model.info = replace(
-        model.info,
-        short_side=settings.eval_short_side or model.info.short_side,
-        trained_on=f"{folder.root.name} {settings.split} ({len(train_set)} pictures, masks {settings.mask_dir})",
-        scores={},
-    )
-    _try_forward(model, min(2, settings.batch_size), settings.crop)
-    workers = default_workers() if settings.workers is None else settings.workers
-    settings = replace(settings, val_mask_dir=val_mask_dir, device=_word(device.type), precision=_word(precision), workers=workers)
-    if resume is None:
-        run = RunFolder.create(settings)
-        settings.save(run.config)
-        run.write_environment(device, precision)
-    else:
-        run = resume
-        same_run(load_settings(run.config), settings)
-    with run.log_to_file():
-        for line in (f"run folder {run.root}", *(summary.describe() for summary in summaries)):
-            log.info(line)
-        _Training(settings, run, plan, model, train_set, val_set, workers).go()
-    return run
-
-
-def _training_set(settings: Settings, folder: VocFolder) -> VocDataset:
-    transform = training_transform(settings.augment, settings.crop, (settings.min_scale, settings.max_scale))
-    if settings.soft_labels is None:
-        return VocDataset(folder, settings.split, transform)
-    unlabelled = None if settings.unlabelled is None else Path(settings.unlabelled)
-    return SoftLabelledDataset(folder, settings.split, Path(settings.soft_labels), unlabelled, transform)
+    job = prepare(settings)
+    data = {dataset.split: fingerprint(dataset) for dataset in (job.train_set, job.val_set)}
+    if resume is not None:
+        same_run(load_settings(resume.config), job.settings)
+        same_data(resume, data)
+    processes = Processes(job.device)
+    processes.share(settings.batch_size // settings.accumulate)
+    run = resume
+    try:
+        if run is None and processes.main:
+            run = RunFolder.create(job.settings)
+            job.settings.save(run.config)
+            run.write_environment(job.device, job.precision, data, job.settings)
+        root = processes.from_main(None if run is None else str(run.root))
+        _Training(job, run if processes.main else None, resume, processes).go()
+    finally:
+        processes.end()
+    return RunFolder(Path(root))
 
 
 class _Training:
     """The state of a run and its loop."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        run: RunFolder,
-        plan: Plan,
-        model: SegmentationModel,
-        train_set: VocDataset,
-        val_set: VocDataset,
-        workers: int,
-    ) -> None:
-        self.settings, self.run, self.plan, self.model = settings, run, plan, model
-        self.train_set, self.val_set, self.workers = train_set, val_set, workers
-        self.device = find_device(settings.device)
-        self.precision = find_precision(settings.precision, self.device)
-        model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        freeze(model, settings.freeze)
-        self.ema = Ema(model, settings.ema) if settings.ema else None
-        self.optimiser = build_optimiser(model, settings)
-        self.totals = EpochTotals(train_set.classes, self.device)
-        self.iteration, self.epoch, self.best = 0, 1, -1.0
+    def __init__(self, job: Job, run: RunFolder | None, resumed: RunFolder | None, processes: Processes) -> None:
+        self.job, self.settings, self.plan, self.processes = job, job.settings, job.plan, processes
+        self.run = run  # None in all processes but the main one, which alone writes
+        self.resumed = resumed
+        self.board = Board(run.root, job) if run is not None and job.settings.tensorboard else None
+        self.model = job.model
+        self.model.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        freeze(self.model, self.settings.freeze)
+        self.ema = Ema(self.model, self.settings.ema) if self.settings.ema else None
+        self.optimiser = build_optimiser(self.model, self.settings)
+        self.totals = EpochTotals(job.train_set.classes, processes.device)
+        self.iteration, self.epoch, self.best, self.best_epoch = 0, 1, -1.0, 0
+        self.loss = 0.0
+        self.unwritten: list[tuple[int, float, float]] = []
 
     def go(self) -> None:
         """Train to the end of the plan."""
-        self._restore()
-        batches = training_batches(self.train_set, self.settings.batch_size, self.workers, self.settings.seed, self.iteration)
-        self.model.train()
-        freeze(self.model, self.settings.freeze)
-        self.began = saved = time.monotonic()
-        steps = self._bar()
-        try:
-            while self.iteration < self.plan.total:
-                loss = self._step(next(batches))
-                steps.update()
-                steps.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+        with StopSignals() as signals, self._logging():
+            self._say(f"run folder {self.run.root}" if self.run else "", *self.job.describe())
+            self._restore()
+            step, batches = self._step(), self._batches()
+            self._train_mode()
+            self.began = saved = time.monotonic()
+            steps = self._bar()
+            while self.iteration < self.plan.total and not self._has_stalled():
+                batch = next(batches)
+                self._set_randomness_and_rate()
+                due = signals.received is not None or time.monotonic() - saved > 60 * self.settings.checkpoint_minutes
+                try:
+                    result = step(batch, due)
+                except TrainingError as error:
+                    raise TrainingError(f"iteration {self.iteration}: {error}{self._how_to_go_on()}") from error
+                self._note(result)
+                steps.update(self.plan.batch_size)
+                steps.set_postfix_str(f"loss {self.loss:.3f}", refresh=False)
                 if self.iteration == self.plan.end_of_epoch(self.epoch):
                     steps.close()
                     self._finish_epoch()
-                    self._save()
-                    saved, steps = time.monotonic(), self._bar()
-                elif time.monotonic() - saved > 60 * self.settings.checkpoint_minutes:
-                    self._save()
-                    saved = time.monotonic()
-        except KeyboardInterrupt:
-            self._save()
-            text = f"interrupted at iteration {self.iteration}; go on with: vocseg train --resume {self.run.root}"
-            raise TrainingError(text) from None
-        finally:
+                    steps = self._bar()
+                elif not result.due and self.iteration % (self.settings.checkpoint_iterations or self.plan.total):
+                    continue
+                self._save()
+                saved = time.monotonic()
+                if self.processes.any(signals.received is not None) and self.iteration < self.plan.total:
+                    steps.close()
+                    raise TrainingError(
+                        f"stopped by {signals.received or 'a signal'} at iteration {self.iteration}{self._how_to_go_on()}"
+                    )
             steps.close()
-        log.info(f"best {self.val_set.split} mIoU {percent(self.best)}; model {self.run.best}")
+            self._end()
 
-    def _step(self, batch: Batch) -> float:
-        """One optimiser step; returns the main output's loss."""
-        # Dropout draws from a seed of the iteration, so that a resumed run draws the same. (Here, not before the batch
-        # is fetched: a loader's first one takes a number from torch's generator.)
-        torch.manual_seed(sample_seed(self.settings.seed, self.iteration))
-        pictures = batch.pictures.to(self.device, non_blocking=True)
-        masks = batch.masks.to(self.device, non_blocking=True)
-        set_rate(self.optimiser, rate_factor(self.iteration, self.plan.total, self.settings))
-        with autocast(self.device, self.precision), fast_convolutions():
-            outputs = self.model.coarse(pictures)
-        loss = segmentation_loss(outputs, masks, self.settings.aux_weight)
-        total = loss.total
-        if batch.soft is not None:
-            total = total + self.settings.distill_weight * distillation_loss(outputs["out"], batch.soft.to(self.device))
-        if not torch.isfinite(total):
-            names = ", ".join(batch.names)
-            raise TrainingError(f"loss is {total.item()} at iteration {self.iteration}, pictures {names}")
-        self.optimiser.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        if self.settings.clip_norm:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
-        self.optimiser.step()
+    def _step(self) -> Step:
+        settings = self.settings
+        return Step(
+            self.model, self.optimiser, self.job.criterion, self.job.precision, self.processes,
+            parts=settings.accumulate, distill_weight=settings.distill_weight, clip_norm=settings.clip_norm,
+        )  # fmt: skip
+
+    def _batches(self) -> Iterator[Batch]:
+        shard = (self.processes.rank, self.processes.count)
+        settings = self.settings
+        return training_batches(
+            self.job.train_set, settings.batch_size, settings.workers or 0, settings.seed, self.iteration, shard
+        )
+
+    def _train_mode(self) -> None:
+        self.model.train()
+        freeze(self.model, self.settings.freeze)
+
+    def _set_randomness_and_rate(self) -> None:
+        # Dropout draws from a seed of the iteration, so that a resumed run draws the same. (After the batch is fetched: a
+        # loader's first one takes a number from torch's generator.)
+        torch.manual_seed(sample_seed(self.settings.seed, self.iteration * self.processes.count + self.processes.rank))
+        set_rate(self.optimiser, rate_factor(self.iteration, self.plan.total, self.settings) * rate_scale(self.settings))
+
+    def _note(self, result: StepResult) -> None:
+        self.iteration += 1
         if self.ema is not None:
             self.ema.update(self.model)
-        self.totals.add(loss, masks)
-        self.iteration += 1
-        return loss.main.item()
+        self.totals.add(result)
+        self.loss = float(self.processes.sum(result.loss))
+        self.unwritten.append((self.iteration, self.loss, self.optimiser.param_groups[0]["lr"]))
+
+    def _has_stalled(self) -> bool:
+        """Whether validation has not got better for as many epochs as ``patience`` allows."""
+        return 0 < self.settings.patience <= self.epoch - 1 - self.best_epoch
 
     def _finish_epoch(self) -> None:
         """Validate, record the epoch's figures, save the last model, and the best one where it is."""
         result = self._validate(self.model, "validate")
         averaged = None if self.ema is None else self._validate(self.ema.model, "validate average")
-        training, validation = self.totals.to_dict(), result.to_dict()
-        self.run.append_metrics(
-            {
-                "epoch": self.epoch,
-                "iteration": self.iteration,
-                "seconds": round(time.monotonic() - self.began, 1),
-                "lr": self.optimiser.param_groups[0]["lr"],
-                "train": training,
-                "val": validation,
-            }
-            | ({} if averaged is None else {"val_ema": averaged.to_dict()})
-        )
-        better = self._keep(self.run.last, self.model, result)
+        training, validation = self.totals.gathered(self.processes).to_dict(), result.to_dict()
         parts = [f"epoch {self.epoch}/{self.plan.epochs}", _line("train", training), _line("val", validation)]
+        record = {
+            "epoch": self.epoch,
+            "iteration": self.iteration,
+            "seconds": round(time.monotonic() - self.began, 1),
+            "lr": self.optimiser.param_groups[0]["lr"],
+            "train": training,
+            "val": validation,
+        }
+        better = self._keep("last", self.model, result)
         if self.ema is not None and averaged is not None:
-            better = self._keep(self.run.last_average, self.ema.model, averaged) or better
+            record["val_ema"] = averaged.to_dict()
+            better = self._keep("last_average", self.ema.model, averaged) or better
             parts.append(_line("val of average", averaged.to_dict()))
-        log.info("  |  ".join(parts) + ("  (best)" if better else ""))
-        self.totals = EpochTotals(self.train_set.classes, self.device)
+        if self.run is not None:
+            self.run.append_metrics(record)
+            if self.board is not None:
+                self.board.epoch(record, self.ema.model if self.ema else self.model)
+        self._say("  |  ".join(parts) + ("  (best)" if better else ""))
+        self.totals = EpochTotals(self.job.train_set.classes, self.processes.device)
         self.epoch += 1
+        self._train_mode()
 
     def _validate(self, model: SegmentationModel, title: str) -> Evaluation:
         segmenter = Segmenter(model, device=self.settings.device, precision=self.settings.precision)
-        return evaluate(segmenter, self.val_set, workers=self.workers, title=f"{title} {self.epoch}/{self.plan.epochs}")
-
-    def _keep(self, path: Path, model: SegmentationModel, result: Evaluation) -> bool:
-        """Write a model file with its scores, as the best one too where it is; returns whether it is."""
-        figures = {key: result.to_dict()[key] for key in ("miou", "pixel_accuracy", "loss", "images")}
-        info = replace(self.model.info, scores={result.split: figures})
-        save_model(path, model, info)
-        miou = result.scores.miou or 0.0
-        if miou <= self.best:
-            return False
-        save_model(self.run.best, model, info)
-        self.best = miou
-        return True
-
-    def _save(self) -> None:
-        self.run.save_state(
-            {
-                "network": self.model.network.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "totals": self.totals.state(),
-                "iteration": self.iteration,
-                "epoch": self.epoch,
-                "best": self.best,
-                # The ways that convolutions take decide the last bits of a sum.
-                "choices": choices.made,
-            }
-            | ({} if self.ema is None else {"ema": self.ema.state()})
+        return evaluate(
+            segmenter,
+            self.job.val_set,
+            workers=self.settings.workers or 0,
+            title=f"{title} {self.epoch}/{self.plan.epochs}",
+            shard=(self.processes.rank, self.processes.count),
+            gather=self.processes.sum,
         )
 
+    def _keep(self, name: str, model: SegmentationModel, result: Evaluation) -> bool:
+        """Write a model file with its scores, as the best one too where it is; returns whether it is."""
+        miou = result.scores.miou or 0.0
+        better = miou > self.best
+        if self.run is not None:
+            figures = {key: result.to_dict()[key] for key in ("miou", "pixel_accuracy", "loss", "images")}
+            info = replace(self.model.info, scores={result.split: figures})
+            save_model(getattr(self.run, name), model, info)
+            if better:
+                save_model(self.run.best, model, info)
+        if better:
+            self.best, self.best_epoch = miou, self.epoch
+        return better
+
+    def _save(self) -> None:
+        totals = self.totals.gathered(self.processes)
+        if self.run is None:
+            return
+        state = {
+            "network": self.model.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "totals": totals.state(),
+            "iteration": self.iteration,
+            "epoch": self.epoch,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            # The ways that convolutions take decide the last bits of a sum.
+            "choices": choices.made,
+        } | ({} if self.ema is None else {"ema": self.ema.state()})
+        self.run.append_steps(self.unwritten)
+        self.unwritten = []
+        self.run.save_state(state, self.settings.keep_checkpoints)
+
     def _restore(self) -> None:
-        state = self.run.load_state()
-        if state is None:
+        if self.resumed is None or (state := self.resumed.load_state()) is None:
             return
         self.model.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.totals.load_state(state["totals"])
         if self.ema is not None:
             self.ema.load_state(state["ema"])
-        self.iteration, self.epoch, self.best = state["iteration"], state["epoch"], state["best"]
+        if self.processes.main:
+            self.totals.load_state(state["totals"])
+            self.resumed.cut(state["iteration"])
+        self.totals.steps.copy_(state["totals"]["steps"])
         choices.made.update(state["choices"])
-        self.run.cut_metrics(self.iteration)
+        self.iteration, self.epoch = state["iteration"], state["epoch"]
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
         if self.iteration >= self.plan.total:
-            log.info(f"the run is complete at iteration {self.iteration}; more --epochs or --iterations extend it")
+            self._say(f"the run is complete at iteration {self.iteration}; more --epochs or --iterations extend it")
         else:
-            log.info(f"resumed at iteration {self.iteration} of {self.plan.total}, epoch {self.epoch}")
+            self._say(f"resumed at iteration {self.iteration} of {self.plan.total}, epoch {self.epoch}")
+
+    def _end(self) -> None:
+        if self.run is None:
+            return
+        write_curves(self.run)
+        write_report(self.run, self.job)
+        if self.board is not None:
+            self.board.close()
+        if self._has_stalled():
+            self._say(f"ended early: no better validation mIoU in {self.settings.patience} epochs")
+        self._say(f"best {self.job.val_set.split} mIoU {percent(self.best)}; model {self.run.best}; report {self.run.report}")
+
+    def _how_to_go_on(self) -> str:
+        if self.run is None:
+            return ""
+        there = bool(self.run.states())
+        return f"; go on with: vocseg train --resume {self.run.root}" if there else f"; {self.run.root} has no checkpoint yet"
+
+    def _say(self, *lines: str) -> None:
+        if self.processes.main:
+            for line in lines:
+                log.info(line)
+
+    def _logging(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.run is None else self.run.log_to_file()
 
     def _bar(self) -> Any:
         before, end = self.plan.end_of_epoch(self.epoch - 1), self.plan.end_of_epoch(self.epoch)
-        title = f"epoch {self.epoch}/{self.plan.epochs}"
-        return bar(total=end - before, initial=self.iteration - before, desc=title, unit="step")
+        size = self.plan.batch_size
+        return bar(
+            total=(end - before) * size, initial=(self.iteration - before) * size, desc=f"epoch {self.epoch}/{self.plan.epochs}",
+            unit="picture", disable=None if self.processes.main else True,
+        )  # fmt: skip
 
 
 def _line(name: str, figures: dict[str, Any]) -> str:
     loss = "-" if figures["loss"] is None else f"{figures['loss']:.4f}"
     return f"{name}: loss {loss}, pixel accuracy {percent(figures['pixel_accuracy'])}, mIoU {percent(figures['miou'])}"
-
-
-def _try_forward(model: SegmentationModel, pictures: int, crop: int) -> None:
-    """Raise SettingError where the model cannot train on crops of that size, before anything is written."""
-    probe = copy.deepcopy(model).train()
-    try:
-        with torch.no_grad():
-            probe(torch.zeros(pictures, 3, crop, crop, dtype=torch.uint8))
-    except (RuntimeError, ValueError) as error:
-        hint = " (batch normalisation needs more than one picture: --batch-size 2 or more)" if pictures == 1 else ""
-        reason = str(error).splitlines()[0]
-        raise SettingError(f"{model.info.architecture} cannot train with crop {crop}{hint}: {reason}") from error
-
-
-def _word(value: object) -> Any:
-    """The setting's word for a device type or dtype."""
-    return str(value).removeprefix("torch.")

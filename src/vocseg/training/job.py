@@ -1,0 +1,174 @@
+"""What a run is to do, worked out and checked before anything is written: data, model, plan, loss."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vocseg import voc
+from vocseg.data.check import SplitSummary, check_split
+from vocseg.data.dataset import VocDataset
+from vocseg.data.layout import VocFolder
+from vocseg.data.loading import default_workers
+from vocseg.data.soft_labels import SoftLabelledDataset
+from vocseg.data.transforms import SOFT_CELL, training_transform
+from vocseg.devices import find_device, find_precision
+from vocseg.errors import SettingError
+from vocseg.losses import Criterion, parse_loss
+from vocseg.models import SegmentationModel, create_model
+from vocseg.training.settings import Settings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many iterations an epoch and a run have. Epochs are cut at whole iterations, so they may differ by one."""
+
+    images: int
+    batch_size: int
+    total: int
+
+    @classmethod
+    def of(cls, settings: Settings, images: int) -> Plan:
+        if settings.batch_size > images:
+            raise SettingError(f"batch_size {settings.batch_size} is larger than the split {settings.split} of {images} pictures")
+        total = settings.iterations or math.ceil(settings.epochs * images / settings.batch_size)
+        return cls(images, settings.batch_size, total)
+
+    def end_of_epoch(self, epoch: int) -> int:
+        """The iteration after the last one of an epoch 1, 2, ..."""
+        return min(self.total, -(-epoch * self.images // self.batch_size))
+
+    @property
+    def epochs(self) -> int:
+        """The epoch, 1, 2, ..., that ends with the last iteration."""
+        return (self.total - 1) * self.batch_size // self.images + 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run before it starts; ``settings`` have device, precision and the like worked out."""
+
+    settings: Settings
+    train_set: VocDataset
+    val_set: VocDataset
+    summaries: tuple[SplitSummary, SplitSummary]
+    model: SegmentationModel
+    criterion: Criterion
+    plan: Plan
+
+    @property
+    def device(self) -> torch.device:
+        return find_device(self.settings.device)
+
+    @property
+    def precision(self) -> torch.dtype:
+        return find_precision(self.settings.precision, self.device)
+
+    @property
+    def rate(self) -> float:
+        """The base learning rate, scaled to the batch."""
+        return self.settings.lr * rate_scale(self.settings)
+
+    def describe(self) -> list[str]:
+        """The plan in lines."""
+        settings, plan = self.settings, self.plan
+        extra = len(self.train_set) - len(self.train_set.masked)
+        scaled = "" if self.rate == settings.lr else f" (the recipe's {settings.lr:g} for batches of {settings.tuned_batch_size})"
+        return [
+            *(summary.describe() for summary in self.summaries),
+            *([f"{extra} pictures without masks, learnt from soft labels alone"] if extra else []),
+            f"{plan.total} iterations of {plan.batch_size} pictures, {plan.epochs} epochs; {settings.model} on {settings.device} "
+            f"in {settings.precision}",
+            f"{settings.optimiser}, learning rate {self.rate:g}{scaled}, {settings.schedule}; loss {settings.loss}",
+        ]
+
+
+def prepare(settings: Settings) -> Job:
+    """Read and check the data, build the model; raises SettingError, DataError and ModelError."""
+    device = find_device(settings.device)
+    precision = find_precision(settings.precision, device)
+    terms = parse_loss(settings.loss)
+    folder = VocFolder.find(settings.data, settings.mask_dir)
+    train_set = _training_set(settings, folder)
+    val_mask_dir = settings.val_mask_dir or (voc.MASKS if (folder.root / voc.MASKS).is_dir() else settings.mask_dir)
+    val_set = VocDataset(VocFolder.find(settings.data, val_mask_dir), settings.val_split)
+    plan = Plan.of(settings, len(train_set))
+    summaries = (check_split(train_set), check_split(val_set))
+    weights = _class_weights(settings.class_weights, summaries[0])
+    criterion = Criterion(terms, None if weights is None else weights.to(device), settings.label_smoothing, settings.aux_weight)
+    torch.manual_seed(settings.seed)
+    model = create_model(settings.model, folder.classes, settings.weights)
+    model.info = replace(
+        model.info,
+        short_side=settings.eval_short_side or model.info.short_side,
+        trained_on=f"{folder.root.name} {settings.split} ({len(train_set.masked)} pictures, masks {settings.mask_dir})",
+        scores={},
+    )
+    _try_forward(model, min(2, settings.batch_size // settings.accumulate), settings.crop)
+    settings = replace(
+        settings,
+        val_mask_dir=val_mask_dir,
+        device=_word(device.type),
+        precision=_word(precision),
+        workers=default_workers() if settings.workers is None else settings.workers,
+    )
+    return Job(settings, train_set, val_set, summaries, model, criterion, plan)
+
+
+def rate_scale(settings: Settings) -> float:
+    """Factor of the learning rate for another batch size than the recipe's.
+
+    Linear for SGD (Goyal et al., "Accurate, large minibatch SGD", 2017), the square root for AdamW (Malladi et al., "On the
+    SDEs and scaling rules for adaptive gradient algorithms", 2022).
+    """
+    if settings.tuned_batch_size is None or not settings.scale_lr:
+        return 1.0
+    ratio = settings.batch_size / settings.tuned_batch_size
+    return math.sqrt(ratio) if settings.optimiser == "adamw" else ratio
+
+
+def _training_set(settings: Settings, folder: VocFolder) -> VocDataset:
+    transform = training_transform(settings.augment, settings.crop, (settings.min_scale, settings.max_scale))
+    if settings.soft_labels is None:
+        return VocDataset(folder, settings.split, transform)
+    if settings.crop % SOFT_CELL:
+        raise SettingError(f"crop {settings.crop} must be a multiple of {SOFT_CELL} with soft labels")
+    unlabelled = None if settings.unlabelled is None else Path(settings.unlabelled)
+    return SoftLabelledDataset(folder, settings.split, Path(settings.soft_labels), unlabelled, transform)
+
+
+def _class_weights(text: str, summary: SplitSummary) -> torch.Tensor | None:
+    """The ``class_weights`` of the settings as a tensor, None for none."""
+    if text == "none":
+        return None
+    if text == "auto":
+        return torch.as_tensor(summary.class_weights(), dtype=torch.float32)
+    try:
+        weights = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise SettingError(f"class_weights must be none, auto or numbers with commas between them, not '{text}'") from None
+    if len(weights) != len(summary.classes) or min(weights) < 0 or not all(math.isfinite(weight) for weight in weights):
+        raise SettingError(f"class_weights must be {len(summary.classes)} numbers of at least 0, not '{text}'")
+    return torch.tensor(weights)
+
+
+def _try_forward(model: SegmentationModel, pictures: int, crop: int) -> None:
+    """Raise SettingError where the model cannot train on crops of that size, before anything is written."""
+    probe = copy.deepcopy(model).train()
+    try:
+        with torch.no_grad():
+            probe(torch.zeros(pictures, 3, crop, crop, dtype=torch.uint8))
+    except (RuntimeError, ValueError) as error:
+        hint = " (batch normalisation needs more than one picture: --batch-size 2 or more)" if pictures == 1 else ""
+        reason = str(error).splitlines()[0]
+        raise SettingError(f"{model.info.architecture} cannot train with crop {crop}{hint}: {reason}") from error
+
+
+def _word(value: object) -> Any:
+    """The setting's word for a device type or dtype."""
+    return str(value).removeprefix("torch.")

@@ -1,0 +1,144 @@
+"""What a run looks like: curves, a page, TensorBoard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vocseg import draw
+from vocseg.errors import SettingError
+from vocseg.evaluation.report import percent
+from vocseg.files import replacing, write_text
+from vocseg.inference.segmenter import Segmenter
+from vocseg.models import SegmentationModel
+from vocseg.training.job import Job
+from vocseg.training.run import RunFolder
+
+SHOWN = 4
+"""Validation pictures whose overlays go to TensorBoard after each epoch."""
+
+
+CURVES = {"train": ("train", "tab:blue"), "val": ("val", "tab:orange"), "val_ema": ("val, average", "tab:green")}
+
+
+def write_curves(run: RunFolder) -> None:
+    """Draw ``curves.png``: loss, mIoU and learning rate by iteration."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    rows, steps = run.read_metrics(), run.read_steps()
+    figure, (losses, mious, rates) = pyplot.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
+    if steps:
+        iterations, values, lr = zip(*steps, strict=True)
+        losses.plot(iterations, values, color="tab:blue", alpha=0.25, linewidth=0.8, label="train, each step")
+        rates.plot(iterations, lr, color="tab:gray")
+    for part, (label, colour) in CURVES.items():
+        known = [row for row in rows if part in row]
+        at = [row["iteration"] for row in known]
+        for axes, key, factor in ((losses, "loss", 1), (mious, "miou", 100)):
+            points = [(x, row[part][key] * factor) for x, row in zip(at, known, strict=True) if row[part][key] is not None]
+            if points:
+                axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=3, label=label)
+    for axes, title in ((losses, "loss"), (mious, "mIoU, %"), (rates, "learning rate")):
+        axes.set_title(title)
+        axes.set_xlabel("iteration")
+        axes.grid(alpha=0.3)
+        axes.set_ylim(bottom=0)
+    for axes in (losses, mious):
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend()
+    with replacing(run.curves) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+    pyplot.close(figure)
+
+
+def write_report(run: RunFolder, job: Job) -> None:
+    """Write ``report.md``: the plan, the best epoch's figures and class table, every epoch."""
+    rows = run.read_metrics()
+    if not rows:
+        return
+    parts = [part for part in ("val", "val_ema") if part in rows[0]]
+    best, part = max(((row, part) for row in rows for part in parts), key=lambda pair: pair[0][pair[1]]["miou"] or 0)
+    figures = best[part]
+    named = {"val": "the weights", "val_ema": "their moving average"}[part]
+    lines = [
+        f"# {run.root.name}",
+        "",
+        *(f"- {line}" for line in job.describe()),
+        "",
+        "![curves](curves.png)",
+        "",
+        f"## Best: epoch {best['epoch']} ({named})",
+        "",
+        f"{figures['split']}, {figures['images']} pictures: mIoU {percent(figures['miou'])} over {figures['classes_scored']} "
+        f"classes, pixel accuracy {percent(figures['pixel_accuracy'])}. `{run.best.name}` holds these weights.",
+        "",
+        "| class | IoU | precision | recall |",
+        "|---|---|---|---|",
+        *(
+            f"| {name} | {percent(row['iou'])} | {percent(row['precision'])} | {percent(row['recall'])} |"
+            for name, row in figures["per_class"].items()
+        ),
+        "",
+        "## Every epoch",
+        "",
+        "| epoch | iteration | train loss | train mIoU | val loss | val mIoU |" + " val mIoU of average |" * (len(parts) - 1),
+        "|---|---|---|---|---|---|" + "---|" * (len(parts) - 1),
+        *(_epoch_row(row, parts) for row in rows),
+        "",
+    ]
+    write_text(run.report, "\n".join(lines))
+
+
+def _epoch_row(row: dict[str, Any], parts: Sequence[str]) -> str:
+    cells = [str(row["epoch"]), str(row["iteration"])]
+    for part in ("train", "val"):
+        loss = row[part]["loss"]
+        cells += ["-" if loss is None else f"{loss:.4f}", percent(row[part]["miou"])]
+    return "| " + " | ".join(cells + [percent(row[part]["miou"]) for part in parts[1:]]) + " |"
+
+
+class Board:
+    """TensorBoard: scalars, IoU by class, and overlays of the same validation pictures after each epoch."""
+
+    def __init__(self, folder: Path, job: Job) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise SettingError("tensorboard is not installed; pip install tensorboard") from error
+        self.writer = SummaryWriter(str(folder / "tensorboard"))
+        self.job = job
+
+    def epoch(self, record: dict[str, Any], model: SegmentationModel) -> None:
+        """Write an epoch's record and what ``model`` makes of the pictures."""
+        step = record["iteration"]
+        self.writer.add_scalar("learning rate", record["lr"], step)
+        for part in ("train", "val", "val_ema"):
+            for key in ("loss", "miou", "pixel_accuracy"):
+                if record.get(part, {}).get(key) is not None:
+                    self.writer.add_scalar(f"{key}/{part}", record[part][key], step)
+        for name, row in record["val"]["per_class"].items():
+            if row["iou"] is not None:
+                self.writer.add_scalar(f"IoU/{name}", row["iou"], step)
+        segment = Segmenter(model, device=self.job.settings.device, precision=self.job.settings.precision, engine="torch")
+        count = len(self.job.val_set)
+        for index in range(0, count, max(1, count // SHOWN)):
+            sample = self.job.val_set.read(index)
+            mask = segment(sample.picture).mask
+            overlay = draw.overlay(sample.picture, mask, model.info.palette)
+            self.writer.add_image(f"val/{sample.name}", _pixels(overlay), step)
+        self.writer.flush()
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+def _pixels(image: Any) -> torch.Tensor:
+    import numpy as np
+
+    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)

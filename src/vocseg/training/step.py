@@ -1,0 +1,113 @@
+"""One optimiser step: forward and backward of a batch, whole or in parts, alone or shared with other processes."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vocseg.data.loading import Batch
+from vocseg.devices import autocast
+from vocseg.errors import TrainingError
+from vocseg.losses import Criterion, distillation_loss, shown_cells, valid_weight
+from vocseg.models import SegmentationModel
+from vocseg.models.convolution import fast_convolutions
+from vocseg.models.upsampling import CoarseLogits
+from vocseg.training.processes import Processes
+
+
+class CoarseOutputs(nn.Module):
+    """A model whose ``forward`` gives coarse logits: what data-parallel training wraps."""
+
+    def __init__(self, model: SegmentationModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pictures: Tensor) -> dict[str, CoarseLogits]:
+        return self.model.coarse(pictures)
+
+
+class StepResult(NamedTuple):
+    """This process's part of the main output's loss, the classes it predicted, its masks, and whether a checkpoint is due."""
+
+    loss: Tensor
+    classes: Tensor
+    masks: Tensor
+    due: bool
+
+
+class Step:
+    """What every step of a run shares."""
+
+    def __init__(
+        self,
+        model: SegmentationModel,
+        optimiser: torch.optim.Optimizer,
+        criterion: Criterion,
+        precision: torch.dtype,
+        processes: Processes,
+        *,
+        parts: int = 1,
+        distill_weight: float = 1.0,
+        clip_norm: float = 0.0,
+    ) -> None:
+        self.model = model
+        self.network = processes.wrap(CoarseOutputs(model))
+        self.optimiser = optimiser
+        self.criterion = criterion
+        self.precision = precision
+        self.processes = processes
+        self.parts = parts
+        self.distill_weight = distill_weight
+        self.clip_norm = clip_norm
+
+    def __call__(self, batch: Batch, due: bool = False) -> StepResult:
+        """Take the step; a checkpoint that is ``due`` in one process is so in all.
+
+        Losses are divided by the pixels of the whole batch, over parts and processes, so that how it is cut up does not
+        matter. Raises TrainingError for a loss that is not finite, before the weights change.
+        """
+        masks = batch.masks.to(self.processes.device, non_blocking=True)
+        pictures = batch.pictures.to(self.processes.device, non_blocking=True)
+        soft = None if batch.soft is None else batch.soft.to(self.processes.device, non_blocking=True)
+        weight = valid_weight(masks, self.criterion.class_weights)
+        cells = torch.zeros_like(weight) if soft is None else shown_cells(soft).sum()
+        ours = torch.stack([weight.double(), cells.double(), weight.new_tensor(float(due), dtype=torch.float64)])
+        weight, cells, dues = self.processes.sum(ours).float()
+        self.optimiser.zero_grad(set_to_none=True)
+        losses, classes = [], []
+        pieces = list(zip(*(_cut(values, self.parts) for values in (pictures, masks, soft)), strict=True))
+        for number, (picture, mask, teacher) in enumerate(pieces):
+            last = number == len(pieces) - 1
+            with self.processes.watched():
+                if last:
+                    loss, found = self._backward(picture, mask, teacher, weight, cells, len(pieces), batch.names)
+                else:
+                    with self.processes.without_sync(self.network):
+                        loss, found = self._backward(picture, mask, teacher, weight, cells, len(pieces), batch.names)
+            losses.append(loss)
+            classes.append(found)
+        if self.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        self.optimiser.step()
+        return StepResult(torch.stack(losses).sum(), torch.cat(classes), masks, bool(dues))
+
+    def _backward(
+        self, pictures: Tensor, masks: Tensor, soft: Tensor | None, weight: Tensor, cells: Tensor, parts: int, names: list[str]
+    ) -> tuple[Tensor, Tensor]:
+        with autocast(self.processes.device, self.precision), fast_convolutions():
+            outputs = self.network(pictures)
+        loss = self.criterion(outputs, masks, weight, share=1 / (parts * self.processes.count))
+        total = loss.total
+        if soft is not None:
+            total = total + self.distill_weight * distillation_loss(outputs["out"], soft, cells)
+        if not torch.isfinite(total):
+            raise TrainingError(f"loss is {total.item()} with pictures {', '.join(names)}")
+        # Gradients are averaged over processes; the loss is a share of a sum.
+        (total * self.processes.count).backward()  # type: ignore[no-untyped-call]
+        return loss.main.detach(), loss.classes
+
+
+def _cut(values: Any, parts: int) -> list[Any]:
+    return [None] * parts if values is None else list(values.chunk(parts))
