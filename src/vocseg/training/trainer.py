@@ -17,20 +17,20 @@ from vocseg.data.dataset import VocDataset
 from vocseg.data.layout import VocFolder
 from vocseg.data.loading import Batch, default_workers, sample_seed, training_batches
 from vocseg.data.transforms import training_transform
-from vocseg.devices import autocast, find_device, find_precision
+from vocseg.devices import find_device, find_precision
 from vocseg.errors import SettingError, TrainingError
 from vocseg.evaluation.evaluate import evaluate
 from vocseg.evaluation.report import percent
 from vocseg.inference.segmenter import Segmenter
-from vocseg.losses import Loss, segmentation_loss
+from vocseg.losses import Loss
 from vocseg.metrics import ConfusionMatrix
 from vocseg.models import SegmentationModel, create_model, save_model
 from vocseg.models.choices import choices
-from vocseg.models.convolution import fast_convolutions
 from vocseg.progress import bar
 from vocseg.training.optimiser import build_optimiser, poly, set_rate
 from vocseg.training.run import RunFolder, log, same_run
 from vocseg.training.settings import Settings, load_settings
+from vocseg.training.step import training_step
 
 
 class EpochTotals:
@@ -179,15 +179,10 @@ class _Training:
         pictures = batch.pictures.to(self.device, non_blocking=True)
         masks = batch.masks.to(self.device, non_blocking=True)
         set_rate(self.optimiser, poly(self.iteration, self.plan.total, self.settings.power))
-        with autocast(self.device, self.precision), fast_convolutions():
-            outputs = self.model.coarse(pictures)
-        loss = segmentation_loss(outputs, masks, self.settings.aux_weight)
-        if not torch.isfinite(loss.total):
-            names = ", ".join(batch.names)
-            raise TrainingError(f"loss is {loss.total.item()} at iteration {self.iteration}, pictures {names}")
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.total.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
+        try:
+            loss = training_step(self.model, pictures, masks, self.optimiser, self.precision, self.settings.aux_weight)
+        except TrainingError as error:
+            raise TrainingError(f"{error} at iteration {self.iteration}, pictures {', '.join(batch.names)}") from None
         self.totals.add(loss, masks)
         self.iteration += 1
         return loss.main.item()
