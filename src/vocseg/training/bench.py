@@ -97,7 +97,7 @@ def _plain(task: Task, precision: str) -> Runner:
             losses = {name: cross_entropy(logits, target, ignore_index=voc.VOID) for name, logits in outputs.items()}
             total = losses["out"] + AUX_WEIGHT * losses["aux"] if "aux" in losses else losses["out"]
         optimiser.zero_grad()
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         return losses["out"].item()
 
