@@ -13,7 +13,7 @@ MEGABYTE = 1 << 20
 
 
 def allocating(megabytes: int) -> contest.Runner:
-    kept = bytearray(os.urandom(MEGABYTE) * megabytes)
+    kept = os.urandom(MEGABYTE) * megabytes
     return lambda: len(kept)
 
 
@@ -50,7 +50,8 @@ def test_report() -> None:
     assert values["ratios"] == {"openvino": 0.5, "tflite": 4.0}
     assert values["same_precision"] == {"openvino float32": 1.5, "openvino bfloat16": 0.5}
     assert values["results"][0] == {
-        "name": "vocseg bfloat16", "p50_ms": 1000, "p95_ms": 2000, "pictures_per_second": 4, "prepare_s": 1, "peak_mb": 2, "ratio": 1,
+        "name": "vocseg bfloat16", "p50_ms": 1000, "p95_ms": 2000, "pictures_per_second": 4,
+        "prepare_s": 1, "peak_mb": 2, "ratio": 1,
     }  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def test_p95_is_not_exceeded_by_95_percent() -> None:
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="only Linux tells")
 def test_peak_memory_is_that_of_the_contestant_alone() -> None:
-    ballast = bytearray(os.urandom(MEGABYTE) * 300)
+    ballast = os.urandom(MEGABYTE) * 300
     [found] = contest.peak_memory([Contestant("a", "b", partial(allocating, 200))])
     assert found is not None
     assert 200 * MEGABYTE <= found < 250 * MEGABYTE

@@ -66,7 +66,7 @@ def bench(
     source = weights if weights != "none" or not model.endswith(".safetensors") else None
     field: list[Contestant]
     if train:
-        from vocseg.training import bench as training
+        from vocseg.training import step_bench as training
 
         task = training.Task(model, source, batch_size, crop, device)
         field = training.contestants(task, _peers(against, "torchvision,autocast"), precision)

@@ -6,9 +6,9 @@ import torch
 from vocseg.errors import ModelError, SettingError, TrainingError
 from vocseg.losses import segmentation_loss
 from vocseg.models import create_model
-from vocseg.training import bench
-from vocseg.training.bench import Task
+from vocseg.training import step_bench as bench
 from vocseg.training.step import training_step
+from vocseg.training.step_bench import Task
 
 SMALL = Task("two_layer_net", None, 2, 24, "cpu")
 
