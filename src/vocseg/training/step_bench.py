@@ -76,7 +76,7 @@ def contestants(task: Task, peers: Sequence[str], precision: str = "auto") -> li
 
 def _ours(task: Task, precision: str) -> Runner:
     model = task.build()
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=torch.channels_last)
     settings = Settings()
     optimiser = build_optimiser(model, settings)
     pictures, masks = task.batch(len(model.info.classes))
