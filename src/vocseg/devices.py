@@ -71,3 +71,8 @@ def processor() -> str:
         return f"{names[0]} x {len(names)}"
     except (OSError, IndexError):
         return f"{platform.processor() or platform.machine()} x {os.cpu_count()}"
+
+
+def machine() -> str:
+    """What figures were measured on, in a line."""
+    return f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}"

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
-from vocseg.cli.options import DeviceOption, JsonOption, PrecisionOption, WeightsOption
-from vocseg.files import write_json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from vocseg.cli.options import DeviceOption, EngineOption, JsonOption, PrecisionOption, WeightsOption
+
+if TYPE_CHECKING:
+    from vocseg.inference.contest import Contestant
 
 
 def bench(
     model: str,
     *,
     size: str = "375x500",
-    against: str = "torchvision",
-    rounds: int = 10,
+    against: str | None = None,
+    train: Annotated[bool, Parameter(negative=())] = False,
+    batch_size: Annotated[int, Parameter(validator=Number(gte=1))] = 4,
+    crop: Annotated[int, Parameter(validator=Number(gte=1))] = 321,
+    rounds: Annotated[int, Parameter(validator=Number(gte=1))] = 10,
+    memory: bool = True,
     weights: WeightsOption = "none",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
+    engine: EngineOption = "auto",
     json: JsonOption = None,
 ) -> None:
-    """Time one picture, ours and peers' in turn.
+    """Time one picture or a training step, ours and peers' in turn.
 
     From the uint8 picture to its mask, in one process; every contestant starts from the same weights.
 
     ```
     vocseg bench lraspp_mobilenet_v3_large
-    vocseg bench deeplabv3_resnet101 --size 375x500 --against torchvision,openvino,onnxruntime --json bench.json
+    vocseg bench deeplabv3_resnet101 --against torchvision,openvino,onnxruntime,compile --json bench.json
+    vocseg bench deeplabv3_resnet101 --train --batch-size 4 --crop 321
     ```
 
     Parameters
@@ -31,40 +45,83 @@ def bench(
     model
         Model file or name.
     size
-        HxW of the picture.
+        HxW of the picture, as it enters the network.
     against
-        Comma-separated peers: torchvision (the plain network, float32), openvino (float32 and bfloat16), onnxruntime.
+        Comma-separated peers: torchvision (the plain network, float32), openvino and compile (torch.compile) in float32 and
+        bfloat16, onnxruntime, tflite:FILE.tflite (another network); with --train, torchvision (its reference script) and
+        autocast (the same in bfloat16). By default torchvision; with --train both.
+    train
+        Time a training step instead.
+    batch_size
+        With --train: crops in a step.
+    crop
+        With --train: their side.
     rounds
-        Pictures that each contestant segments.
+        Runs of each contestant.
+    memory
+        Measure the peak memory too, of each contestant in a process of its own.
     """
-    import torch
+    from vocseg.models.costs import parse_size
+
+    source = weights if weights != "none" or not model.endswith(".safetensors") else None
+    field: list[Contestant]
+    if train:
+        from vocseg.training import step_bench as training
+
+        task = training.Task(model, source, batch_size, crop, device)
+        field = training.contestants(task, _peers(against, "torchvision,autocast"), precision)
+        what, height, width, pictures = f"training step of {batch_size} x {crop}x{crop}", crop, crop, batch_size
+    else:
+        from vocseg.inference import bench as inference
+
+        height, width = parse_size(size)
+        picture = inference.Task(model, source, (height, width), device)
+        field = inference.contestants(picture, _peers(against, "torchvision"), precision, engine)
+        what, pictures = f"one {size} picture", 1
+    _hold(model, what, (height, width), pictures, field, rounds, memory, json)
+
+
+def _peers(against: str | None, usual: str) -> list[str]:
+    return [peer.strip() for peer in (usual if against is None else against).split(",") if peer.strip()]
+
+
+def _hold(
+    model: str, what: str, size: tuple[int, int], pictures: int, field: list[Contestant], rounds: int, memory: bool, json: Any
+) -> None:
+    from vocseg.devices import machine
+    from vocseg.files import write_json
+    from vocseg.inference import contest
+    from vocseg.models import read_info
+    from vocseg.models.costs import costs
+    from vocseg.models.registry import is_file_name
+
+    architecture = read_info(Path(model)).architecture if is_file_name(model) else model
+    parameters, multiply_adds = costs(architecture, *size)
+    timings = contest.run(field, rounds)
+    peaks = contest.peak_memory(field) if memory else [None] * len(field)
+    values = contest.report(timings, peaks, pictures)
+    print(f"{model}, {what}; {parameters / 1e6:.1f} M parameters, {multiply_adds / 1e9:.1f} G multiply-adds a picture")
+    _print(values)
+    print(f"{rounds} rounds in turn on {machine()}")
+    if json is not None:
+        head = {"model": model, "task": what, "size": f"{size[0]}x{size[1]}", "machine": machine(), "rounds": rounds}
+        write_json(json, head | {"parameters": parameters, "multiply_adds": multiply_adds} | values)
+
+
+def _print(values: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from vocseg.devices import processor
-    from vocseg.inference import bench as timing
-    from vocseg.models import create_model
-    from vocseg.models.costs import parse_size
-
-    height, width = parse_size(size)
-    network = create_model(model, weights=None if weights == "none" and model.endswith(".safetensors") else weights)
-    picture = torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    peers = [peer for peer in against.split(",") if peer]
-    results = timing.run(timing.contestants(network, peers, (height, width), device, precision), picture, rounds)
-    ours, *others = results
-    ratios = {other.name: round(other.median / ours.median, 2) for other in others}
-    table = Table(header_style="bold")
+    reference, *_ = values["results"]
+    caption = f"ratio: how many times faster {reference['name']} is; same: vocseg in that precision"
+    table = Table(header_style="bold", caption=caption, caption_justify="left", pad_edge=False)
     table.add_column("", no_wrap=True)
-    for heading in ("p50 ms", "p95 ms", "pictures/s", "ready in s", "ours is"):
-        table.add_column(heading, justify="right")
-    for row in (result.to_dict() for result in results):
-        ratio = f"{ratios[row['name']]:.2f}x as fast" if row["name"] in ratios else ""
-        figures = (f"{row[key]:.1f}" for key in ("p50_ms", "p95_ms", "pictures_per_second", "prepare_s"))
-        table.add_row(row["name"], *figures, ratio)
-    machine = f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    Console().print(f"{model}, one {size} picture", highlight=False)
+    for heading in ("p50 ms", "p95 ms", "pictures/s", "ready s", "MB", "ratio", "same"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in values["results"]:
+        figures = [f"{row[key]:.1f}" for key in ("p50_ms", "p95_ms", "pictures_per_second", "prepare_s")]
+        peak = "-" if row["peak_mb"] is None else f"{row['peak_mb']:,}"
+        ratios = (row["ratio"], values["same_precision"].get(row["name"]))
+        words = ["" if ratio is None or row is reference else f"{ratio:.2f}x" for ratio in ratios]
+        table.add_row(row["name"], *figures, peak, *words)
     Console().print(table)
-    print(f"{rounds} rounds in turn on {machine}")
-    if json is not None:
-        rows = [result.to_dict() for result in results]
-        write_json(json, {"model": model, "size": size, "machine": machine, "rounds": rounds, "results": rows, "ratios": ratios})

@@ -1,148 +1,183 @@
-"""Latency of a model against others on the same picture, alternately, in one process."""
+"""Segmenting one picture, by us and by the engines and libraries that people use instead.
+
+Every contestant goes from the uint8 picture to its mask, and all but TensorFlow Lite's start from the same network.
+"""
 
 from __future__ import annotations
 
 import copy
-import statistics
-import time
+import importlib.util
+import tempfile
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from vocseg.errors import ModelError
+from vocseg.devices import find_device, find_precision
+from vocseg.errors import ModelError, nearest
+from vocseg.inference.contest import Contestant, Runner
+from vocseg.inference.engines import EngineName, require_compiler
 from vocseg.inference.segmenter import Segmenter
-from vocseg.models import SegmentationModel
+from vocseg.inference.tflite import TfliteNetwork
+from vocseg.models import SegmentationModel, create_model
 from vocseg.models.upsampling import CoarseLogits
-from vocseg.progress import bar
 
-Runner = Callable[[Tensor], Tensor]
-"""From a picture (uint8 RGB, 3 x H x W) to its mask (uint8, H x W)."""
-
-PEERS = ("torchvision", "openvino", "onnxruntime")
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Seconds of each round of one contestant, and the seconds it took to make it ready, first picture included."""
-
-    name: str
-    prepare: float
-    seconds: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.seconds)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form, times in milliseconds."""
-        ordered = sorted(self.seconds)
-        p95 = ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))]
-        return {
-            "name": self.name,
-            "p50_ms": round(1000 * self.median, 2),
-            "p95_ms": round(1000 * p95, 2),
-            "pictures_per_second": round(1 / self.median, 2),
-            "prepare_s": round(self.prepare, 2),
-        }
+PEERS = ("torchvision", "openvino", "onnxruntime", "compile", "tflite:FILE.tflite")
+PRECISIONS = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
+NEEDED = {
+    "openvino": ("openvino",),
+    "onnxruntime": ("onnx", "onnxscript", "onnxruntime"),
+    "tflite": ("ai_edge_litert",),
+}
+MANY = 1449
+"""Pictures that our engine ``auto`` is told to expect: VOC's val split."""
 
 
-def run(contestants: dict[str, Callable[[], Runner]], picture: Tensor, rounds: int) -> list[Timing]:
-    """Prepare every contestant, then let each segment the picture once a round, in turn."""
-    ready: dict[str, tuple[Runner, float]] = {}
-    for name, make in contestants.items():
-        start = time.perf_counter()
-        runner = make()
-        runner(picture)
-        ready[name] = (runner, time.perf_counter() - start)
-    seconds: dict[str, list[float]] = {name: [] for name in ready}
-    for _ in bar(range(rounds), desc="rounds", unit="round"):
-        for name, (runner, _prepare) in ready.items():
-            start = time.perf_counter()
-            runner(picture)
-            seconds[name].append(time.perf_counter() - start)
-    return [Timing(name, prepare, tuple(seconds[name])) for name, (_, prepare) in ready.items()]
+class Task(NamedTuple):
+    """Which model segments a picture of which size, and where. ``model`` and ``weights`` as :func:`create_model` takes them."""
+
+    model: str
+    weights: str | None
+    size: tuple[int, int]
+    device: str = "auto"
+
+    def build(self) -> SegmentationModel:
+        """The model, with random weights where it has none; not to be changed."""
+        return _build(self.model, self.weights)
+
+    def picture(self) -> Tensor:
+        """Noise of the size: uint8, 3 x H x W."""
+        generator = torch.Generator().manual_seed(0)
+        return torch.randint(0, 256, (3, *self.size), dtype=torch.uint8, generator=generator)
 
 
-def contestants(model: SegmentationModel, peers: list[str], size: tuple[int, int], device: str, precision: str) -> dict[str, Any]:
-    """Makers of our runner and of the peers': all start from the same weights and the same uint8 picture."""
-    makers: dict[str, Callable[[], Runner]] = {"vocseg": lambda: _ours(model, device, precision)}
-    for peer in peers:
-        if peer == "torchvision":
-            makers["torchvision float32"] = lambda: _plain(model, device)
-        elif peer == "openvino":
-            for hint in ("f32", "bf16"):
-                makers[f"openvino {hint}"] = lambda hint=hint: _openvino(model, size, hint)  # type: ignore[misc]
-        elif peer == "onnxruntime":
-            makers["onnxruntime float32"] = lambda: _onnxruntime(model, size)
-        else:
-            raise ModelError(f"unknown peer '{peer}': there are {', '.join(PEERS)}")
-    return makers
+@lru_cache(maxsize=1)
+def _build(model: str, weights: str | None) -> SegmentationModel:
+    torch.manual_seed(0)
+    built = create_model(model, weights=weights).eval()
+    built.info = replace(built.info, short_side=None)
+    return built
 
 
-def _ours(model: SegmentationModel, device: str, precision: str) -> Runner:
-    segmenter = Segmenter(model, device=device, precision=precision)
-    return lambda picture: segmenter(picture).mask
+def contestants(task: Task, peers: Sequence[str], precision: str = "auto", engine: EngineName = "auto") -> list[Contestant]:
+    """Ours first, then the peers'. With precision ``auto`` ours takes part in the other precision as well, where a peer does.
+
+    Raises ModelError for a peer that is unknown or not installed.
+    """
+    best = PRECISIONS[find_precision(precision, find_device(task.device))]
+    others = [contestant for peer in dict.fromkeys(peers) for contestant in _peer(peer, task)]
+    ours = [best]
+    if precision == "auto":
+        ours += [name for name in PRECISIONS.values() if name != best and name in {other.precision for other in others}]
+    return [Contestant("vocseg", name, partial(_ours, task, name, engine)) for name in ours] + others
 
 
-def _plain(model: SegmentationModel, device: str) -> Runner:
+def _peer(peer: str, task: Task) -> Iterator[Contestant]:
+    name, _, file = peer.partition(":")
+    known = [known.partition(":")[0] for known in PEERS]
+    if name not in known or bool(file) != (name == "tflite"):
+        raise ModelError(f"unknown peer '{peer}'{nearest(name, known) or ''}: there are {', '.join(PEERS)}")
+    missing = [package for package in NEEDED.get(name, ()) if importlib.util.find_spec(package) is None]
+    if missing:
+        raise ModelError(f"{missing[0]} is not installed; pip install {' '.join(NEEDED[name])}".replace("_", "-"))
+    if name == "torchvision":
+        yield Contestant(name, "float32", partial(_plain, task))
+    elif name == "onnxruntime":
+        yield Contestant(name, "float32", partial(_onnxruntime, task))
+    elif name == "tflite":
+        kind = TfliteNetwork(file, 1).dtype.name
+        yield Contestant(name, kind, partial(_tflite, file, task))
+    else:
+        if name == "compile":
+            require_compiler()
+        make = _openvino if name == "openvino" else _compiled
+        for precision in PRECISIONS.values():
+            yield Contestant(name, precision, partial(make, task, precision))
+
+
+def _ours(task: Task, precision: str, engine: EngineName) -> Runner:
+    segmenter = Segmenter(task.build(), device=task.device, precision=precision, engine=engine)
+    picture = task.picture()
+    if engine == "auto":  # let it settle
+        segmenter.expect(MANY)
+        for _ in range(2):
+            segmenter(picture)
+    return lambda: segmenter(picture).mask
+
+
+def _plain(task: Task) -> Runner:
     """As everyone runs it: eval mode, float32, arg-max of what the network returns."""
-    plain = copy.deepcopy(model).eval().to(device if device != "auto" else "cpu")
+    return _masks(task, _MainOutput(task.build()).to(find_device(task.device)))
+
+
+def _compiled(task: Task, precision: str) -> Runner:
+    """``torch.compile`` of the same, its weights made constants, for this one size."""
+    network = _MainOutput(task.build(), getattr(torch, precision)).to(find_device(task.device))
+    return _masks(task, torch.compile(network, options={"freezing": True}))
+
+
+class _MainOutput(nn.Module):
+    """A copy of the whole plain model, with its main output only."""
+
+    def __init__(self, model: SegmentationModel, precision: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model).requires_grad_(False).eval()
+        self.model.network.to(precision)
+        self.precision = precision
+        self.eval()
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return self.model.network(self.model.normalised(pictures).to(self.precision))["out"]
+
+
+def _masks(task: Task, network: Callable[[Tensor], Tensor]) -> Runner:
+    picture, device = task.picture()[None], find_device(task.device)
 
     @torch.inference_mode()
-    def segment(picture: Tensor) -> Tensor:
-        return plain(picture[None].to(plain.mean.device))["out"].argmax(1)[0].to(torch.uint8).cpu()
+    def segment() -> Tensor:
+        return network(picture.to(device)).argmax(1)[0].to(torch.uint8).cpu()
 
     return segment
 
 
-class _MainOutput(torch.nn.Module):
-    """The whole plain model with its main output only, for exporters."""
+def _openvino(task: Task, precision: str) -> Runner:
+    import openvino
 
-    def __init__(self, model: SegmentationModel) -> None:
-        super().__init__()
-        self.model = copy.deepcopy(model)
-        self.eval()
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        return self.model(pictures)["out"]
-
-
-def _openvino(model: SegmentationModel, size: tuple[int, int], hint: str) -> Runner:
-    try:
-        import openvino
-    except ImportError as error:
-        raise ModelError("openvino is not installed; pip install openvino") from error
-    example = torch.zeros(1, 3, *size)
+    example = torch.zeros(1, 3, *task.size)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # its converter traces with torch.jit
-        graph = openvino.convert_model(_MainOutput(model), example_input=example, input=[example.shape])
+        warnings.simplefilter("ignore")  # its converter traces with torch.jit
+        graph = openvino.convert_model(_MainOutput(task.build()), example_input=example, input=[example.shape])
+    hint = {"float32": "f32", "bfloat16": "bf16"}[precision]
     settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     compiled = openvino.compile_model(graph, "CPU", settings)
-    return lambda picture: _classes(compiled(picture[None].float().numpy())[0])
+    picture = task.picture()[None]
+    return lambda: _classes(compiled(picture.float().numpy())[0])
 
 
-def _onnxruntime(model: SegmentationModel, size: tuple[int, int]) -> Runner:
-    import tempfile
-    from pathlib import Path
+def _onnxruntime(task: Task) -> Runner:
+    import onnxruntime
 
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ModelError("onnxruntime is not installed; pip install onnx onnxscript onnxruntime") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    with tempfile.TemporaryDirectory() as folder:
+    example = torch.zeros(1, 3, *task.size)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         path = Path(folder) / "model.onnx"
-        torch.onnx.export(
-            _MainOutput(model), (torch.zeros(1, 3, *size),), path, dynamo=True, external_data=False, verbose=False,
-            input_names=["pictures"],
-        )  # fmt: skip
+        network = _MainOutput(task.build())
+        torch.onnx.export(network, (example,), path, dynamo=True, external_data=False, verbose=False, input_names=["pictures"])
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return lambda picture: _classes(session.run(None, {"pictures": picture[None].float().numpy()})[0])
+    picture = task.picture()[None]
+    return lambda: _classes(session.run(None, {"pictures": picture.float().numpy()})[0])
+
+
+def _tflite(file: str, task: Task) -> Runner:
+    network, picture = TfliteNetwork(file), task.picture()
+    return lambda: network(picture)
 
 
 def _classes(logits: Any) -> Tensor:

@@ -63,10 +63,15 @@ def torch_engine(layers: nn.Module, precision: torch.dtype) -> Run:
     return run
 
 
+def require_compiler() -> None:
+    """Raise ModelError where the machine has no C++ compiler, which ``torch.compile`` calls."""
+    if not any(shutil.which(name) for name in (os.environ.get("CXX", "c++"), "g++", "clang++")):
+        raise ModelError("torch.compile needs a C++ compiler (g++ or clang++)")
+
+
 def compile_engine(layers: nn.Module, precision: torch.dtype) -> Run:
     """``torch.compile`` for pictures of any size; ModelError where the machine has no C++ compiler."""
-    if not any(shutil.which(name) for name in (os.environ.get("CXX", "c++"), "g++", "clang++")):
-        raise ModelError("--engine compile needs a C++ compiler (g++ or clang++)")
+    require_compiler()
     layers.to(dtype=precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,0 +1,90 @@
+"""A step is gradient descent on the batch's loss, however the batch is cut up."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from vocseg.data.loading import Batch
+from vocseg.errors import TrainingError
+from vocseg.losses import Criterion, parse_loss
+from vocseg.models import SegmentationModel, create_model
+from vocseg.training.processes import Processes
+from vocseg.training.step import Step
+
+
+def batch(void: bool = True) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.randint(0, 256, (8, 3, 24, 24), dtype=torch.uint8, generator=generator)
+    masks = torch.randint(0, 21, (8, 24, 24), generator=generator).to(torch.uint8)
+    if void:  # much in some pictures, all of one
+        masks[:3, 5:] = 255
+        masks[5] = 255
+    return Batch(pictures, masks, [str(number) for number in range(8)])
+
+
+def take(model: SegmentationModel, given: Batch, parts: int, loss: str = "cross-entropy") -> tuple[list[torch.Tensor], float]:
+    """The gradients and the loss of one step on a copy of the model."""
+    own = copy.deepcopy(model)
+    step = Step(
+        own, torch.optim.SGD(own.parameters(), lr=0.0), Criterion(parse_loss(loss)), torch.float32,
+        Processes(torch.device("cpu")), parts=parts,
+    )  # fmt: skip
+    result = step(given)
+    assert result.classes.shape == given.masks.shape
+    return [parameter.grad for parameter in own.parameters() if parameter.grad is not None], float(result.loss)
+
+
+@pytest.mark.parametrize("parts", [2, 4, 8])
+def test_parts_give_the_gradient_of_the_batch(parts: int) -> None:
+    model = create_model("simple_conv_net")
+    whole, loss = take(model, batch(), 1)
+    cut, same = take(model, batch(), parts)
+    assert same == pytest.approx(loss, rel=1e-5)
+    for one, other in zip(cut, whole, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
+
+
+def test_gradient_is_autograds() -> None:
+    model, given = create_model("simple_conv_net"), batch()
+    got, loss = take(model, given, 1)
+    want = torch.nn.functional.cross_entropy(model(given.pictures)["out"], given.masks.long(), ignore_index=255)
+    want.backward()
+    assert loss == pytest.approx(float(want), rel=1e-5)
+    for one, parameter in zip(got, model.parameters(), strict=True):
+        torch.testing.assert_close(one, parameter.grad, rtol=1e-4, atol=1e-7)
+
+
+def test_means_over_parts_share_the_step() -> None:
+    _, whole = take(create_model("simple_conv_net"), batch(void=False), 1, "dice")
+    assert 0 < whole < 1
+
+
+def test_a_loss_that_is_not_finite_changes_nothing() -> None:
+    model = create_model("simple_conv_net")
+    with torch.no_grad():
+        model.network.affine2.bias[0] = float("nan")
+    before = copy.deepcopy(model.state_dict())
+    step = Step(model, torch.optim.SGD(model.parameters(), lr=1.0), Criterion(), torch.float32, Processes(torch.device("cpu")))
+    with pytest.raises(TrainingError, match="loss is nan with pictures 0, 1, 2"):
+        step(batch())
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, before[name], equal_nan=True)
+
+
+def test_clipping_bounds_the_step() -> None:
+    model = create_model("simple_conv_net")
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    step = Step(
+        model,
+        torch.optim.SGD(model.parameters(), lr=1.0),
+        Criterion(),
+        torch.float32,
+        Processes(torch.device("cpu")),
+        clip_norm=1e-3,
+    )
+    step(batch())
+    moved = torch.cat([(new - old).flatten() for new, old in zip(model.parameters(), before, strict=True)])
+    assert float(moved.norm()) == pytest.approx(1e-3, rel=1e-3)
