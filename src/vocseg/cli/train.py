@@ -47,6 +47,8 @@ def train(
     config: str | None = None,
     resume: Path | None = None,
     download: bool = False,
+    dry_run: Annotated[bool, Parameter(negative=())] = False,
+    find_lr: Path | None = None,
     json: JsonOption = None,
 ) -> None:
     """Train a model, or go on with a run.
@@ -67,6 +69,10 @@ def train(
         TOML file of settings, or a recipe's name (default, original); options on the command line win.
     resume
         Go on with this run folder, with its settings.
+    dry_run
+        Print the plan, with time and memory by three measured steps, and write nothing.
+    find_lr
+        Try learning rates from 1e-6 to 1 in 100 steps, draw the losses to this PNG file, and suggest one.
     download
         Have VOC2012 downloaded to `--data` first where it is not there, as `vocseg data download` does.
     """
@@ -78,9 +84,27 @@ def train(
         from vocseg.data.download import download_voc
 
         download_voc(Path(settings.data))
+    if dry_run or find_lr is not None:
+        _rehearse(settings, dry_run, find_lr, json)
+        return
     run = run_training(settings, RunFolder.open(resume) if resume else None)
     if json is not None:
         write_json(json, {"run": str(run.root), "settings": _values(settings), "epochs": run.read_metrics()})
+
+
+def _rehearse(settings: Settings, dry_run: bool, find_lr: Path | None, json: Path | None) -> None:
+    from vocseg.training.job import prepare
+    from vocseg.training.rehearsal import dry_run as rehearse
+    from vocseg.training.rehearsal import find_rate, plot_rates
+
+    if dry_run:
+        print("\n".join(rehearse(prepare(settings))))
+    if find_lr is not None:
+        search = find_rate(prepare(settings))
+        plot_rates(search, find_lr)
+        print(f"the loss falls fastest at a learning rate of {search.suggestion:.2g}; drawn to {find_lr}")
+        if json is not None:
+            write_json(json, {"suggestion": search.suggestion, "rates": search.rates, "losses": search.losses})
 
 
 def _values(settings: Settings) -> dict[str, Any]:

@@ -1,0 +1,147 @@
+"""What a run would cost, and what learning rate it might take, found by a few real steps that leave nothing behind."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from vocseg.data.loading import Batch, sample_seed, training_batches
+from vocseg.errors import TrainingError
+from vocseg.files import replacing
+from vocseg.progress import progress
+from vocseg.training.job import Job
+from vocseg.training.optimiser import build_optimiser, freeze, set_rate
+from vocseg.training.processes import Processes
+from vocseg.training.step import Step
+
+MEASURED = 3
+"""Steps that a dry run times, after one to warm up."""
+
+
+def _rehearse(job: Job) -> tuple[Step, torch.optim.Optimizer]:
+    settings = job.settings
+    processes = Processes(job.device)
+    job.model.to(job.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    job.model.train()
+    freeze(job.model, settings.freeze)
+    optimiser = build_optimiser(job.model, settings)
+    step = Step(
+        job.model, optimiser, job.criterion, job.precision, processes,
+        parts=settings.accumulate, distill_weight=settings.distill_weight, clip_norm=settings.clip_norm,
+    )  # fmt: skip
+    return step, optimiser
+
+
+def _batches(job: Job, count: int) -> list[Batch]:
+    settings = job.settings
+    return list(islice(training_batches(job.train_set, settings.batch_size, settings.workers or 0, settings.seed), count))
+
+
+def dry_run(job: Job) -> list[str]:
+    """The plan, and time and memory that it would take by three measured steps, in lines."""
+    step, _ = _rehearse(job)
+    batches = _batches(job, MEASURED + 1)
+    seconds = []
+    for number, batch in enumerate(batches):
+        torch.manual_seed(sample_seed(job.settings.seed, number))
+        start = time.perf_counter()
+        step(batch)
+        seconds.append(time.perf_counter() - start)
+    fastest = min(seconds[1:])
+    total = fastest * job.plan.total
+    speed = job.plan.batch_size / fastest
+    return [
+        *job.describe(),
+        f"{fastest:.3g} s a step, {speed:.3g} pictures a second; about {duration(total)} in all, without validation",
+        f"memory: {_memory(job.device)}",
+        "nothing was written",
+    ]
+
+
+def duration(seconds: float) -> str:
+    """Hours and minutes, or seconds where there are few."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def _memory(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{torch.cuda.max_memory_allocated(device) / 2**30:.1f} GiB of the GPU's"
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return "unknown on this system"
+    return f"{peak / 2**20:.1f} GiB at its peak, loader processes apart"
+
+
+@dataclass(frozen=True)
+class RateSearch:
+    """Learning rates tried, and the smoothed loss after each; ``suggestion`` is where the loss fell fastest."""
+
+    rates: list[float]
+    losses: list[float]
+
+    @property
+    def suggestion(self) -> float:
+        falls = [
+            (after - before) / (math.log(self.rates[i + 1]) - math.log(self.rates[i]))
+            for i, (before, after) in enumerate(zip(self.losses, self.losses[1:], strict=False))
+        ]
+        low = min(range(len(self.losses)), key=self.losses.__getitem__)
+        usable = falls[: max(1, low)]
+        return self.rates[min(range(len(usable)), key=usable.__getitem__)]
+
+
+def find_rate(job: Job, low: float = 1e-6, high: float = 1.0, count: int = 100) -> RateSearch:
+    """The learning rate range test: ``count`` steps at exponentially growing rates, until the loss is four times its least.
+
+    Smith, "Cyclical learning rates for training neural networks" (2017), section 3.3; losses are smoothed by an average with
+    decay 0.9. The model is spoilt by it.
+    """
+    step, optimiser = _rehearse(job)
+    rates: list[float] = []
+    losses: list[float] = []
+    average = 0.0
+    settings = job.settings
+    batches = training_batches(job.train_set, settings.batch_size, settings.workers or 0, settings.seed)
+    for number in progress(range(count), count, "find the learning rate", "step"):
+        rate = low * (high / low) ** (number / (count - 1))
+        torch.manual_seed(sample_seed(settings.seed, number))
+        set_rate(optimiser, rate / settings.lr)
+        try:
+            average = 0.9 * average + 0.1 * float(step(next(batches)).loss)
+        except TrainingError:  # not finite: the end of the range
+            break
+        rates.append(rate)
+        losses.append(average / (1 - 0.9 ** (number + 1)))
+        if losses[-1] > 4 * min(losses):
+            break
+    if len(rates) < 3:
+        raise TrainingError(f"the loss is not finite at a learning rate of {low:g} already")
+    return RateSearch(rates, losses)
+
+
+def plot_rates(search: RateSearch, path: Path) -> None:
+    """Draw loss by learning rate as PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    axes.plot(search.rates, search.losses)
+    axes.axvline(search.suggestion, color="tab:orange", linestyle="--", label=f"steepest fall: {search.suggestion:.2g}")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="training loss, smoothed")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+    pyplot.close(figure)

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from vocseg.training.job import prepare
+from vocseg.training.rehearsal import RateSearch, dry_run, duration, find_rate, plot_rates
+from vocseg.training.settings import Settings
+
+
+@pytest.fixture
+def quick(synth: Path) -> Settings:
+    return Settings(data=str(synth), model="simple_conv_net", crop=24, batch_size=4, workers=0, precision="float32", device="cpu")
+
+
+def test_dry_run_tells_the_plan_and_writes_nothing(quick: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = "\n".join(dry_run(prepare(replace(quick, epochs=10, tuned_batch_size=8))))
+    assert "15 iterations of 4 pictures, 10 epochs" in lines
+    assert "learning rate 0.001 (the recipe's 0.002 for batches of 8)" in lines
+    assert "s a step" in lines
+    assert "memory:" in lines
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(5, "5 s"), (119, "119 s"), (180, "3 min"), (3700, "1 h 2 min")])
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_suggestion_is_where_the_loss_falls_fastest() -> None:
+    rates = [10 ** (-6 + 0.1 * i) for i in range(60)]
+    losses = [3 - 2 / (1 + math.exp(-4 * (math.log10(rate) + 3))) + (10 * rate if rate > 0.1 else 0) for rate in rates]
+    assert RateSearch(rates, losses).suggestion == pytest.approx(1e-3, rel=0.5)
+
+
+def test_search_on_data(quick: Settings, tmp_path: Path) -> None:
+    search = find_rate(prepare(quick), count=30)
+    assert 1e-6 <= search.suggestion < 1
+    plot_rates(search, tmp_path / "rates.png")
+    with Image.open(tmp_path / "rates.png") as image:
+        assert image.size[0] > 300
+
+
+def test_search_stops_where_the_loss_explodes(quick: Settings) -> None:
+    search = find_rate(prepare(quick), low=1e-3, high=1e6, count=40)
+    assert search.rates[-1] < 1e6
