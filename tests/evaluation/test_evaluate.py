@@ -25,7 +25,7 @@ def test_against_a_plain_loop(segmenter: Segmenter, val_set: VocDataset) -> None
     result = evaluate(segmenter, val_set)
     matrix, losses = ConfusionMatrix(val_set.classes), []
     for index in range(len(val_set)):
-        picture, mask, _ = val_set[index]
+        picture, mask, *_ = val_set[index]
         logits = segmenter.network(picture[None])["out"].detach()
         matrix.update(logits.argmax(1)[0], mask)
         target = mask[None].long()
