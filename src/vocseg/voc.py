@@ -8,6 +8,9 @@ CLASSES: tuple[str, ...] = (
 )  # fmt: skip
 """The 21 classes in the order of their ids (VOC2012 devkit, ``VOCinit.m``)."""
 
+BACKGROUND = 0
+"""Label of what belongs to no class."""
+
 VOID = 255
 """Label of pixels that are not scored: object borders and difficult regions."""
 

@@ -26,6 +26,18 @@ def test_counts(val_set: VocDataset) -> None:
     assert "val: 4 pictures" in summary.describe()
 
 
+def test_repeat_factors_are_lvis(val_set: VocDataset) -> None:
+    summary = check_split(val_set)
+    masks = [set(val_set[index].mask.unique().tolist()) - {255} for index in range(len(val_set))]
+    share = {label: sum(label in mask for mask in masks) / len(masks) for label in range(len(val_set.classes))}
+    for threshold in (0.0, 0.3, 0.9):
+        expected = [max(max(1.0, (threshold / share[label]) ** 0.5) for label in mask) for mask in masks]
+        assert summary.repeat_factors(threshold).tolist() == pytest.approx(expected)
+    lists = summary.pictures_of()
+    shown = [label for label in range(1, len(val_set.classes)) if share[label]]
+    assert lists == [[index for index, mask in enumerate(masks) if label in mask] for label in shown]
+
+
 def test_absent_classes_are_named(damaged: Path) -> None:
     for name in VocFolder.find(damaged).ids("val"):
         path = damaged / voc.MASKS / f"{name}.png"

@@ -66,3 +66,16 @@ def test_a_workers_data_error_arrives_whole(damaged: Path, workers: int) -> None
     train = VocDataset(VocFolder.find(damaged), "val", training_transform("centre-square", 16))
     with pytest.raises(DataError, match=r"^cannot decode picture .*synth_000007\.jpg: [^\n]*$"):
         list(islice(training_batches(train, 4, workers, seed=0), 1))
+
+
+def test_repeated_pictures_come_in_proportion(train_set: VocDataset) -> None:
+    repeats = torch.tensor([1.0, 3.0, 1.0, 1.0, 2.5, 1.0])
+    batches = list(islice(training_batches(train_set, 6, 0, seed=1, repeats=repeats), 200))
+    counts = Counter(name for batch in batches for name in batch.names)
+    for name, repeat in zip(train_set.names, repeats.tolist(), strict=True):
+        expected = repeat / float(repeats.sum()) * 6
+        assert counts[name] / 200 == pytest.approx(expected, abs=0.08)
+        in_an_epoch = {Counter(batch.names)[name] for batch in batches}
+        assert in_an_epoch <= {int(expected), int(expected) + 1}
+    alike = list(islice(training_batches(train_set, 6, 0, seed=1, repeats=torch.full((6,), 1.7)), 5))
+    assert all(set(batch.names) == set(train_set.names) for batch in alike)

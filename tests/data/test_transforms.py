@@ -6,7 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vocseg.data.dataset import Sample, Transform
-from vocseg.data.transforms import MEAN_COLOUR, CentreSquare, RandomFlip, RandomScaleCrop, resize_mask, training_transform
+from vocseg.data.transforms import (
+    MEAN_COLOUR,
+    CentreSquare,
+    ColourJitter,
+    RandomFlip,
+    RandomScaleCrop,
+    adjust_colours,
+    resize_mask,
+    training_transform,
+)
 
 sides = st.integers(1, 90)
 
@@ -132,3 +141,46 @@ def test_soft_labels_go_where_the_picture_goes(height: int, width: int, seed: in
                 assert shown.tolist() == [0, 0]
             elif labels == [1] and all((near == 1).all() for near in cells[row, max(0, column - 1) : column + 2]):
                 assert shown.tolist() == [0, 255]
+
+
+def soft_colours(height: int = 12, width: int = 10) -> torch.Tensor:
+    """Colours well inside the cube, so that nothing is cut."""
+    return torch.randint(90, 160, (3, height, width), generator=torch.Generator().manual_seed(3)).to(torch.uint8)
+
+
+@pytest.mark.parametrize("factor", [0.7, 1.0, 1.3])
+def test_colours_change_as_torchvisions_do(factor: float) -> None:
+    from torchvision.transforms.v2 import functional as F
+
+    picture = soft_colours()
+    for ours, theirs in (
+        (adjust_colours(picture, factor, 1, 1, 0), F.adjust_brightness(picture, factor)),
+        (adjust_colours(picture, 1, factor, 1, 0), F.adjust_contrast(picture, factor)),
+        (adjust_colours(picture, 1, 1, factor, 0), F.adjust_saturation(picture, factor)),
+    ):
+        # Theirs cut each result to whole numbers, and grey values before.
+        assert (ours.int() - theirs.int()).abs().max() <= 2
+
+
+def test_hue_turns_about_grey() -> None:
+    picture = soft_colours()
+    assert torch.equal(adjust_colours(picture, 1, 1, 1, 0), picture)
+    assert (adjust_colours(picture, 1, 1, 1, 1.0).int() - picture.int()).abs().max() <= 1  # a full circle
+    weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+    turned = adjust_colours(picture, 1, 1, 1, 0.2)
+    assert ((turned * weights).sum(0) - (picture * weights).sum(0)).abs().max() < 1.5  # brightness stays
+    half = adjust_colours(torch.tensor([140, 120, 110], dtype=torch.uint8)[:, None, None], 1, 1, 1, 0.5)
+    grey = 0.299 * 140 + 0.587 * 120 + 0.114 * 110
+    assert half.flatten().tolist() == pytest.approx([2 * grey - 140, 2 * grey - 120, 2 * grey - 110], abs=1)  # the opposite colour
+
+
+def test_jitter_is_random_keeps_the_mask_and_bounds_its_factors() -> None:
+    picture, mask = soft_colours(), torch.zeros(12, 10, dtype=torch.uint8)
+    seen = []
+    for seed in range(30):
+        changed, kept = apply(ColourJitter(0.4), picture, mask, seed)
+        assert kept is mask
+        assert (changed.shape, changed.dtype) == (picture.shape, torch.uint8)
+        seen.append(float(changed.float().mean() / picture.float().mean()))
+    assert 0.58 < min(seen) < 0.75 < 1.25 < max(seen) < 1.42
+    assert torch.equal(apply(ColourJitter(0.0), picture, mask, 1)[0], picture)

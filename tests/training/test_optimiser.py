@@ -24,6 +24,15 @@ def test_class_layers_learn_ten_times_faster() -> None:
     assert len(body["params"]) + 4 == len(list(model.parameters()))
 
 
+def test_the_backbone_may_learn_slower() -> None:
+    model = create_model("vocseg-s", ["a", "b"], "none")
+    settings = Settings(optimiser="adamw", lr=1e-3, head_lr_factor=2.0, backbone_lr_factor=0.1)
+    rates = {id(p): group["lr"] for group in build_optimiser(model, settings).param_groups for p in group["params"]}
+    for name, parameter in model.network.named_parameters():
+        factor = 0.1 if name.startswith("encoder.") else 2.0 if name.startswith("classifier.") else 1.0
+        assert rates[id(parameter)] == pytest.approx(1e-3 * factor), name
+
+
 def test_schedules() -> None:
     def rates(**changes: Any) -> list[float]:
         return [rate_factor(iteration, 100, Settings(**changes)) for iteration in range(100)]

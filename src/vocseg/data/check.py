@@ -34,12 +34,15 @@ class SplitSummary:
     pixels: Tensor = field(default_factory=_zeros)
     pictures: Tensor = field(default_factory=_zeros)
     shown_in: Tensor = field(default_factory=_zeros)
+    labels: list[Tensor] = field(default_factory=list)
+    """Which labels each picture shows, in the split's order: bool, 256."""
 
     def add(self, counts: Tensor) -> None:
         """Count in a mask, given its pixels of each label."""
         self.images += 1
         self.pixels += counts
         self.pictures += counts > 0
+        self.labels.append(counts > 0)
         self.shown_in += torch.where(counts > 0, counts.sum() - counts[voc.VOID], 0)
 
     @property
@@ -50,6 +53,21 @@ class SplitSummary:
     def class_weights(self) -> Tensor:
         """The classes' median-frequency weights (float32)."""
         return median_frequency_weights(self.pixels[: len(self.classes)], self.shown_in[: len(self.classes)])
+
+    def pictures_of(self) -> list[list[int]]:
+        """Positions in the split of the pictures that show each class but the background; classes never shown are left out."""
+        shown = torch.stack(self.labels)[:, 1 : len(self.classes)]
+        return [column.nonzero()[:, 0].tolist() for column in shown.T if column.any()]
+
+    def repeat_factors(self, threshold: float) -> Tensor:
+        """How often a picture is to be seen for one sight of a common one (float64, one a picture).
+
+        The largest of its classes' max(1, sqrt(threshold / f)), f the share of pictures that show the class (Gupta et al.,
+        "LVIS", 2019, section 3.2).
+        """
+        shown = torch.stack(self.labels)[:, : len(self.classes)].double()
+        factors = (threshold / shown.mean(0).clamp(min=1e-12)).sqrt().clamp(min=1)
+        return (shown * factors).amax(1).clamp(min=1)
 
     def describe(self) -> str:
         """One line: pictures, classes present and absent, share of void."""

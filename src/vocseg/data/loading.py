@@ -37,15 +37,24 @@ def samples(dataset: VocDataset, workers: int, indices: Sequence[int] | None = N
 
 
 def training_batches(
-    dataset: VocDataset, batch_size: int, workers: int, seed: int, start: int = 0, shard: tuple[int, int] = (0, 1)
+    dataset: VocDataset,
+    batch_size: int,
+    workers: int,
+    seed: int,
+    start: int = 0,
+    shard: tuple[int, int] = (0, 1),
+    repeats: Tensor | None = None,
 ) -> Iterator[Batch]:
     """Endless shuffled batches of transformed samples, from iteration ``start`` on; of each, the ``shard`` (number, of how many).
 
     The order is one seeded permutation of the data set after another, cut into batches without regard to where one ends:
     every batch is full and every picture is seen equally often. Position in that order, not the worker or the time, seeds
     each sample's transform, so that a run resumed at an iteration sees what it would have seen.
+
+    With ``repeats`` (one number a picture) a permutation is of as many draws, each picture among them in proportion to its
+    number, rounded up or down at random.
     """
-    order = _EndlessBatches(len(dataset), batch_size, seed, start, shard)
+    order = _EndlessBatches(len(dataset), batch_size, seed, start, shard, repeats)
     loader: DataLoader[Any] = DataLoader(
         _Guarded(dataset), batch_sampler=order, num_workers=workers, collate_fn=_collate, pin_memory=torch.cuda.is_available()
     )
@@ -55,7 +64,10 @@ def training_batches(
 class _EndlessBatches:
     """Batch sampler over endless permutations; yields lists of ``(index, sample seed)``."""
 
-    def __init__(self, length: int, batch_size: int, seed: int, start: int, shard: tuple[int, int]) -> None:
+    def __init__(
+        self, length: int, batch_size: int, seed: int, start: int, shard: tuple[int, int], repeats: Tensor | None = None
+    ) -> None:
+        self.repeats = repeats
         self.length, self.batch_size, self.seed, self.start = length, batch_size, seed, start
         self.rank, self.count = shard
 
@@ -66,11 +78,20 @@ class _EndlessBatches:
             for _ in range(self.batch_size):
                 epoch, within = divmod(position, self.length)
                 if within == 0 or position == self.start * self.batch_size:
-                    permutation = torch.randperm(self.length, generator=_generator(self.seed, epoch)).tolist()
+                    permutation = self._permutation(_generator(self.seed, epoch))
                 batch.append((permutation[within], sample_seed(self.seed, position)))
                 position += 1
             share = self.batch_size // self.count
             yield batch[self.rank * share : (self.rank + 1) * share]
+
+    def _permutation(self, generator: torch.Generator) -> list[int]:
+        if self.repeats is None:
+            return torch.randperm(self.length, generator=generator).tolist()
+        # Systematic sampling: evenly spaced points on the pictures' intervals laid end to end.
+        ends = self.repeats.double().cumsum(0)
+        points = (torch.arange(self.length) + torch.rand((), generator=generator, dtype=torch.float64)) * (ends[-1] / self.length)
+        drawn = torch.searchsorted(ends, points, right=True).clamp(max=self.length - 1)
+        return drawn[torch.randperm(self.length, generator=generator)].tolist()
 
 
 def sample_seed(seed: int, position: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -152,8 +153,42 @@ class RandomFlip:
         return sample._replace(picture=sample.picture.flip(-1), mask=sample.mask.flip(-1), soft=soft)
 
 
+@dataclass(frozen=True)
+class ColourJitter:
+    """Change brightness, contrast and saturation by factors within 1 +- ``strength``, the hue by up to ``strength`` / 4 turns.
+
+    The first three as in Howard, "Some improvements on deep convolutional neural network based image classification" (2013):
+    blends with black, the mean grey and the pixel's own grey. The hue turns about the grey axis of YIQ, so that all four are
+    one linear map of RGB, cut to 0..255 once.
+    """
+
+    strength: float
+
+    def __call__(self, sample: Sample, generator: torch.Generator) -> Sample:
+        brightness, contrast, saturation = (max(0.0, uniform(1 - self.strength, 1 + self.strength, generator)) for _ in range(3))
+        turn = uniform(-self.strength / 4, self.strength / 4, generator)
+        return sample._replace(picture=adjust_colours(sample.picture, brightness, contrast, saturation, turn))
+
+
+GREY = torch.tensor([0.299, 0.587, 0.114])
+"""Weights of R, G, B in a grey value (ITU-R BT.601)."""
+
+_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+
+
+def adjust_colours(picture: Tensor, brightness: float, contrast: float, saturation: float, turn: float) -> Tensor:
+    """A picture (uint8, 3 x H x W) with its colours changed by three factors (1: as is) and a turn of the hue (1: full circle)."""
+    angle = 2 * math.pi * turn
+    rotation = torch.tensor([[1, 0, 0], [0, math.cos(angle), -math.sin(angle)], [0, math.sin(angle), math.cos(angle)]])
+    matrix = torch.linalg.inv(_YIQ) @ rotation @ _YIQ
+    # Hue and saturation leave grey values as they are.
+    matrix = saturation * matrix + (1 - saturation) * GREY.expand(3, 3)
+    pixels = picture.flatten(1).float()
+    mean_grey = float(GREY @ pixels.mean(1))
+    changed = torch.addmm(torch.full((3, 1), brightness * (1 - contrast) * mean_grey), matrix * (brightness * contrast), pixels)
+    return changed.round_().clamp_(0, 255).to(torch.uint8).view_as(picture)
+
+
 def training_transform(name: str, crop: int, scale: tuple[float, float] = (0.5, 2.0)) -> Transform:
     """The transform of a recipe's ``augment`` setting: ``scale-crop`` or ``centre-square``."""
-    if name == "centre-square":
-        return CentreSquare(crop)
-    return Compose((RandomScaleCrop(crop, scale), RandomFlip()))
+    return CentreSquare(crop) if name == "centre-square" else Compose((RandomScaleCrop(crop, scale), RandomFlip()))

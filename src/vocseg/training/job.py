@@ -12,11 +12,12 @@ import torch
 
 from vocseg import voc
 from vocseg.data.check import SplitSummary, check_split
-from vocseg.data.dataset import VocDataset
+from vocseg.data.copy_paste import CopyPaste
+from vocseg.data.dataset import Transform, VocDataset
 from vocseg.data.layout import VocFolder
 from vocseg.data.loading import default_workers
 from vocseg.data.soft_labels import SoftLabelledDataset
-from vocseg.data.transforms import SOFT_CELL, training_transform
+from vocseg.data.transforms import SOFT_CELL, ColourJitter, Compose, training_transform
 from vocseg.devices import find_device, find_precision
 from vocseg.errors import SettingError
 from vocseg.losses import Criterion, parse_loss
@@ -60,6 +61,7 @@ class Job:
     model: SegmentationModel
     criterion: Criterion
     plan: Plan
+    repeats: torch.Tensor | None = None
 
     @property
     def device(self) -> torch.device:
@@ -99,6 +101,7 @@ def prepare(settings: Settings) -> Job:
     val_set = VocDataset(VocFolder.find(settings.data, val_mask_dir), settings.val_split)
     plan = Plan.of(settings, len(train_set))
     summaries = (check_split(train_set), check_split(val_set))
+    train_set.transform = _training_transform(settings, train_set, summaries[0])
     weights = _class_weights(settings.class_weights, summaries[0])
     criterion = Criterion(terms, None if weights is None else weights.to(device), settings.label_smoothing, settings.aux_weight)
     torch.manual_seed(settings.seed)
@@ -117,7 +120,8 @@ def prepare(settings: Settings) -> Job:
         precision=_word(precision),
         workers=default_workers() if settings.workers is None else settings.workers,
     )
-    return Job(settings, train_set, val_set, summaries, model, criterion, plan)
+    repeats = _repeats(settings, train_set, summaries[0])
+    return Job(settings, train_set, val_set, summaries, model, criterion, plan, repeats)
 
 
 def rate_scale(settings: Settings) -> float:
@@ -133,13 +137,30 @@ def rate_scale(settings: Settings) -> float:
 
 
 def _training_set(settings: Settings, folder: VocFolder) -> VocDataset:
-    transform = training_transform(settings.augment, settings.crop, (settings.min_scale, settings.max_scale))
     if settings.soft_labels is None:
-        return VocDataset(folder, settings.split, transform)
+        return VocDataset(folder, settings.split)
     if settings.crop % SOFT_CELL:
         raise SettingError(f"crop {settings.crop} must be a multiple of {SOFT_CELL} with soft labels")
     unlabelled = None if settings.unlabelled is None else Path(settings.unlabelled)
-    return SoftLabelledDataset(folder, settings.split, Path(settings.soft_labels), unlabelled, transform)
+    return SoftLabelledDataset(folder, settings.split, Path(settings.soft_labels), unlabelled)
+
+
+def _training_transform(settings: Settings, dataset: VocDataset, summary: SplitSummary) -> Transform:
+    geometric = training_transform(settings.augment, settings.crop, (settings.min_scale, settings.max_scale))
+    transforms = [geometric]
+    if settings.copy_paste:
+        transforms.append(CopyPaste(dataset.read, summary.pictures_of(), geometric, settings.copy_paste))
+    if settings.colour_jitter:
+        transforms.append(ColourJitter(settings.colour_jitter))
+    return Compose(tuple(transforms))
+
+
+def _repeats(settings: Settings, dataset: VocDataset, summary: SplitSummary) -> torch.Tensor | None:
+    """How often each picture is to be seen; those without a mask count as common."""
+    if not settings.repeat_threshold:
+        return None
+    factors = summary.repeat_factors(settings.repeat_threshold)
+    return torch.cat([factors, torch.ones(len(dataset) - len(factors), dtype=factors.dtype)])
 
 
 def _class_weights(text: str, summary: SplitSummary) -> torch.Tensor | None:

@@ -14,9 +14,9 @@ from vocseg.training.settings import Settings
 
 
 def build_optimiser(model: SegmentationModel, settings: Settings) -> torch.optim.Optimizer:
-    """SGD or AdamW with the class layers in groups of their own at ``head_lr_factor`` times the base rate.
+    """SGD or AdamW with class layers and backbone in groups of their own, at their factors times the base rate.
 
-    The factor is that of Chen et al., "DeepLab" (2016), section 4.1. Each group keeps its own base rate in ``base_lr``.
+    A faster head is that of Chen et al., "DeepLab" (2016), section 4.1. Each group keeps its own base rate in ``base_lr``.
     AdamW (Loshchilov and Hutter, 2019) decays no vectors: biases and normalisation.
     """
     groups = list(_groups(model, settings))
@@ -28,9 +28,14 @@ def build_optimiser(model: SegmentationModel, settings: Settings) -> torch.optim
 
 def _groups(model: SegmentationModel, settings: Settings) -> Iterator[dict[str, Any]]:
     heads = {id(parameter) for parameter in model.class_parameters()}
-    for is_head in (False, True):
-        rate = settings.lr * (settings.head_lr_factor if is_head else 1)
-        mine = [p for p in model.parameters() if p.requires_grad and (id(p) in heads) == is_head]
+    backbone = {id(parameter) for part in _backbone(model) for parameter in part.parameters()} - heads
+    factors = {
+        id(p): settings.head_lr_factor if id(p) in heads else settings.backbone_lr_factor if id(p) in backbone else 1.0
+        for p in model.parameters()
+    }
+    for factor in sorted(set(factors.values())):
+        rate = settings.lr * factor
+        mine = [p for p in model.parameters() if p.requires_grad and factors[id(p)] == factor]
         decayed = [p for p in mine if settings.optimiser == "sgd" or p.dim() > 1]
         others = [p for p in mine if not (settings.optimiser == "sgd" or p.dim() > 1)]
         for parameters, decay in ((decayed, settings.weight_decay), (others, 0.0)):
@@ -42,13 +47,15 @@ def freeze(model: SegmentationModel, what: str) -> None:
     """Hold back from training what the setting ``freeze`` names; call it after ``model.train()`` as well."""
     if what == "none":
         return
-    network = model.network
-    parts: list[nn.Module] = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    if what == "backbone":
-        inner = getattr(network, "network", network)
-        parts = [part for name in ("backbone", "encoder") if isinstance(part := getattr(inner, name, None), nn.Module)]
-    for part in parts:
+    norms = [module for module in model.network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for part in _backbone(model) if what == "backbone" else norms:
         part.eval().requires_grad_(False)
+
+
+def _backbone(model: SegmentationModel) -> list[nn.Module]:
+    """The pretrained part of a network, where it has one."""
+    inner = getattr(model.network, "network", model.network)
+    return [part for name in ("backbone", "encoder") if isinstance(part := getattr(inner, name, None), nn.Module)]
 
 
 def rate_factor(iteration: int, total: int, settings: Settings) -> float:

@@ -52,6 +52,12 @@ class Settings:
     """Least factor by which scale-crop scales a picture."""
     max_scale: float = 2.0
     """Largest factor by which scale-crop scales a picture."""
+    colour_jitter: float = 0.0
+    """Strength of colour changes: brightness, contrast, saturation by factors within 1 +- it, hue by up to a quarter of it."""
+    copy_paste: float = 0.0
+    """Probability of pasting the objects of another training picture, of rare classes as often as of common ones."""
+    repeat_threshold: float = 0.0
+    """Show pictures of classes that fewer than this share of the pictures show more often, as LVIS does; 0: all alike."""
     soft_labels: str | None = None
     """Folder of a teacher's class probabilities (NAME.npy) to learn from as well."""
     unlabelled: str | None = None
@@ -66,6 +72,8 @@ class Settings:
     """Base learning rate."""
     head_lr_factor: float = 10.0
     """How many times the base rate the layers with one output a class learn with."""
+    backbone_lr_factor: float = 1.0
+    """How many times the base rate the pretrained backbone (or encoder) learns with."""
     momentum: float = 0.9
     """Momentum of SGD; first moment's decay of AdamW."""
     weight_decay: float = 1e-4
@@ -118,6 +126,8 @@ class Settings:
             raise SettingError(f"max_scale {self.max_scale:g} is below min_scale {self.min_scale:g}")
         if self.ema >= 1:
             raise SettingError(f"ema must be below 1, not {self.ema:g}")
+        if self.copy_paste > 1:
+            raise SettingError(f"copy_paste is a probability, at most 1, not {self.copy_paste:g}")
         if self.unlabelled is not None and self.soft_labels is None:
             raise SettingError("unlabelled pictures need soft_labels to learn from")
         if self.batch_size % self.accumulate:
@@ -134,8 +144,10 @@ class Settings:
 
 _AT_LEAST = {
     "iterations": 1, "batch_size": 1, "crop": 1, "eval_short_side": 1, "lr": 0, "head_lr_factor": 0, "momentum": 0,
+    "backbone_lr_factor": 0,
     "weight_decay": 0, "power": 0, "aux_weight": 0, "seed": 0, "workers": 0, "checkpoint_minutes": 0,
-    "min_scale": 0.01, "distill_weight": 0, "warmup": 0, "ema": 0, "clip_norm": 0,
+    "min_scale": 0.01, "colour_jitter": 0, "copy_paste": 0,
+    "repeat_threshold": 0, "distill_weight": 0, "warmup": 0, "ema": 0, "clip_norm": 0,
     "accumulate": 1, "tuned_batch_size": 1, "label_smoothing": 0, "patience": 0, "checkpoint_iterations": 1, "keep_checkpoints": 1,
 }  # fmt: skip
 

@@ -158,7 +158,7 @@ class _Training:
         shard = (self.processes.rank, self.processes.count)
         settings = self.settings
         return training_batches(
-            self.job.train_set, settings.batch_size, settings.workers or 0, settings.seed, self.iteration, shard
+            self.job.train_set, settings.batch_size, settings.workers or 0, settings.seed, self.iteration, shard, self.job.repeats
         )
 
     def _train_mode(self) -> None:
