@@ -18,3 +18,11 @@ def bar(items: Any = None, **options: Any) -> Any:
     from tqdm import tqdm
 
     return tqdm(items, **({"disable": None, "leave": False, "dynamic_ncols": True} | options))
+
+
+def duration(seconds: float) -> str:
+    """Hours and minutes, or seconds where there are few."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

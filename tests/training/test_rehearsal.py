@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from vocseg.training.job import prepare
-from vocseg.training.rehearsal import RateSearch, dry_run, duration, find_rate, plot_rates
+from vocseg.training.rehearsal import RateSearch, dry_run, find_rate, plot_rates
 from vocseg.training.settings import Settings
 
 
@@ -25,11 +25,6 @@ def test_dry_run_tells_the_plan_and_writes_nothing(quick: Settings, tmp_path: Pa
     assert "s a step" in lines
     assert "memory:" in lines
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(5, "5 s"), (119, "119 s"), (180, "3 min"), (3700, "1 h 2 min")])
-def test_duration(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 def test_suggestion_is_where_the_loss_falls_fastest() -> None:

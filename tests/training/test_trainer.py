@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import resource
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,34 @@ def test_signals_save_and_say_how_to_go_on(quick: Settings, monkeypatch: pytest.
     assert state is not None
     assert state["iteration"] == 1
     assert signal.getsignal(number) is before
+
+
+@pytest.fixture
+def file_limit() -> Iterator[Callable[[int], None]]:
+    """Sets the size, bytes, past which a file cannot be written: to the writer the same as a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, ignored)
+
+
+def test_a_full_disk_leaves_the_checkpoint_and_says_so(quick: Settings, tmp_path: Path, file_limit: Callable[[int], None]) -> None:
+    settings = replace(quick, checkpoint_iterations=1, schedule="constant")
+    whole = trainer.train(replace(settings, out=str(tmp_path / "whole")))
+    run = trainer.train(replace(settings, epochs=1))
+    state = run.states()[0]
+    best = run.best.read_bytes()
+    file_limit(state.stat().st_size // 2)
+    with pytest.raises(OutputError, match=rf"^cannot write .*; go on with: vocseg train --resume {run.root}$") as error:
+        trainer.train(settings, run)
+    file_limit(resource.RLIM_INFINITY)
+    assert "\n" not in str(error.value)
+    assert run.states()[0] == state
+    assert run.best.read_bytes() == best
+    assert not list(run.root.rglob("*.part"))
+    trainer.train(settings, run)
+    assert RunFolder(whole.root).last.read_bytes() == run.last.read_bytes()
 
 
 def test_validation_takes_the_official_masks(quick: Settings, damaged: Path) -> None:

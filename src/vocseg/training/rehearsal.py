@@ -13,7 +13,7 @@ import torch
 from vocseg.data.loading import Batch, sample_seed, training_batches
 from vocseg.errors import TrainingError
 from vocseg.files import replacing
-from vocseg.progress import progress
+from vocseg.progress import duration, progress
 from vocseg.training.job import Job
 from vocseg.training.optimiser import build_optimiser, freeze, set_rate
 from vocseg.training.processes import Processes
@@ -61,14 +61,6 @@ def dry_run(job: Job) -> list[str]:
         f"memory: {_memory(job.device)}",
         "nothing was written",
     ]
-
-
-def duration(seconds: float) -> str:
-    """Hours and minutes, or seconds where there are few."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def _memory(device: torch.device) -> str:

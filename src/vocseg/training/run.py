@@ -94,20 +94,14 @@ class RunFolder:
     def save_state(self, state: dict[str, Any], keep: int) -> None:
         """Write everything that a resumed run needs, atomically, and drop all but the ``keep`` newest checkpoints.
 
-        Raises OutputError, naming the checkpoint that is left, e.g. for a full disk.
+        Raises OutputError, with the older checkpoints left as they are, e.g. for a full disk.
         """
-        path = self.root / "last" / f"state-{state['iteration']:09d}.pt"
-        try:
-            with replacing(path) as temporary:
-                try:
-                    torch.save(state, temporary)
-                except RuntimeError as error:
-                    # torch's zip writer reports a full disk as a RuntimeError about the position in the file.
-                    raise OSError(str(error).splitlines()[0]) from error
-        except OutputError as error:
-            before = next(iter(self.states()), None)
-            left = f"; the checkpoint {before} is good: vocseg train --resume {self.root}" if before else ""
-            raise OutputError(f"{error}{left}") from error
+        with replacing(self.root / "last" / f"state-{state['iteration']:09d}.pt") as temporary:
+            try:
+                torch.save(state, temporary)
+            except RuntimeError as error:
+                # torch's zip writer reports a full disk as a RuntimeError about the position in the file.
+                raise OSError(str(error).splitlines()[0]) from error
         for old in self.states()[keep:]:
             old.unlink(missing_ok=True)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vocseg.data.loading import Batch, sample_seed, training_batches
-from vocseg.errors import TrainingError
+from vocseg.errors import OutputError, TrainingError
 from vocseg.evaluation.evaluate import evaluate
 from vocseg.evaluation.report import percent
 from vocseg.evaluation.result import Evaluation
@@ -21,7 +21,7 @@ from vocseg.inference.segmenter import Segmenter
 from vocseg.metrics import ConfusionMatrix
 from vocseg.models import SegmentationModel, save_model
 from vocseg.models.choices import choices
-from vocseg.progress import bar
+from vocseg.progress import bar, duration
 from vocseg.training.ema import Ema
 from vocseg.training.job import Job, prepare, rate_scale
 from vocseg.training.optimiser import build_optimiser, freeze, rate_factor, set_rate
@@ -87,7 +87,11 @@ def train(settings: Settings, resume: RunFolder | None = None) -> RunFolder:
             job.settings.save(run.config)
             run.write_environment(job.device, job.precision, data, job.settings)
         root = processes.from_main(None if run is None else str(run.root))
-        _Training(job, run if processes.main else None, resume, processes).go()
+        training = _Training(job, run if processes.main else None, resume, processes)
+        try:
+            training.go()
+        except OutputError as error:
+            raise OutputError(f"{error}{training.how_to_go_on()}") from error
     finally:
         processes.end()
     return RunFolder(Path(root))
@@ -118,7 +122,8 @@ class _Training:
             self._restore()
             step, batches = self._step(), self._batches()
             self._train_mode()
-            self.began = saved = time.monotonic()
+            self.began = self.said = saved = time.monotonic()
+            self.said_at = self.iteration
             steps = self._bar()
             while self.iteration < self.plan.total and not self._has_stalled():
                 batch = next(batches)
@@ -127,10 +132,10 @@ class _Training:
                 try:
                     result = step(batch, due)
                 except TrainingError as error:
-                    raise TrainingError(f"iteration {self.iteration}: {error}{self._how_to_go_on()}") from error
+                    raise TrainingError(f"iteration {self.iteration}: {error}{self.how_to_go_on()}") from error
                 self._note(result)
                 steps.update(self.plan.batch_size)
-                steps.set_postfix_str(f"loss {self.loss:.3f}", refresh=False)
+                self._show(steps)
                 if self.iteration == self.plan.end_of_epoch(self.epoch):
                     steps.close()
                     self._finish_epoch()
@@ -142,7 +147,7 @@ class _Training:
                 if self.processes.any(signals.received is not None) and self.iteration < self.plan.total:
                     steps.close()
                     raise TrainingError(
-                        f"stopped by {signals.received or 'a signal'} at iteration {self.iteration}{self._how_to_go_on()}"
+                        f"stopped by {signals.received or 'a signal'} at iteration {self.iteration}{self.how_to_go_on()}"
                     )
             steps.close()
             self._end()
@@ -178,6 +183,20 @@ class _Training:
         self.totals.add(result)
         self.loss = float(self.processes.sum(result.loss))
         self.unwritten.append((self.iteration, self.loss, self.optimiser.param_groups[0]["lr"]))
+
+    def _show(self, steps: Any) -> None:
+        """Loss and mIoU of the epoch so far: on the bar, or, where there is no terminal, in a line a minute."""
+        miou = percent(self.totals.matrix.scores().miou)
+        steps.set_postfix_str(f"loss {self.loss:.3f}, mIoU {miou}", refresh=False)
+        now = time.monotonic()
+        if steps.disable and now - self.said > 60:
+            rate = (self.iteration - self.said_at) / (now - self.said)
+            left = duration((self.plan.total - self.iteration) / rate)
+            self._say(
+                f"iteration {self.iteration}/{self.plan.total}: loss {self.loss:.3f}, mIoU {miou}, "
+                f"{rate * self.plan.batch_size:.3g} pictures/s, {left} left"
+            )
+            self.said, self.said_at = now, self.iteration
 
     def _has_stalled(self) -> bool:
         """Whether validation has not got better for as many epochs as ``patience`` allows."""
@@ -285,7 +304,8 @@ class _Training:
             self._say(f"ended early: no better validation mIoU in {self.settings.patience} epochs")
         self._say(f"best {self.job.val_set.split} mIoU {percent(self.best)}; model {self.run.best}; report {self.run.report}")
 
-    def _how_to_go_on(self) -> str:
+    def how_to_go_on(self) -> str:
+        """What a message of a run that stops ends with."""
         if self.run is None:
             return ""
         there = bool(self.run.states())
