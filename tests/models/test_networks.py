@@ -12,7 +12,7 @@ from vocseg.models import create_model, save_model
 from vocseg.models.registry import ZOOS
 from vocseg.models.smp_zoo import SmpZoo
 
-SMALL = ["two_layer_net", "simple_conv_net", "lraspp_mobilenet_v3_large"]
+SMALL = ["two_layer_net", "simple_conv_net", "lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v2", "vocseg-s"]
 SMP = [f"{name}:{'tu-vit_tiny_patch16_224' if name == 'dpt' else 'resnet18'}" for name in SmpZoo().architectures()]
 LARGE = ["deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50", "fcn_resnet50"]
 
@@ -26,7 +26,8 @@ def test_shapes_gradients_and_class_layers(name: str) -> None:
     model = create_model(name, ["a", "b", "c"], "none")
     side = 64
     outputs = model(pictures(2, 3, side, side))
-    assert set(outputs) == ({"out", "aux"} if name.startswith(("deeplabv3_", "fcn_")) else {"out"})
+    with_aux = name in LARGE
+    assert set(outputs) == ({"out", "aux"} if with_aux else {"out"})
     assert all(logits.shape == (2, 3, side, side) for logits in outputs.values())
     Criterion()(outputs, torch.randint(0, 3, (2, side, side))).total.backward()
     missing = [key for key, parameter in model.network.named_parameters() if parameter.grad is None]
@@ -35,7 +36,7 @@ def test_shapes_gradients_and_class_layers(name: str) -> None:
     heads = model.class_parameters()
     assert heads
     assert all(parameter.shape[0] == 3 for parameter in heads)
-    assert len(model.class_layers) == (2 if name.startswith(("deeplabv3_", "fcn_", "lraspp")) else 1)
+    assert len(model.class_layers) == (2 if with_aux or name.startswith("lraspp") else 1)
 
 
 @pytest.mark.parametrize("name", SMALL + ["deeplabv3_mobilenet_v3_large"] + SMP)

@@ -13,6 +13,7 @@ from vocseg.cli.data_doctor import doctor
 from vocseg.cli.data_download import download
 from vocseg.cli.data_show import show
 from vocseg.cli.data_stats import stats
+from vocseg.cli.demo import demo
 from vocseg.cli.evaluate import evaluate
 from vocseg.cli.models import models
 from vocseg.cli.predict import predict
@@ -26,15 +27,17 @@ app = App(
     version=__version__,
     help="""Semantic segmentation on Pascal VOC 2012, and on any data laid out like it.
 
-Start with made-up data:  vocseg data synth demo/data
+Masks at once:            vocseg predict photo.jpg
+All of it in a minute:    vocseg demo
+Train on made-up data:    vocseg data synth demo/data
                           vocseg train --data demo/data --config synthetic
-or with VOC itself:       vocseg train --data FOLDER_WITH_VOCdevkit
+or on VOC itself:         vocseg train --data FOLDER_WITH_VOCdevkit
 
 --debug shows tracebacks.""",
     help_format="plaintext",
 )
 app.command(train_app)
-for verb in (evaluate, score, predict, models, bench):
+for verb in (predict, evaluate, score, demo, models, bench):
     app.command(verb, help_format="markdown")
 data = App(name="data", help="Get, make, check and describe data sets in VOC layout.")
 data.command(download, help_format="markdown")

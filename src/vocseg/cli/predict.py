@@ -21,7 +21,7 @@ def predict(
     pictures: Annotated[list[Path], Parameter(help="Pictures, and folders that are searched for them.")],
     /,
     *,
-    model: str,
+    model: str = "vocseg-s",
     out: Path = Path("predictions"),
     weights: WeightsOption = None,
     overlay: bool = True,
@@ -36,6 +36,7 @@ def predict(
     Each gets a palette PNG of its own size, and an overlay with a legend of the classes found.
 
     ```
+    vocseg predict photo.jpg
     vocseg predict photo.jpg --model runs/deeplabv3_resnet101/best.safetensors
     vocseg predict holiday/ more/*.png --model deeplabv3_resnet101 --out masks --no-overlay --json areas.json
     ```
@@ -43,7 +44,7 @@ def predict(
     Parameters
     ----------
     model
-        Model file or name.
+        Model file or name; vocseg-s comes with the package.
     out
         Folder for NAME.png (mask) and NAME_overlay.jpg.
     overlay

@@ -29,6 +29,16 @@ def read_soft_labels(path: Path, classes: int) -> Tensor:
     return torch.from_numpy(values)
 
 
+def pictures_without_masks(folder: Path) -> dict[str, Path]:
+    """The pictures of a folder by name; DataError where there are none."""
+    if not folder.is_dir():
+        raise DataError(f"no folder of unlabelled pictures {folder}")
+    pictures = dict(sorted(files_by_stem(folder, PICTURE_SUFFIXES).items()))
+    if not pictures:
+        raise DataError(f"no pictures in {folder}")
+    return pictures
+
+
 class SoftLabelledDataset(VocDataset):
     """A split followed by the pictures of a folder without masks, each with soft labels ``NAME.npy`` of one folder.
 
@@ -43,11 +53,7 @@ class SoftLabelledDataset(VocDataset):
         self.labelled = len(self.names)
         if not soft_labels.is_dir():
             raise DataError(f"no folder of soft labels {soft_labels}")
-        if unlabelled is not None and not unlabelled.is_dir():
-            raise DataError(f"no folder of unlabelled pictures {unlabelled}")
-        self.extra = {} if unlabelled is None else dict(sorted(files_by_stem(unlabelled, PICTURE_SUFFIXES).items()))
-        if unlabelled is not None and not self.extra:
-            raise DataError(f"no pictures in {unlabelled}")
+        self.extra = {} if unlabelled is None else pictures_without_masks(unlabelled)
         self.names = [*self.names, *self.extra]
         there = files_by_stem(soft_labels, (".npy",))
         missing = [name for name in self.names if name not in there]

@@ -20,6 +20,7 @@ from vocseg.inference.engines import EngineName
 from vocseg.inference.fast import FastModel
 from vocseg.models import ModelInfo, SegmentationModel, create_model
 from vocseg.models.upsampling import CoarseLogits
+from vocseg.models.vocseg_s import NAME
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Segmentation:
 
 
 class Segmenter:
-    """Predicts masks with one model.
+    """Predicts masks with one model; without one named, with that of the package.
 
     ``model`` and ``weights`` are what :func:`vocseg.models.create_model` takes, or a model, which is copied. With ``exact``
     the network runs as it was trained, in float32; otherwise rewritten (:mod:`vocseg.inference.fast`) and run by ``engine``
@@ -61,7 +62,7 @@ class Segmenter:
 
     def __init__(
         self,
-        model: str | SegmentationModel,
+        model: str | SegmentationModel = NAME,
         *,
         weights: str | None = None,
         device: str = "auto",

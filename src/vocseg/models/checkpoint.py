@@ -15,16 +15,22 @@ from torch import Tensor
 from vocseg import __version__
 from vocseg.errors import ModelError
 from vocseg.files import cannot_write, replacing
+from vocseg.models.compact import pack, unpack
 from vocseg.models.model import ModelInfo, SegmentationModel
 
 METADATA_KEY = "vocseg"
 
 
-def save_model(path: Path, model: SegmentationModel, info: ModelInfo | None = None) -> None:
-    """Write a model file atomically. ``info`` replaces the model's own. Raises OutputError, e.g. for a full disk."""
+def save_model(path: Path, model: SegmentationModel, info: ModelInfo | None = None, *, compact: bool = False) -> None:
+    """Write a model file atomically. ``info`` replaces the model's own. Raises OutputError, e.g. for a full disk.
+
+    ``compact`` writes the weights as int8 (:mod:`vocseg.models.compact`), a quarter of the size.
+    """
     values = (info or model.info).to_dict() | {"vocseg_version": __version__}
     # Tied tensors are refused by the format, and views would be written as a whole: plain copies are neither.
     state = {key: value.detach().cpu().contiguous().clone() for key, value in model.network.state_dict().items()}
+    if compact:
+        state = pack(state)
     with replacing(path) as temporary:
         try:
             save_file(state, temporary, metadata={METADATA_KEY: json.dumps(values)})
@@ -51,7 +57,7 @@ def _read(path: Path, weights: bool) -> tuple[ModelInfo, dict[str, Tensor]]:
             if metadata is None:
                 raise ModelError(f"{path} holds weights but no vocseg metadata; use --model NAME --weights {path}")
             info = ModelInfo.from_dict(json.loads(metadata))
-            return info, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (no dict) if weights else {}
+            return info, _tensors(file) if weights else {}
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} is not a model file: {error}") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -70,7 +76,7 @@ def read_weights_file(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | 
         try:
             with safe_open(path, framework="pt") as file:
                 ours = METADATA_KEY in (file.metadata() or {})
-                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (no dict)
+                state = _tensors(file)
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{path} is not a weights file: {error}") from error
         return _plain(state), read_info(path).classes if ours else None
@@ -84,6 +90,10 @@ def read_weights_file(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | 
     if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
         raise ModelError(f"{path} holds no state dict of tensors")
     return _plain(content), None
+
+
+def _tensors(file: Any) -> dict[str, Tensor]:
+    return unpack({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118  (no dict)
 
 
 def _plain(state: dict[str, Any]) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from vocseg import voc
 from vocseg.errors import ModelError, nearest
 from vocseg.models.baselines import Baselines
 from vocseg.models.checkpoint import read_info, read_model_file, read_weights_file
+from vocseg.models.deeplab_mobilenet import DeepLabMobileNetZoo
 from vocseg.models.model import ModelInfo, SegmentationModel
 from vocseg.models.smp_zoo import SmpZoo
 from vocseg.models.torchvision_zoo import TorchvisionZoo
@@ -17,7 +18,7 @@ from vocseg.models.transfer import load_weights
 from vocseg.models.vocseg_s import VocsegZoo
 from vocseg.models.zoo import Zoo
 
-ZOOS: tuple[Zoo, ...] = (VocsegZoo(), TorchvisionZoo(), Baselines(), SmpZoo())
+ZOOS: tuple[Zoo, ...] = (VocsegZoo(), TorchvisionZoo(), DeepLabMobileNetZoo(), Baselines(), SmpZoo())
 
 
 def create_model(model: str, classes: Sequence[str] | None = None, weights: str | None = None) -> SegmentationModel:
@@ -46,6 +47,11 @@ def create_model(model: str, classes: Sequence[str] | None = None, weights: str 
         built = SegmentationModel(parts.network, ModelInfo(model, names, mean=parts.mean, std=parts.std), parts.class_layers)
         if parts.pretrained is not None:
             load_weights(built, parts.pretrained, voc.CLASSES, f"the {kind} weights")
+        if parts.trained is not None:
+            info, state = read_model_file(parts.trained)
+            if names == info.classes:
+                built.info = info
+            load_weights(built, state, info.classes, f"the {kind} weights")
         return built
     if not is_file_name(kind):
         raise ModelError(f"unknown weights '{kind}' for {model}: it takes {', '.join(zoo.weights)} or a file")
@@ -76,7 +82,7 @@ def find_zoo(name: str) -> Zoo:
 def _from_scratch(architecture: str, classes: tuple[str, ...], like: ModelInfo | None) -> SegmentationModel:
     parts = find_zoo(architecture).build(architecture, len(classes), "none")
     if like is None:
-        info = ModelInfo(architecture, classes)
+        info = ModelInfo(architecture, classes, mean=parts.mean, std=parts.std)
     else:
         info = replace(like, architecture=architecture, classes=classes, palette=like.palette if like.classes == classes else ())
     return SegmentationModel(parts.network, info, parts.class_layers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from vocseg.errors import ModelError
+from vocseg.models.checkpoint import read_info
 from vocseg.models.pretrained import MEAN, STD, package_of, packaged_weights
 from vocseg.models.staged import Stages
 from vocseg.models.upsampling import CoarseLogits
@@ -27,25 +29,25 @@ def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def _separable(inputs: int, outputs: int, dilation: int = 1) -> nn.Sequential:
-    """Depthwise 3x3, then pointwise, each normalised."""
+    """Depthwise 3x3, then pointwise; normalised once, after both: a rectifier between them halves the speed of learning."""
     depthwise = nn.Conv2d(inputs, inputs, 3, padding=dilation, dilation=dilation, groups=inputs, bias=False)
-    return nn.Sequential(depthwise, *_norm_act(inputs), *_pointwise(inputs, outputs))
+    return nn.Sequential(depthwise, *_pointwise(inputs, outputs))
 
 
 class SeparableASPP(nn.Module):
-    """Atrous spatial pyramid pooling (Chen et al., "DeepLabv3", 2017) on reduced channels with separable convolutions."""
+    """Atrous spatial pyramid pooling (Chen et al., "DeepLabv3", 2017) with separable convolutions."""
 
     def __init__(self, inputs: int, width: int, rates: tuple[int, ...]) -> None:
         super().__init__()
         self.reduce = _pointwise(inputs, width)
         self.pooled = _pointwise(inputs, width)
-        self.branches = nn.ModuleList(_separable(width, width, rate) for rate in rates)
+        self.branches = nn.ModuleList(_separable(inputs, width, rate) for rate in rates)
         self.project = nn.Sequential(*_pointwise(width * (2 + len(rates)), width), nn.Dropout(0.1))
 
     def forward(self, features: Tensor) -> Tensor:
         reduced = self.reduce(features)
         pooled = self.pooled(features.mean((2, 3), keepdim=True)).expand(-1, -1, *reduced.shape[2:])
-        return self.project(torch.cat([reduced, pooled, *(branch(reduced) for branch in self.branches)], 1))
+        return self.project(torch.cat([reduced, pooled, *(branch(features) for branch in self.branches)], 1))
 
 
 class VocsegS(nn.Module):
@@ -54,7 +56,7 @@ class VocsegS(nn.Module):
     Takes any size: pictures are padded with the mean colour to the stride, logits cut back.
     """
 
-    def __init__(self, num_classes: int, width: int = 128) -> None:
+    def __init__(self, num_classes: int, width: int = 256) -> None:
         super().__init__()
         import timm
 
@@ -64,8 +66,8 @@ class VocsegS(nn.Module):
         self.detail8 = _pointwise(middle, 48)
         self.decode8 = _separable(width + 48, width)
         self.detail4 = _pointwise(fine, 24)
-        self.decode4 = _separable(width + 24, 96)
-        self.classifier = nn.Conv2d(96, num_classes, 1)
+        self.decode4 = _separable(width + 24, width)
+        self.classifier = nn.Conv2d(width, num_classes, 1)
 
     def layers(self, pictures: Tensor) -> dict[str, Tensor]:
         """Logits at a quarter of the (padded) pictures' size."""
@@ -97,23 +99,30 @@ def _finish(values: Tensor, height: int, width: int) -> CoarseLogits:
     return CoarseLogits(values).upsampled((4 * values.shape[-2], 4 * values.shape[-1])).cropped(height, width)
 
 
+NAME = "vocseg-s"
+"""Name in the registry of the network that comes with the package, trained; the default of what predicts."""
+
+TRAINED = Path(__file__).parents[1] / "assets" / f"{NAME}.safetensors"
+
+
 class VocsegZoo:
-    """``backbone``: the encoder's ImageNet weights below a new decoder."""
+    """``voc``: trained on VOC; ``backbone``: the encoder's ImageNet weights below a new decoder."""
 
     title = "vocseg"
-    weights: tuple[str, ...] = ("backbone", "none")
+    weights: tuple[str, ...] = ("voc", "backbone", "none")
 
     def names(self) -> list[str]:
-        return ["vocseg-s"]
+        return [NAME]
 
     def build(self, name: str, num_classes: int, weights: str) -> Built:
         network = VocsegS(num_classes)
         if weights == "backbone":
             network.encoder.load_state_dict(_imagenet(network.encoder.state_dict()))
-        return Built(network, ("classifier",), MEAN, STD)
+        return Built(network, ("classifier",), MEAN, STD, trained=TRAINED if weights == "voc" else None)
 
     def published(self, name: str) -> tuple[float, str] | None:
-        return None
+        score = read_info(TRAINED).scores["val"]
+        return round(100 * score["miou"], 1), f"{score['images']} pictures of VOC 2012 val"
 
 
 def _imagenet(wanted: dict[str, Any]) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ class Built:
     std: tuple[float, float, float] = IMAGENET_STD
     pretrained: dict[str, Tensor] | None = None
     """State dict of a whole network trained on VOC's 21 classes, not loaded yet."""
+    trained: Path | None = None
+    """Model file with the trained weights of the whole network, not loaded yet."""
 
 
 class Zoo(Protocol):

@@ -16,13 +16,14 @@ from vocseg.data.copy_paste import CopyPaste
 from vocseg.data.dataset import Transform, VocDataset
 from vocseg.data.layout import VocFolder
 from vocseg.data.loading import default_workers
-from vocseg.data.soft_labels import SoftLabelledDataset
+from vocseg.data.soft_labels import SoftLabelledDataset, pictures_without_masks
 from vocseg.data.transforms import SOFT_CELL, ColourJitter, Compose, training_transform
 from vocseg.devices import find_device, find_precision
 from vocseg.errors import SettingError
 from vocseg.losses import Criterion, parse_loss
 from vocseg.models import SegmentationModel, create_model
 from vocseg.training.settings import Settings
+from vocseg.training.teacher import write_soft_labels
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,12 @@ def _training_set(settings: Settings, folder: VocFolder) -> VocDataset:
     if settings.crop % SOFT_CELL:
         raise SettingError(f"crop {settings.crop} must be a multiple of {SOFT_CELL} with soft labels")
     unlabelled = None if settings.unlabelled is None else Path(settings.unlabelled)
-    return SoftLabelledDataset(folder, settings.split, Path(settings.soft_labels), unlabelled)
+    soft_labels = Path(settings.soft_labels)
+    if settings.teacher is not None:
+        pictures = {name: folder.picture(name) for name in folder.ids(settings.split)}
+        extra = {} if unlabelled is None else pictures_without_masks(unlabelled)
+        write_soft_labels(settings.teacher, pictures | extra, folder.classes, soft_labels)
+    return SoftLabelledDataset(folder, settings.split, soft_labels, unlabelled)
 
 
 def _training_transform(settings: Settings, dataset: VocDataset, summary: SplitSummary) -> Transform:

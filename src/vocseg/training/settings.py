@@ -60,6 +60,8 @@ class Settings:
     """Show pictures of classes that fewer than this share of the pictures show more often, as LVIS does; 0: all alike."""
     soft_labels: str | None = None
     """Folder of a teacher's class probabilities (NAME.npy) to learn from as well."""
+    teacher: str | None = None
+    """Model whose probabilities, over scales and mirrored, are put into soft_labels where missing there."""
     unlabelled: str | None = None
     """Folder of pictures without masks that are learnt from their soft labels alone."""
     distill_weight: float = 1.0
@@ -130,6 +132,8 @@ class Settings:
             raise SettingError(f"copy_paste is a probability, at most 1, not {self.copy_paste:g}")
         if self.unlabelled is not None and self.soft_labels is None:
             raise SettingError("unlabelled pictures need soft_labels to learn from")
+        if self.teacher is not None and self.soft_labels is None:
+            raise SettingError(f"teacher {self.teacher} needs soft_labels, a folder to keep its probabilities in")
         if self.batch_size % self.accumulate:
             raise SettingError(f"batch_size {self.batch_size} cannot be cut into {self.accumulate} equal parts (accumulate)")
         if self.epochs <= 0:

@@ -229,6 +229,7 @@ class _Training:
         self.totals = EpochTotals(self.job.train_set.classes, self.processes.device)
         self.epoch += 1
         self._train_mode()
+        self.said, self.said_at = time.monotonic(), self.iteration  # validation is no part of the rate
 
     def _validate(self, model: SegmentationModel, title: str) -> Evaluation:
         segmenter = Segmenter(model, device=self.settings.device, precision=self.settings.precision)

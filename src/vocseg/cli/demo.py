@@ -1,0 +1,57 @@
+"""``vocseg demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vocseg.cli.options import JsonOption
+
+
+def demo(*, out: Path = Path("demo"), train: bool = True, json: JsonOption = None) -> None:
+    """Show what vocseg does, in about a minute, with nothing but what comes with it.
+
+    Segments the sample photographs with vocseg-s and scores them, trains a small network on made-up data, and writes one
+    HTML page with all of it.
+
+    ```
+    vocseg demo
+    vocseg demo --no-train --out look
+    ```
+
+    Parameters
+    ----------
+    out
+        Folder for the page, masks, overlays, made-up data and run; parts of an earlier demo in it are replaced.
+    train
+        Train on made-up data as well.
+    """
+    import shutil
+
+    from vocseg.demo import MADE_UP_DATA, MADE_UP_RUN, photographs, score, train_made_up, write_demo_page
+    from vocseg.evaluation.report import percent
+    from vocseg.files import writable_folder, write_json
+    from vocseg.inference.segmenter import Segmenter
+
+    writable_folder(out)
+    segmenter = Segmenter()
+    print("1. the sample photographs")
+    shown = photographs(segmenter, writable_folder(out / "photographs"))
+    for photograph in shown:
+        areas = ", ".join(f"{name} {share:.1%}" for name, share in photograph.result.areas().items())
+        print(f"   {photograph.name}: {areas} ({1000 * photograph.seconds:.0f} ms)")
+    scored = score(segmenter)
+    accuracy, miou = percent(scored.scores.pixel_accuracy), percent(scored.scores.miou)
+    print(f"   against masks drawn by hand: pixel accuracy {accuracy}, mIoU {miou}")
+    trained = None
+    if train:
+        print("2. training a small network on made-up data")
+        for part in (out / MADE_UP_DATA, out / MADE_UP_RUN):
+            shutil.rmtree(part, ignore_errors=True)
+        trained = train_made_up(out)
+        print(f"   mIoU {percent(trained.score.scores.miou)} on pictures it has not seen, after {trained.seconds:.0f} s")
+    write_demo_page(out / "index.html", segmenter, shown, scored, trained)
+    print(f"page: {out / 'index.html'}")
+    if json is not None:
+        rows = [{"picture": p.name, "seconds": round(p.seconds, 4), "areas": p.result.areas()} for p in shown]
+        made_up = None if trained is None else trained.score.to_dict() | {"training_seconds": round(trained.seconds, 1)}
+        write_json(json, {"photographs": rows, "score": scored.to_dict(), "made_up": made_up})

@@ -1,0 +1,39 @@
+"""Weights in a byte each, for model files that travel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+SCALE = ".scale"
+
+
+def pack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict with its matrices and kernels as int8, each output channel times a scale of its own (float32, ``NAME.scale``).
+
+    The scale is the channel's largest weight / 127, so a weight moves by at most half a scale (symmetric quantisation by
+    channel: Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference", 2018, section 3.1). Biases and
+    normalisation stay as they are.
+    """
+    packed: dict[str, Tensor] = {}
+    for name, value in state.items():
+        if value.dim() < 2 or not value.is_floating_point():
+            packed[name] = value
+            continue
+        rows = value.float().flatten(1)
+        scale = (rows.abs().amax(1) / 127).clamp(min=torch.finfo(torch.float32).tiny)
+        packed[name] = (rows / scale[:, None]).round().to(torch.int8).view_as(value)
+        packed[name + SCALE] = scale
+    return packed
+
+
+def unpack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict, float32, of one that :func:`pack` made; any other as it is."""
+    packed = {name for name, value in state.items() if value.dtype == torch.int8 and name + SCALE in state}
+    plain = {name: value for name, value in state.items() if name.removesuffix(SCALE) not in packed or not name.endswith(SCALE)}
+    for name in packed:
+        value, scale = state[name], state[name + SCALE]
+        plain[name] = value * scale.view(-1, *[1] * (value.dim() - 1))
+    return plain

@@ -1,0 +1,57 @@
+"""A teacher's class probabilities of whole pictures, computed once and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vocseg.data.read import read_picture
+from vocseg.data.transforms import SOFT_CELL, resize_picture
+from vocseg.evaluation.evaluate import check_classes
+from vocseg.files import replacing, writable_folder
+from vocseg.inference.segmenter import Segmenter
+from vocseg.progress import progress
+
+SCALES = (0.75, 1.0, 1.25)
+"""Sizes, relative to the picture's own, over which a teacher's probabilities are averaged, each as it is and mirrored."""
+
+
+def soft_labels(segmenter: Segmenter, picture: Tensor, scales: Sequence[float] = SCALES) -> Tensor:
+    """Class probabilities of a picture (uint8 RGB, 3 x H x W): uint8 (255 = 1), classes x cells of ``SOFT_CELL`` pixels.
+
+    Mean over scales and mirror images of the softmax of each cell's mean logits.
+    """
+    height, width = picture.shape[1:]
+    cells = (-(-height // SOFT_CELL), -(-width // SOFT_CELL))
+    total = torch.zeros(len(segmenter.info.classes), *cells)
+    for scale in scales:
+        scaled = resize_picture(picture, (max(1, round(height * scale)), max(1, round(width * scale))))
+        for mirrored in (False, True):
+            logits = segmenter.coarse_logits(scaled.flip(-1) if mirrored else scaled)
+            probabilities = logits.averaged(cells)[0].softmax(0).cpu()
+            total += probabilities.flip(-1) if mirrored else probabilities
+    return (total * (255 / (2 * len(scales)))).round().to(torch.uint8)
+
+
+def write_soft_labels(teacher: str, pictures: Mapping[str, Path], classes: tuple[str, ...], folder: Path) -> None:
+    """Write ``NAME.npy`` to ``folder`` for those of ``pictures`` that have none there.
+
+    ``teacher`` is a model's name or file. Raises ModelError where its classes are others, DataError for an unreadable picture.
+    """
+    writable_folder(folder)
+    missing = {name: path for name, path in pictures.items() if not (folder / f"{name}.npy").exists()}
+    if not missing:
+        return
+    segmenter = Segmenter(teacher)
+    check_classes(segmenter.info.classes, classes, f"teacher {teacher}", "the data")
+    segmenter.expect(2 * len(SCALES) * len(missing))
+    for name, path in progress(missing.items(), len(missing), "soft labels"):
+        target = folder / f"{name}.npy"
+        if not target.exists():  # another process may have been here
+            labels = soft_labels(segmenter, read_picture(path)).numpy()
+            with replacing(target) as temporary, open(temporary, "wb") as file:
+                np.save(file, labels)
