@@ -16,7 +16,7 @@ $(INSTALLED): pyproject.toml
 	@touch $@
 
 demo: $(INSTALLED)
-	PATH="$(CURDIR)/$(BIN):$$PATH" bash benchmarks/demo.sh demo
+	$(BIN)/vocseg demo --out demo
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -103,7 +103,9 @@ def write_demo_page(
     """Write the page, atomically; it needs no other file."""
     figures = "\n".join(_figure(photograph) for photograph in shown)
     info = segmenter.info
-    legend = "  ".join(f"{swatch(colour)}{escape(name)}" for name, colour in zip(info.classes, info.palette, strict=True))
+    legend = " ".join(
+        f'<span class="name">{swatch(colour)}{escape(name)}</span>' for name, colour in zip(info.classes, info.palette, strict=True)
+    )
     body = f"""<h1>vocseg</h1>
 <p>{escape(machine())}</p>
 <h2>Photographs, segmented by {escape(info.architecture)}</h2>

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from vocseg import voc
 from vocseg.errors import SettingError, nearest
-from vocseg.models.upsampling import CoarseLogits
+from vocseg.models.upsampling import CoarseLogits, classes_of
 
 Logits = Tensor | CoarseLogits
 """At full size, or before the last upsampling."""
@@ -77,15 +77,14 @@ class _StripCrossEntropy(torch.autograd.Function):
         classes = torch.empty(target.shape, dtype=torch.uint8)
         gradient = values.new_zeros(number if wanted else 0, height, channels, coarse.size[1], dtype=torch.float32)
         loss = torch.zeros((), dtype=torch.float64)
+        valid = target != voc.VOID
+        all_labels = torch.where(valid, target, 0).long()
+        weights = valid.float() if class_weights is None else class_weights[all_labels] * valid
         for strip in coarse.strips():
-            labels = target[strip.picture, strip.rows].long()
-            weight = (labels != voc.VOID).float()
-            labels = labels.masked_fill(labels == voc.VOID, 0)[:, None]
-            if class_weights is not None:
-                weight = weight * class_weights[labels[:, 0]]
-            planes = strip.logits
-            largest, best = planes.max(1, keepdim=True)
-            classes[strip.picture, strip.rows] = best[:, 0]
+            place = strip.picture, strip.rows
+            labels, weight, planes = all_labels[place][:, None], weights[place], strip.logits
+            largest = planes.amax(1, keepdim=True)
+            classes[place] = classes_of(planes, largest)
             own = planes.gather(1, labels)[:, 0] - largest[:, 0]
             exponentials = planes.sub_(largest).exp_()
             total = exponentials.sum(1)

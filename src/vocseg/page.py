@@ -19,13 +19,14 @@ section.error{border-color:var(--error)}section.warning{border-color:var(--warni
 h3{font-size:1rem;margin:.3rem 0}.tag{color:#fff;border-radius:4px;padding:.1rem .45rem;font-size:.8rem;margin-right:.4rem}
 .error .tag{background:var(--error)}.warning .tag{background:var(--warning)}.note .tag{background:var(--note)}
 .do{margin:.2rem 0}.do::before{content:"→ "}
-.examples{display:flex;flex-wrap:wrap;gap:.8rem;margin:.6rem 0}figure{margin:0}
+.examples{display:flex;flex-wrap:wrap;align-items:flex-start;gap:.8rem;margin:.6rem 0}figure{margin:0}
 figure img{display:inline-block;vertical-align:top;margin-right:2px;max-width:100%;height:auto}
 figcaption,details{font-size:.8rem}figcaption{overflow-wrap:anywhere}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums}
 th,td{padding:.15rem .6rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
 th:first-child,td:first-child{text-align:left}
 .swatch{display:inline-block;width:.8em;height:.8em;border:1px solid #8888;margin-right:.4em}
+.name{display:inline-block;margin-right:1em}
 .share{display:inline-block;min-width:3.6em}
 """
 

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from vocseg.losses import pixel_cross_entropy
 from vocseg.models import create_model, upsampling
-from vocseg.models.upsampling import CoarseLogits
+from vocseg.models.upsampling import CoarseLogits, classes_of
 
 sides = st.integers(1, 9)
 
@@ -92,3 +92,13 @@ def test_networks_before_their_upsampling(name: str, shape: tuple[int, int]) -> 
     assert want.keys() == got.keys()
     for key, logits in want.items():
         torch.testing.assert_close(got[key].full(), logits, rtol=1e-4, atol=1e-4)
+
+
+@given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 2**31))
+@settings(max_examples=40, deadline=None)
+def test_classes_of_is_the_first_largest(classes: int, width: int, seed: int) -> None:
+    logits = torch.randint(-3, 4, (3, classes, width), generator=torch.Generator().manual_seed(seed)).float()
+    want = [[column.tolist().index(max(column.tolist())) for column in plane.T] for plane in logits]
+    got = classes_of(logits, logits.amax(1, keepdim=True))
+    assert got.dtype == torch.uint8
+    assert got.tolist() == want

@@ -36,6 +36,19 @@ def averaging_matrix(source: int, cells: int) -> Tensor:
     return (overlap.clamp(min=0) * (cells / source)).float()
 
 
+@torch.no_grad()
+def classes_of(logits: Tensor, largest: Tensor) -> Tensor:
+    """The first class of the ``largest`` logit (N x 1 x ...) of each pixel, of float N x classes x ...: uint8, N x ...
+
+    A few times faster than torch's arg-max along an inner axis.
+    """
+    classes = logits.shape[1]
+    # Comparisons are vectorised into floats only.
+    found = torch.ge(logits, largest, out=torch.empty_like(logits))
+    order = torch.arange(classes - 1, -1, -1, dtype=logits.dtype, device=logits.device)
+    return (classes - 1 - found.mul_(order.view(-1, *[1] * (logits.dim() - 2))).amax(1)).to(torch.uint8)
+
+
 class Strip(NamedTuple):
     """Full-size logits of some rows of a picture: float32, rows x classes x width."""
 
@@ -99,8 +112,7 @@ class CoarseLogits:
             return self.full().max(1).indices.to(torch.uint8)
         out = torch.empty(len(self.values), *self.size, dtype=torch.uint8)
         for strip in self.strips():
-            # max, not argmax: the latter is several times slower along an inner axis
-            out[strip.picture, strip.rows] = strip.logits.max(1).indices
+            out[strip.picture, strip.rows] = classes_of(strip.logits, strip.logits.amax(1, keepdim=True))
         return out
 
     @torch.no_grad()
