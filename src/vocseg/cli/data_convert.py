@@ -39,7 +39,7 @@ def convert(
     ```
     vocseg data convert roads voc_roads --void 11 --classes names.txt
     vocseg data doctor voc_roads
-    vocseg train --data voc_roads --out runs/roads
+    vocseg train --data voc_roads --config finetune --out runs/roads
     vocseg evaluate runs/roads/best.safetensors --data voc_roads
     ```
 
@@ -119,6 +119,6 @@ def convert(
         print(line)
     print(f"written: {out}, {report.images} pictures in {FORMATS[to]}")
     if to == "voc":
-        print(f"next: vocseg data doctor {out}, vocseg train --data {out}")
+        print(f"next: vocseg data doctor {out}, vocseg train --data {out} --config finetune")
     if json is not None:
         write_json(json, {"source": str(source), "out": str(out), "to": to} | asdict(report))

@@ -66,7 +66,7 @@ def train(
     Parameters
     ----------
     config
-        TOML file of settings, or a recipe's name (default, original); options on the command line win.
+        TOML file of settings, or a recipe's name (default, finetune, ...); options on the command line win.
     resume
         Go on with this run folder, with its settings.
     dry_run

@@ -118,7 +118,7 @@ class SmpZoo:
         except OSError as error:
             raise ModelError(
                 f"ImageNet weights of encoder {encoder} not to be had from {_hub()} ({str(error).splitlines()[0]}); "
-                "offline, start without them: --weights none, or --weights FILE"
+                "offline, start without them: --weights none, --weights FILE, or --model vocseg-s, whose weights are here"
             ) from error
         except (KeyError, ValueError, TypeError, RuntimeError, NotImplementedError) as error:
             raise ModelError(f"segmentation_models_pytorch cannot build {name}: {str(error).splitlines()[0]}") from error

@@ -64,6 +64,6 @@ def _download(weights: Any) -> dict[str, torch.Tensor]:
         reason = getattr(error, "reason", None) or str(error).splitlines()[0]
         raise ModelError(
             f"weights not to be had from {weights.url} ({reason}); offline, put that file at {cache}, "
-            "or start without it: --weights none, or --weights FILE"
+            "or start without it: --weights none, --weights FILE, or --model vocseg-s, whose weights are here"
         ) from error
     return state

@@ -16,7 +16,7 @@ from pycocotools import mask as reference
 from test_regions import label_studio_rle
 
 from vocseg import voc
-from vocseg.data.convert import Options, convert
+from vocseg.data.convert import Options, Report, convert
 from vocseg.data.layout import VocFolder
 from vocseg.data.read import read_mask
 from vocseg.errors import DataError, OutputError, SettingError, VocsegError
@@ -831,3 +831,17 @@ def test_real_voc_to_coco_and_back(real_voc: Path, tmp_path: Path) -> None:
     masks = masks_of(tmp_path / "voc")
     assert len(masks) == 25
     assert all(np.array_equal(mask, read_mask(folder.mask(name)).numpy()) for name, mask in masks.items())
+
+
+@pytest.mark.parametrize(
+    ("classes", "pictures", "hint"),
+    [
+        (("class_0", "class_1", "class_2", "class_3"), (9, 9, 0, 4), True),
+        (("class_0", "class_1", "class_2"), (9, 9, 4), False),
+        (("class_0", "class_1", "class_2"), (9, 0, 0), False),
+        (("road", "sky", "sign"), (9, 0, 4), False),
+    ],
+)
+def test_a_label_apart_may_be_void(classes: tuple[str, ...], pictures: tuple[int, ...], hint: bool) -> None:
+    lines = Report("folders", "roads", 9, classes, pictures, pictures, 0.0, {"train": 9}).describe()
+    assert ("label 3 stands apart from the others; where it means no class: --void 3" in lines) == hint

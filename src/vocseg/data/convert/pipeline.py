@@ -78,6 +78,9 @@ class Report:
         lines.append(f"classes: {', '.join(self.classes[:24])}{', ...' if len(self.classes) > 24 else ''}; void: {self.void:.1%}")
         if absent:
             lines.append(f"in no picture: {', '.join(absent)}")
+        last = len(self.classes) - 1
+        if self.classes[-1] == f"class_{last}" and self.classes[-1] not in absent and f"class_{last - 1}" in absent:
+            lines.append(f"label {last} stands apart from the others; where it means no class: --void {last}")
         return [*lines, f"splits: {', '.join(f'{split} {count}' for split, count in self.splits.items())}"]
 
 
