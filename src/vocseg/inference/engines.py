@@ -15,6 +15,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -190,13 +191,24 @@ def _taps_are_faster(shape: tuple[int, ...], weight: Tensor, geometry: Geometry,
 
 def kept_path(layers: nn.Module) -> Path:
     """Where a network converted on this machine is kept, by its structure and weights."""
-    import openvino
-
-    digest = hashlib.blake2b(f"{openvino.__version__} {layers}".encode(), digest_size=16)
+    digest = hashlib.blake2b(digest_size=16)
     for name, value in layers.state_dict().items():
         digest.update(name.encode())
         digest.update(value.contiguous().view(-1).view(torch.uint8).numpy().data)
-    return cache_folder() / f"openvino-{machine_key()}" / f"{digest.hexdigest()}.xml"
+    return _kept_folder() / f"{_structure(layers)}-{digest.hexdigest()}.xml"
+
+
+def is_kept(layers: nn.Module) -> bool:
+    """Whether a network converted on this machine is kept; quick where none of its structure is."""
+    return any(_kept_folder().glob(f"{_structure(layers)}-*.xml")) and kept_path(layers).exists()
+
+
+def _kept_folder() -> Path:
+    return cache_folder() / f"openvino-{version('openvino')}-{machine_key()}"
+
+
+def _structure(layers: nn.Module) -> str:
+    return hashlib.blake2b(str(layers).encode(), digest_size=8).hexdigest()
 
 
 def _keep(graph: Any, path: Path) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from itertools import chain
 from typing import Any
 
 import torch
@@ -22,7 +24,7 @@ from vocseg.inference.engines import (
     Run,
     compile_engine,
     has_openvino,
-    kept_path,
+    is_kept,
     onnxruntime_engine,
     openvino_engine,
     torch_engine,
@@ -39,21 +41,27 @@ class FastModel(nn.Module):
     """A model in eval mode rewritten for one device and precision; it keeps no gradient and shares no weights with its source.
 
     ``engine`` auto is torch until :meth:`expect` says that more pays. ``keep``: what is converted for another engine is kept
-    on disk for the next process. Raises ModelError where the engine is not to be had.
+    on disk for the next process. ``consume`` rewrites the model itself, which is of no use afterwards. Raises ModelError where
+    the engine is not to be had.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, model: SegmentationModel, precision: torch.dtype = torch.float32, engine: EngineName = "auto", keep: bool = False
+        self,
+        model: SegmentationModel,
+        precision: torch.dtype = torch.float32,
+        engine: EngineName = "auto",
+        keep: bool = False,
+        consume: bool = False,
     ) -> None:
         super().__init__()
         self.info = model.info
         self.precision = precision
         self.engine: EngineName = engine
         self.keep = keep
-        network = copy.deepcopy(model.network).eval().requires_grad_(False)
+        network = (model.network if consume else copy.deepcopy(model.network)).eval().requires_grad_(False)
         if getattr(network, "aux_classifier", None) is not None:
             network.aux_classifier = None  # type: ignore[assignment]
         fold_batch_norm(network)
@@ -88,7 +96,7 @@ class FastModel(nn.Module):
         return self._weighing(torch_engine(copy.deepcopy(self.layers), self.precision))
 
     def _kept(self, example: Tensor) -> bool:
-        return self.keep and example.device.type == "cpu" and has_openvino() and kept_path(self.layers).exists()
+        return self.keep and example.device.type == "cpu" and has_openvino() and is_kept(self.layers)
 
     def _weighing(self, in_torch: Run) -> Run:
         """Run in torch until the pictures still to come would take longer than preparing OpenVINO, then compare the two."""
@@ -120,7 +128,7 @@ PREPARATION_SECONDS = 6.0
 def fold_batch_norm(network: nn.Module) -> int:
     """Fold each batch normalisation in eval mode into the convolution whose output it takes; returns how many were.
 
-    Pairs are found by running a copy on the meta device and watching which tensor goes where, so it does not matter how the
+    Pairs are found by running the network on the meta device and watching which tensor goes where, so it does not matter how the
     layers are written down. w' = w g / sqrt(v + e), b' = (b - m) g / sqrt(v + e) + beta (Ioffe and Szegedy, 2015).
     """
     pairs = _conv_norm_pairs(network)
@@ -141,7 +149,9 @@ def fold_batch_norm(network: nn.Module) -> int:
 
 
 def _conv_norm_pairs(network: nn.Module) -> list[tuple[str, str]]:
-    meta = copy.deepcopy(network).to("meta")
+    meta = {
+        name: torch.empty_like(value, device="meta") for name, value in chain(network.named_parameters(), network.named_buffers())
+    }
     made: dict[int, tuple[str, Tensor]] = {}  # the tensor is kept, or its id would be given again
     calls: dict[str, int] = {}
     pairs: list[tuple[str, str]] = []
@@ -161,11 +171,11 @@ def _conv_norm_pairs(network: nn.Module) -> list[tuple[str, str]]:
 
         return hook
 
-    for name, module in meta.named_modules():
-        if isinstance(module, nn.Conv2d):
-            module.register_forward_hook(made_by(name))
-        elif isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
-            module.register_forward_pre_hook(taken_by(name))
-    with torch.no_grad():
-        meta(torch.zeros(1, 3, PROBE, PROBE, device="meta"))
+    with ExitStack() as hooks, torch.no_grad():
+        for name, module in network.named_modules():
+            if isinstance(module, nn.Conv2d):
+                hooks.callback(module.register_forward_hook(made_by(name)).remove)
+            elif isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
+                hooks.callback(module.register_forward_pre_hook(taken_by(name)).remove)
+        torch.func.functional_call(network, meta, torch.zeros(1, 3, PROBE, PROBE, device="meta"))
     return [(conv, norm) for conv, norm in pairs if calls[conv] == calls[norm] == 1]

@@ -78,8 +78,9 @@ class Segmenter:
             self.network = copy.deepcopy(built).eval().to(self.device)
         else:
             # What an engine makes of weights that are still being trained is of no use to the next process.
-            keep = not isinstance(model, SegmentationModel)
-            self.network = FastModel(built, find_precision(precision, self.device), engine, keep).to(self.device)
+            ours = not isinstance(model, SegmentationModel)
+            precise = find_precision(precision, self.device)
+            self.network = FastModel(built, precise, engine, keep=ours, consume=ours).to(self.device)
 
     def expect(self, pictures: int) -> None:
         """Say how many pictures will come, so that the engine ``auto`` may prepare what pays for that many."""
