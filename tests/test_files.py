@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,15 @@ def test_building_a_folder(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot write"), building(tmp_path / "deep" / "new" / "a" / "b"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["deep"]
+
+
+def test_building_clears_what_killed_processes_left(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead, alive = tmp_path / f".new.{ended.pid}.part", tmp_path / f".new.{os.getppid()}.part"
+    for left in (dead, alive):
+        left.mkdir()
+        (left / "half").write_text("x")
+    with building(tmp_path / "new"):
+        assert not dead.exists()
+        assert (alive / "half").exists()

@@ -71,7 +71,7 @@ def test_class_names_in_every_way(run: Run, roads: Path, tmp_path: Path) -> None
     ("arguments", "parts"),
     [
         (["--classes", "a,b,c,d,e,f"], ["seq_0000_L.png holds label 11", "--void 11"]),
-        (["--classes", "a"], ["classes 'a' is neither a file nor names"]),
+        (["--classes", "a.txt"], ["classes 'a.txt' is neither a file nor names"]),
         (["--classes", "a,b,a"], ["classes names 'a' twice"]),
         (["--void", "sky"], ["void 'sky' is neither a label nor a class"]),
         (["--splits", "0.5"], ["splits '0.5' is neither a folder of lists nor shares"]),

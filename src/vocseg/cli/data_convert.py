@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
@@ -119,6 +120,7 @@ def convert(
         print(line)
     print(f"written: {out}, {report.images} pictures in {FORMATS[to]}")
     if to == "voc":
-        print(f"next: vocseg data doctor {out}, vocseg train --data {out} --config finetune")
+        quoted = shlex.quote(str(out))
+        print(f"next: vocseg data doctor {quoted}, vocseg train --data {quoted} --config finetune")
     if json is not None:
         write_json(json, {"source": str(source), "out": str(out), "to": to} | asdict(report))

@@ -159,18 +159,19 @@ class _Job:
                 return final
             log.warning("%s is corrupt (%s): thrown away", final, fault)
             final.unlink()
-        failures = []
+        failures: dict[str, list[str]] = {}
         for source in sources(archive, self.mirrors):
             try:
                 path = self._local(source, archive) if isinstance(source, Path) else self._remote(source, archive, part, final)
             except Unavailable as error:
-                failures.append(f"{source}: {error}")
+                failures.setdefault(str(error), []).append(str(source))
                 log.info("%s: %s", source, error)
                 continue
             self.origins[archive.name] = str(source)
             return path
+        reasons = [f"{where[0] if len(where) == 1 else f'{len(where)} places'}: {reason}" for reason, where in failures.items()]
         raise DataError(
-            f"{archive.name} is to be had nowhere ({'; '.join(failures)}); give another place with --mirror URL_OR_PATH"
+            f"{archive.name} is to be had nowhere ({'; '.join(reasons)}); give another place with --mirror URL_OR_PATH"
             f" or {MIRRORS_VARIABLE}, or put the file into {self.home}"
         )
 

@@ -30,7 +30,7 @@ def parse_classes(text: str) -> tuple[str, ...]:
     if "," not in text and Path(text).is_file():
         return read_classes(Path(text))
     names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if len(names) < 2:
+    if not names or (len(names) == 1 and any(sign in text for sign in "./\\")):  # a file's name, rather than a class's
         raise SettingError(f"classes '{text}' is neither a file nor names split by commas")
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:

@@ -129,7 +129,7 @@ def convert(source: Path, out: Path, options: Options = Options()) -> Report:
         tuple(counts[:, :number].sum(0).tolist()),
         float(counts[:, voc.VOID].sum() / max(1, counts.sum())),
         {split: len(names) for split, names in splits.items()},
-        [*found.notes, f"{len(classes.classes)} classes, {classes.note}", how],
+        [*found.notes, f"{number} class{'es' if number != 1 else ''}, {classes.note}", how],
     )
 
 
