@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from vocseg.data.check import check_split
+from vocseg.data.dataset import VocDataset
+from vocseg.data.layout import VocFolder
 from vocseg.training.job import prepare
 from vocseg.training.rehearsal import RateSearch, dry_run, find_rate, plot_rates
 from vocseg.training.settings import Settings
@@ -23,6 +27,12 @@ def test_dry_run_tells_the_plan_and_writes_nothing(quick: Settings, tmp_path: Pa
     assert "15 iterations of 4 pictures, 10 epochs" in lines
     assert "learning rate 0.001 (the recipe's 0.002 for batches of 8)" in lines
     assert "s a step" in lines
+    assert 'model = "simple_conv_net"' in lines
+    assert "tuned_batch_size = 8" in lines
+    summary = check_split(VocDataset(VocFolder.find(quick.data), "train"))
+    for label, name in enumerate(summary.classes):
+        share = int(summary.pixels[label]) / int(summary.pixels[: len(summary.classes)].sum())
+        assert re.search(rf"^{name} +{summary.pictures[label]} +{100 * share:.2f}% ", lines, re.MULTILINE)
     assert "memory:" in lines
     assert not list(tmp_path.iterdir())
 

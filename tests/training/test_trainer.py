@@ -137,6 +137,15 @@ def test_signals_save_and_say_how_to_go_on(quick: Settings, monkeypatch: pytest.
     assert signal.getsignal(number) is before
 
 
+def test_a_runs_config_gives_its_losses_again(quick: Settings, tmp_path: Path) -> None:
+    """Bit for bit, with everything random in use."""
+    settings = replace(quick, iterations=20, colour_jitter=0.4, copy_paste=0.5, repeat_threshold=0.5, precision="auto", workers=1)
+    first = trainer.train(settings)
+    again = trainer.train(load_settings(first.config, out=str(tmp_path / "again")))
+    assert len(first.read_steps()) == 20
+    assert first.steps.read_bytes() == again.steps.read_bytes()
+
+
 @pytest.fixture
 def file_limit() -> Iterator[Callable[[int], None]]:
     """Sets the size, bytes, past which a file cannot be written: to the writer the same as a full disk."""

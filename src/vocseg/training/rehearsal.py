@@ -43,7 +43,7 @@ def _batches(job: Job, count: int) -> list[Batch]:
 
 
 def dry_run(job: Job) -> list[str]:
-    """The plan, and time and memory that it would take by three measured steps, in lines."""
+    """Settings, classes, the plan, and time and memory that it would take by three measured steps, in lines."""
     step, _ = _rehearse(job)
     batches = _batches(job, MEASURED + 1)
     seconds = []
@@ -56,11 +56,29 @@ def dry_run(job: Job) -> list[str]:
     total = fastest * job.plan.total
     speed = job.plan.batch_size / fastest
     return [
+        *job.settings.to_toml().splitlines(),
+        "",
+        *_class_counts(job),
+        "",
         *job.describe(),
         f"{fastest:.3g} s a step, {speed:.3g} pictures a second; about {duration(total)} in all, without validation",
         f"memory: {_memory(job.device)}",
         "nothing was written",
     ]
+
+
+def _class_counts(job: Job) -> list[str]:
+    """A line a class: pictures that show it and its share of the valid pixels, in training and validation."""
+    width = max(map(len, job.train_set.classes))
+    valid = [max(1, int(summary.pixels[: len(summary.classes)].sum())) for summary in job.summaries]
+    lines = [" " * width + "".join(f"{summary.split:>18}" for summary in job.summaries)]
+    for label, name in enumerate(job.train_set.classes):
+        cells = (
+            f"{int(summary.pictures[label]):>10,}{int(summary.pixels[label]) / total:>8.2%}"
+            for summary, total in zip(job.summaries, valid, strict=True)
+        )
+        lines.append(f"{name:<{width}}{''.join(cells)}")
+    return lines
 
 
 def _memory(device: torch.device) -> str:

@@ -139,11 +139,15 @@ class Settings:
         if self.epochs <= 0:
             raise SettingError(f"epochs must be above 0, not {self.epochs:g}")
 
-    def save(self, path: Path) -> None:
-        """Write the settings as TOML, atomically; those that are None are left out, as TOML has no such value."""
+    def to_toml(self) -> str:
+        """The settings as TOML; those that are None are left out, as TOML has no such value."""
         import tomli_w
 
-        write_text(path, tomli_w.dumps({name: value for name, value in asdict(self).items() if value is not None}))
+        return tomli_w.dumps({name: value for name, value in asdict(self).items() if value is not None})
+
+    def save(self, path: Path) -> None:
+        """Write the settings as TOML, atomically."""
+        write_text(path, self.to_toml())
 
 
 _AT_LEAST = {
