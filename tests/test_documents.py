@@ -73,7 +73,7 @@ def test_readme_on_voc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Cal
     monkeypatch.setattr(
         trainer, "train", lambda settings, resume: real(replace(settings, crop=32, batch_size=2, iterations=1), resume)
     )
-    [block] = [text for marked, text in blocks(ROOT / "README.md", "sh") if not marked and "vocseg train" in text]
+    [block] = [text for marked, text in blocks(ROOT / "README.md", "sh") if not marked and "--download" in text]
     lines = block.splitlines()
     assert len(lines) == 3
     for line in lines:

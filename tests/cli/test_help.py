@@ -45,7 +45,7 @@ def test_version(run: Run) -> None:
         (["train", "--batch-size", "two"], "--batch-size"),
         (["train", "--augment", "none"], "--augment"),
         (["evaluate"], "--model requires an argument"),
-        (["predict", "a.jpg"], "--model"),
+        (["predict"], "PICTURES"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_2(run: Run, arguments: list[str], message: str) -> None:

@@ -25,7 +25,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start(arguments: list[str], rank: int = 0, count: int = 1, port: int = 0) -> subprocess.Popen[str]:
+def start(arguments: list[str], rank: int = 0, count: int = 1, port: int = 0, own_group: bool = False) -> subprocess.Popen[str]:
     """One process of ``count``, as a launcher would start it on a host of its own."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     if count > 1:
@@ -34,7 +34,9 @@ def start(arguments: list[str], rank: int = 0, count: int = 1, port: int = 0) ->
             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true",
         }  # fmt: skip
     command = [sys.executable, "-c", "from vocseg.cli.main import main; main()", "train", *arguments]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=own_group
+    )
 
 
 def options(synth: Path, out: Path, **changes: object) -> list[str]:
@@ -100,8 +102,30 @@ def test_a_batch_that_cannot_be_shared(synth: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_a_signal_to_the_whole_group_ends_the_run_in_order(synth: Path, tmp_path: Path) -> None:
+    """As schedulers and Ctrl-C send it: to the loader's processes too, which must outlive it."""
+    run = RunFolder(tmp_path / "run")
+    process = start(options(synth, run.root, workers=1, epochs=10000, **{"checkpoint-iterations": 1}), own_group=True)
+    deadline = time.monotonic() + 120
+    while process.poll() is None and not run.read_steps() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGTERM)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 1, output
+    assert output.splitlines()[-1].startswith("vocseg: error: stopped by SIGTERM at iteration"), output
+    assert "RuntimeError" not in output
+    assert RunFolder(run.root).load_state() is not None
+
+
 def test_killed_at_ten_random_points_and_resumed_ends_as_if_nothing_had_happened(synth: Path, tmp_path: Path) -> None:
-    changes = {"model": "vocseg-s", "weights": "none", "crop": 32, "epochs": 20, "checkpoint-iterations": 1, "ema": 0.9}
+    changes = {
+        "model": "lraspp_mobilenet_v3_large",
+        "weights": "none",
+        "crop": 32,
+        "epochs": 20,
+        "checkpoint-iterations": 1,
+        "ema": 0.9,
+    }
     finish([start(options(synth, tmp_path / "whole", **changes))])
     run, whole = RunFolder(tmp_path / "cut"), RunFolder(tmp_path / "whole")
     randomness = random.Random(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -32,7 +33,14 @@ def samples(dataset: VocDataset, workers: int, indices: Sequence[int] | None = N
     """The samples of a data set, or those at ``indices``, in order, one at a time, each of its own size."""
     order = range(len(dataset)) if indices is None else indices
     yield from _load(
-        DataLoader(_Guarded(dataset), batch_size=None, sampler=order, num_workers=workers, prefetch_factor=4 if workers else None)
+        DataLoader(
+            _Guarded(dataset),
+            batch_size=None,
+            sampler=order,
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+            worker_init_fn=_outlive_one_sigterm,
+        )
     )
 
 
@@ -56,8 +64,9 @@ def training_batches(
     """
     order = _EndlessBatches(len(dataset), batch_size, seed, start, shard, repeats)
     loader: DataLoader[Any] = DataLoader(
-        _Guarded(dataset), batch_sampler=order, num_workers=workers, collate_fn=_collate, pin_memory=torch.cuda.is_available()
-    )
+        _Guarded(dataset), batch_sampler=order, num_workers=workers, collate_fn=_collate, pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_outlive_one_sigterm,
+    )  # fmt: skip
     yield from _load(loader)
 
 
@@ -105,6 +114,15 @@ def sample_seed(seed: int, position: int) -> int:
 
 def _generator(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(sample_seed(~seed & 0xFFFFFFFF, epoch))
+
+
+def _outlive_one_sigterm(_worker: int) -> None:
+    """Let a loader process go on at the first SIGTERM: one for the whole process group is for the main process to obey.
+
+    A second one ends it, as torch and multiprocessing send where a process does not end by itself.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Guarded(Dataset[Any]):
