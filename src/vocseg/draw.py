@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,14 @@ from vocseg import voc
 from vocseg.files import replacing
 
 Colours = Sequence[Sequence[int]]
+
+
+@cache
+def find_font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """DejaVu Sans, which knows the letters of most alphabets, from matplotlib; Pillow's own where it is not there."""
+    found = importlib.util.find_spec("matplotlib")  # importing it would take longer than drawing
+    path = Path(found.origin or "").parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf" if found else Path()
+    return ImageFont.truetype(path, size) if path.is_file() else ImageFont.load_default(size=size)
 
 
 def palette_image(mask: Tensor, palette: Colours = voc.PALETTE) -> Image.Image:
@@ -49,7 +59,7 @@ def legend(image: Image.Image, rows: Sequence[tuple[str, Sequence[int]]]) -> Ima
     if not rows:
         return image
     height = max(12, min(28, round(image.width / 28)))
-    font = ImageFont.load_default(size=height * 0.75)
+    font = find_font(height * 0.75)
     gap = height // 2
     places, x, y = [], gap, gap
     for text, colour in rows:
@@ -81,7 +91,7 @@ def side_by_side(images: Sequence[Image.Image], gap: int = 6) -> Image.Image:
 
 def contact_sheet(tiles: Sequence[tuple[Image.Image, str]], columns: int = 4, tile: int = 320) -> Image.Image:
     """Pictures with captions on a white grid, each fitted into a square of ``tile`` pixels."""
-    font = ImageFont.load_default(size=max(10, tile / 22))
+    font = find_font(max(10, tile / 22))
     gap, line = tile // 32, round(tile / 16)
     columns = max(1, min(columns, len(tiles)))
     fitted = [ImageOps.contain(image.convert("RGB"), (tile, tile), Image.Resampling.LANCZOS) for image, _ in tiles]

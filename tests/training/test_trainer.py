@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from vocseg.data.dataset import VocDataset
 from vocseg.data.layout import VocFolder
@@ -207,16 +208,17 @@ def test_single_picture_batches_are_refused_where_the_model_cannot(quick: Settin
     trainer.train(replace(quick, batch_size=1, iterations=2))
 
 
-def test_all_void_pictures_train_to_no_nan(quick: Settings, damaged: Path) -> None:
+def test_all_void_batches_train_to_no_nan(quick: Settings, damaged: Path) -> None:
     from vocseg import draw
 
     dataset = VocDataset(VocFolder.find(damaged), "train")
-    for index, name in enumerate(dataset.names):
+    for index, name in enumerate(dataset.names[1:], 1):
         draw.save_mask(torch.full_like(dataset.read(index).mask, 255), dataset.folder.mask(name))
-    run = trainer.train(replace(quick, data=str(damaged), epochs=1))
-    row = run.read_metrics()[0]
-    assert row["train"] == {"loss": None, "pixel_accuracy": None, "miou": None}
-    assert row["val"]["loss"] is not None
+    run = trainer.train(replace(quick, data=str(damaged), epochs=1, batch_size=1))
+    losses = [loss for _, loss, _ in run.read_steps()]
+    assert sorted(losses)[:5] == [0.0] * 5
+    assert sorted(losses)[5] > 0
+    assert run.read_metrics()[0]["val"]["loss"] is not None
 
 
 def test_not_finite_loss_stops_with_the_pictures(quick: Settings) -> None:
@@ -279,3 +281,12 @@ def test_a_small_model_learns(tmp_path: Path) -> None:
     rows = trainer.train(settings).read_metrics()
     assert rows[-1]["train"]["loss"] < 0.5 * rows[0]["train"]["loss"]
     assert rows[-1]["val"]["miou"] > 0.6
+
+
+def test_nothing_but_void_is_no_training_data(quick: Settings, damaged: Path) -> None:
+    for name in VocFolder.find(damaged).ids("train"):
+        path = damaged / "SegmentationClass" / f"{name}.png"
+        with Image.open(path) as image:
+            Image.new("L", image.size, 255).save(path)
+    with pytest.raises(DataError, match="every mask of train is void"):
+        trainer.train(replace(quick, data=str(damaged)))

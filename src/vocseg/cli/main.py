@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 
 from cyclopts import App, CycloptsError
 
@@ -54,6 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in tokens
     tokens = [token for token in tokens if token != "--debug"]
+    _clean_up_when_terminated()
     try:
         app(tokens, exit_on_error=False, print_error=False)
     except (VocsegError, CycloptsError) as error:
@@ -65,6 +68,16 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(1) from None
     except Exception as error:
         _fail(f"{type(error).__name__}: {error} (--debug shows where)", 1, debug)
+
+
+def _clean_up_when_terminated() -> None:
+    """Make SIGTERM end a verb as Ctrl-C does, so that nothing half-written stays."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, interrupt)
 
 
 def _fail(message: str, code: int, debug: bool) -> None:

@@ -98,7 +98,7 @@ def read_split(path: Path) -> list[str]:
     """Ids of a split list, one a line, in order; DataError where it cannot be read or is empty."""
     try:
         # Some VOC lists carry a second column (-1, 0, 1); the id is the first.
-        ids = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        ids = [line.split()[0] for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read split list {path}: {error}") from error
     if not ids:
@@ -125,7 +125,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
     if not path.exists():
         return voc.CLASSES
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}") from error
     if not names:

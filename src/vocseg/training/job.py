@@ -19,7 +19,7 @@ from vocseg.data.loading import default_workers
 from vocseg.data.soft_labels import SoftLabelledDataset, pictures_without_masks
 from vocseg.data.transforms import SOFT_CELL, ColourJitter, Compose, training_transform
 from vocseg.devices import find_device, find_precision
-from vocseg.errors import SettingError
+from vocseg.errors import DataError, SettingError
 from vocseg.losses import Criterion, parse_loss
 from vocseg.models import SegmentationModel, create_model
 from vocseg.training.settings import Settings
@@ -102,6 +102,8 @@ def prepare(settings: Settings) -> Job:
     val_set = VocDataset(VocFolder.find(settings.data, val_mask_dir), settings.val_split)
     plan = Plan.of(settings, len(train_set))
     summaries = (check_split(train_set), check_split(val_set))
+    if settings.soft_labels is None and not int(summaries[0].pixels[: len(folder.classes)].sum()):
+        raise DataError(f"every mask of {settings.split} is void throughout: there is nothing to learn")
     train_set.transform = _training_transform(settings, train_set, summaries[0])
     weights = _class_weights(settings.class_weights, summaries[0])
     criterion = Criterion(terms, None if weights is None else weights.to(device), settings.label_smoothing, settings.aux_weight)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -845,3 +846,46 @@ def test_real_voc_to_coco_and_back(real_voc: Path, tmp_path: Path) -> None:
 def test_a_label_apart_may_be_void(classes: tuple[str, ...], pictures: tuple[int, ...], hint: bool) -> None:
     lines = Report("folders", "roads", 9, classes, pictures, pictures, 0.0, {"train": 9}).describe()
     assert ("label 3 stands apart from the others; where it means no class: --void 3" in lines) == hint
+
+
+def in_folders(root: Path, made: Scenes) -> Path:
+    put_pictures(root / "images", made)
+    for name, mask in made.items():
+        put(root / "masks" / f"{name}.png", mask)
+    return root
+
+
+def test_binary_masks_are_not_guessed_at_when_classes_are_named(tmp_path: Path) -> None:
+    made = {name: np.where(mask > 0, 255, 0).astype(np.uint8) for name, mask in scenes().items()}
+    with pytest.raises(DataError, match="hold 0 and 255 only"):
+        convert(in_folders(tmp_path / "in", made), tmp_path / "out", Options(classes=("background", "car")))
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_pictures_of_one_name(tmp_path: Path) -> None:
+    root = in_folders(tmp_path / "in", scenes())
+    twin = next((root / "images").iterdir())
+    put(twin.with_suffix(".png"), picture(9))
+    with pytest.raises(DataError, match="have one name; which is meant"):
+        convert(root, tmp_path / "out")
+
+
+def test_out_inside_the_source_is_refused(tmp_path: Path) -> None:
+    root = in_folders(tmp_path / "in", scenes())
+    with pytest.raises(OutputError, match="lies inside"):
+        convert(root, root / "out")
+
+
+def test_classes_too_rare_for_a_split_and_classes_of_nothing_are_named(tmp_path: Path) -> None:
+    made = scenes(labels=3)
+    next(iter(made.values()))[0, 0] = 3
+    report = convert(in_folders(tmp_path / "in", made), tmp_path / "out", Options(classes=("road", "sky", "Void", "sign")))
+    lines = "\n".join(report.describe())
+    assert re.search(r"not in (train|val), of so few pictures: sign \(1\)", lines)
+    assert "where it means no class: --void Void" in lines
+
+
+def test_names_with_a_byte_order_mark(tmp_path: Path) -> None:
+    root = in_folders(tmp_path / "in", scenes(labels=3))
+    (root / "classes.txt").write_text("road\nsky\ncar\n", encoding="utf-8-sig")
+    assert convert(root, tmp_path / "out").classes == ("road", "sky", "car")

@@ -161,3 +161,25 @@ def test_refusals(broken: Path, tmp_path: Path) -> None:
         save(labels(broken, number)[1:], mask(broken, number))
     with pytest.raises(DataError, match="no pair that can be repaired safely"):
         repair(examine(broken), tmp_path / "out")
+
+
+def test_void_masks_are_not_binary(broken: Path, tmp_path: Path) -> None:
+    for path in (broken / voc.MASKS).iterdir():
+        with Image.open(path) as image:
+            void = np.full((image.height, image.width), 255, np.uint8)
+        Image.fromarray(void).save(path)
+    kinds = {finding.kind for finding in examine(broken).findings}
+    assert "all-void" in kinds
+    assert "binary-mask" not in kinds
+    repairs = fix(broken, tmp_path / "out")
+    assert not any("255 to 1" in change for _, change in repairs.changes)
+
+
+def test_a_repair_that_fails_leaves_nothing(broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vocseg.data.doctor.repair._write_lists", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fix(broken, tmp_path / "out")
+    assert not [path for path in tmp_path.iterdir() if "out" in path.name]

@@ -62,6 +62,9 @@ def map_classes(
             note = (
                 "not named by the source, so called class_0, ... by label: --classes names them, --void takes out what is no class"
             )
+    by_id = source.kind == "voc" or (source.kind == "folders" and not source.named)
+    if by_id and len(names) > 1 and present == {0} and shown[:, voc.VOID].any():
+        raise _binary(source)
     if numbers and source.optional:
         raise SettingError(f"void '{min(numbers)}': classes of {source.kind} go by their names ({', '.join(names.values())})")
     no_class = source.void | numbers | _void_names(void, names)
@@ -89,10 +92,7 @@ def _inferred(present: set[int], void: bool, source: Source) -> dict[int, str]:
     if top < 0:
         raise DataError(f"every mask of {source.found} is void: all pixels are 255")
     if present == {0} and void:
-        raise DataError(
-            f"masks of {source.found} hold 0 and 255 only, and 255 is void; if it is a class, say so with --colours FILE, "
-            "with the lines 'background,0,0,0' and 'NAME,255,255,255'"
-        )
+        raise _binary(source)
     # Grey levels (0, 38, 75, ...) are colours in truth, not class ids.
     if top + 1 > 2 * len(present) and top > 3:
         some = ", ".join(str(label) for label in sorted(present)[:8])
@@ -102,6 +102,13 @@ def _inferred(present: set[int], void: bool, source: Source) -> dict[int, str]:
             "--classes names every label from 0, --void takes labels out"
         )
     return {label: f"class_{label}" for label in range(top + 1)}
+
+
+def _binary(source: Source) -> DataError:
+    return DataError(
+        f"masks of {source.found} hold 0 and 255 only, and 255 is void; if it is a class, say so with --colours FILE, "
+        "with the lines 'background,0,0,0' and 'NAME,255,255,255'"
+    )
 
 
 def _void_names(void: tuple[str, ...], names: dict[int, str]) -> set[int]:

@@ -187,6 +187,10 @@ def _pair(picture_dir: Path, mask_dir: Path, split: str | None) -> tuple[list[Pa
         pictures, masks = divide(pictures)
     picture_files = {path.stem: path for path in sorted(pictures, key=_rank, reverse=True)}
     mask_files = {path.stem: path for path in sorted(masks, key=_rank)}
+    for files, by_stem in ((pictures, picture_files), (masks, mask_files)):
+        twin = next((path for path in files if by_stem[path.stem] != path), None)
+        if twin is not None:
+            raise DataError(f"{twin} and {by_stem[twin.stem].name} have one name; which is meant? take one out")
     names, calling = match_names(sorted(picture_files), sorted(mask_files))
     if not names:
         raise DataError(

@@ -53,8 +53,11 @@ def find_labelme(root: Path, pictures: Path | None = None) -> Source:
             missing.append(file)
             continue
         for shape in content["shapes"]:
-            labels[_label(shape, file)] += 1
-            thin += shape.get("shape_type") not in AREAS
+            label = _label(shape, file)
+            if shape.get("shape_type") in AREAS:
+                labels[label] += 1
+            else:
+                thin += 1
         kept.append((file, picture))
     if not kept:
         raise DataError(

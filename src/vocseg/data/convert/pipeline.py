@@ -33,11 +33,13 @@ from vocseg.data.layout import PICTURE_SUFFIXES, read_split
 from vocseg.data.read import pillow_reason, read_picture
 from vocseg.data.similar import Fingerprint, fingerprint, near_duplicates
 from vocseg.data.splits import parse_shares, stratified_split
-from vocseg.errors import DataError, SettingError, nearest
+from vocseg.errors import DataError, OutputError, SettingError, nearest
 from vocseg.files import building
 from vocseg.progress import progress
 
 DEFAULT_SHARES = (0.8, 0.2)
+NO_CLASS = {"void", "unlabelled", "unlabeled", "ignore", "ignored"}
+"""Names that tables give to what is seldom meant to be learnt."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,9 @@ class Report:
         last = len(self.classes) - 1
         if self.classes[-1] == f"class_{last}" and self.classes[-1] not in absent and f"class_{last - 1}" in absent:
             lines.append(f"label {last} stands apart from the others; where it means no class: --void {last}")
+        learnt = [name for name in self.classes if name.lower() in NO_CLASS]
+        if learnt:
+            lines.append(f"class {learnt[0]} is one like the others; where it means no class: --void {learnt[0]}")
         return [*lines, f"splits: {', '.join(f'{split} {count}' for split, count in self.splits.items())}"]
 
 
@@ -96,6 +101,8 @@ def convert(source: Path, out: Path, options: Options = Options()) -> Report:
     Everything is read and checked before the first mask is written, and ``out`` appears only when it is complete. Raises
     DataError, SettingError or OutputError, naming file and value.
     """
+    if options.images is None and source.resolve() in out.resolve().parents:
+        raise OutputError(f"{out} lies inside {source}, and would be read as part of it; choose another folder")
     shares = parse_shares(options.splits) if options.splits and not Path(options.splits).is_dir() else None
     found = find_source(source, options)
     splits, pool, how = _known_splits(found, options, shares)
@@ -116,6 +123,7 @@ def convert(source: Path, out: Path, options: Options = Options()) -> Report:
         if pool:
             drawn, notes = _draw(items, looks, counts, pool, shares or DEFAULT_SHARES, options)
             splits, found.notes = splits | drawn, found.notes + notes
+            found.notes += _not_shown(drawn, items, counts, classes.classes)
         writer = _writer(folder, options, classes.classes, splits, bool(counts[:, voc.VOID].any()))
         _write(writer, items, looks, classes, workers)
         writer.finish(splits)
@@ -159,7 +167,7 @@ def find_source(path: Path, options: Options) -> Source:
 def _known_splits(source: Source, options: Options, shares: Sequence[float] | None) -> tuple[Splits, list[str], str]:
     """The splits that are known, the pictures that are yet to be divided, and how this came about."""
     ids = [item.id for item in source.items]
-    drawn = f"splits drawn so that each shows every class, near-duplicates together, seed {options.seed}"
+    drawn = f"splits drawn by classes, near-duplicates together, seed {options.seed}"
     if shares is not None:
         return {}, ids, drawn
     if options.splits is not None:
@@ -258,6 +266,19 @@ def _draw(
     parts = stratified_split(shown, shares, alike, options.seed)
     names = ("train", "val", "test")[: len(shares)]
     return {name: [items[places[one]].id for one in part] for name, part in zip(names, parts, strict=True)}, note
+
+
+def _not_shown(drawn: Splits, items: list[Item], counts: NDArray[np.int64], classes: tuple[str, ...]) -> list[str]:
+    """A note for each split on the classes that it lacks though pictures show them: there are too few of these."""
+    places = {item.id: place for place, item in enumerate(items)}
+    shown = counts[:, : len(classes)] > 0
+    notes = []
+    for split, ids in drawn.items():
+        here = shown[[places[id_] for id_ in ids]].any(0)
+        lacking = [f"{classes[label]} ({shown[:, label].sum()})" for label in np.flatnonzero(shown.any(0) & ~here)]
+        if lacking:
+            notes.append(f"not in {split}, of so few pictures: {', '.join(lacking)}")
+    return notes
 
 
 def _writer(folder: Path, options: Options, classes: tuple[str, ...], splits: Splits, void: bool) -> Writer:

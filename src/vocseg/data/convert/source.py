@@ -155,4 +155,5 @@ def common_start(texts: Sequence[Sequence[Any]]) -> int:
 
 def left_out(count: int, what: str, first: object = None) -> list[str]:
     """The note on things left out, if any were."""
-    return [f"left out: {count} {what} ({'such as ' if count > 1 else ''}{first})"] if count else []
+    example = "" if first is None else f" ({'such as ' if count > 1 else ''}{first})"
+    return [f"left out: {count} {what}{example}"] if count else []

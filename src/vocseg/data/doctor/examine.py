@@ -177,11 +177,12 @@ def _pair_cases(
 
 
 def is_binary(masks: Any) -> bool:
-    """Whether masks without palette show nothing but 0 and 255, all together, and some 255."""
+    """Whether masks without palette show nothing but 0 and 255, all together, and both of them."""
     greys = [mask for mask in masks if not mask.error]
     if not greys or any(mask.kind == "palette" or mask.foreign for mask in greys):
         return False
-    return not any(mask.counts[1 : voc.VOID].any() for mask in greys) and any(mask.counts[voc.VOID] for mask in greys)
+    shown = sum(mask.counts for mask in greys) > 0
+    return bool(shown[0] and shown[voc.VOID] and not shown[1 : voc.VOID].any())
 
 
 def _legend_cases(legend: Legend) -> Iterator[tuple[str, Case]]:

@@ -19,7 +19,7 @@ from vocseg.data.doctor.survey import SplitList
 from vocseg.data.findings import KINDS
 from vocseg.data.inspect import Labels, MaskFacts, PictureFacts, problems, read_labels
 from vocseg.errors import DataError, OutputError
-from vocseg.files import cannot_write, writable_folder, write_json, write_text
+from vocseg.files import building, cannot_write, writable_folder, write_json, write_text
 from vocseg.progress import progress
 
 LOG = "fixes.json"
@@ -60,10 +60,21 @@ def repair(diagnosis: Diagnosis, out: Path, void: Iterable[int] = ()) -> Repairs
     ``out`` is not empty or cannot be written, DataError where no pair is left.
     """
     root = diagnosis.survey.root
+    check_out(out, root)
+    with building(out) as folder:
+        return _repair(diagnosis, folder, void)
+
+
+def check_out(out: Path, root: Path) -> None:
+    """Raise OutputError where ``out`` is no place for a repaired copy of the data set in ``root``."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out} is not an empty folder; --fix never changes a data set in place")
     if out.resolve().is_relative_to(root.resolve()):
         raise OutputError(f"{out} lies inside the data set {root}; choose another folder")
+
+
+def _repair(diagnosis: Diagnosis, out: Path, void: Iterable[int]) -> Repairs:
+    root = diagnosis.survey.root
     mend = _Mending(diagnosis, frozenset(void))
     wanted = sorted({(split.mask_dir, name) for split in diagnosis.survey.splits for name in split.ids})
     main = next(iter(diagnosis.survey.masks))
