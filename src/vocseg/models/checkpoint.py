@@ -24,7 +24,7 @@ METADATA_KEY = "vocseg"
 def save_model(path: Path, model: SegmentationModel, info: ModelInfo | None = None, *, compact: bool = False) -> None:
     """Write a model file atomically. ``info`` replaces the model's own. Raises OutputError, e.g. for a full disk.
 
-    ``compact`` writes the weights as int8 (:mod:`vocseg.models.compact`), a quarter of the size.
+    ``compact`` writes most weights as int8 (:mod:`vocseg.models.compact`): little more than a quarter of the size.
     """
     values = (info or model.info).to_dict() | {"vocseg_version": __version__}
     # Tied tensors are refused by the format, and views would be written as a whole: plain copies are neither.
