@@ -139,7 +139,8 @@ def test_soft_labels_go_where_the_picture_goes(height: int, width: int, seed: in
             shown = got.soft[:, row, column].int()
             if labels == [255]:
                 assert shown.tolist() == [0, 0]
-            elif labels == [1] and all((near == 1).all() for near in cells[row, max(0, column - 1) : column + 2]):
+            # Interpolation reaches a cell to either side, so what lies beyond the crop may matter at its border.
+            elif 0 < column < 7 and all((near == 1).all() for near in cells[row, column - 1 : column + 2]):
                 assert shown.tolist() == [0, 255]
 
 
