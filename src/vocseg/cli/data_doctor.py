@@ -52,7 +52,7 @@ def doctor(
     """
     from vocseg.data.doctor.examine import examine
     from vocseg.data.doctor.page import write_page
-    from vocseg.data.doctor.repair import check_out, repair
+    from vocseg.data.doctor.repair import repair, require_empty
     from vocseg.data.doctor.report import print_diagnosis, print_repairs, verdict
     from vocseg.errors import SettingError
     from vocseg.files import write_json
@@ -62,7 +62,7 @@ def doctor(
     if void and not all(0 <= label < 255 for label in void):
         raise SettingError(f"--void takes labels 0 to 254, not {', '.join(map(str, void))}")
     if fix is not None:
-        check_out(fix, Path(data))
+        require_empty(fix)
     diagnosis = examine(data, mask_dir, splits)
     print_diagnosis(diagnosis)
     if json is not None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -183,3 +184,14 @@ def test_a_repair_that_fails_leaves_nothing(broken: Path, tmp_path: Path, monkey
     with pytest.raises(KeyboardInterrupt):
         fix(broken, tmp_path / "out")
     assert not [path for path in tmp_path.iterdir() if "out" in path.name]
+
+
+def test_a_copy_may_lie_beside_the_data_set_in_the_folder_that_holds_it(
+    broken: Path, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    home = broken.parent / "home"
+    shutil.copytree(broken, home / "VOCdevkit" / "VOC2012")
+    code, out, err = run("data", "doctor", home, "--fix", home / "fixed")
+    assert code == 0, err
+    assert "the copy: 0 errors" in out
+    assert run("data", "doctor", home, "--fix", home / "VOCdevkit" / "VOC2012" / "fixed")[0] == 2

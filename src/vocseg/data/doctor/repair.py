@@ -60,17 +60,17 @@ def repair(diagnosis: Diagnosis, out: Path, void: Iterable[int] = ()) -> Repairs
     ``out`` is not empty or cannot be written, DataError where no pair is left.
     """
     root = diagnosis.survey.root
-    check_out(out, root)
+    require_empty(out)
+    if out.resolve().is_relative_to(root.resolve()):
+        raise OutputError(f"{out} lies inside the data set {root}; choose another folder")
     with building(out) as folder:
         return _repair(diagnosis, folder, void)
 
 
-def check_out(out: Path, root: Path) -> None:
-    """Raise OutputError where ``out`` is no place for a repaired copy of the data set in ``root``."""
+def require_empty(out: Path) -> None:
+    """Raise OutputError where ``out`` is there and no empty folder."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out} is not an empty folder; --fix never changes a data set in place")
-    if out.resolve().is_relative_to(root.resolve()):
-        raise OutputError(f"{out} lies inside the data set {root}; choose another folder")
 
 
 def _repair(diagnosis: Diagnosis, out: Path, void: Iterable[int]) -> Repairs:
