@@ -23,8 +23,8 @@ class CopyPaste:
     Ghiasi et al., "Simple copy-paste is a strong data augmentation method" (2021), with the source drawn so that rare classes
     come as often as common ones: first a class, then a picture of those that show it.
 
-    ``read`` gives the untransformed sample at an index; ``pictures_of`` lists the indices that show each class that can be
-    pasted; ``transform`` brings the source to the size of the samples that this one is given.
+    ``read`` gives the untransformed sample at an index, without soft labels; ``pictures_of`` lists the indices that show each
+    class that can be pasted; ``transform`` brings the source to the size of the samples that this one is given.
     """
 
     read: Callable[[int], Sample]
@@ -36,7 +36,7 @@ class CopyPaste:
         if not self.pictures_of or float(torch.rand((), generator=generator)) >= self.probability:
             return sample
         shown_in = _draw(self.pictures_of, generator)
-        source = self.transform(self.read(_draw(shown_in, generator))._replace(soft=None), generator)
+        source = self.transform(self.read(_draw(shown_in, generator)), generator)
         pasted = (source.mask != voc.BACKGROUND) & (source.mask != voc.VOID)
         soft = None if sample.soft is None else _paste_soft(sample.soft, source.mask, pasted)
         picture = torch.where(pasted, source.picture, sample.picture)

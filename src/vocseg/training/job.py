@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,8 @@ def _training_transform(settings: Settings, dataset: VocDataset, summary: SplitS
     geometric = training_transform(settings.augment, settings.crop, (settings.min_scale, settings.max_scale))
     transforms = [geometric]
     if settings.copy_paste:
-        transforms.append(CopyPaste(dataset.read, summary.pictures_of(), geometric, settings.copy_paste))
+        plain = partial(VocDataset.read, dataset)  # what is pasted is certain: no soft labels are read for it
+        transforms.append(CopyPaste(plain, summary.pictures_of(), geometric, settings.copy_paste))
     if settings.colour_jitter:
         transforms.append(ColourJitter(settings.colour_jitter))
     return Compose(tuple(transforms))
