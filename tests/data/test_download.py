@@ -115,6 +115,17 @@ def test_where_it_lands(source: Source, tmp_path: Path, given: str, root: str) -
     assert VocFolder.find(tmp_path / given).root == tmp_path / root
 
 
+def test_a_part_of_the_official_data_is_said_to_be_one(
+    source: Source, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    have(tmp_path)
+    assert "is a part of VOC2012: 4 of 1,464 train, 2 of 1,449 val pictures" in caplog.text
+    caplog.clear()
+    monkeypatch.setitem(module.OFFICIAL, "2012", {"train": 4, "val": 2})
+    have(tmp_path)
+    assert "is a part" not in caplog.text
+
+
 def test_2011_is_nested_deeper(source: Source, tmp_path: Path) -> None:
     assert have(tmp_path, year="2011").folder.root == tmp_path / "VOCdevkit" / "VOC2011"
     assert left_in(tmp_path) == ["VOCdevkit"]

@@ -68,9 +68,9 @@ def test_seeds_differ() -> None:
 
 
 def test_too_few() -> None:
-    with pytest.raises(SettingError, match="1 pictures cannot be divided into 2 splits"):
+    with pytest.raises(SettingError, match="1 picture cannot be divided into 2 splits"):
         stratified_split(np.ones((1, 1), dtype=bool), (0.8, 0.2))
-    with pytest.raises(SettingError, match="1 pictures that are not near-duplicates"):
+    with pytest.raises(SettingError, match="1 picture, near-duplicates counted once, cannot"):
         stratified_split(np.ones((3, 1), dtype=bool), (0.8, 0.2), [(0, 1, 2)])
     # no class at all is still a split
     assert [len(part) for part in stratified_split(np.zeros((10, 3), dtype=bool), (0.8, 0.2))] == [8, 2]

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from vocseg.cli.options import JsonOption
 
-Kind = Literal["auto", "folders", "coco", "labelme", "cityscapes", "camvid", "supervisely", "label-studio", "voc"]
+Kind = Literal["auto", "folders", "coco", "labelme", "cityscapes", "camvid", "supervisely", "label-studio", "yolo", "voc"]
 FORMATS = {"voc": "VOC layout", "coco": "COCO format", "yolo": "YOLO format"}
 
 
@@ -60,9 +60,10 @@ def convert(
     - cityscapes: `*_labelIds.png` in nested folders; the 19 classes that are scored, all else void.
     - coco: instance or stuff JSON. The smaller object is on top, crowds are void.
     - labelme, supervisely, label-studio: their JSON exports. The later object is on top.
+    - yolo: polygons in text files beside a `data.yaml`. The smaller object is on top.
     - voc: VOC layout, also with CVAT's `labelmap.txt`.
 
-    In coco, labelme, supervisely and label-studio, pixels in no object are background; `--void background` makes them void.
+    In coco, labelme, supervisely, label-studio and yolo, pixels in no object are background; `--void background` makes them void.
 
     OUT gets JPEGImages (the same files), SegmentationClass (ids 0 to n-1, 255 void), ImageSets/Segmentation and
     classes.txt, all at once when everything is done. Nothing in SOURCE changes.
@@ -70,7 +71,7 @@ def convert(
     Parameters
     ----------
     source
-        Folder, or annotation file (COCO, Label Studio).
+        Folder, or annotation file (COCO, Label Studio, YOLO's data.yaml).
     out
         Where to write; must be new or empty.
     kind
@@ -80,7 +81,8 @@ def convert(
     images
         Folder of the pictures, where they are not found by themselves.
     masks
-        Folder of the masks.
+        Folder of the masks; of VOC layout its name, as SegmentationClassAug. There, pictures without a mask in SegmentationClass
+        take it from another SegmentationClass* by themselves.
     classes
         Names split by commas, or a file with one a line: of labels 0, 1, 2, ... in masks of ids; where the source names its
         classes, those to take, in the order of their new ids. Without it, ids without names are called class_0, class_1, ...
@@ -101,6 +103,7 @@ def convert(
     """
     from vocseg.data.convert import Options, convert, parse_classes
     from vocseg.files import write_json
+    from vocseg.wording import counted
 
     options = Options(
         kind=kind,
@@ -118,7 +121,7 @@ def convert(
     report = convert(source, out, options)
     for line in report.describe():
         print(line)
-    print(f"written: {out}, {report.images} pictures in {FORMATS[to]}")
+    print(f"written: {out}, {counted(report.images, 'picture')} in {FORMATS[to]}")
     if to == "voc":
         quoted = shlex.quote(str(out))
         print(f"next: vocseg data doctor {quoted}, vocseg train --data {quoted} --config finetune")

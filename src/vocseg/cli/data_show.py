@@ -55,6 +55,7 @@ def show(
     from vocseg.data.doctor import views
     from vocseg.draw import save_image
     from vocseg.errors import SettingError
+    from vocseg.wording import counted
 
     if count < 1 or columns < 1:
         raise SettingError(f"--count and --columns must be at least 1, not {count} and {columns}")
@@ -64,4 +65,4 @@ def show(
         data, ids or [], split=split, name=class_, number=count, mask_dir=mask_dir, columns=columns, seed=seed
     )
     save_image(sheet, out)
-    print(f"{len(shown)} pictures in {out}: {', '.join(shown)}")
+    print(f"{counted(len(shown), 'picture')} in {out}: {', '.join(shown)}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vocseg.cli.options import JsonOption
+from vocseg.wording import counted
 
 if TYPE_CHECKING:
     from vocseg.data.stats import Statistics
@@ -80,7 +81,7 @@ def _print(statistics: Statistics, companions: int = 2) -> None:
         )
     console = Console()
     console.print(
-        f"{statistics.root} {values['split']}: {values['images']:,} pictures, masks of {values['mask_dir']}, "
+        f"{statistics.root} {values['split']}: {counted(values['images'], 'picture')}, masks of {values['mask_dir']}, "
         f"{values['void_share']:.2%} void",
         highlight=False,
         markup=False,

@@ -13,6 +13,7 @@ from vocseg.cli.options import DeviceOption, EngineOption, ExactOption, JsonOpti
 from vocseg.errors import DataError, InputError
 from vocseg.files import writable_folder, write_json
 from vocseg.progress import progress
+from vocseg.wording import counted
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 
@@ -130,4 +131,4 @@ def _print(results: list[dict[str, Any]], out: Path, limit: int = 20) -> None:
     console = Console()
     console.print(table)
     more = f" ({len(results) - limit} not shown)" if len(results) > limit else ""
-    console.print(f"{len(results)} pictures{more}; masks and overlays in {out}", highlight=False, soft_wrap=True)
+    console.print(f"{counted(len(results), 'picture')}{more}; masks and overlays in {out}", highlight=False, soft_wrap=True)

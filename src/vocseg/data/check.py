@@ -15,6 +15,7 @@ from vocseg.data.findings import KINDS
 from vocseg.data.inspect import inspect_mask, inspect_picture, problems
 from vocseg.errors import DataError
 from vocseg.progress import progress
+from vocseg.wording import counted
 
 
 def _zeros() -> Tensor:
@@ -75,7 +76,7 @@ class SplitSummary:
         void = float(self.pixels[voc.VOID]) / max(1, int(self.pixels.sum()))
         present = f"{len(self.classes) - len(absent)} of {len(self.classes)} classes"
         without = f" (none of {', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''})" if absent else ""
-        return f"{self.split}: {self.images} pictures, {present}{without}, {void:.1%} void"
+        return f"{self.split}: {counted(self.images, 'picture')}, {present}{without}, {void:.1%} void"
 
 
 def check_split(dataset: VocDataset) -> SplitSummary:

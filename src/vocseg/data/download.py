@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vocseg import voc
 from vocseg.data.layout import VocFolder
-from vocseg.data.mirrors import MIRRORS_VARIABLE, SBD, VOC_ARCHIVES, Archive, sources, user_mirrors
+from vocseg.data.mirrors import MIRRORS_VARIABLE, OFFICIAL, SBD, VOC_ARCHIVES, Archive, sources, user_mirrors
 from vocseg.data.transfer import Part, Patience, Unavailable, fetch
 from vocseg.data.unpack import unpack
 from vocseg.errors import DataError, InputError, OutputError, nearest
@@ -60,6 +60,9 @@ def download(
             if trainaug and not job.trainaug_there(found):
                 job.get_trainaug(found)
     pictures = {split: len(found.ids(split)) for split in ("train", "val")}
+    parts = [f"{pictures[split]} of {whole:,} {split}" for split, whole in OFFICIAL[year].items() if pictures[split] < whole]
+    if parts:
+        log.warning("%s is a part of VOC%s: %s pictures; move it away to have the whole", found.root, year, ", ".join(parts))
     if trainaug:
         pictures["trainaug"] = len(VocFolder.find(found.root, AUGMENTED).ids("trainaug"))
     return Outcome(found, pictures, job.origins)

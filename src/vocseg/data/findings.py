@@ -85,7 +85,7 @@ KINDS: dict[str, Kind] = {
     "no-lists": Kind(
         "warning",
         "there are no split lists; all pairs are checked as split 'all'",
-        "write ImageSets/Segmentation/train.txt and val.txt, one id a line; training needs them",
+        "vocseg data convert DIR OUT draws train and val; or write ImageSets/Segmentation/train.txt and val.txt, one id a line",
     ),
     "orphan-mask": Kind("warning", "a mask has no picture", "delete it, or bring the picture; --fix leaves it out"),
     "unknown-file": Kind(
@@ -137,6 +137,11 @@ KINDS: dict[str, Kind] = {
         "make it again with nearest-neighbour resizing",
     ),
     "all-void": Kind("warning", "a mask is void everywhere", "leave it out: nothing is learnt or scored there"),
+    "void-objects": Kind(
+        "warning",
+        "a mask shows nothing but background and void (255)",
+        "if 255 is an object there, give it its class's id; else label the objects, or leave the mask out",
+    ),
     "all-background": Kind("note", "a mask is background everywhere", "fine for pictures without objects; else label them"),
     "grey-mask": Kind(
         "note", "a mask is a grey PNG without palette", "fine for training; --fix OUT adds the palette, so that it can be looked at"

@@ -259,6 +259,11 @@ def _mask_problems(mask: MaskFacts, num_classes: int) -> Iterator[Problem]:
     if not mask.foreign and int(mask.counts.sum()) == int(mask.counts[voc.VOID]):
         yield Problem("all-void", "", f"mask {mask.path} is void everywhere")
     elif not mask.foreign and int(mask.counts.sum()) == int(mask.counts[0] + mask.counts[voc.VOID]):
-        yield Problem("all-background", "", f"mask {mask.path} is background everywhere")
+        void = int(mask.counts[voc.VOID])
+        if void:
+            share = f"{void / int(mask.counts.sum()):.1%} of it void"
+            yield Problem("void-objects", share, f"mask {mask.path} shows nothing but background and void")
+        else:
+            yield Problem("all-background", "", f"mask {mask.path} is background everywhere")
     if mask.kind == "grey":
         yield Problem("grey-mask", mask.mode, f"mask {mask.path} has no palette")

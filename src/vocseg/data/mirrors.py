@@ -66,6 +66,20 @@ VOC_ARCHIVES = {
 }
 assert tuple(VOC_ARCHIVES) == voc.YEARS
 
+OFFICIAL = {
+    year: {"train": train, "val": val}
+    for year, train, val in (
+        ("2007", 209, 213),
+        ("2008", 511, 512),
+        ("2009", 749, 750),
+        ("2010", 964, 964),
+        ("2011", 1112, 1111),
+        ("2012", 1464, 1449),
+    )
+}
+"""Pictures in the segmentation lists of each year (Everingham et al., "The Pascal VOC challenge: a retrospective", 2015, and
+each year's "Database statistics")."""
+
 SBD = Archive(
     "benchmark.tgz",
     "82b4d87ceb2ed10f6038a1cba92111cb",

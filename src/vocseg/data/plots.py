@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from vocseg.data.stats import Statistics
 from vocseg.files import replacing
+from vocseg.wording import counted
 
 ROW = 0.26
 """Inches that a class takes."""
@@ -36,7 +37,7 @@ def write_plots(statistics: Statistics, out: Path) -> list[Path]:
 
 
 def _title(statistics: Statistics) -> str:
-    return f"{statistics.root.name} {statistics.summary.split}, {statistics.summary.images:,} pictures"
+    return f"{statistics.root.name} {statistics.summary.split}, {counted(statistics.summary.images, 'picture')}"
 
 
 def _classes(statistics: Statistics, axes: list[Axes]) -> None:

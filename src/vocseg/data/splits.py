@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vocseg.errors import SettingError
+from vocseg.wording import counted
 
 
 def parse_shares(text: str) -> tuple[float, ...]:
@@ -39,8 +40,10 @@ def stratified_split(
     """
     units = _units(len(shown), together)
     if len(units) < len(shares):
-        alike = " that are not near-duplicates" if together else ""
-        raise SettingError(f"{len(units)} pictures{alike} cannot be divided into {len(shares)} splits")
+        alike = ", near-duplicates counted once," if together else ""
+        raise SettingError(
+            f"{counted(len(units), 'picture')}{alike} cannot be divided into {len(shares)} splits; --splits DIR takes lists"
+        )
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(units))
     sizes = np.array([len(units[unit]) for unit in order])

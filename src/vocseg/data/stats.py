@@ -74,7 +74,7 @@ def describe(data: str | Path, split: str | None = None, mask_dir: str | None = 
     """
     folder = find_folder(data, mask_dir)
     found = survey(folder, mask_dir, None if split is None else [split])
-    chosen = _choose([each for each in found.splits if each.ids])
+    chosen = _choose([each for each in found.splits if each.ids], split)
     classes = folder.classes
     masks = found.masks[chosen.mask_dir]
 
@@ -98,10 +98,11 @@ def describe(data: str | Path, split: str | None = None, mask_dir: str | None = 
     return Statistics(folder.root, chosen.mask_dir, summary, together, tuple(map(np.array, regions)), sizes)
 
 
-def _choose(splits: list[SplitList]) -> SplitList:
+def _choose(splits: list[SplitList], asked: str | None) -> SplitList:
     by_name = {split.name: split for split in splits}
     if not by_name:
-        raise DataError("no split has a picture with a mask; `vocseg data doctor` tells why")
+        which = "no split" if asked is None else f"split '{asked}' names no id that"
+        raise DataError(f"{which} has a picture with a mask; `vocseg data doctor` tells why")
     return by_name.get("train") or by_name.get(ALL) or splits[0]
 
 

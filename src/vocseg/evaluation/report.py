@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vocseg.evaluation.result import Evaluation
+from vocseg.wording import counted
 
 
 def print_evaluation(result: Evaluation, title: str) -> None:
@@ -22,8 +23,8 @@ def print_evaluation(result: Evaluation, title: str) -> None:
     lines = (
         f"[bold]mIoU {percent(scores.miou)}[/]  pixel accuracy {percent(scores.pixel_accuracy)}{loss}",
         f"mean accuracy {percent(scores.mean_accuracy)}  frequency-weighted IoU {percent(scores.frequency_weighted_iou)}",
-        f"{result.images} pictures of {result.split}, mean over {scores.classes_scored} of {len(scores.per_class)} classes, "
-        f"{result.seconds:.1f} s",
+        f"{counted(result.images, 'picture')} of {result.split}, mean over {scores.classes_scored} of {len(scores.per_class)} "
+        f"classes, {result.seconds:.1f} s",
     )
     console.print(title, markup=False, highlight=False, soft_wrap=True)
     console.print(table)

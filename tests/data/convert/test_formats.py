@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+import shutil
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -355,7 +356,7 @@ def test_coco(tmp_path: Path, kind: str, where: str) -> None:
     ("spoil", "message"),
     [
         (lambda c: c.pop("categories"), "no list 'categories'"),
-        (lambda c: c["annotations"][0].update(category_id=5), "annotation 0 has no or an unknown 5"),
+        (lambda c: c["annotations"][0].update(category_id=5), "annotation 0 of image 1004 has no or an unknown 5"),
         (lambda c: c["annotations"][0].pop("image_id"), "annotation 0 has no or an unknown 'image_id'"),
         (lambda c: c["images"][0].pop("height"), "image 1000 has no id, file_name, height or width"),
         (lambda c: c["annotations"][0].update(segmentation={"size": [2, 2], "counts": [4]}), "run lengths of 2x2 in a picture"),
@@ -447,7 +448,7 @@ def test_labelme(tmp_path: Path, embedded: bool) -> None:
     report = convert(tmp_path / "in", tmp_path / "out")
     assert report.kind == "labelme"
     assert report.classes == ("background", "car", "road", "sun")
-    assert any("4 points and lines" in note for note in report.notes)
+    assert any("4 shapes, points or lines" in note for note in report.notes)
     assert same(masks_of(tmp_path / "out"), wanted)
 
 
@@ -520,7 +521,7 @@ def test_supervisely(tmp_path: Path) -> None:
     assert report.kind == "supervisely"
     assert report.classes == ("background", "road", "car", "bird")
     assert report.splits == {"train": 2, "val": 2}
-    assert any("4 objects that are neither" in note for note in report.notes)
+    assert any("4 objects, neither" in note for note in report.notes)
     assert same(masks_of(tmp_path / "out"), wanted)
     put(tmp_path / "in" / "meta.json", {"classes": [{"title": "road"}]})
     with pytest.raises(DataError, match=r"p0\.jpg\.json has an object of class 'car', which is not in meta.json"):
@@ -585,7 +586,7 @@ def test_label_studio(tmp_path: Path) -> None:
     report = convert(tmp_path / "in", tmp_path / "out")
     assert report.kind == "label-studio"
     assert report.classes == ("background", "car", "sky")
-    assert any("1 tasks without annotation" in note for note in report.notes)
+    assert any("1 task without annotation" in note for note in report.notes)
     assert same(masks_of(tmp_path / "out"), made)
     tasks = json.loads((tmp_path / "in" / "export.json").read_text())
     tasks[1]["annotations"][1]["result"][0]["value"]["rle"] = [1, 2, 3]
@@ -651,6 +652,87 @@ def test_yolo_polygons_fill_to_the_masks(synth: Path, tmp_path: Path) -> None:
             ring = (np.array(numbers, dtype=float).reshape(-1, 2) * (width, height)).reshape(-1).tolist()
             back[reference.decode(reference.frPyObjects([ring], height, width))[..., 0] > 0] = int(label) + 1
         assert np.array_equal(back, np.where(mask == 255, 0, mask))
+
+
+def test_voc_to_yolo_and_back_loses_void_alone(synth: Path, tmp_path: Path) -> None:
+    convert(synth, tmp_path / "yolo", Options(to="yolo"))
+    report = convert(tmp_path / "yolo", tmp_path / "voc")
+    assert report.kind == "yolo"
+    assert report.classes == VocFolder.find(synth).classes
+    assert same(masks_of(tmp_path / "voc"), {name: np.where(mask == 255, 0, mask) for name, mask in masks_of(synth).items()})
+    for split in ("train", "val", "trainval"):
+        assert VocFolder.find(tmp_path / "voc").ids(split) == VocFolder.find(synth).ids(split)
+
+
+def test_yolo_as_roboflow_lays_it_out(tmp_path: Path) -> None:
+    """Folders train and valid, paths that lead one folder too far up, names as a list, gaps and overlaps."""
+    made = scenes(5, 1)
+    for number, name in enumerate(made):
+        folder = tmp_path / "in" / ("train" if number < 3 else "valid")
+        put(folder / "images" / f"{name}.jpg", picture(number))
+        if number:  # the first has no text file: background only
+            lines = "1 0 0 1 0 1 1 0 1\n0 0.25 0.25 0.5 0.25 0.5 0.5 0.25 0.5\n1 0.5 0.5 0.1 0.1\n\n"
+            put(folder / "labels" / f"{name}.txt", lines)
+            made[name][:] = 2
+            made[name][6:12, 8:16] = 1  # the smaller is on top
+    content = "train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnc: 2\nnames: ['cat', 'dog']\n"
+    put(tmp_path / "in" / "data.yaml", content)
+    report = convert(tmp_path / "in", tmp_path / "out")
+    assert same(masks_of(tmp_path / "out"), made)
+    assert report.classes == ("background", "cat", "dog")
+    assert report.splits == {"train": 3, "val": 2}
+    notes = "\n".join(report.notes)
+    assert "left out: 4 boxes" in notes
+    assert "1 picture without a text file" in notes
+    assert "in/test/images" in notes
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("7 0 0 1 0 1 1", r"a.txt, line 1: class 7, but classes are 0 to 1"),
+        ("cat 0 0 1 0 1 1", r"a.txt, line 1: 'cat 0 0"),
+        ("0 0 0 1 0 1", r"a.txt, line 1: 5 numbers are no polygon"),
+        ("0 0 0 1 0 nan 1", r"a.txt, line 1: 6 numbers are no polygon"),
+        ("0 0.5 0.5 0.1 0.1", r"hold boxes \(1\), which are for detection"),
+    ],
+)
+def test_broken_yolo(tmp_path: Path, line: str, message: str) -> None:
+    put(tmp_path / "in" / "images" / "a.jpg", picture(0))
+    put(tmp_path / "in" / "labels" / "a.txt", line)
+    put(tmp_path / "in" / "data.yaml", "names: [cat, dog]\n")
+    with pytest.raises(DataError, match=message):
+        convert(tmp_path / "in", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("names: [cat\n", "is not YAML"),
+        ("names: {0: cat, 2: dog}\n", "neither a list of classes"),
+        ("names:\n", "neither a list of classes"),
+        ("names: [cat]\ntrain: far.txt\n", "far.txt"),
+    ],
+)
+def test_broken_yolo_yaml(tmp_path: Path, content: str, message: str) -> None:
+    put(tmp_path / "in" / "images" / "a.jpg", picture(0))
+    put(tmp_path / "in" / "data.yaml", content)
+    with pytest.raises(DataError, match=message):
+        convert(tmp_path / "in" / "data.yaml", tmp_path / "out")
+
+
+def test_trainaug_takes_masks_from_both_folders(synth: Path, tmp_path: Path) -> None:
+    root = tmp_path / "in"
+    shutil.copytree(synth, root)
+    masks = masks_of(root)
+    (root / "SegmentationClassAug").mkdir()
+    for moved in [*sorted(masks)[:2], sorted(masks)[-1]]:
+        (root / voc.MASKS / f"{moved}.png").rename(root / "SegmentationClassAug" / f"{moved}.png")
+    report = convert(root, tmp_path / "out")
+    assert same(masks_of(tmp_path / "out"), masks)
+    assert "masks of 3 pictures from SegmentationClassAug, which SegmentationClass lacks" in report.notes
+    only = convert(root, tmp_path / "only", Options(masks=Path("SegmentationClassAug")))
+    assert only.images == 3
 
 
 def test_cvat(tmp_path: Path) -> None:
@@ -771,7 +853,7 @@ def test_sizes_and_unreadable_files(roads: Path, tmp_path: Path) -> None:
     shot.unlink()
     report = convert(roads, tmp_path / "out")
     assert report.images == 9
-    assert any("masks of" in note and "without a picture (scene_004_L.png)" in note for note in report.notes)
+    assert any("1 mask of" in note and "without a picture (scene_004_L.png)" in note for note in report.notes)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "roads"]
 
 
@@ -812,7 +894,7 @@ def test_out_must_be_new_or_empty(roads: Path, tmp_path: Path) -> None:
          r"no mask in .*masks is called like a picture in .*images \(pictures: .*; masks: qqq7"),
         (lambda root: [put(root / f / "a.png", np.zeros((24, 32), dtype=np.uint8)) for f in ("images", "masks", "labels")],
          "have masks in several folders"),
-        (lambda root: put(root, "no json"), "neither COCO's JSON nor Label Studio's"),
+        (lambda root: put(root, "no json"), "neither COCO's JSON, Label Studio's"),
         (lambda root: put(root / "a.json", {"what": 1}), "no pictures below"),
     ],
 )  # fmt: skip

@@ -239,6 +239,11 @@ def all_background(root: Path) -> set[str]:
     return in_masks(1)
 
 
+def void_objects(root: Path) -> set[str]:
+    save(np.where(labels(root, 1) != 0, voc.VOID, 0).astype(np.uint8), mask(root, 1))
+    return in_masks(1)
+
+
 def grey_mask(root: Path) -> set[str]:
     Image.fromarray(labels(root, 1)).save(mask(root, 1))
     return in_masks(1)
@@ -336,6 +341,7 @@ DEFECTS: dict[str, tuple[str, Damage]] = {
         ("interpolated", interpolated),
         ("all-void", all_void),
         ("all-background", all_background),
+        ("void-objects", void_objects),
         ("grey-mask", grey_mask),
         ("same-id", same_id),
         ("overlap", overlap),

@@ -37,6 +37,13 @@ COMPANIONS = {
 """Kinds that come with a defect besides its own; an absent class only where ids are damaged."""
 
 
+def test_a_first_class_that_is_no_background_may_fill_a_picture(broken: Path) -> None:
+    names = (broken / "classes.txt").read_text().split()
+    DEFECTS["all_background"][1](broken)
+    (broken / "classes.txt").write_text("\n".join(["road", *names[1:]]))
+    assert "all-background" not in {finding.kind for finding in examine(broken).findings}
+
+
 def test_sound(sound: Path) -> None:
     diagnosis = examine(sound)
     assert diagnosis.findings == ()

@@ -51,5 +51,5 @@ def find_cityscapes(root: Path, pictures: Path | None = None) -> Source:
         if split:
             splits.setdefault(split, []).append(id_)
     items = [Item(id_, path, chosen[path], partial(read_labels, chosen[path])) for id_, path in zip(ids, paths, strict=True)]
-    notes = left_out(len(bare), "masks without a picture", *bare[:1])
+    notes = left_out(len(bare), "mask", " without a picture", *bare[:1])
     return Source("cityscapes", str(root), items, dict(CLASSES), named=True, void=VOID, splits=splits, notes=notes)

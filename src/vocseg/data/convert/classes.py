@@ -132,10 +132,13 @@ def _chosen(
     if unknown:
         known = ", ".join(labels)
         raise SettingError(f"class '{unknown[0]}' is not in the source{nearest(unknown[0], list(labels))} (it has {known})")
-    for label in sorted(present & (set(names) - {labels[name] for name in given})):
-        picture = int(np.flatnonzero(shown[:, label])[0])
+    spare = sorted(present & (set(names) - {labels[name] for name in given}))
+    if spare:
+        picture = int(np.flatnonzero(shown[:, spare[0]])[0])
+        void = ",".join(names[label] for label in spare)
         raise DataError(
-            f"{locate(picture, label)}, class '{names[label]}', which --classes leaves out; --void '{names[label]}' makes it void"
+            f"{locate(picture, spare[0])}, class '{names[spare[0]]}', which --classes leaves out; "
+            f"--void '{void}' makes {'it' if len(spare) == 1 else f'all {len(spare)} left-out classes'} void"
         )
     return {labels[name]: name for name in given}
 

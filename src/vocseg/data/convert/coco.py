@@ -86,7 +86,7 @@ def find_coco(path: Path, pictures: Path | None = None) -> Source:
         named=True,
         optional=frozenset({0}),
         splits={split: [ids[where] for where in paths] for split, paths in splits.items()},
-        notes=left_out(len(missing), "annotated pictures that are not there", *missing[:1]),
+        notes=left_out(len(missing), "annotated picture", ", not there", *missing[:1]),
     )
 
 
@@ -148,8 +148,9 @@ def _pictures(content: dict[str, Any], labels: dict[str, int], file: Path) -> It
             label = labels[names[annotation["category_id"]]]
             place = annotation["image_id"]
         except (KeyError, TypeError) as error:
+            of = f" of image {annotation['image_id']}" if isinstance(annotation, dict) and "image_id" in annotation else ""
             raise DataError(
-                f"{file}: annotation {_id(annotation)} has no or an unknown {error.args[0] if error.args else error!r}"
+                f"{file}: annotation {_id(annotation)}{of} has no or an unknown {error.args[0] if error.args else error!r}"
             ) from error
         if annotation.get("segmentation"):
             crowd = bool(annotation.get("iscrowd")) or label == voc.VOID

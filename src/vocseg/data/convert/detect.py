@@ -8,6 +8,7 @@ from vocseg import voc
 from vocseg.data.convert.coco import looks_like_coco
 from vocseg.data.convert.label_studio import looks_like_label_studio
 from vocseg.data.convert.source import files_below
+from vocseg.data.convert.yolo import find_yaml
 from vocseg.data.layout import VocFolder
 from vocseg.errors import DataError
 
@@ -16,14 +17,16 @@ LOOKED_AT = 50
 
 
 def detect(root: Path, mask_dir: str = voc.MASKS) -> str:
-    """The format of ``root``: voc, supervisely, cityscapes, labelme, coco, label-studio, or else folders.
+    """The format of ``root``: voc, supervisely, cityscapes, labelme, coco, label-studio, yolo, or else folders.
 
     Raises DataError for a path that is missing, or a file that is no annotation file.
     """
+    if root.is_file() and find_yaml(root):
+        return "yolo"
     if root.is_file():
         kind = _kind_of_json(root) if root.suffix.lower() == ".json" else None
         if kind not in ("coco", "label-studio"):
-            raise DataError(f"{root} is neither COCO's JSON nor Label Studio's JSON export")
+            raise DataError(f"{root} is neither COCO's JSON, Label Studio's JSON export, nor YOLO's data.yaml")
         return kind
     if not root.is_dir():
         raise DataError(f"{root} does not exist")
@@ -33,6 +36,8 @@ def detect(root: Path, mask_dir: str = voc.MASKS) -> str:
         return "supervisely"
     if any(path.stem.endswith("_labelIds") for path in files_below(root, (".png",))):
         return "cityscapes"
+    if find_yaml(root):
+        return "yolo"
     return next((kind for path in files_below(root, (".json",))[:LOOKED_AT] if (kind := _kind_of_json(path))), "folders")
 
 

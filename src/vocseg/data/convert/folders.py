@@ -141,7 +141,7 @@ def _folder_pairs(root: Path) -> tuple[list[tuple[Path, Path, str | None]], list
         several = ", ".join(str(mask_dir) for folder, mask_dir, _ in pairs if folder == twice)
         raise DataError(f"pictures in {twice} have masks in several folders ({several}); choose with --images and --masks")
     spare = [folder for folder in folders if all(folder not in pair for pair in pairs)]
-    return pairs, left_out(len(spare), "folders of pictures without masks or masks without pictures", *spare[:1])
+    return pairs, left_out(len(spare), "folder", " of pictures without masks or masks without pictures", *spare[:1])
 
 
 def _by_endings(one: Path, other: Path) -> list[tuple[Path, Path, str | None]]:
@@ -200,8 +200,8 @@ def _pair(picture_dir: Path, mask_dir: Path, split: str | None) -> tuple[list[Pa
     notes = [f"masks are called {calling}"] if calling else []
     bare = [path.name for stem, path in sorted(picture_files.items()) if stem not in names]
     spare = sorted(path.name for stem, path in mask_files.items() if stem not in set(names.values()))
-    notes += left_out(len(bare), f"pictures of {picture_dir} without a mask", *bare[:1])
-    notes += left_out(len(spare), f"masks of {mask_dir} without a picture", *spare[:1])
+    notes += left_out(len(bare), "picture", f" of {picture_dir} without a mask", *bare[:1])
+    notes += left_out(len(spare), "mask", f" of {mask_dir} without a picture", *spare[:1])
     return [Pair(picture_files[stem], mask_files[mask], split) for stem, mask in names.items()], notes
 
 

@@ -66,8 +66,8 @@ def find_label_studio(path: Path, pictures: Path | None = None) -> Source:
         Item(id_, picture, file, partial(_mask, results, picture, by_name, f"{file}, task {number}"))
         for id_, (results, picture, number) in zip(ids, kept, strict=True)
     ]
-    notes = left_out(len(missing), "tasks whose picture is not there", *missing[:1])
-    notes += left_out(empty, "tasks without annotation", "not labelled yet")
+    notes = left_out(len(missing), "task", " whose picture is not there", *missing[:1])
+    notes += left_out(empty, "task", " without annotation", "not labelled yet")
     return Source("label-studio", str(file), items, names, named=True, optional=frozenset({0}), notes=notes)
 
 

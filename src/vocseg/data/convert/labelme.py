@@ -74,8 +74,8 @@ def find_labelme(root: Path, pictures: Path | None = None) -> Source:
         split = split_of_path(file.relative_to(root).parent)
         if split:
             splits.setdefault(split, []).append(id_)
-    notes = left_out(thin, "points and lines, which enclose no pixels") + left_out(
-        len(missing), "files without their picture", *missing[:1]
+    notes = left_out(thin, "shape", ", points or lines that enclose no pixels") + left_out(
+        len(missing), "file", " without its picture", *missing[:1]
     )
     return Source("labelme", str(root), items, names, named=True, optional=frozenset({0}), splits=splits, notes=notes)
 

@@ -28,6 +28,7 @@ from vocseg.data.convert.source import PICTURES, Item, Mask, Source, left_out
 from vocseg.data.convert.supervisely import find_supervisely
 from vocseg.data.convert.voc_folder import find_voc
 from vocseg.data.convert.writers import CocoWriter, Splits, VocWriter, Writer, YoloWriter
+from vocseg.data.convert.yolo import find_yolo
 from vocseg.data.inspect import picture_size
 from vocseg.data.layout import PICTURE_SUFFIXES, read_split
 from vocseg.data.read import pillow_reason, read_picture
@@ -36,6 +37,7 @@ from vocseg.data.splits import parse_shares, stratified_split
 from vocseg.errors import DataError, OutputError, SettingError, nearest
 from vocseg.files import building
 from vocseg.progress import progress
+from vocseg.wording import counted
 
 DEFAULT_SHARES = (0.8, 0.2)
 NO_CLASS = {"void", "unlabelled", "unlabeled", "ignore", "ignored"}
@@ -109,8 +111,11 @@ def convert(source: Path, out: Path, options: Options = Options()) -> Report:
     listed = {name for names in splits.values() for name in names} | set(pool)
     items = [item for item in found.items if item.id in listed]
     found.notes += left_out(
-        len(found.items) - len(items), "pictures in no split", *[i.id for i in found.items if i.id not in listed][:1]
+        len(found.items) - len(items), "picture", " in no split", *[i.id for i in found.items if i.id not in listed][:1]
     )
+    anew = [item for item in items if item.embedded is None and item.id != item.picture.stem]
+    if anew:
+        found.notes.append(f"{counted(len(anew), 'picture')} renamed (such as {anew[0].picture.name} to {anew[0].id})")
     drawn_from = set(pool)
     with building(out) as folder, ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as workers:
         pictures = folder / (voc.IMAGES if options.to == "voc" else "images")
@@ -137,16 +142,16 @@ def convert(source: Path, out: Path, options: Options = Options()) -> Report:
         tuple(counts[:, :number].sum(0).tolist()),
         float(counts[:, voc.VOID].sum() / max(1, counts.sum())),
         {split: len(names) for split, names in splits.items()},
-        [*found.notes, f"{number} class{'es' if number != 1 else ''}, {classes.note}", how],
+        [*found.notes, f"{counted(number, 'class')}, {classes.note}", how],
     )
 
 
 def find_source(path: Path, options: Options) -> Source:
     """The data set at ``path`` in the format that the options name or that is found there."""
-    mask_dir = str(options.masks) if options.masks else voc.MASKS
+    mask_dir = str(options.masks) if options.masks else None
     kind = options.kind
     if kind == "auto":
-        kind = "folders" if options.masks and options.images else detect(path, mask_dir)
+        kind = "folders" if options.masks and options.images else detect(path, mask_dir or voc.MASKS)
     if options.colours is not None and kind not in ("folders", "camvid", "voc"):
         raise SettingError(f"--colours is for masks in folders, not for {kind}")
     readers: dict[str, Callable[[], Source]] = {
@@ -158,6 +163,7 @@ def find_source(path: Path, options: Options) -> Source:
         "cityscapes": lambda: find_cityscapes(path, options.images),
         "supervisely": lambda: find_supervisely(path, options.images),
         "label-studio": lambda: find_label_studio(path, options.images),
+        "yolo": lambda: find_yolo(path, options.images),
     }
     if kind not in readers:
         raise SettingError(f"from '{kind}' is neither auto nor any of {', '.join(readers)}")
@@ -241,7 +247,9 @@ def _copy_picture(item: Item, folder: Path) -> str:
 def _locate(items: list[Item], picture: int, label: int) -> str:
     mask: Mask = items[picture].mask()
     y, x = np.argwhere(mask == label)[0]
-    return f"mask {items[picture].origin} holds label {label} ({(mask == label).sum()} pixels, the first at x={x}, y={y})"
+    item = items[picture]
+    of = f" of {item.picture.name}" if item.origin.suffix == ".json" else ""  # which may be of many pictures
+    return f"mask {item.origin}{of} holds label {label} ({counted(int((mask == label).sum()), 'pixel')}, the first at x={x}, y={y})"
 
 
 def _by_class(pixels: NDArray[np.int64], classes: ClassMap) -> NDArray[np.int64]:
@@ -259,7 +267,7 @@ def _draw(
     places = [place for place, item in enumerate(items) if item.id in wanted]
     alike = near_duplicates([print_ for place in places if (print_ := looks[place].fingerprint) is not None])
     number = sum(map(len, alike))
-    note = [f"near-duplicates: {number} pictures in {len(alike)} groups"] if alike else []
+    note = [f"near-duplicates: {counted(number, 'picture')} in {counted(len(alike), 'group')}"] if alike else []
     if len(places) - number + len(alike) < len(shares):
         alike, note = [], ["near-duplicates: all pictures resemble each other, so splits are drawn as if none did"]
     shown = counts[places][:, : voc.VOID] > 0

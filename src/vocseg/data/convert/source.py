@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vocseg import voc
 from vocseg.errors import DataError
+from vocseg.wording import counted
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 """Suffixes of pictures, most likely first."""
@@ -153,7 +154,7 @@ def common_start(texts: Sequence[Sequence[Any]]) -> int:
     return next((place for place, parts in enumerate(zip(*texts, strict=False)) if len(set(parts)) > 1), min(map(len, texts)))
 
 
-def left_out(count: int, what: str, first: object = None) -> list[str]:
-    """The note on things left out, if any were."""
+def left_out(count: int, thing: str, which: str = "", first: object = None) -> list[str]:
+    """The note on things left out, if any were: how many of what, ``which`` of them, and the first."""
     example = "" if first is None else f" ({'such as ' if count > 1 else ''}{first})"
-    return [f"left out: {count} {what}{example}"] if count else []
+    return [f"left out: {counted(count, thing)}{which}{example}"] if count else []

@@ -67,8 +67,8 @@ def find_supervisely(root: Path, pictures: Path | None = None) -> Source:
         if split:
             splits.setdefault(split, []).append(id_)
     items = [Item(id_, picture, file, partial(_mask, file, labels)) for id_, (file, picture) in zip(ids, kept, strict=True)]
-    notes = left_out(other.total(), "objects that are neither bitmap, polygon nor rectangle", *list(other)[:1])
-    notes += left_out(len(missing), "annotations without their picture", *missing[:1])
+    notes = left_out(other.total(), "object", ", neither bitmap, polygon nor rectangle", *list(other)[:1])
+    notes += left_out(len(missing), "annotation", " without its picture", *missing[:1])
     return Source("supervisely", str(root), items, names, named=True, optional=frozenset({0}), splits=splits, notes=notes)
 
 

@@ -15,6 +15,7 @@ import torch
 
 from vocseg import voc
 from vocseg.data.check import SplitSummary
+from vocseg.data.convert.source import BACKGROUNDS
 from vocseg.data.doctor import leaks
 from vocseg.data.doctor.palette import LABELMAP, Legend, find_legend
 from vocseg.data.doctor.survey import SplitList, Survey, survey
@@ -23,6 +24,7 @@ from vocseg.data.inspect import MaskFacts, PictureFacts, inspect_mask, inspect_p
 from vocseg.data.layout import VocFolder
 from vocseg.errors import DataError
 from vocseg.progress import progress
+from vocseg.wording import counted
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,8 @@ def _pair_cases(
     binary = is_binary(masks.values())
     for (folder, name), mask in masks.items():
         for problem in problems(pictures[name], mask, len(legend.classes)):
+            if problem.kind in ("all-background", "void-objects") and (binary or legend.classes[0] not in BACKGROUNDS):
+                continue
             path = found.pictures[name] if "picture" in problem.kind else mask.path
             yield problem.kind, Case(str(path.relative_to(found.root)), problem.detail, (found.pictures[name],), mask.path)
         if binary and mask.counts[voc.VOID]:
@@ -187,7 +191,7 @@ def is_binary(masks: Any) -> bool:
 
 def _legend_cases(legend: Legend) -> Iterator[tuple[str, Case]]:
     if legend.renamed:
-        yield "class-names", Case(LABELMAP, f"{len(legend.classes)} classes: {', '.join(legend.classes[:5])}, ...")
+        yield "class-names", Case(LABELMAP, f"{counted(len(legend.classes), 'class')}: {', '.join(legend.classes[:5])}, ...")
 
 
 def _absent(summaries: dict[str, SplitSummary]) -> Iterator[tuple[str, Case]]:

@@ -9,12 +9,13 @@ from PIL import Image
 
 from vocseg import voc
 from vocseg.data.doctor.examine import Diagnosis
-from vocseg.data.doctor.report import count, headline, verdict, weights_split
+from vocseg.data.doctor.report import headline, verdict, weights_split
 from vocseg.data.doctor.views import views
 from vocseg.data.findings import Case, Finding
 from vocseg.data.read import read_picture
 from vocseg.files import write_text
 from vocseg.page import embedded, page, swatch
+from vocseg.wording import counted
 
 EXAMPLES = 6
 FILES = 200
@@ -45,7 +46,7 @@ def _section(diagnosis: Diagnosis, finding: Finding) -> str:
 <h3><span class="tag">{finding.severity}</span>{escape(finding.text)}</h3>
 <p class="do">{escape(finding.advice)}</p>
 {f'<div class="examples">{figures}</div>' if figures else ""}
-<details{"" if figures else " open"}><summary>{count(len(finding.cases), "case")} of {finding.kind}</summary>
+<details{"" if figures else " open"}><summary>{counted(len(finding.cases), "case")} of {finding.kind}</summary>
 <ul>{rows}</ul></details>
 </section>"""
 

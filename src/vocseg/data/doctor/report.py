@@ -15,6 +15,7 @@ from vocseg.data.doctor.examine import Diagnosis
 from vocseg.data.doctor.leaks import role
 from vocseg.data.doctor.repair import Repairs
 from vocseg.data.findings import SEVERITIES, Finding
+from vocseg.wording import counted
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 SHOWN = 3
@@ -22,22 +23,19 @@ SHOWN = 3
 
 def headline(diagnosis: Diagnosis) -> str:
     """One line: folder, classes, splits, pairs and speed."""
+    # Names that nothing in the folder gives are told, since they may be another data set's.
+    named = "" if (diagnosis.survey.root / voc.CLASSES_FILE).exists() or diagnosis.legend.renamed else " (VOC's; no classes.txt)"
     speed = diagnosis.pairs / max(diagnosis.seconds, 1e-9)
     return (
-        f"{diagnosis.survey.root}: {count(len(diagnosis.legend.classes), 'class', 'classes')}, "
-        f"{count(len(diagnosis.survey.splits), 'split')}, {count(diagnosis.pairs, 'picture-mask pair')} "
+        f"{diagnosis.survey.root}: {counted(len(diagnosis.legend.classes), 'class')}{named}, "
+        f"{counted(len(diagnosis.survey.splits), 'split')}, {counted(diagnosis.pairs, 'picture-mask pair')} "
         f"in {diagnosis.seconds:.1f} s ({speed:.0f} a second)"
     )
 
 
 def verdict(diagnosis: Diagnosis) -> str:
     """One line: how many kinds of findings there are of each severity."""
-    return ", ".join(count(diagnosis.count(severity), severity) for severity in SEVERITIES)
-
-
-def count(number: int, one: str, many: str = "") -> str:
-    """``number`` with its noun."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    return ", ".join(counted(diagnosis.count(severity), severity) for severity in SEVERITIES)
 
 
 def print_diagnosis(diagnosis: Diagnosis) -> None:
@@ -115,7 +113,8 @@ def print_repairs(repairs: Repairs, out: str) -> None:
     for file, change in repairs.changes:
         step = change if file.endswith(".png") else f"{file}: {change}"
         steps[step] = steps.get(step, 0) + 1
-    console.print(f"\nrepaired copy in {out}: {repairs.copied:,} masks as they were", highlight=False, soft_wrap=True, markup=False)
+    head = f"\nrepaired copy in {out}: {counted(repairs.copied, 'mask')} as before"
+    console.print(head, highlight=False, soft_wrap=True, markup=False)
     for change, number in steps.items():
         console.print(f"  {number:,} x {change}", highlight=False, soft_wrap=True, markup=False)
     if repairs.left_out:

@@ -12,6 +12,7 @@ from vocseg import voc
 from vocseg.data.findings import Case
 from vocseg.data.layout import PICTURE_SUFFIXES, VocFolder, files_by_stem
 from vocseg.errors import DataError
+from vocseg.wording import counted
 
 ALL = "all"
 """Name of the split that stands for all pairs where there are no lists."""
@@ -132,10 +133,10 @@ def _leftovers(
             yield "orphan-mask", Case(f"{folder}/{files[name].name}", mask=files[name])
     alone = sorted(pictures.keys() - masked)
     if alone:
-        yield "orphan-picture", Case(voc.IMAGES, f"{len(alone)} pictures, e.g. {pictures[alone[0]].name}")
+        yield "orphan-picture", Case(voc.IMAGES, f"{counted(len(alone), 'picture')}, e.g. {pictures[alone[0]].name}")
     unlisted = sorted((pictures.keys() & masked) - used)
     if unlisted and listed:
-        yield "unlisted", Case(voc.SPLITS, f"{len(unlisted)} pictures, e.g. {unlisted[0]}")
+        yield "unlisted", Case(voc.SPLITS, f"{counted(len(unlisted), 'picture')}, e.g. {unlisted[0]}")
     for folder, known in ((voc.IMAGES, PICTURE_SUFFIXES), *((name, (".png",)) for name in masks)):
         yield from _strange_files(root, folder, known)
 
