@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from vocseg import voc
-from vocseg.data.check import check_split
+from vocseg.data.check import check_split, repeat_factors
 from vocseg.data.dataset import VocDataset
 from vocseg.data.layout import VocFolder
 from vocseg.errors import DataError
@@ -32,7 +32,7 @@ def test_repeat_factors_are_lvis(val_set: VocDataset) -> None:
     share = {label: sum(label in mask for mask in masks) / len(masks) for label in range(len(val_set.classes))}
     for threshold in (0.0, 0.3, 0.9):
         expected = [max(max(1.0, (threshold / share[label]) ** 0.5) for label in mask) for mask in masks]
-        assert summary.repeat_factors(threshold).tolist() == pytest.approx(expected)
+        assert repeat_factors(summary.labels, len(summary.classes), threshold).tolist() == pytest.approx(expected)
     lists = summary.pictures_of()
     shown = [label for label in range(1, len(val_set.classes)) if share[label]]
     assert lists == [[index for index, mask in enumerate(masks) if label in mask] for label in shown]

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from vocseg.data.inspect import picture_size
 from vocseg.data.layout import VocFolder
 from vocseg.data.loading import training_batches
-from vocseg.data.soft_labels import SoftLabelledDataset, read_soft_labels
+from vocseg.data.soft_labels import TaughtDataset, classes_shown, pictures_without_masks, read_soft_labels
 from vocseg.data.transforms import training_transform
 from vocseg.errors import DataError
 
@@ -34,7 +35,7 @@ def labelled(synth: Path, tmp_path: Path) -> tuple[VocFolder, Path, Path]:
 
 def test_split_then_unlabelled(labelled: tuple[VocFolder, Path, Path]) -> None:
     folder, soft, unlabelled = labelled
-    dataset = SoftLabelledDataset(folder, "train", soft, unlabelled)
+    dataset = TaughtDataset(folder, "train", soft, pictures_without_masks(unlabelled))
     count = len(folder.ids("train"))
     assert len(dataset) == count + 2
     assert dataset.masked == folder.ids("train")
@@ -46,9 +47,25 @@ def test_split_then_unlabelled(labelled: tuple[VocFolder, Path, Path]) -> None:
     assert last.soft is not None
 
 
+def test_without_soft_labels_they_are_just_more_pictures(labelled: tuple[VocFolder, Path, Path]) -> None:
+    folder, _, unlabelled = labelled
+    dataset = TaughtDataset(folder, "train", None, pictures_without_masks(unlabelled))
+    assert len(dataset) == len(folder.ids("train")) + 2
+    assert all(dataset[index].soft is None for index in (0, len(dataset) - 1))
+    assert (dataset[len(dataset) - 1].mask == 255).all()
+
+
+def test_classes_that_soft_labels_show() -> None:
+    soft = torch.zeros(4, 10, 10, dtype=torch.uint8)
+    soft[1] = 100
+    soft[2, :1, :2] = 200  # two cells of a hundred: not more than 2 %
+    soft[3, 1:, :1] = 200
+    assert classes_shown(soft).tolist() == [False, True, False, True]
+
+
 def test_batches_carry_them(labelled: tuple[VocFolder, Path, Path]) -> None:
     folder, soft, unlabelled = labelled
-    dataset = SoftLabelledDataset(folder, "train", soft, unlabelled, training_transform("scale-crop", 32))
+    dataset = TaughtDataset(folder, "train", soft, pictures_without_masks(unlabelled), training_transform("scale-crop", 32))
     batch = next(training_batches(dataset, 3, 0, seed=0))
     assert batch.soft is not None
     assert batch.soft.shape == (3, len(folder.classes), 4, 4)
@@ -58,15 +75,15 @@ def test_what_is_wrong_is_named(labelled: tuple[VocFolder, Path, Path], tmp_path
     folder, soft, _ = labelled
     name = folder.ids("train")[0]
     with pytest.raises(DataError, match="no folder of soft labels"):
-        SoftLabelledDataset(folder, "train", tmp_path / "none")
+        TaughtDataset(folder, "train", tmp_path / "none")
     with pytest.raises(DataError, match="no folder of unlabelled"):
-        SoftLabelledDataset(folder, "train", soft, tmp_path / "none")
+        pictures_without_masks(tmp_path / "none")
     np.save(soft / f"{name}.npy", np.zeros((len(folder.classes), 90, 2), np.uint8))
     with pytest.raises(DataError, match=f"soft labels of {name} are 90x2"):
-        SoftLabelledDataset(folder, "train", soft)[0]
+        TaughtDataset(folder, "train", soft)[0]
     (soft / f"{name}.npy").unlink()
     with pytest.raises(DataError, match=rf"have no soft labels in .*: {name}\.npy"):
-        SoftLabelledDataset(folder, "train", soft)
+        TaughtDataset(folder, "train", soft)
 
 
 @pytest.mark.parametrize("values", [np.zeros((3, 4, 4), np.float32), np.zeros((2, 4, 4), np.uint8), np.zeros((3, 4), np.uint8)])

@@ -21,7 +21,7 @@ from vocseg.errors import DataError, InputError, OutputError, SettingError, Trai
 from vocseg.evaluation.evaluate import evaluate
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import create_model, read_info
-from vocseg.training import trainer
+from vocseg.training import job, trainer
 from vocseg.training.job import Plan
 from vocseg.training.run import RunFolder
 from vocseg.training.settings import Settings, load_settings
@@ -98,7 +98,7 @@ def test_resumed_run_equals_an_uninterrupted_one(
 ) -> None:
     settings = replace(quick, model=model, weights="none", crop=32, checkpoint_minutes=0)
     whole = trainer.train(replace(settings, out=str(tmp_path / "whole")))
-    original = trainer.training_batches
+    original = job.training_batches
 
     def cut_off(*arguments: Any) -> Iterator[Any]:
         for number, batch in enumerate(original(*arguments)):
@@ -106,10 +106,10 @@ def test_resumed_run_equals_an_uninterrupted_one(
                 raise Killed
             yield batch
 
-    monkeypatch.setattr(trainer, "training_batches", cut_off)
+    monkeypatch.setattr(job, "training_batches", cut_off)
     with pytest.raises(Killed):
         trainer.train(settings)
-    monkeypatch.setattr(trainer, "training_batches", original)
+    monkeypatch.setattr(job, "training_batches", original)
     resumed = trainer.train(settings, RunFolder.open(quick.out or ""))
     one, two = (create_model(str(run.last)).network.state_dict() for run in (whole, resumed))
     assert all(torch.equal(one[key], two[key]) for key in one)
@@ -121,7 +121,7 @@ def test_resumed_run_equals_an_uninterrupted_one(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_save_and_say_how_to_go_on(quick: Settings, monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
-    original = trainer.training_batches
+    original = job.training_batches
 
     def interrupted(*arguments: Any) -> Iterator[Any]:
         batches = original(*arguments)
@@ -129,7 +129,7 @@ def test_signals_save_and_say_how_to_go_on(quick: Settings, monkeypatch: pytest.
         yield from batches
 
     before = signal.getsignal(number)
-    monkeypatch.setattr(trainer, "training_batches", interrupted)
+    monkeypatch.setattr(job, "training_batches", interrupted)
     with pytest.raises(TrainingError, match=rf"stopped by {number.name} at iteration 1; go on with: vocseg train --resume .*run"):
         trainer.train(quick)
     state = RunFolder(Path(quick.out or "")).load_state()

@@ -11,7 +11,8 @@ DataOption = Annotated[str, Parameter(help="Folder that holds VOCdevkit, VOCdevk
 SplitOption = Annotated[str, Parameter(help="Split list in ImageSets/Segmentation.")]
 MaskDirOption = Annotated[str, Parameter(help="Folder of the masks, e.g. SegmentationClassAug.")]
 WeightsOption = Annotated[
-    str | None, Parameter(help="coco, backbone, none or a weights file; by default the model file's own, or the best there are.")
+    str | None,
+    Parameter(help="coco, voc, backbone, none (`vocseg models` lists them) or a weights file; by default the best there are."),
 ]
 DeviceOption = Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where to compute.")]
 PrecisionOption = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -60,16 +61,6 @@ class SplitSummary:
         shown = torch.stack(self.labels)[:, 1 : len(self.classes)]
         return [column.nonzero()[:, 0].tolist() for column in shown.T if column.any()]
 
-    def repeat_factors(self, threshold: float) -> Tensor:
-        """How often a picture is to be seen for one sight of a common one (float64, one a picture).
-
-        The largest of its classes' max(1, sqrt(threshold / f)), f the share of pictures that show the class (Gupta et al.,
-        "LVIS", 2019, section 3.2).
-        """
-        shown = torch.stack(self.labels)[:, : len(self.classes)].double()
-        factors = (threshold / shown.mean(0).clamp(min=1e-12)).sqrt().clamp(min=1)
-        return (shown * factors).amax(1).clamp(min=1)
-
     def describe(self) -> str:
         """One line: pictures, classes present and absent, share of void."""
         absent = self.absent
@@ -77,6 +68,17 @@ class SplitSummary:
         present = f"{len(self.classes) - len(absent)} of {len(self.classes)} classes"
         without = f" (none of {', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''})" if absent else ""
         return f"{self.split}: {counted(self.images, 'picture')}, {present}{without}, {void:.1%} void"
+
+
+def repeat_factors(labels: Sequence[Tensor], classes: int, threshold: float) -> Tensor:
+    """How often a picture is to be seen for one sight of a common one (float64, one a picture).
+
+    ``labels`` are those that each picture shows, bool. The largest of its classes' max(1, sqrt(threshold / f)), f the share of
+    pictures that show the class (Gupta et al., "LVIS", 2019, section 3.2).
+    """
+    shown = torch.stack(list(labels))[:, :classes].double()
+    factors = (threshold / shown.mean(0).clamp(min=1e-12)).sqrt().clamp(min=1)
+    return (shown * factors).amax(1).clamp(min=1)
 
 
 def check_split(dataset: VocDataset) -> SplitSummary:

@@ -1,7 +1,8 @@
-"""A split with a teacher's soft labels, and pictures that have nothing else."""
+"""A split with pictures that have no masks, and a teacher's soft labels."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -39,22 +40,38 @@ def pictures_without_masks(folder: Path) -> dict[str, Path]:
     return pictures
 
 
-class SoftLabelledDataset(VocDataset):
-    """A split followed by the pictures of a folder without masks, each with soft labels ``NAME.npy`` of one folder.
+SHOWN = 0.02
+"""Share of a picture that a class must have, by its soft labels, to count as shown."""
+
+
+def classes_shown(soft: Tensor) -> Tensor:
+    """Which classes are the likeliest in more than 2 % of the cells: bool."""
+    return torch.bincount(soft.argmax(0).flatten(), minlength=len(soft)) > SHOWN * soft[0].numel()
+
+
+class TaughtDataset(VocDataset):
+    """A split followed by ``extra`` pictures without masks, by name; with soft labels ``NAME.npy`` of one folder, if any.
 
     The mask of a picture without one is void throughout. Raises DataError where soft labels are missing.
     """
 
     def __init__(
-        self, folder: VocFolder, split: str, soft_labels: Path, unlabelled: Path | None = None, transform: Transform | None = None
+        self,
+        folder: VocFolder,
+        split: str,
+        soft_labels: Path | None = None,
+        extra: Mapping[str, Path] | None = None,
+        transform: Transform | None = None,
     ) -> None:
         super().__init__(folder, split, transform)
         self.soft_labels = soft_labels
         self.labelled = len(self.names)
+        self.extra = extra or {}
+        self.names = [*self.names, *self.extra]
+        if soft_labels is None:
+            return
         if not soft_labels.is_dir():
             raise DataError(f"no folder of soft labels {soft_labels}")
-        self.extra = {} if unlabelled is None else pictures_without_masks(unlabelled)
-        self.names = [*self.names, *self.extra]
         there = files_by_stem(soft_labels, (".npy",))
         missing = [name for name in self.names if name not in there]
         if missing:
@@ -72,6 +89,8 @@ class SoftLabelledDataset(VocDataset):
         else:
             picture = read_picture(self.extra[name])
             sample = Sample(picture, torch.full(picture.shape[1:], voc.VOID, dtype=torch.uint8), name)
+        if self.soft_labels is None:
+            return sample
         soft = read_soft_labels(self.soft_labels / f"{name}.npy", len(self.classes))
         if abs(soft.shape[1] / soft.shape[2] * sample.mask.shape[1] / sample.mask.shape[0] - 1) > 0.2:
             raise DataError(f"soft labels of {name} are {size_text(soft)} for a picture of {size_text(sample.mask)}")

@@ -55,6 +55,10 @@ class DeepLabMobileNetV2(nn.Module):
         logits = interpolate(self.layers(padded)["out"], size=padded.shape[2:], mode="bilinear", align_corners=True)
         return {"out": logits[..., : pictures.shape[2], : pictures.shape[3]]}
 
+    def taps(self) -> dict[str, nn.Module]:
+        """Features at output stride 16: those of the encoder, and those that the pyramid makes of them."""
+        return {"encoder": self.features, "pyramid": self.concat_projection}
+
     def stages(self) -> Stages:
         """See :mod:`vocseg.models.staged`."""
         return Stages(self.layers, _padded, _finish)

@@ -81,6 +81,10 @@ class VocsegS(nn.Module):
         logits = interpolate(values, scale_factor=4, mode="bilinear", align_corners=False)
         return {"out": logits[..., : pictures.shape[-2], : pictures.shape[-1]]}
 
+    def taps(self) -> dict[str, nn.Module]:
+        """Features at output stride 16: those of the encoder, and those that the pyramid makes of them."""
+        return {"encoder": self.encoder, "pyramid": self.aspp}
+
     def stages(self) -> Stages:
         """See :mod:`vocseg.models.staged`."""
         return Stages(self.layers, self._padded, _finish)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,17 +13,20 @@ from typing import Any
 import torch
 
 from vocseg import voc
-from vocseg.data.check import SplitSummary, check_split
+from vocseg.data.check import SplitSummary, check_split, repeat_factors
 from vocseg.data.copy_paste import CopyPaste
 from vocseg.data.dataset import Transform, VocDataset
 from vocseg.data.layout import VocFolder
-from vocseg.data.loading import default_workers
-from vocseg.data.soft_labels import SoftLabelledDataset, pictures_without_masks
+from vocseg.data.loading import Batch, default_workers, sample_seed, training_batches
+from vocseg.data.mixing import Mixing
+from vocseg.data.soft_labels import TaughtDataset, classes_shown, pictures_without_masks, read_soft_labels
 from vocseg.data.transforms import SOFT_CELL, ColourJitter, Compose, training_transform
 from vocseg.devices import find_device, find_precision
 from vocseg.errors import DataError, SettingError
+from vocseg.evaluation.evaluate import check_classes
 from vocseg.losses import Criterion, parse_loss
 from vocseg.models import SegmentationModel, create_model
+from vocseg.training.hints import Hints, Teacher
 from vocseg.training.settings import Settings
 from vocseg.training.teacher import write_soft_labels
 
@@ -64,6 +68,8 @@ class Job:
     criterion: Criterion
     plan: Plan
     repeats: torch.Tensor | None = None
+    teacher: Teacher | None = None
+    hints: Hints | None = None
 
     @property
     def device(self) -> torch.device:
@@ -77,6 +83,17 @@ class Job:
     def rate(self) -> float:
         """The base learning rate, scaled to the batch."""
         return self.settings.lr * rate_scale(self.settings)
+
+    def batches(self, start: int = 0, shard: tuple[int, int] = (0, 1)) -> Iterator[Batch]:
+        """Training batches from iteration ``start`` on, mixed where wanted; see :func:`training_batches`."""
+        settings = self.settings
+        mixing = Mixing(settings.cutmix, settings.mixup)
+        batches = training_batches(
+            self.train_set, settings.batch_size, settings.workers or 0, settings.seed, start, shard, self.repeats
+        )
+        for iteration, batch in enumerate(batches, start):
+            seed = sample_seed(settings.seed, iteration * shard[1] + shard[0])
+            yield mixing(batch, torch.Generator().manual_seed(seed)) if settings.cutmix or settings.mixup else batch
 
     def describe(self) -> list[str]:
         """The plan in lines."""
@@ -103,7 +120,7 @@ def prepare(settings: Settings) -> Job:
     val_set = VocDataset(VocFolder.find(settings.data, val_mask_dir), settings.val_split)
     plan = Plan.of(settings, len(train_set))
     summaries = (check_split(train_set), check_split(val_set))
-    if settings.soft_labels is None and not int(summaries[0].pixels[: len(folder.classes)].sum()):
+    if settings.soft_labels is None and settings.teacher is None and not int(summaries[0].pixels[: len(folder.classes)].sum()):
         raise DataError(f"every mask of {settings.split} is void throughout: there is nothing to learn")
     train_set.transform = _training_transform(settings, train_set, summaries[0])
     weights = _class_weights(settings.class_weights, summaries[0])
@@ -125,7 +142,9 @@ def prepare(settings: Settings) -> Job:
         workers=default_workers() if settings.workers is None else settings.workers,
     )
     repeats = _repeats(settings, train_set, summaries[0])
-    return Job(settings, train_set, val_set, summaries, model, criterion, plan, repeats)
+    teacher = _teacher(settings, folder.classes, precision)
+    hints = Hints(model, teacher.model) if teacher is not None and settings.hint_weight else None
+    return Job(settings, train_set, val_set, summaries, model, criterion, plan, repeats, teacher, hints)
 
 
 def rate_scale(settings: Settings) -> float:
@@ -141,17 +160,23 @@ def rate_scale(settings: Settings) -> float:
 
 
 def _training_set(settings: Settings, folder: VocFolder) -> VocDataset:
-    if settings.soft_labels is None:
-        return VocDataset(folder, settings.split)
-    if settings.crop % SOFT_CELL:
-        raise SettingError(f"crop {settings.crop} must be a multiple of {SOFT_CELL} with soft labels")
-    unlabelled = None if settings.unlabelled is None else Path(settings.unlabelled)
-    soft_labels = Path(settings.soft_labels)
-    if settings.teacher is not None:
+    if settings.crop % SOFT_CELL and (settings.soft_labels or settings.teacher or settings.cutmix or settings.mixup):
+        raise SettingError(f"crop {settings.crop} must be a multiple of {SOFT_CELL} with soft labels, a teacher, or mixed pictures")
+    extra = {} if settings.unlabelled is None else pictures_without_masks(Path(settings.unlabelled))
+    soft_labels = None if settings.soft_labels is None else Path(settings.soft_labels)
+    if settings.teacher is not None and soft_labels is not None:
         pictures = {name: folder.picture(name) for name in folder.ids(settings.split)}
-        extra = {} if unlabelled is None else pictures_without_masks(unlabelled)
         write_soft_labels(settings.teacher, pictures | extra, folder.classes, soft_labels)
-    return SoftLabelledDataset(folder, settings.split, soft_labels, unlabelled)
+    return TaughtDataset(folder, settings.split, soft_labels if settings.teach_on == "pictures" else None, extra)
+
+
+def _teacher(settings: Settings, classes: tuple[str, ...], precision: torch.dtype) -> Teacher | None:
+    """The teacher that is asked about batches, if one is."""
+    if settings.teacher is None or settings.teach_on != "batches":
+        return None
+    model = create_model(settings.teacher)
+    check_classes(model.info.classes, classes, f"teacher {settings.teacher}", "the data")
+    return Teacher(model, precision)
 
 
 def _training_transform(settings: Settings, dataset: VocDataset, summary: SplitSummary) -> Transform:
@@ -166,11 +191,17 @@ def _training_transform(settings: Settings, dataset: VocDataset, summary: SplitS
 
 
 def _repeats(settings: Settings, dataset: VocDataset, summary: SplitSummary) -> torch.Tensor | None:
-    """How often each picture is to be seen; those without a mask count as common."""
+    """How often each picture is to be seen; those without a mask show what their soft labels say, or nothing that counts."""
     if not settings.repeat_threshold:
         return None
-    factors = summary.repeat_factors(settings.repeat_threshold)
-    return torch.cat([factors, torch.ones(len(dataset) - len(factors), dtype=factors.dtype)])
+    extra = dataset.names[len(summary.labels) :]
+    shown = torch.zeros(len(extra), 256, dtype=torch.bool)
+    if settings.soft_labels is not None:
+        for place, name in enumerate(extra):
+            shown[place, : len(summary.classes)] = classes_shown(
+                read_soft_labels(Path(settings.soft_labels) / f"{name}.npy", len(summary.classes))
+            )
+    return repeat_factors([*summary.labels, *shown], len(summary.classes), settings.repeat_threshold)
 
 
 def _class_weights(text: str, summary: SplitSummary) -> torch.Tensor | None:

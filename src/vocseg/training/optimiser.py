@@ -13,13 +13,16 @@ from vocseg.models import SegmentationModel
 from vocseg.training.settings import Settings
 
 
-def build_optimiser(model: SegmentationModel, settings: Settings) -> torch.optim.Optimizer:
+def build_optimiser(model: SegmentationModel, settings: Settings, others: nn.Module | None = None) -> torch.optim.Optimizer:
     """SGD or AdamW with class layers and backbone in groups of their own, at their factors times the base rate.
 
     A faster head is that of Chen et al., "DeepLab" (2016), section 4.1. Each group keeps its own base rate in ``base_lr``.
-    AdamW (Loshchilov and Hutter, 2019) decays no vectors: biases and normalisation.
+    AdamW (Loshchilov and Hutter, 2019) decays no vectors: biases and normalisation. ``others`` is what is trained beside the
+    model, at the base rate.
     """
     groups = list(_groups(model, settings))
+    if others is not None:
+        groups.append({"params": [*others.parameters()], "lr": settings.lr, "base_lr": settings.lr, "weight_decay": 0.0})
     fused = all(parameter.is_floating_point() for group in groups for parameter in group["params"])
     if settings.optimiser == "adamw":
         return torch.optim.AdamW(groups, betas=(settings.momentum, 0.999), fused=fused)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from vocseg.data.loading import Batch, sample_seed, training_batches
+from vocseg.data.loading import sample_seed
 from vocseg.errors import TrainingError
 from vocseg.files import replacing
 from vocseg.progress import duration, progress
@@ -29,23 +29,14 @@ def _rehearse(job: Job) -> tuple[Step, torch.optim.Optimizer]:
     job.model.to(job.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     job.model.train()
     freeze(job.model, settings.freeze)
-    optimiser = build_optimiser(job.model, settings)
-    step = Step(
-        job.model, optimiser, job.criterion, job.precision, processes,
-        parts=settings.accumulate, distill_weight=settings.distill_weight, clip_norm=settings.clip_norm,
-    )  # fmt: skip
-    return step, optimiser
-
-
-def _batches(job: Job, count: int) -> list[Batch]:
-    settings = job.settings
-    return list(islice(training_batches(job.train_set, settings.batch_size, settings.workers or 0, settings.seed), count))
+    optimiser = build_optimiser(job.model, settings, job.hints)
+    return Step.of(job, optimiser, processes), optimiser
 
 
 def dry_run(job: Job) -> list[str]:
     """Settings, classes, the plan, and time and memory that it would take by three measured steps, in lines."""
     step, _ = _rehearse(job)
-    batches = _batches(job, MEASURED + 1)
+    batches = list(islice(job.batches(), MEASURED + 1))
     seconds = []
     for number, batch in enumerate(batches):
         torch.manual_seed(sample_seed(job.settings.seed, number))
@@ -121,7 +112,7 @@ def find_rate(job: Job, low: float = 1e-6, high: float = 1.0, count: int = 100) 
     losses: list[float] = []
     average = 0.0
     settings = job.settings
-    batches = training_batches(job.train_set, settings.batch_size, settings.workers or 0, settings.seed)
+    batches = job.batches()
     for number in progress(range(count), count, "find the learning rate", "step"):
         rate = low * (high / low) ** (number / (count - 1))
         torch.manual_seed(sample_seed(settings.seed, number))

@@ -198,7 +198,7 @@ class RunFolder:
 
 KEPT = (
     "model", "data", "split", "val_split", "mask_dir", "val_mask_dir", "augment", "crop", "batch_size", "seed", "optimiser", "ema",
-    "freeze", "soft_labels", "unlabelled", "accumulate", "loss", "class_weights",
+    "freeze", "soft_labels", "unlabelled", "teacher", "teach_on", "hint_weight", "accumulate", "loss", "class_weights",
 )  # fmt: skip
 """Settings that a resumed run must keep."""
 

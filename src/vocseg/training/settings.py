@@ -29,7 +29,7 @@ class Settings:
     model: str = "deeplabv3_resnet101"
     """Model name or model file; `vocseg models` lists the names."""
     weights: str | None = None
-    """coco, backbone, none or a weights file; by default the best that the model offers."""
+    """coco, voc, backbone, none (`vocseg models` lists them) or a weights file; by default the best that the model offers."""
     out: str | None = None
     """Run folder; by default runs/MODEL, numbered where there is one already."""
     epochs: float = 30
@@ -58,14 +58,26 @@ class Settings:
     """Probability of pasting the objects of another training picture, of rare classes as often as of common ones."""
     repeat_threshold: float = 0.0
     """Show pictures of classes that fewer than this share of the pictures show more often, as LVIS does; 0: all alike."""
-    soft_labels: str | None = None
-    """Folder of a teacher's class probabilities (NAME.npy) to learn from as well."""
+    cutmix: float = 0.0
+    """Probability that a picture gets a rectangle of another one of its batch, with its mask."""
+    mixup: float = 0.0
+    """Probability that a picture is blended with another one of its batch, to be learnt from a teacher alone."""
     teacher: str | None = None
-    """Model whose probabilities, over scales and mirrored, are put into soft_labels where missing there."""
+    """Model whose class probabilities are learnt from as well; see teach_on."""
+    teach_on: Literal["pictures", "batches"] = "pictures"
+    """pictures: the teacher's probabilities of whole pictures, over scales and mirrored, are put into soft_labels where missing
+    there, and learnt from; batches: the teacher is asked about each batch as it is trained on."""
+    soft_labels: str | None = None
+    """Folder of a teacher's class probabilities (NAME.npy). With teach_on batches they only tell, for repeat_threshold, what
+    pictures without masks show."""
     unlabelled: str | None = None
-    """Folder of pictures without masks that are learnt from their soft labels alone."""
+    """Folder of pictures without masks that are learnt from a teacher alone."""
     distill_weight: float = 1.0
-    """Weight of the divergence from the soft labels beside the loss on masks."""
+    """Weight of the divergence from the teacher's probabilities beside the loss on masks."""
+    hint_weight: float = 0.0
+    """Weight of the distance from the teacher's features, with teach_on batches."""
+    mask_weight: float = 1.0
+    """Weight of the loss on masks."""
     eval_short_side: int | None = None
     """Validate, and later predict, at this shorter side; by default at the pictures' own size."""
     optimiser: Literal["sgd", "adamw"] = "sgd"
@@ -130,10 +142,20 @@ class Settings:
             raise SettingError(f"ema must be below 1, not {self.ema:g}")
         if self.copy_paste > 1:
             raise SettingError(f"copy_paste is a probability, at most 1, not {self.copy_paste:g}")
-        if self.unlabelled is not None and self.soft_labels is None:
-            raise SettingError("unlabelled pictures need soft_labels to learn from")
-        if self.teacher is not None and self.soft_labels is None:
+        if self.cutmix + self.mixup > 1:
+            raise SettingError(f"cutmix and mixup are probabilities, at most 1 together, not {self.cutmix + self.mixup:g}")
+        on_batches = self.teach_on == "batches"
+        taught = self.teacher is not None if on_batches else self.soft_labels is not None
+        if on_batches and not taught:
+            raise SettingError("teach_on batches needs a teacher")
+        if self.unlabelled is not None and not taught:
+            raise SettingError("unlabelled pictures need soft_labels to learn from, or a teacher with teach_on batches")
+        if self.mixup and not taught:
+            raise SettingError("mixup needs soft_labels to learn from, or a teacher with teach_on batches")
+        if self.teacher is not None and not taught:
             raise SettingError(f"teacher {self.teacher} needs soft_labels, a folder to keep its probabilities in")
+        if self.hint_weight and not on_batches:
+            raise SettingError("hint_weight needs a teacher with teach_on batches")
         if self.batch_size % self.accumulate:
             raise SettingError(f"batch_size {self.batch_size} cannot be cut into {self.accumulate} equal parts (accumulate)")
         if self.epochs <= 0:
@@ -155,7 +177,8 @@ _AT_LEAST = {
     "backbone_lr_factor": 0,
     "weight_decay": 0, "power": 0, "aux_weight": 0, "seed": 0, "workers": 0, "checkpoint_minutes": 0,
     "min_scale": 0.01, "colour_jitter": 0, "copy_paste": 0,
-    "repeat_threshold": 0, "distill_weight": 0, "warmup": 0, "ema": 0, "clip_norm": 0,
+    "repeat_threshold": 0, "distill_weight": 0, "hint_weight": 0, "mask_weight": 0,
+    "cutmix": 0, "mixup": 0, "warmup": 0, "ema": 0, "clip_norm": 0,
     "accumulate": 1, "tuned_batch_size": 1, "label_smoothing": 0, "patience": 0, "checkpoint_iterations": 1, "keep_checkpoints": 1,
 }  # fmt: skip
 

@@ -8,24 +8,39 @@ import torch
 from torch import Tensor, nn
 
 from vocseg.data.loading import Batch
+from vocseg.data.transforms import SOFT_CELL
 from vocseg.devices import autocast
 from vocseg.errors import TrainingError
 from vocseg.losses import Criterion, distillation_loss, shown_cells, valid_weight
 from vocseg.models import SegmentationModel
 from vocseg.models.convolution import fast_convolutions
 from vocseg.models.upsampling import CoarseLogits
+from vocseg.training.hints import Hints, Teacher, recorded, taps
+from vocseg.training.job import Job
 from vocseg.training.processes import Processes
 
 
-class CoarseOutputs(nn.Module):
-    """A model whose ``forward`` gives coarse logits: what data-parallel training wraps."""
+class Outputs(NamedTuple):
+    """Coarse logits by output, and features in the teacher's channels where hints are wanted."""
 
-    def __init__(self, model: SegmentationModel) -> None:
+    logits: dict[str, CoarseLogits]
+    features: dict[str, Tensor]
+
+
+class CoarseOutputs(nn.Module):
+    """A model whose ``forward`` gives all that a loss needs: what data-parallel training wraps."""
+
+    def __init__(self, model: SegmentationModel, hints: Hints | None) -> None:
         super().__init__()
         self.model = model
+        self.hints = hints
 
-    def forward(self, pictures: Tensor) -> dict[str, CoarseLogits]:
-        return self.model.coarse(pictures)
+    def forward(self, pictures: Tensor) -> Outputs:
+        if self.hints is None:
+            return Outputs(self.model.coarse(pictures), {})
+        with recorded(taps(self.model)) as features:
+            logits = self.model.coarse(pictures)
+        return Outputs(logits, self.hints(features))
 
 
 class StepResult(NamedTuple):
@@ -49,18 +64,33 @@ class Step:
         processes: Processes,
         *,
         parts: int = 1,
+        mask_weight: float = 1.0,
         distill_weight: float = 1.0,
+        hint_weight: float = 0.0,
         clip_norm: float = 0.0,
+        teacher: Teacher | None = None,
+        hints: Hints | None = None,
     ) -> None:
         self.model = model
-        self.network = processes.wrap(CoarseOutputs(model))
+        self.network = processes.wrap(CoarseOutputs(model, hints))
         self.optimiser = optimiser
         self.criterion = criterion
         self.precision = precision
         self.processes = processes
         self.parts = parts
-        self.distill_weight = distill_weight
+        self.mask_weight, self.distill_weight, self.hint_weight = mask_weight, distill_weight, hint_weight
         self.clip_norm = clip_norm
+        self.teacher, self.hints = teacher, hints
+
+    @classmethod
+    def of(cls, job: Job, optimiser: torch.optim.Optimizer, processes: Processes) -> Step:
+        """The steps of a run."""
+        settings = job.settings
+        return cls(
+            job.model, optimiser, job.criterion, job.precision, processes,
+            parts=settings.accumulate, mask_weight=settings.mask_weight, distill_weight=settings.distill_weight,
+            hint_weight=settings.hint_weight, clip_norm=settings.clip_norm, teacher=job.teacher, hints=job.hints,
+        )  # fmt: skip
 
     def __call__(self, batch: Batch, due: bool = False) -> StepResult:
         """Take the step; a checkpoint that is ``due`` in one process is so in all.
@@ -72,20 +102,23 @@ class Step:
         pictures = batch.pictures.to(self.processes.device, non_blocking=True)
         soft = None if batch.soft is None else batch.soft.to(self.processes.device, non_blocking=True)
         weight = valid_weight(masks, self.criterion.class_weights)
-        cells = torch.zeros_like(weight) if soft is None else shown_cells(soft).sum()
+        if self.teacher is not None:  # it answers for every cell
+            cells = weight.new_tensor(float(masks.numel() // SOFT_CELL**2))
+        else:
+            cells = torch.zeros_like(weight) if soft is None else shown_cells(soft).sum()
         ours = torch.stack([weight.double(), cells.double(), weight.new_tensor(float(due), dtype=torch.float64)])
         weight, cells, dues = self.processes.sum(ours).float()
         self.optimiser.zero_grad(set_to_none=True)
         losses, classes = [], []
         pieces = list(zip(*(_cut(values, self.parts) for values in (pictures, masks, soft)), strict=True))
-        for number, (picture, mask, teacher) in enumerate(pieces):
+        for number, (picture, mask, soft_labels) in enumerate(pieces):
             last = number == len(pieces) - 1
             with self.processes.watched():
                 if last:
-                    loss, found = self._backward(picture, mask, teacher, weight, cells, len(pieces), batch.names)
+                    loss, found = self._backward(picture, mask, soft_labels, weight, cells, len(pieces), batch.names)
                 else:
                     with self.processes.without_sync(self.network):
-                        loss, found = self._backward(picture, mask, teacher, weight, cells, len(pieces), batch.names)
+                        loss, found = self._backward(picture, mask, soft_labels, weight, cells, len(pieces), batch.names)
             losses.append(loss)
             classes.append(found)
         if self.clip_norm:
@@ -98,10 +131,16 @@ class Step:
     ) -> tuple[Tensor, Tensor]:
         with autocast(self.processes.device, self.precision), fast_convolutions():
             outputs = self.network(pictures)
-        loss = self.criterion(outputs, masks, weight, share=1 / (parts * self.processes.count))
-        total = loss.total
+        share = 1 / (parts * self.processes.count)
+        loss = self.criterion(outputs.logits, masks, weight, share)
+        total = self.mask_weight * loss.total
+        hints: dict[str, CoarseLogits] = {}
+        if self.teacher is not None:
+            soft, hints = self.teacher(pictures)
         if soft is not None:
-            total = total + self.distill_weight * distillation_loss(outputs["out"], soft, cells)
+            total = total + self.distill_weight * distillation_loss(outputs.logits["out"], soft, cells)
+        if self.hints is not None:
+            total = total + self.hint_weight * share * self.hints.distance(outputs.features, hints)
         if not torch.isfinite(total):
             raise TrainingError(f"loss is {total.item()} with pictures {', '.join(names)}")
         # Gradients are averaged over processes; the loss is a share of a sum.

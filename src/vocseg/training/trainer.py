@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vocseg.data.loading import Batch, sample_seed, training_batches
+from vocseg.data.loading import sample_seed
 from vocseg.errors import OutputError, TrainingError
 from vocseg.evaluation.evaluate import evaluate
 from vocseg.evaluation.report import percent
@@ -107,9 +106,11 @@ class _Training:
         self.board = Board(run.root, job) if run is not None and job.settings.tensorboard else None
         self.model = job.model
         self.model.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if job.hints is not None:
+            job.hints.to(processes.device)
         freeze(self.model, self.settings.freeze)
         self.ema = Ema(self.model, self.settings.ema) if self.settings.ema else None
-        self.optimiser = build_optimiser(self.model, self.settings)
+        self.optimiser = build_optimiser(self.model, self.settings, job.hints)
         self.totals = EpochTotals(job.train_set.classes, processes.device)
         self.iteration, self.epoch, self.best, self.best_epoch = 0, 1, -1.0, 0
         self.loss = 0.0
@@ -120,7 +121,8 @@ class _Training:
         with StopSignals() as signals, self._logging():
             self._say(f"run folder {self.run.root}" if self.run else "", *self.job.describe())
             self._restore()
-            step, batches = self._step(), self._batches()
+            step = Step.of(self.job, self.optimiser, self.processes)
+            batches = self.job.batches(self.iteration, (self.processes.rank, self.processes.count))
             self._train_mode()
             self.began = self.said = saved = time.monotonic()
             self.said_at = self.iteration
@@ -151,20 +153,6 @@ class _Training:
                     )
             steps.close()
             self._end()
-
-    def _step(self) -> Step:
-        settings = self.settings
-        return Step(
-            self.model, self.optimiser, self.job.criterion, self.job.precision, self.processes,
-            parts=settings.accumulate, distill_weight=settings.distill_weight, clip_norm=settings.clip_norm,
-        )  # fmt: skip
-
-    def _batches(self) -> Iterator[Batch]:
-        shard = (self.processes.rank, self.processes.count)
-        settings = self.settings
-        return training_batches(
-            self.job.train_set, settings.batch_size, settings.workers or 0, settings.seed, self.iteration, shard, self.job.repeats
-        )
 
     def _train_mode(self) -> None:
         self.model.train()
@@ -271,6 +259,8 @@ class _Training:
             # The ways that convolutions take decide the last bits of a sum.
             "choices": choices.made,
         } | ({} if self.ema is None else {"ema": self.ema.state()})
+        if self.job.hints is not None:
+            state["hints"] = self.job.hints.state_dict()
         self.run.append_steps(self.unwritten)
         self.unwritten = []
         self.run.save_state(state, self.settings.keep_checkpoints)
@@ -282,6 +272,8 @@ class _Training:
         self.optimiser.load_state_dict(state["optimiser"])
         if self.ema is not None:
             self.ema.load_state(state["ema"])
+        if self.job.hints is not None:
+            self.job.hints.load_state_dict(state["hints"])
         if self.processes.main:
             self.totals.load_state(state["totals"])
             self.resumed.cut(state["iteration"])

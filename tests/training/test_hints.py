@@ -1,0 +1,157 @@
+"""A teacher that is asked about each batch, and its features."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn.functional import avg_pool2d, smooth_l1_loss
+
+from vocseg.data.layout import VocFolder
+from vocseg.errors import DataError, ModelError, SettingError
+from vocseg.losses import Criterion, distillation_loss
+from vocseg.models import SegmentationModel, create_model, save_model
+from vocseg.models.upsampling import CoarseLogits
+from vocseg.training import trainer
+from vocseg.training.hints import Hints, Teacher, recorded, taps
+from vocseg.training.job import prepare
+from vocseg.training.processes import Processes
+from vocseg.training.run import RunFolder
+from vocseg.training.settings import Settings
+from vocseg.training.step import Step
+
+MODEL = "deeplabv3_mobilenet_v2"
+
+
+def pictures(number: int = 2, size: int = 48) -> torch.Tensor:
+    return torch.randint(0, 256, (number, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def model() -> SegmentationModel:
+    torch.manual_seed(0)
+    return create_model(MODEL)
+
+
+def test_soft_labels_are_the_softmax_of_mean_logits(model: SegmentationModel) -> None:
+    soft, features = Teacher(model, torch.float32)(pictures())
+    wanted = avg_pool2d(model.eval()(pictures())["out"], 8).softmax(1)
+    torch.testing.assert_close(soft.float(), 255 * wanted, rtol=0, atol=0.51)
+    assert features.keys() == {"encoder", "pyramid"}
+    assert all(isinstance(one, CoarseLogits) and one.size == (48, 48) for one in features.values())
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_nothing_stays_on_the_parts(model: SegmentationModel) -> None:
+    with recorded(taps(model)) as kept:
+        model.coarse(pictures())
+    assert kept["pyramid"].shape[1] == 256
+    assert not any(part._forward_hooks for part in model.modules())
+
+
+def test_distance_is_that_of_standardised_features(model: SegmentationModel) -> None:
+    student = create_model("vocseg-s", weights="none")
+    hints = Hints(student, model)
+    with recorded(taps(student)) as features:
+        student.coarse(pictures(size=64))
+    _, wanted = Teacher(model, torch.float32)(pictures(size=64))
+    projected = hints(features)
+    got = hints.distance(projected, wanted)
+    plain = torch.zeros(())
+    for name, values in projected.items():
+        assert values.shape[2:] == (4, 4)
+        target = avg_pool2d(wanted[name].full(), 16)
+        mean, variance = target.mean((0, 2, 3), keepdim=True), target.var((0, 2, 3), unbiased=False, keepdim=True)
+        plain = plain + smooth_l1_loss(values, (target - mean) / (variance + 1e-5).sqrt())
+    torch.testing.assert_close(got, plain, rtol=1e-3, atol=1e-4)
+    got.backward()
+    assert all(parameter.grad is not None for parameter in hints.parameters())
+    assert student.network.encoder.conv_stem.weight.grad is not None
+
+
+def test_models_without_features_in_common() -> None:
+    with pytest.raises(SettingError, match=r"simple_conv_net and deeplabv3_mobilenet_v2 have none in common"):
+        Hints(create_model("simple_conv_net"), create_model(MODEL))
+
+
+@pytest.fixture
+def settings(synth: Path, tmp_path: Path) -> Settings:
+    torch.manual_seed(5)
+    save_model(tmp_path / "teacher.safetensors", create_model(MODEL, VocFolder.find(synth).classes))
+    return Settings(
+        data=str(synth), model=MODEL, weights="none", crop=32, batch_size=4, iterations=5, workers=0, precision="float32",
+        device="cpu",
+        teacher=str(tmp_path / "teacher.safetensors"), teach_on="batches", hint_weight=0.5, cutmix=0.3, mixup=0.3, mask_weight=0.5,
+        ema=0.9, optimiser="adamw", lr=1e-3, out=str(tmp_path / "run"),
+    )  # fmt: skip
+
+
+def test_a_step_is_the_weighted_sum(settings: Settings) -> None:
+    job = prepare(replace(settings, mixup=0.0))
+    assert job.teacher is not None
+    assert job.hints is not None
+    batch = next(job.batches())
+    Step.of(job, torch.optim.SGD(job.model.parameters(), lr=0.0), Processes(torch.device("cpu")))(batch)
+    got = [parameter.grad.clone() for parameter in job.model.parameters() if parameter.grad is not None]
+    job.model.zero_grad()
+    for part in job.model.modules():  # the step before moved the statistics, which training does not use
+        part.train()
+    with recorded(taps(job.model)) as features:
+        outputs = job.model.coarse(batch.pictures)
+    soft, wanted = job.teacher(batch.pictures)
+    loss = 0.5 * Criterion()(outputs, batch.masks).total + distillation_loss(outputs["out"], soft)
+    (loss + 0.5 * job.hints.distance(job.hints(features), wanted)).backward()
+    want = [parameter.grad for parameter in job.model.parameters() if parameter.grad is not None]
+    for one, other in zip(got, want, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-4)
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = replace(settings, checkpoint_iterations=1)
+    whole = trainer.train(replace(settings, out=str(tmp_path / "whole")))
+    save = trainer._Training._save
+
+    def cut_off(self: trainer._Training) -> None:
+        save(self)
+        if self.iteration == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer._Training, "_save", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.train(settings)
+    resumed = trainer.train(settings, RunFolder.open(settings.out or ""))
+    for name in ("last", "last_average"):
+        one, two = (create_model(str(getattr(run, name))).network.state_dict() for run in (whole, resumed))
+        assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_pictures_without_masks_are_learnt_from_the_teacher(settings: Settings, synth: Path) -> None:
+    folder = VocFolder.find(synth)
+    job = prepare(replace(settings, unlabelled=str(synth / "JPEGImages"), soft_labels=None))
+    assert len(job.train_set) == len(folder.ids("train")) + len(list((synth / "JPEGImages").iterdir()))
+    assert next(job.batches()).soft is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"teacher": None}, "teach_on batches needs a teacher"),
+        ({"teach_on": "pictures", "mixup": 0.0, "soft_labels": "soft"}, "hint_weight needs a teacher with teach_on batches"),
+        ({"teach_on": "pictures", "teacher": None, "hint_weight": 0.0}, "mixup needs soft_labels"),
+        ({"cutmix": 0.8}, "at most 1 together, not 1.1"),
+    ],
+)
+def test_what_does_not_go_together(settings: Settings, change: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        replace(settings, **change)  # type: ignore[arg-type]
+
+
+def test_what_the_data_rules_out(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="crop 30 must be a multiple of 8"):
+        prepare(replace(settings, crop=30))
+    save_model(tmp_path / "other.safetensors", create_model(MODEL, ("a", "b")))
+    with pytest.raises((ModelError, DataError), match=r"teacher .* has 2 classes, the data has 6"):
+        prepare(replace(settings, teacher=str(tmp_path / "other.safetensors")))
