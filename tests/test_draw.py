@@ -27,13 +27,21 @@ def test_own_palette_is_filled_up_and_void_kept(tmp_path: Path) -> None:
 
 
 def test_overlay_tints_objects_and_leaves_background() -> None:
-    picture = torch.full((3, 8, 8), 100, dtype=torch.uint8)
-    mask = torch.zeros(8, 8, dtype=torch.uint8)
-    mask[4:] = 1
+    picture = torch.full((3, 160, 160), 100, dtype=torch.uint8)
+    mask = torch.zeros(160, 160, dtype=torch.uint8)
+    mask[80:] = 1
     pixels = np.array(draw.overlay(picture, mask, opacity=0.5))
     assert (pixels[0, 0] == 100).all()
-    assert pixels[6, 6].tolist() == [114, 50, 50]
-    assert (pixels[3] == 255).all()  # the outline
+    assert pixels[120, 6].tolist() == [114, 50, 50]
+    assert (pixels[79] == 255).all()  # the outline
+    assert not (pixels[78] == 255).any()
+
+
+@pytest.mark.parametrize(("size", "width"), [(32, 0), (111, 0), (375, 1), (1500, 4), (6000, 8)])
+def test_outlines_are_as_wide_to_the_eye(size: int, width: int) -> None:
+    labels = np.zeros((size, size + 10), dtype=np.uint8)
+    labels[:, 20:] = 1
+    assert draw._edges(labels).sum(1).tolist() == [width] * size
 
 
 @pytest.mark.parametrize("width", [1, 20, 500])

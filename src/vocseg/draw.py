@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
 from vocseg import voc
 from vocseg.files import replacing
+from vocseg.fonts import find_font
 
 Colours = Sequence[Sequence[int]]
-
-
-@cache
-def find_font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """DejaVu Sans, which knows the letters of most alphabets, from matplotlib; Pillow's own where it is not there."""
-    found = importlib.util.find_spec("matplotlib")  # importing it would take longer than drawing
-    path = Path(found.origin or "").parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf" if found else Path()
-    return ImageFont.truetype(path, size) if path.is_file() else ImageFont.load_default(size=size)
 
 
 def palette_image(mask: Tensor, palette: Colours = voc.PALETTE) -> Image.Image:
@@ -45,7 +36,10 @@ def save_image(image: Image.Image, path: Path) -> None:
 
 
 def overlay(picture: Tensor, mask: Tensor, palette: Colours = voc.PALETTE, opacity: float = 0.55) -> Image.Image:
-    """The picture (uint8 RGB, 3 x H x W) tinted with the colours of its mask, outlines white; background is left alone."""
+    """The picture (uint8 RGB, 3 x H x W) tinted with the colours of its mask, outlines white; background is left alone.
+
+    Pictures of less than 112 pixels have no outlines, which would hide them.
+    """
     pixels = picture.permute(1, 2, 0).cpu().numpy().astype(np.float32)
     labels = mask.cpu().numpy()
     colours = np.array(_full(palette), dtype=np.float32)[labels]
@@ -59,7 +53,7 @@ def legend(image: Image.Image, rows: Sequence[tuple[str, Sequence[int]]]) -> Ima
     if not rows:
         return image
     height = max(12, min(28, round(image.width / 28)))
-    font = find_font(height * 0.75)
+    font = find_font(height * 0.75, "".join(text for text, _ in rows))
     gap = height // 2
     places, x, y = [], gap, gap
     for text, colour in rows:
@@ -91,7 +85,7 @@ def side_by_side(images: Sequence[Image.Image], gap: int = 6) -> Image.Image:
 
 def contact_sheet(tiles: Sequence[tuple[Image.Image, str]], columns: int = 4, tile: int = 320) -> Image.Image:
     """Pictures with captions on a white grid, each fitted into a square of ``tile`` pixels."""
-    font = find_font(max(10, tile / 22))
+    font = find_font(max(10, tile / 22), "".join(caption for _, caption in tiles))
     gap, line = tile // 32, round(tile / 16)
     columns = max(1, min(columns, len(tiles)))
     fitted = [ImageOps.contain(image.convert("RGB"), (tile, tile), Image.Resampling.LANCZOS) for image, _ in tiles]
@@ -117,8 +111,9 @@ def _full(palette: Colours) -> list[tuple[int, int, int]]:
 
 
 def _edges(labels: np.ndarray) -> np.ndarray:
-    """Pixels whose right or lower neighbour has another label."""
+    """Pixels to whose right or below another label is near: nearer in small pictures, so that outlines are as wide to the eye."""
     edges = np.zeros(labels.shape, dtype=bool)
-    edges[:, :-1] |= labels[:, :-1] != labels[:, 1:]
-    edges[:-1] |= labels[:-1] != labels[1:]
+    for distance in range(1, 1 + min(8, round(min(labels.shape) / 375 + 0.2))):
+        edges[:, :-distance] |= labels[:, :-distance] != labels[:, distance:]
+        edges[:-distance] |= labels[:-distance] != labels[distance:]
     return edges

@@ -38,6 +38,11 @@ class TrainingError(VocsegError):
     """Training cannot go on."""
 
 
+def reason(error: BaseException) -> str:
+    """What an exception says, without the number that systems put before it."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 def nearest(name: str, known: list[str]) -> str:
     """A hint ``"; did you mean 'x'?"`` for a misspelt ``name``, or an empty string."""
     import difflib

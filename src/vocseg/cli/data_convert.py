@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from vocseg.cli.options import JsonOption
+from vocseg.errors import DataError
 
 Kind = Literal["auto", "folders", "coco", "labelme", "cityscapes", "camvid", "supervisely", "label-studio", "yolo", "voc"]
 FORMATS = {"voc": "VOC layout", "coco": "COCO format", "yolo": "YOLO format"}
@@ -101,6 +102,8 @@ def convert(
     objects
         COCO: one object for each class of a picture, or for each part of it that hangs together.
     """
+    if not source.exists():  # told before torch is imported
+        raise DataError(f"{source} does not exist")
     from vocseg.data.convert import Options, convert, parse_classes
     from vocseg.files import write_json
     from vocseg.wording import counted

@@ -7,11 +7,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from vocseg.cli.options import JsonOption
+from vocseg.cli.options import DataArgument, JsonOption
 
 
 def doctor(
-    data: str,
+    data: DataArgument,
     /,
     *,
     splits: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())] = None,

@@ -7,9 +7,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from vocseg.cli.options import DataArgument
+
 
 def show(
-    data: str,
+    data: DataArgument,
     ids: list[str] | None = None,
     /,
     *,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vocseg.cli.options import JsonOption
+from vocseg.cli.options import DataArgument, JsonOption
 from vocseg.wording import counted
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def stats(
-    data: str,
+    data: DataArgument,
     /,
     *,
     split: str | None = None,
@@ -57,12 +57,14 @@ def stats(
         print(f"plots: {', '.join(str(path) for path in write_plots(statistics, out))}")
 
 
-def _print(statistics: Statistics, companions: int = 2) -> None:
+def _print(statistics: Statistics) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     values = statistics.to_dict()
+    console = Console()
+    companions = 2 if console.width >= 90 else 1
     table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("class", no_wrap=True)
     for heading in ("pictures", "pixels", "regions", "mean region"):
@@ -79,7 +81,6 @@ def _print(statistics: Statistics, companions: int = 2) -> None:
             "-" if row["mean_region"] is None else f"{row['mean_region']:.2%}",
             "" if name == "background" else ", ".join(f"{other} {number / row['pictures']:.0%}" for other, number in others),
         )
-    console = Console()
     console.print(
         f"{statistics.root} {values['split']}: {counted(values['images'], 'picture')}, masks of {values['mask_dir']}, "
         f"{values['void_share']:.2%} void",

@@ -51,10 +51,10 @@ def predict(
     overlay
         Write overlays as well.
     """
+    files = _find_pictures(pictures)  # what is not there is told before torch is imported
     from vocseg import draw
     from vocseg.inference.segmenter import Segmenter
 
-    files = _find_pictures(pictures)
     segmenter = Segmenter(model, weights=weights, device=device, precision=precision, exact=exact, engine=engine)
     writable_folder(out)
     results: list[dict[str, Any]] = []

@@ -12,6 +12,7 @@ from cyclopts.config import Dict
 
 from vocseg.cli.log import log_to_terminal
 from vocseg.cli.options import JsonOption
+from vocseg.data.layout import data_folder
 from vocseg.errors import InputError, SettingError
 from vocseg.files import write_json
 from vocseg.training.settings import Settings, find_recipe, read_settings
@@ -76,14 +77,15 @@ def train(
     download
         Have VOC2012 downloaded to `--data` first where it is not there, as `vocseg data download` does.
     """
-    from vocseg.training.run import RunFolder
-    from vocseg.training.trainer import train as run_training
-
     log_to_terminal()
     if download:
         from vocseg.data.download import download_voc
 
         download_voc(Path(settings.data))
+    data_folder(settings.data)  # what is not there is told before torch is imported
+    from vocseg.training.run import RunFolder
+    from vocseg.training.trainer import train as run_training
+
     if dry_run or find_lr is not None:
         _rehearse(settings, dry_run, find_lr, json)
         return

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from vocseg import voc
-from vocseg.errors import DataError, nearest
+from vocseg.errors import DataError, nearest, reason
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 
@@ -31,9 +31,7 @@ class VocFolder:
 
         Of several years the newest is taken. Raises DataError, naming the folder, where there is no such layout.
         """
-        top = Path(data).expanduser()
-        if not top.is_dir():
-            raise DataError(f"data folder {top} does not exist" if not top.exists() else f"data {top} is not a folder")
+        top = data_folder(data)
         years = sorted([*top.glob("VOC20[0-9][0-9]"), *top.glob("VOCdevkit/VOC20[0-9][0-9]")], key=lambda path: path.name)
         for root in (top, *reversed(years)):
             if (root / voc.IMAGES).is_dir():
@@ -94,13 +92,21 @@ class VocFolder:
         raise DataError(f"id '{name}' has no mask in {self.root / self.mask_dir}{hint}")
 
 
+def data_folder(data: str | Path) -> Path:
+    """The folder that ``data`` names; DataError where it is none."""
+    folder = Path(data).expanduser()
+    if not folder.is_dir():
+        raise DataError(f"data folder {folder} does not exist" if not folder.exists() else f"data {folder} is not a folder")
+    return folder
+
+
 def read_split(path: Path) -> list[str]:
     """Ids of a split list, one a line, in order; DataError where it cannot be read or is empty."""
     try:
         # Some VOC lists carry a second column (-1, 0, 1); the id is the first.
         ids = [line.split()[0] for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read split list {path}: {error}") from error
+        raise DataError(f"cannot read split list {path}: {reason(error)}") from error
     if not ids:
         raise DataError(f"split list {path} is empty")
     return ids
@@ -127,7 +133,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
     try:
         names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+        raise DataError(f"cannot read {path}: {reason(error)}") from error
     if not names:
         raise DataError(f"{path} names no class")
     if len(names) > voc.VOID:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vocseg.data.stats import Statistics
 from vocseg.files import replacing
+from vocseg.fonts import families
 from vocseg.wording import counted
 
 ROW = 0.26
@@ -27,12 +29,14 @@ def write_plots(statistics: Statistics, out: Path) -> list[Path]:
         "sizes": (_sizes, (6.0, 5.0), 1),
     }
     paths = []
+    names = "".join(statistics.summary.classes) + statistics.root.name
     for name, (plot, size, columns) in plots.items():
-        figure = Figure(figsize=size, layout="constrained")
-        plot(statistics, list(figure.subplots(1, columns, squeeze=False)[0]))
-        paths.append(out / f"{name}.png")
-        with replacing(paths[-1]) as temporary:
-            figure.savefig(temporary, format="png", dpi=110)
+        with rc_context({"font.family": families(names)}):
+            figure = Figure(figsize=size, layout="constrained")
+            plot(statistics, list(figure.subplots(1, columns, squeeze=False)[0]))
+            paths.append(out / f"{name}.png")
+            with replacing(paths[-1]) as temporary:
+                figure.savefig(temporary, format="png", dpi=110)
     return paths
 
 

@@ -13,7 +13,7 @@ from vocseg import voc
 from vocseg.data.dataset import Sample, Transform, VocDataset, size_text
 from vocseg.data.layout import PICTURE_SUFFIXES, VocFolder, files_by_stem
 from vocseg.data.read import read_picture
-from vocseg.errors import DataError
+from vocseg.errors import DataError, reason
 
 
 def read_soft_labels(path: Path, classes: int) -> Tensor:
@@ -24,7 +24,7 @@ def read_soft_labels(path: Path, classes: int) -> Tensor:
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"cannot read soft labels {path}: {getattr(error, 'strerror', None) or error}") from error
+        raise DataError(f"cannot read soft labels {path}: {reason(error)}") from error
     if values.dtype != np.uint8 or values.ndim != 3 or values.shape[0] != classes:
         raise DataError(f"soft labels {path} are {values.dtype} of shape {values.shape}, not uint8 of {classes} classes x h x w")
     return torch.from_numpy(values)

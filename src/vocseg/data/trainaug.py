@@ -22,7 +22,7 @@ from vocseg.data.layout import VocFolder
 from vocseg.data.read import check_labels
 from vocseg.data.unpack import checked, open_tar
 from vocseg.draw import save_mask
-from vocseg.errors import DataError
+from vocseg.errors import DataError, reason
 from vocseg.files import replacing, writable_folder, write_text
 from vocseg.progress import bar
 
@@ -75,7 +75,7 @@ def read_list(folder: VocFolder, split: str) -> list[str]:
     try:
         return path.read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read split list {path}: {error}") from error
+        raise DataError(f"cannot read split list {path}: {reason(error)}") from error
 
 
 def _copy(source: Path, target: Path) -> None:

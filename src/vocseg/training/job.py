@@ -42,7 +42,10 @@ class Plan:
     @classmethod
     def of(cls, settings: Settings, images: int) -> Plan:
         if settings.batch_size > images:
-            raise SettingError(f"batch_size {settings.batch_size} is larger than the split {settings.split} of {images} pictures")
+            raise SettingError(
+                f"batch_size {settings.batch_size} is larger than the split {settings.split} of {images} pictures; "
+                f"--batch-size {images} at most"
+            )
         total = settings.iterations or math.ceil(settings.epochs * images / settings.batch_size)
         return cls(images, settings.batch_size, total)
 

@@ -14,7 +14,7 @@ from PIL import Image
 from vocseg import voc
 from vocseg.data.convert.source import Mask
 from vocseg.data.read import pillow_reason
-from vocseg.errors import DataError
+from vocseg.errors import DataError, reason
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def read_colours(path: Path) -> ColourTable:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read colour table {path}: {error}") from error
+        raise DataError(f"cannot read colour table {path}: {reason(error)}") from error
     labels: dict[int, int] = {}
     names: dict[int, str] = {}
     header: list[str] | None = None

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vocseg import voc
-from vocseg.errors import DataError
+from vocseg.errors import DataError, reason
 from vocseg.wording import counted
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -76,7 +76,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+        raise DataError(f"cannot read {path}: {reason(error)}") from error
 
 
 SPLIT_NAMES = {

@@ -23,7 +23,7 @@ from vocseg.data.convert.source import (
     unique_ids,
 )
 from vocseg.data.inspect import picture_size
-from vocseg.errors import DataError
+from vocseg.errors import DataError, reason
 from vocseg.wording import counted
 
 Polygon = tuple[int, NDArray[np.float64]]
@@ -150,7 +150,7 @@ def _read(path: Path, classes: int) -> tuple[list[Polygon], int]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+        raise DataError(f"cannot read {path}: {reason(error)}") from error
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
