@@ -109,7 +109,7 @@ def test_a_step_is_the_weighted_sum(settings: Settings) -> None:
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = replace(settings, checkpoint_iterations=1)
+    settings = replace(settings, checkpoint_iterations=1, final_crop=48, final_share=0.4)
     whole = trainer.train(replace(settings, out=str(tmp_path / "whole")))
     save = trainer._Training._save
 

@@ -119,6 +119,17 @@ def test_resumed_run_equals_an_uninterrupted_one(
     ]
 
 
+@pytest.mark.parametrize("start", [0, 2, 6, 8])
+def test_crops_grow_towards_the_end(quick: Settings, start: int) -> None:
+    settings = replace(quick, iterations=10, crop=24, final_crop=40, final_share=0.4)
+    planned = job.prepare(settings)
+    assert "crops of 24 pixels, from iteration 6 on of 40" in "\n".join(planned.describe())
+    sizes = [batch.pictures.shape[-1] for batch in itertools.islice(planned.batches(start), 10 - start)]
+    assert sizes == [24] * max(0, 6 - start) + [40] * (10 - max(6, start))
+    plain = job.prepare(replace(settings, final_crop=None))
+    assert next(plain.batches(start)).names == next(planned.batches(start)).names
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_save_and_say_how_to_go_on(quick: Settings, monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
     original = job.training_batches

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ class Job:
     model: SegmentationModel
     criterion: Criterion
     plan: Plan
+    final_set: VocDataset | None = None
     repeats: torch.Tensor | None = None
     teacher: Teacher | None = None
     hints: Hints | None = None
@@ -91,23 +93,36 @@ class Job:
         """Training batches from iteration ``start`` on, mixed where wanted; see :func:`training_batches`."""
         settings = self.settings
         mixing = Mixing(settings.cutmix, settings.mixup)
-        batches = training_batches(
-            self.train_set, settings.batch_size, settings.workers or 0, settings.seed, start, shard, self.repeats
-        )
-        for iteration, batch in enumerate(batches, start):
-            seed = sample_seed(settings.seed, iteration * shard[1] + shard[0])
-            yield mixing(batch, torch.Generator().manual_seed(seed)) if settings.cutmix or settings.mixup else batch
+        change = self.first_of_final
+        stages = [(self.train_set, change)] if change is None or start < change else []
+        if self.final_set is not None:
+            stages.append((self.final_set, None))
+        for dataset, end in stages:
+            batches = training_batches(
+                dataset, settings.batch_size, settings.workers or 0, settings.seed, start, shard, self.repeats
+            )
+            for batch in islice(batches, None if end is None else end - start):
+                seed = sample_seed(settings.seed, start * shard[1] + shard[0])
+                yield mixing(batch, torch.Generator().manual_seed(seed)) if settings.cutmix or settings.mixup else batch
+                start += 1
+
+    @property
+    def first_of_final(self) -> int | None:
+        """The iteration that is the first to train at ``final_crop``, if one is."""
+        return None if self.final_set is None else self.plan.total - round(self.plan.total * self.settings.final_share)
 
     def describe(self) -> list[str]:
         """The plan in lines."""
         settings, plan = self.settings, self.plan
         extra = len(self.train_set) - len(self.train_set.masked)
+        growing = self.final_set is not None
         scaled = "" if self.rate == settings.lr else f" (the recipe's {settings.lr:g} for batches of {settings.tuned_batch_size})"
         return [
             *(summary.describe() for summary in self.summaries),
-            *([f"{extra} pictures without masks, learnt from soft labels alone"] if extra else []),
+            *([f"{extra} pictures without masks, learnt from the teacher alone"] if extra else []),
             f"{plan.total} iterations of {plan.batch_size} pictures, {plan.epochs} epochs; {settings.model} on {settings.device} "
             f"in {settings.precision}",
+            *([f"crops of {settings.crop} pixels, from iteration {self.first_of_final} on of {settings.final_crop}"] * growing),
             f"{settings.optimiser}, learning rate {self.rate:g}{scaled}, {settings.schedule}; loss {settings.loss}",
         ]
 
@@ -125,7 +140,11 @@ def prepare(settings: Settings) -> Job:
     summaries = (check_split(train_set), check_split(val_set))
     if settings.soft_labels is None and settings.teacher is None and not int(summaries[0].pixels[: len(folder.classes)].sum()):
         raise DataError(f"every mask of {settings.split} is void throughout: there is nothing to learn")
-    train_set.transform = _training_transform(settings, train_set, summaries[0])
+    train_set.transform = _training_transform(settings, settings.crop, train_set, summaries[0])
+    final_set = None
+    if settings.final_crop is not None:
+        final_set = copy.copy(train_set)
+        final_set.transform = _training_transform(settings, settings.final_crop, train_set, summaries[0])
     weights = _class_weights(settings.class_weights, summaries[0])
     criterion = Criterion(terms, None if weights is None else weights.to(device), settings.label_smoothing, settings.aux_weight)
     torch.manual_seed(settings.seed)
@@ -136,7 +155,9 @@ def prepare(settings: Settings) -> Job:
         trained_on=f"{folder.root.name} {settings.split} ({len(train_set.masked)} pictures, masks {settings.mask_dir})",
         scores={},
     )
-    _try_forward(model, min(2, settings.batch_size // settings.accumulate), settings.crop)
+    for crop in (settings.crop, settings.final_crop):
+        if crop is not None:
+            _try_forward(model, min(2, settings.batch_size // settings.accumulate), crop)
     settings = replace(
         settings,
         val_mask_dir=val_mask_dir,
@@ -147,7 +168,7 @@ def prepare(settings: Settings) -> Job:
     repeats = _repeats(settings, train_set, summaries[0])
     teacher = _teacher(settings, folder.classes, precision)
     hints = Hints(model, teacher.model) if teacher is not None and settings.hint_weight else None
-    return Job(settings, train_set, val_set, summaries, model, criterion, plan, repeats, teacher, hints)
+    return Job(settings, train_set, val_set, summaries, model, criterion, plan, final_set, repeats, teacher, hints)
 
 
 def rate_scale(settings: Settings) -> float:
@@ -163,8 +184,10 @@ def rate_scale(settings: Settings) -> float:
 
 
 def _training_set(settings: Settings, folder: VocFolder) -> VocDataset:
-    if settings.crop % SOFT_CELL and (settings.soft_labels or settings.teacher or settings.cutmix or settings.mixup):
-        raise SettingError(f"crop {settings.crop} must be a multiple of {SOFT_CELL} with soft labels, a teacher, or mixed pictures")
+    in_cells = settings.soft_labels or settings.teacher or settings.cutmix or settings.mixup
+    for name, crop in (("crop", settings.crop), ("final_crop", settings.final_crop)):
+        if in_cells and crop is not None and crop % SOFT_CELL:
+            raise SettingError(f"{name} {crop} must be a multiple of {SOFT_CELL} with soft labels, a teacher, or mixed pictures")
     extra = {} if settings.unlabelled is None else pictures_without_masks(Path(settings.unlabelled))
     soft_labels = None if settings.soft_labels is None else Path(settings.soft_labels)
     if settings.teacher is not None and soft_labels is not None:
@@ -182,8 +205,8 @@ def _teacher(settings: Settings, classes: tuple[str, ...], precision: torch.dtyp
     return Teacher(model, precision)
 
 
-def _training_transform(settings: Settings, dataset: VocDataset, summary: SplitSummary) -> Transform:
-    geometric = training_transform(settings.augment, settings.crop, (settings.min_scale, settings.max_scale))
+def _training_transform(settings: Settings, crop: int, dataset: VocDataset, summary: SplitSummary) -> Transform:
+    geometric = training_transform(settings.augment, crop, (settings.min_scale, settings.max_scale))
     transforms = [geometric]
     if settings.copy_paste:
         plain = partial(VocDataset.read, dataset)  # what is pasted is certain: no soft labels are read for it

@@ -44,7 +44,7 @@ def dry_run(job: Job) -> list[str]:
         step(batch)
         seconds.append(time.perf_counter() - start)
     fastest = min(seconds[1:])
-    total = fastest * job.plan.total
+    total = fastest * job.plan.total * _relative_work(job)
     speed = job.plan.batch_size / fastest
     return [
         *job.settings.to_toml().splitlines(),
@@ -56,6 +56,13 @@ def dry_run(job: Job) -> list[str]:
         f"memory: {_memory(job.device)}",
         "nothing was written",
     ]
+
+
+def _relative_work(job: Job) -> float:
+    """Work of the run's steps, on average, to that of its first: larger crops take as much longer as they are larger."""
+    settings = job.settings
+    growth = 1.0 if settings.final_crop is None else (settings.final_crop / settings.crop) ** 2
+    return 1 + settings.final_share * (growth - 1)
 
 
 def _class_counts(job: Job) -> list[str]:

@@ -197,8 +197,9 @@ class RunFolder:
 
 
 KEPT = (
-    "model", "data", "split", "val_split", "mask_dir", "val_mask_dir", "augment", "crop", "batch_size", "seed", "optimiser", "ema",
-    "freeze", "soft_labels", "unlabelled", "teacher", "teach_on", "hint_weight", "accumulate", "loss", "class_weights",
+    "model", "data", "split", "val_split", "mask_dir", "val_mask_dir", "augment", "crop", "final_crop", "batch_size", "seed",
+    "optimiser", "ema", "freeze", "soft_labels", "unlabelled", "teacher", "teach_on", "hint_weight", "accumulate", "loss",
+    "class_weights",
 )  # fmt: skip
 """Settings that a resumed run must keep."""
 

@@ -48,6 +48,10 @@ class Settings:
     """scale-crop: random scale 0.5 to 2, random crop, flip; centre-square: largest centred square, resized."""
     crop: int = 480
     """Side of the training pictures, pixels."""
+    final_crop: int | None = None
+    """Side of the training pictures towards the end: nearer to whole pictures, as validation has them."""
+    final_share: float = 0.25
+    """Share of the iterations, the last ones, that train at final_crop."""
     min_scale: float = 0.5
     """Least factor by which scale-crop scales a picture."""
     max_scale: float = 2.0
@@ -142,6 +146,8 @@ class Settings:
             raise SettingError(f"ema must be below 1, not {self.ema:g}")
         if self.copy_paste > 1:
             raise SettingError(f"copy_paste is a probability, at most 1, not {self.copy_paste:g}")
+        if not 0 < self.final_share < 1:
+            raise SettingError(f"final_share must be between 0 and 1, not {self.final_share:g}")
         if self.cutmix + self.mixup > 1:
             raise SettingError(f"cutmix and mixup are probabilities, at most 1 together, not {self.cutmix + self.mixup:g}")
         on_batches = self.teach_on == "batches"
@@ -173,7 +179,7 @@ class Settings:
 
 
 _AT_LEAST = {
-    "iterations": 1, "batch_size": 1, "crop": 1, "eval_short_side": 1, "lr": 0, "head_lr_factor": 0, "momentum": 0,
+    "iterations": 1, "batch_size": 1, "crop": 1, "final_crop": 1, "eval_short_side": 1, "lr": 0, "head_lr_factor": 0, "momentum": 0,
     "backbone_lr_factor": 0,
     "weight_decay": 0, "power": 0, "aux_weight": 0, "seed": 0, "workers": 0, "checkpoint_minutes": 0,
     "min_scale": 0.01, "colour_jitter": 0, "copy_paste": 0,
