@@ -4,7 +4,8 @@
 
 A run folder holds one scores_SPLIT.json for each row, as `vocseg evaluate ... --json` and `vocseg score ... --json`
 write them. With --write, the table replaces what stands between the lines `<!-- results -->` and `<!-- /results -->`; that of
-IoU by class what stands between `<!-- per-class -->` and `<!-- /per-class -->`, where a document has these.
+IoU by class what stands between `<!-- per-class -->` and `<!-- /per-class -->`, where a document has these. One that has
+`<!-- few-results -->` gets a table of the folders of --of alone there.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import sys
 from pathlib import Path
 
+FEW = "few-results"
 HEAD = ("model", "split", "pictures", "pixel accuracy", "loss", "mIoU")
 
 
@@ -81,7 +83,9 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--write", nargs="+", type=Path, default=[], metavar="DOCUMENT")
     parser.add_argument("--split", default="val_2007", help="split of the table of IoU by class")
-    parser.add_argument("--of", nargs="+", default=[], metavar="FOLDER", help="names of the folders in it; by default all")
+    parser.add_argument(
+        "--of", nargs="+", default=[], metavar="FOLDER", help="names of the folders in it and in the short table; by default all"
+    )
     arguments = parser.parse_args()
     text = table(arguments.folders)
     print(text)
@@ -89,8 +93,10 @@ def main() -> None:
         [folder for folder in arguments.folders if not arguments.of or folder.name in arguments.of], arguments.split
     )
     print(f"\n{by_class}")
+    few = table([folder for folder in arguments.folders if not arguments.of or folder.name in arguments.of])
     for document in arguments.write:
-        put_between_marks(document, "results", text)
+        put_between_marks(document, "results", text, needed=f"<!-- {FEW} -->" not in document.read_text(encoding="utf-8"))
+        put_between_marks(document, FEW, few, needed=False)
         put_between_marks(document, "per-class", by_class, needed=False)
 
 

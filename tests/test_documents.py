@@ -106,3 +106,10 @@ def test_results_table(tmp_path: Path) -> None:
     assert text.startswith("before\n<!-- results -->\n|")
     assert text.endswith("<!-- /results -->\nafter\n")
     assert "old" not in text
+    card = tmp_path / "card.md"
+    card.write_text("<!-- few-results -->\n<!-- /few-results -->\n")
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    subprocess.run([sys.executable, script, run, other, "--of", "net", "--write", card], check=True, capture_output=True)
+    assert "| net | val |" in card.read_text()
+    assert "other" not in card.read_text()
