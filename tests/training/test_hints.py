@@ -141,6 +141,10 @@ def test_pictures_without_masks_are_learnt_from_the_teacher(settings: Settings, 
         ({"teacher": None}, "teach_on batches needs a teacher"),
         ({"teach_on": "pictures", "mixup": 0.0, "soft_labels": "soft"}, "hint_weight needs a teacher with teach_on batches"),
         ({"teach_on": "pictures", "teacher": None, "hint_weight": 0.0}, "mixup needs soft_labels"),
+        (
+            {"teacher": None, "teach_on": "pictures", "mixup": 0.0, "hint_weight": 0.0, "teacher_weights": "w.pt"},
+            "teacher_weights needs a teacher",
+        ),
         ({"cutmix": 0.8}, "at most 1 together, not 1.1"),
     ],
 )
@@ -155,3 +159,11 @@ def test_what_the_data_rules_out(settings: Settings, tmp_path: Path) -> None:
     save_model(tmp_path / "other.safetensors", create_model(MODEL, ("a", "b")))
     with pytest.raises((ModelError, DataError), match=r"teacher .* has 2 classes, the data has 6"):
         prepare(replace(settings, teacher=str(tmp_path / "other.safetensors")))
+
+
+def test_a_teacher_by_name_takes_a_weights_file(settings: Settings, tmp_path: Path) -> None:
+    torch.save(create_model(settings.teacher or "").network.state_dict(), tmp_path / "weights.pt")
+    job = prepare(replace(settings, teacher=MODEL, teacher_weights=str(tmp_path / "weights.pt")))
+    assert job.teacher is not None
+    wanted = create_model(settings.teacher or "").network.state_dict()
+    assert all(torch.equal(value, wanted[name]) for name, value in job.teacher.model.network.state_dict().items())

@@ -24,12 +24,11 @@ from vocseg.data.soft_labels import TaughtDataset, classes_shown, pictures_witho
 from vocseg.data.transforms import SOFT_CELL, ColourJitter, Compose, training_transform
 from vocseg.devices import find_device, find_precision
 from vocseg.errors import DataError, SettingError
-from vocseg.evaluation.evaluate import check_classes
 from vocseg.losses import Criterion, parse_loss
 from vocseg.models import SegmentationModel, create_model
 from vocseg.training.hints import Hints, Teacher
 from vocseg.training.settings import Settings
-from vocseg.training.teacher import write_soft_labels
+from vocseg.training.teacher import load_teacher, write_soft_labels
 
 
 @dataclass(frozen=True)
@@ -192,7 +191,7 @@ def _training_set(settings: Settings, folder: VocFolder) -> VocDataset:
     soft_labels = None if settings.soft_labels is None else Path(settings.soft_labels)
     if settings.teacher is not None and soft_labels is not None:
         pictures = {name: folder.picture(name) for name in folder.ids(settings.split)}
-        write_soft_labels(settings.teacher, pictures | extra, folder.classes, soft_labels)
+        write_soft_labels(settings.teacher, pictures | extra, folder.classes, soft_labels, settings.teacher_weights)
     return TaughtDataset(folder, settings.split, soft_labels if settings.teach_on == "pictures" else None, extra)
 
 
@@ -200,9 +199,7 @@ def _teacher(settings: Settings, classes: tuple[str, ...], precision: torch.dtyp
     """The teacher that is asked about batches, if one is."""
     if settings.teacher is None or settings.teach_on != "batches":
         return None
-    model = create_model(settings.teacher)
-    check_classes(model.info.classes, classes, f"teacher {settings.teacher}", "the data")
-    return Teacher(model, precision)
+    return Teacher(load_teacher(settings.teacher, settings.teacher_weights, classes), precision)
 
 
 def _training_transform(settings: Settings, crop: int, dataset: VocDataset, summary: SplitSummary) -> Transform:

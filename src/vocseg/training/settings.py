@@ -68,6 +68,8 @@ class Settings:
     """Probability that a picture is blended with another one of its batch, to be learnt from a teacher alone."""
     teacher: str | None = None
     """Model whose class probabilities are learnt from as well; see teach_on."""
+    teacher_weights: str | None = None
+    """Weights file of a teacher that is given by its name."""
     teach_on: Literal["pictures", "batches"] = "pictures"
     """pictures: the teacher's probabilities of whole pictures, over scales and mirrored, are put into soft_labels where missing
     there, and learnt from; batches: the teacher is asked about each batch as it is trained on."""
@@ -160,6 +162,8 @@ class Settings:
             raise SettingError("mixup needs soft_labels to learn from, or a teacher with teach_on batches")
         if self.teacher is not None and not taught:
             raise SettingError(f"teacher {self.teacher} needs soft_labels, a folder to keep its probabilities in")
+        if self.teacher_weights is not None and self.teacher is None:
+            raise SettingError("teacher_weights needs a teacher, the name of the network that they are of")
         if self.hint_weight and not on_batches:
             raise SettingError("hint_weight needs a teacher with teach_on batches")
         if self.batch_size % self.accumulate:

@@ -14,6 +14,8 @@ from vocseg.data.transforms import SOFT_CELL, resize_picture
 from vocseg.evaluation.evaluate import check_classes
 from vocseg.files import replacing, writable_folder
 from vocseg.inference.segmenter import Segmenter
+from vocseg.models import SegmentationModel, create_model
+from vocseg.models.registry import is_file_name
 from vocseg.progress import progress
 
 SCALES = (0.75, 1.0, 1.25)
@@ -37,17 +39,26 @@ def soft_labels(segmenter: Segmenter, picture: Tensor, scales: Sequence[float] =
     return (total * (255 / (2 * len(scales)))).round().to(torch.uint8)
 
 
-def write_soft_labels(teacher: str, pictures: Mapping[str, Path], classes: tuple[str, ...], folder: Path) -> None:
+def load_teacher(name: str, weights: str | None, classes: tuple[str, ...]) -> SegmentationModel:
+    """A model file, or a network by its name with a weights file; ModelError where its classes are not the data's."""
+    model = create_model(name, None if is_file_name(name) else classes, weights)
+    check_classes(model.info.classes, classes, f"teacher {name}", "the data")
+    return model
+
+
+def write_soft_labels(
+    teacher: str, pictures: Mapping[str, Path], classes: tuple[str, ...], folder: Path, weights: str | None = None
+) -> None:
     """Write ``NAME.npy`` to ``folder`` for those of ``pictures`` that have none there.
 
-    ``teacher`` is a model's name or file. Raises ModelError where its classes are others, DataError for an unreadable picture.
+    ``teacher`` is a model's name or file, ``weights`` a file for it. Raises ModelError where its classes are others, DataError
+    for an unreadable picture.
     """
     writable_folder(folder)
     missing = {name: path for name, path in pictures.items() if not (folder / f"{name}.npy").exists()}
     if not missing:
         return
-    segmenter = Segmenter(teacher)
-    check_classes(segmenter.info.classes, classes, f"teacher {teacher}", "the data")
+    segmenter = Segmenter(load_teacher(teacher, weights, classes))
     segmenter.expect(2 * len(SCALES) * len(missing))
     for name, path in progress(missing.items(), len(missing), "soft labels"):
         target = folder / f"{name}.npy"
