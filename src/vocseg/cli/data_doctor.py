@@ -7,11 +7,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from vocseg.cli.options import DataArgument, JsonOption
+from vocseg.cli.options import JsonOption
+from vocseg.data.layout import data_folder
 
 
 def doctor(
-    data: DataArgument,
+    data: str,
     /,
     *,
     splits: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())] = None,
@@ -50,6 +51,7 @@ def doctor(
     void
         Labels to become void (255) in the copy.
     """
+    data_folder(data)  # what is not there is told before torch is imported
     from vocseg.data.doctor.examine import examine
     from vocseg.data.doctor.page import write_page
     from vocseg.data.doctor.repair import repair, require_empty

@@ -7,11 +7,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from vocseg.cli.options import DataArgument
+from vocseg.data.layout import data_folder
 
 
 def show(
-    data: DataArgument,
+    data: str,
     ids: list[str] | None = None,
     /,
     *,
@@ -54,6 +54,7 @@ def show(
     out
         Where to write the sheet.
     """
+    data_folder(data)  # what is not there is told before torch is imported
     from vocseg.data.doctor import views
     from vocseg.draw import save_image
     from vocseg.errors import SettingError

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vocseg.cli.options import DataArgument, JsonOption
+from vocseg.cli.options import JsonOption
+from vocseg.data.layout import data_folder
 from vocseg.wording import counted
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def stats(
-    data: DataArgument,
+    data: str,
     /,
     *,
     split: str | None = None,
@@ -42,6 +43,7 @@ def stats(
     out
         Write plots of classes, co-occurrence, regions and picture sizes to this folder.
     """
+    data_folder(data)  # what is not there is told before torch is imported
     from vocseg.data.stats import describe
     from vocseg.files import writable_folder, write_json
 

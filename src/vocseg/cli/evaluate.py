@@ -15,6 +15,7 @@ from vocseg.cli.options import (
     SplitOption,
     WeightsOption,
 )
+from vocseg.data.layout import data_folder
 from vocseg.voc import MASKS
 
 
@@ -48,6 +49,7 @@ def evaluate(
     save_masks
         Write the predictions to this folder, as palette PNGs named by id.
     """
+    data_folder(data)  # what is not there is told before torch is imported
     from vocseg.data.dataset import VocDataset
     from vocseg.data.layout import VocFolder
     from vocseg.data.loading import default_workers

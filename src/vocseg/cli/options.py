@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from vocseg.data.layout import data_folder
-
-
-def _exists(_kind: Any, data: str) -> None:
-    data_folder(data)  # told before torch is imported
-
-
-DataOption = Annotated[
-    str, Parameter(help="Folder that holds VOCdevkit, VOCdevkit itself, or a folder in VOC layout.", validator=_exists)
-]
-DataArgument = Annotated[str, Parameter(validator=_exists)]
+DataOption = Annotated[str, Parameter(help="Folder that holds VOCdevkit, VOCdevkit itself, or a folder in VOC layout.")]
 SplitOption = Annotated[str, Parameter(help="Split list in ImageSets/Segmentation.")]
 MaskDirOption = Annotated[str, Parameter(help="Folder of the masks, e.g. SegmentationClassAug.")]
 WeightsOption = Annotated[

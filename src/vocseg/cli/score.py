@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vocseg.cli.options import DataOption, JsonOption, MaskDirOption, SplitOption
+from vocseg.data.layout import data_folder
 from vocseg.voc import MASKS
 
 
@@ -31,6 +32,7 @@ def score(
     masks
         Folder of the predicted masks, each of its picture's size.
     """
+    data_folder(data)  # what is not there is told before torch is imported
     from vocseg.data.layout import VocFolder
     from vocseg.evaluation.report import print_evaluation
     from vocseg.evaluation.score import score_folder
