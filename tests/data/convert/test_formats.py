@@ -610,6 +610,19 @@ def test_voc_to_coco_and_back_is_exact(synth: Path, tmp_path: Path, options: dic
         assert VocFolder.find(tmp_path / "voc").picture(name).read_bytes() == VocFolder.find(synth).picture(name).read_bytes()
 
 
+def test_lists_of_other_names_come_back_from_coco(synth: Path, tmp_path: Path) -> None:
+    root = tmp_path / "in"
+    shutil.copytree(synth, root)
+    ids = VocFolder.find(root).ids("train")
+    put(root / voc.SPLITS / "train.txt", "\n".join(ids[:2]))
+    put(root / voc.SPLITS / "trainval.txt", "\n".join([*ids[:2], *VocFolder.find(root).ids("val")]))
+    put(root / voc.SPLITS / "trainaug.txt", "\n".join(ids))
+    convert(root, tmp_path / "coco", Options(to="coco"))
+    convert(tmp_path / "coco", tmp_path / "out")
+    assert same(masks_of(tmp_path / "out"), masks_of(root))
+    assert VocFolder.find(tmp_path / "out").ids("trainaug") == ids
+
+
 def test_coco_is_read_by_pycocotools(synth: Path, tmp_path: Path) -> None:
     from pycocotools.coco import COCO
 

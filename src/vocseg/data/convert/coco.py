@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -112,8 +113,9 @@ def _annotation_files(root: Path) -> list[Path]:
 
 
 def _split_names(files: list[Path], root: Path) -> dict[Path, str | None]:
-    """The split that each file holds; where several speak of one split, its own name sets a file apart."""
+    """The split that each file holds; where several speak of one split, or with an ending (trainaug), their own names do."""
     names = {file: split_of_path(file.relative_to(root)) for file in files}
+    names |= {file: file.stem for file, name in names.items() if name is None and re.match("train|val|test", file.stem)}
     taken = Counter(names.values())
     return {file: name if name is None or taken[name] == 1 else file.stem for file, name in names.items()}
 
