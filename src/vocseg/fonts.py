@@ -37,9 +37,13 @@ def east_asian_font() -> Installed | None:
 
 def find_font(size: float, text: str = "") -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """A font for ``text`` at a size in pixels; Pillow's own where there is no other."""
-    asian = east_asian_font() if any(letter >= FIRST_EAST_ASIAN for letter in text) else None
+    asian = _for_east_asian(text)
     path = _dejavu() if asian is None else asian.path
     return ImageFont.truetype(path, size) if path.is_file() else ImageFont.load_default(size=size)
+
+
+def _for_east_asian(text: str) -> Installed | None:
+    return east_asian_font() if any(letter >= FIRST_EAST_ASIAN for letter in text) else None
 
 
 @cache
@@ -50,5 +54,5 @@ def _dejavu() -> Path:
 
 def families(text: str) -> list[str]:
     """The families, in order, that matplotlib is to take the letters of ``text`` from."""
-    asian = east_asian_font() if any(letter >= FIRST_EAST_ASIAN for letter in text) else None
+    asian = _for_east_asian(text)
     return ["DejaVu Sans"] + ([asian.family] if asian else [])

@@ -16,7 +16,7 @@ from vocseg.data.layout import VocFolder
 from vocseg.data.mirrors import MIRRORS_VARIABLE, OFFICIAL, SBD, VOC_ARCHIVES, Archive, sources, user_mirrors
 from vocseg.data.transfer import Part, Patience, Unavailable, fetch
 from vocseg.data.unpack import unpack
-from vocseg.errors import DataError, InputError, OutputError, nearest
+from vocseg.errors import DataError, InputError, OutputError, nearest, reason
 from vocseg.files import cannot_write, writable_folder
 from vocseg.progress import bar
 
@@ -227,7 +227,7 @@ def _fault(path: Path, archive: Archive) -> str:
                 digest.update(chunk)
                 shown.update(len(chunk))
     except OSError as error:
-        return f"cannot be read: {error.strerror or error}"
+        return f"cannot be read: {reason(error)}"
     return "" if digest.hexdigest() == archive.md5 else f"MD5 {digest.hexdigest()}, not {archive.md5}"
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from vocseg import voc
-from vocseg.errors import DataError
+from vocseg.errors import DataError, reason
 
 MASK_MODES = ("P", "L", "1")
 """Pillow's modes of masks that can be read as they are: palette, grey, one bit."""
@@ -22,7 +22,7 @@ def _bytes(path: Path) -> Tensor:
     try:
         content = bytearray(Path(path).read_bytes())
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+        raise DataError(f"cannot read {path}: {reason(error)}") from error
     if not content:
         raise DataError(f"cannot read {path}: the file is empty")
     return torch.frombuffer(content, dtype=torch.uint8)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from vocseg.errors import DataError
+from vocseg.errors import DataError, reason
 from vocseg.files import cannot_write
 from vocseg.progress import bar
 
@@ -47,7 +47,7 @@ def open_tar(archive: Path) -> Iterator[tarfile.TarFile]:
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise DataError(f"archive {archive} is damaged: {error}") from error
     except OSError as error:
-        raise DataError(f"cannot read archive {archive}: {error.strerror or error}") from error
+        raise DataError(f"cannot read archive {archive}: {reason(error)}") from error
 
 
 def checked(tar: tarfile.TarFile, archive: Path) -> Iterator[tarfile.TarInfo]:

@@ -50,7 +50,6 @@ class Teacher:
     @torch.no_grad()
     def __call__(self, pictures: Tensor) -> tuple[Tensor, dict[str, CoarseLogits]]:
         """Soft labels of pictures (uint8, N x 3 x H x W) and, by name, features before they are brought to the pictures' size."""
-        self.model.to(pictures.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         height, width = pictures.shape[2:]
         with autocast(pictures.device, self.precision), recorded(taps(self.model)) as features:
             logits = self.model.coarse(pictures)["out"]

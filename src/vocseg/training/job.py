@@ -88,6 +88,12 @@ class Job:
         """The base learning rate, scaled to the batch."""
         return self.settings.lr * rate_scale(self.settings)
 
+    def to(self, device: torch.device) -> None:
+        """Move all networks of the run to a device."""
+        for network in (self.model, self.hints, None if self.teacher is None else self.teacher.model):
+            if network is not None:
+                network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
     def batches(self, start: int = 0, shard: tuple[int, int] = (0, 1)) -> Iterator[Batch]:
         """Training batches from iteration ``start`` on, mixed where wanted; see :func:`training_batches`."""
         settings = self.settings

@@ -26,7 +26,7 @@ MEASURED = 3
 def _rehearse(job: Job) -> tuple[Step, torch.optim.Optimizer]:
     settings = job.settings
     processes = Processes(job.device)
-    job.model.to(job.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    job.to(job.device)
     job.model.train()
     freeze(job.model, settings.freeze)
     optimiser = build_optimiser(job.model, settings, job.hints)

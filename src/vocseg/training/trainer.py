@@ -105,9 +105,7 @@ class _Training:
         self.resumed = resumed
         self.board = Board(run.root, job) if run is not None and job.settings.tensorboard else None
         self.model = job.model
-        self.model.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if job.hints is not None:
-            job.hints.to(processes.device)
+        job.to(processes.device)
         freeze(self.model, self.settings.freeze)
         self.ema = Ema(self.model, self.settings.ema) if self.settings.ema else None
         self.optimiser = build_optimiser(self.model, self.settings, job.hints)
