@@ -14,6 +14,7 @@ from PIL import Image
 from vocseg import draw
 from vocseg.data.dataset import VocDataset
 from vocseg.data.layout import VocFolder
+from vocseg.data.photographs import photographs as sample_photographs
 from vocseg.data.read import read_mask
 from vocseg.data.synthetic import write_synthetic
 from vocseg.devices import machine
@@ -27,8 +28,6 @@ from vocseg.training.run import RunFolder
 from vocseg.training.settings import Settings, find_recipe, load_settings
 from vocseg.training.trainer import train
 
-SAMPLES = Path(__file__).parent / "assets" / "samples"
-SPLIT = "samples"
 MADE_UP_DATA, MADE_UP_RUN = "synthetic_data", "synthetic_run"
 SIDE = 420
 """Longest side of a picture on the page, pixels."""
@@ -59,9 +58,10 @@ class Trained:
 
 def photographs(segmenter: Segmenter, out: Path) -> list[Photograph]:
     """Segment the sample photographs; masks and overlays go to ``out``."""
-    folder = VocFolder.find(SAMPLES)
+    dataset = sample_photographs()
+    folder = dataset.folder
     found = []
-    for name in folder.ids(SPLIT):
+    for name in dataset.names:
         times = []
         for _ in range(3):
             start = time.perf_counter()
@@ -77,7 +77,7 @@ def photographs(segmenter: Segmenter, out: Path) -> list[Photograph]:
 
 def score(segmenter: Segmenter) -> Evaluation:
     """Score the model on the sample photographs."""
-    return evaluate(segmenter, VocDataset(VocFolder.find(SAMPLES), SPLIT), workers=0)
+    return evaluate(segmenter, sample_photographs(), workers=0)
 
 
 def train_made_up(out: Path, **changes: Any) -> Trained:

@@ -38,6 +38,10 @@ class TrainingError(VocsegError):
     """Training cannot go on."""
 
 
+class ExportError(VocsegError):
+    """An exported file does not do what its model does."""
+
+
 def reason(error: BaseException) -> str:
     """What an exception says, without the number that systems put before it."""
     return getattr(error, "strerror", None) or str(error)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 VERBS = [
-    *((verb,) for verb in ("train", "evaluate", "score", "predict", "models", "bench")),
+    *((verb,) for verb in ("train", "evaluate", "score", "predict", "models", "export", "bench")),
     *(("data", verb) for verb in ("download", "synth", "doctor", "convert", "stats", "show")),
 ]
 Run = Callable[..., tuple[int, str, str]]

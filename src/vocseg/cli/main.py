@@ -17,6 +17,7 @@ from vocseg.cli.data_show import show
 from vocseg.cli.data_stats import stats
 from vocseg.cli.demo import demo
 from vocseg.cli.evaluate import evaluate
+from vocseg.cli.export import export
 from vocseg.cli.models import models
 from vocseg.cli.predict import predict
 from vocseg.cli.score import score
@@ -39,7 +40,7 @@ or on VOC itself:         vocseg train --data FOLDER_WITH_VOCdevkit
     help_format="plaintext",
 )
 app.command(train_app)
-for verb in (predict, evaluate, score, demo, models, bench):
+for verb in (predict, evaluate, score, demo, models, export, bench):
     app.command(verb, help_format="markdown")
 data = App(name="data", help="Get, make, check and describe data sets in VOC layout.")
 data.command(download, help_format="markdown")

@@ -61,11 +61,7 @@ class FastModel(nn.Module):
         self.precision = precision
         self.engine: EngineName = engine
         self.keep = keep
-        network = (model.network if consume else copy.deepcopy(model.network)).eval().requires_grad_(False)
-        if getattr(network, "aux_classifier", None) is not None:
-            network.aux_classifier = None  # type: ignore[assignment]
-        fold_batch_norm(network)
-        self.layers = Layers(network)
+        self.layers = Layers(for_inference(model.network if consume else copy.deepcopy(model.network)))
         self.register_buffer("mean", model.mean)
         self.register_buffer("std", model.std)
         self.remaining = 0
@@ -123,6 +119,15 @@ class FastModel(nn.Module):
 
 PREPARATION_SECONDS = 6.0
 """What it may take to convert a large network for OpenVINO."""
+
+
+def for_inference(network: nn.Module) -> nn.Module:
+    """The network itself in eval mode, without an auxiliary head and with batch normalisation folded."""
+    network.eval().requires_grad_(False)
+    if getattr(network, "aux_classifier", None) is not None:
+        network.aux_classifier = None  # type: ignore[assignment]
+    fold_batch_norm(network)
+    return network
 
 
 def fold_batch_norm(network: nn.Module) -> int:

@@ -1,0 +1,100 @@
+"""``vocseg export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from vocseg.cli.options import JsonOption, MaskDirOption, WeightsOption
+from vocseg.data.layout import data_folder
+from vocseg.errors import SettingError
+from vocseg.voc import MASKS
+
+
+def export(
+    model: str = "vocseg-s",
+    /,
+    *,
+    to: Literal["onnx", "openvino"] = "onnx",
+    out: Path | None = None,
+    size: str | None = None,
+    int8: Annotated[bool, Parameter(negative=())] = False,
+    data: str | None = None,
+    split: str = "val",
+    calibrate_on: str = "train",
+    calibration_pictures: Annotated[int, Parameter(validator=Number(gte=1))] = 300,
+    max_loss: Annotated[float, Parameter(validator=Number(gte=0))] = 0.3,
+    mask_dir: MaskDirOption = MASKS,
+    weights: WeightsOption = None,
+    json: JsonOption = None,
+) -> None:
+    """Write a model as a file for ONNX Runtime or OpenVINO.
+
+    One graph from uint8 RGB pictures (N x 3 x H x W) to masks (uint8 class ids, N x H x W): normalisation, padding, upsampling
+    and arg-max are inside. The file is written only if it gives the model's masks.
+
+    ```
+    vocseg export
+    vocseg export runs/deeplabv3_resnet101/best.safetensors --to openvino --out network.xml
+    vocseg export vocseg-s --to openvino --int8 --data data
+    ```
+
+    Parameters
+    ----------
+    model
+        Model file or name.
+    to
+        Format: .onnx, or OpenVINO's .xml with a .bin beside it.
+    out
+        File; by default MODEL.onnx or MODEL.xml here.
+    size
+        HxW, to take pictures of that size alone; by default any.
+    int8
+        8-bit integers instead of floating point: smaller and faster. Needs --data, whose pictures give the ranges of numbers,
+        and --to openvino.
+    data
+        Pictures with masks that file and model are compared on; without them, the photographs that come with the package.
+    split
+        Split list to compare on.
+    calibrate_on
+        Split list whose pictures give the ranges for --int8.
+    calibration_pictures
+        How many of them.
+    max_loss
+        Points of mIoU that --int8 may lose.
+    """
+    if int8 and to != "openvino":
+        raise SettingError("--int8 goes with --to openvino")
+    if int8 and data is None:
+        raise SettingError("--int8 needs --data: pictures for the ranges of numbers, and masks to see what is lost")
+    if data is not None:
+        data_folder(data)  # what is not there is told before torch is imported
+    from vocseg.data.dataset import VocDataset
+    from vocseg.data.layout import VocFolder
+    from vocseg.evaluation.evaluate import check_classes
+    from vocseg.export.export import SUFFIXES, Int8, file_bytes
+    from vocseg.export.export import export as write
+    from vocseg.export.report import print_parity
+    from vocseg.files import write_json
+    from vocseg.models import create_model
+    from vocseg.models.costs import parse_size
+    from vocseg.models.registry import is_file_name
+
+    built = create_model(model, weights=weights).eval()
+    path = out or Path((Path(model).stem if is_file_name(model) else model.replace(":", "-")) + SUFFIXES[to])
+    if path.suffix != SUFFIXES[to]:
+        raise SettingError(f"--out {path} must end in {SUFFIXES[to]} for {to}")
+    judged_on = eight = None
+    if data is not None:
+        folder = VocFolder.find(data, mask_dir)
+        judged_on = VocDataset(folder, split)
+        check_classes(built.info.classes, judged_on.classes, model, str(folder.root))
+        if int8:
+            eight = Int8(VocDataset(folder, calibrate_on), calibration_pictures, max_loss)
+    parity = write(built, path, to, size=None if size is None else parse_size(size), judged_on=judged_on, int8=eight)
+    print_parity(parity, model, path)
+    if json is not None:
+        write_json(json, {"model": model, "file": str(path), "bytes": file_bytes(path)} | parity.to_dict())

@@ -1,0 +1,36 @@
+"""Exported networks in 8-bit integers."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from vocseg.export.onnx import require
+
+
+def quantise(source: Path, target: Path, pictures: Sequence[Tensor]) -> None:
+    """Write an OpenVINO network to ``target`` with weights and activations in int8, their ranges those seen with ``pictures``.
+
+    ``pictures``: uint8 RGB, 3 x H x W. Weights are symmetric by channel, activations asymmetric (the preset "mixed" of
+    NNCF; Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference", 2018). Raises ModelError where
+    NNCF is missing.
+    """
+    require("openvino", "nncf")
+    import openvino
+
+    with contextlib.redirect_stdout(io.StringIO()):  # NNCF greets
+        import nncf
+
+        logging.getLogger("nncf").setLevel(logging.ERROR)
+        graph = nncf.quantize(
+            openvino.Core().read_model(source),
+            nncf.Dataset(pictures, lambda picture: picture[None].numpy()),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(pictures),
+        )
+    openvino.save_model(graph, target, compress_to_fp16=False)

@@ -1,0 +1,42 @@
+"""A model as an OpenVINO network: NAME.xml and NAME.bin."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+
+from vocseg.errors import ModelError
+from vocseg.export.onnx import INFO, Masker, require
+from vocseg.models import ModelInfo
+
+
+def write_openvino(onnx_file: Path, path: Path, info: ModelInfo) -> None:
+    """Write an exported ONNX file as OpenVINO's ``path`` (.xml) and the .bin beside it, weights as they are."""
+    require("openvino")
+    import openvino
+
+    graph = openvino.convert_model(onnx_file)
+    graph.set_rt_info(json.dumps(info.to_dict()), [INFO])
+    openvino.save_model(graph, path, compress_to_fp16=False)
+
+
+def read_openvino(path: Path, exact: bool = False) -> tuple[Masker, ModelInfo]:
+    """What an exported network does, run by OpenVINO, and the model that it was made of.
+
+    With ``exact`` in float32, otherwise in whatever precision OpenVINO takes by itself. Raises ModelError where it is none.
+    """
+    require("openvino")
+    import openvino
+
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    try:
+        graph = openvino.Core().read_model(path)
+        if not graph.has_rt_info([INFO]):
+            raise ModelError(f"{path} is no OpenVINO network that vocseg exported")
+        info = ModelInfo.from_dict(json.loads(graph.get_rt_info([INFO]).astype(str)))
+        compiled = openvino.compile_model(graph, "CPU", settings | ({"INFERENCE_PRECISION_HINT": "f32"} if exact else {}))
+    except RuntimeError as error:
+        raise ModelError(f"cannot read OpenVINO network {path}: {str(error).splitlines()[0]}") from error
+    return lambda pictures: torch.from_numpy(compiled(pictures.contiguous().numpy())[0]), info
