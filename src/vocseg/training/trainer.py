@@ -111,7 +111,7 @@ class _Training:
         self.optimiser = build_optimiser(self.model, self.settings, job.hints)
         self.totals = EpochTotals(job.train_set.classes, processes.device)
         self.iteration, self.epoch, self.best, self.best_epoch = 0, 1, -1.0, 0
-        self.loss = 0.0
+        self.loss = self.rate = 0.0
         self.unwritten: list[tuple[int, float, float]] = []
 
     def go(self) -> None:
@@ -160,7 +160,9 @@ class _Training:
         # Dropout draws from a seed of the iteration, so that a resumed run draws the same. (After the batch is fetched: a
         # loader's first one takes a number from torch's generator.)
         torch.manual_seed(sample_seed(self.settings.seed, self.iteration * self.processes.count + self.processes.rank))
-        set_rate(self.optimiser, rate_factor(self.iteration, self.plan.total, self.settings) * rate_scale(self.settings))
+        factor = rate_factor(self.iteration, self.plan.total, self.settings) * rate_scale(self.settings)
+        set_rate(self.optimiser, factor)
+        self.rate = self.settings.lr * factor
 
     def _note(self, result: StepResult) -> None:
         self.iteration += 1
@@ -168,7 +170,7 @@ class _Training:
             self.ema.update(self.model)
         self.totals.add(result)
         self.loss = float(self.processes.sum(result.loss))
-        self.unwritten.append((self.iteration, self.loss, self.optimiser.param_groups[0]["lr"]))
+        self.unwritten.append((self.iteration, self.loss, self.rate))
 
     def _show(self, steps: Any) -> None:
         """Loss and mIoU of the epoch so far: on the bar, or, where there is no terminal, in a line a minute."""
@@ -198,7 +200,7 @@ class _Training:
             "epoch": self.epoch,
             "iteration": self.iteration,
             "seconds": round(time.monotonic() - self.began, 1),
-            "lr": self.optimiser.param_groups[0]["lr"],
+            "lr": self.rate,
             "train": training,
             "val": validation,
         }
