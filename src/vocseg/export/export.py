@@ -25,6 +25,7 @@ from vocseg.models import SegmentationModel
 from vocseg.progress import progress
 
 Format = Literal["onnx", "openvino"]
+SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,9 @@ EXAMPLE = (2, 3, 160, 192)
 class MaskGraph(nn.Module):
     """All that is done to pictures: normalising, padding, the network, upsampling, the largest logit."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, model: SegmentationModel) -> None:
         super().__init__()
         self.network = for_inference(copy.deepcopy(model.network))
