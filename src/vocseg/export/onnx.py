@@ -8,40 +8,59 @@ import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vocseg.errors import ModelError
+from vocseg.export.frame import INNER, INNER_MASKS, PICTURES, framed
 from vocseg.inference.fast import for_inference
 from vocseg.models import ModelInfo, SegmentationModel
+from vocseg.models.staged import Padding, stages
 
 Masker = Callable[[Tensor], Tensor]
 """From uint8 RGB pictures (N x 3 x H x W) to their masks (uint8 class ids, N x H x W)."""
 
-PICTURES, MASKS = "pictures", "masks"
-"""Names of a graph's input and output."""
 INFO = "vocseg"
 """Key under which a file says what its model is: JSON of the model's info."""
-EXAMPLE = (2, 3, 160, 192)
-"""Shape of the pictures that a graph for any size is drawn from; of no meaning but that no two sides are alike."""
+COUNTS = (5, 6)
+"""How many times the padding's multiple the sides are of the pictures that a graph for any size is drawn from."""
 
 
-class MaskGraph(nn.Module):
-    """All that is done to pictures: normalising, padding, the network, upsampling, the largest logit."""
+class Classes(nn.Module):
+    """The class of the largest logit of each pixel of normalised, padded pictures: uint8, N x H x W."""
 
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, model: SegmentationModel) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = for_inference(copy.deepcopy(model.network))
-        self.register_buffer("mean", model.mean)
-        self.register_buffer("std", model.std)
+        self.network = for_inference(network)
+        _fix_same_padding(network)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        logits: Tensor = self.network((pictures.float() - self.mean) / self.std)["out"]
+        logits: Tensor = self.network(pictures)["out"]
         return logits.argmax(1).to(torch.uint8)
+
+
+def _fix_same_padding(network: nn.Module) -> None:
+    """Give timm's convolutions with TensorFlow's "same" padding a fixed one, in place, where pictures are padded to the stride.
+
+    On a side that is a multiple of the stride the padding is the same for all sizes; left to the size, it takes torch minutes.
+    """
+    from timm.layers import Conv2dSame
+
+    if stages(network).pad.multiple == 1:
+        return
+    for name, conv in list(network.named_modules()):
+        if isinstance(conv, Conv2dSame):
+            reach = [(kernel - 1) * dilation + 1 for kernel, dilation in zip(conv.kernel_size, conv.dilation, strict=True)]
+            down, across = (max(0, length - stride) for length, stride in zip(reach, conv.stride, strict=True))
+            fixed = nn.Conv2d(
+                conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride,  # type: ignore[arg-type]
+                dilation=conv.dilation, groups=conv.groups, bias=conv.bias is not None,  # type: ignore[arg-type]
+            )  # fmt: skip
+            fixed.weight, fixed.bias = conv.weight, conv.bias
+            pads = (across // 2, across - across // 2, down // 2, down - down // 2)
+            network.set_submodule(name, nn.Sequential(nn.ZeroPad2d(pads), fixed))
 
 
 def require(*packages: str) -> None:
@@ -59,25 +78,40 @@ def write_onnx(model: SegmentationModel, path: Path, size: tuple[int, int] | Non
     require("onnx", "onnxscript")
     import onnx
 
-    shape = EXAMPLE if size is None else (*EXAMPLE[:2], *size)
-    free = {0: torch.export.Dim.DYNAMIC}
-    if size is None:
-        free |= {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    network = Classes(copy.deepcopy(model.network)).eval()
+    padding = stages(network.network).pad
+    example, free = _any_size(padding) if size is None else _one_size(padding, size)
     try:
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                MaskGraph(model).eval(), (torch.zeros(shape, dtype=torch.uint8),), dynamo=True, verbose=False,
-                input_names=[PICTURES], output_names=[MASKS], dynamic_shapes=(free,),
+                network, (example,), dynamo=True, verbose=False, input_names=[INNER], output_names=[INNER_MASKS],
+                dynamic_shapes=({0: torch.export.Dim("N", min=1)} | free,),
             )  # fmt: skip
     except Exception as error:
         hint = " for pictures of any size; give it a --size" if size is None else ""
         cause = str(error).strip().splitlines()[0]
         raise ModelError(f"{model.info.architecture} cannot be exported{hint}: {cause}") from error
     assert program is not None
-    graph = program.model_proto
-    graph.metadata_props.append(onnx.StringStringEntryProto(key=INFO, value=json.dumps(model.info.to_dict())))
-    onnx.save_model(graph, path)
+    written = program.model_proto
+    framed(written.graph, model.mean, model.std, padding, size)
+    written.metadata_props.append(onnx.StringStringEntryProto(key=INFO, value=json.dumps(model.info.to_dict())))
+    onnx.checker.check_model(written)
+    onnx.save_model(written, path)
+
+
+def _any_size(padding: Padding) -> tuple[Tensor, dict[int, Any]]:
+    """Pictures to draw a graph from, and the sides that are free in it: the padding's multiple n + its extra."""
+    if padding.multiple == 1:
+        return torch.zeros(2, 3, *(32 * count for count in COUNTS)), dict.fromkeys((2, 3), torch.export.Dim.DYNAMIC)
+    least = -(-padding.smallest // padding.multiple)
+    sides = [padding.multiple * (least + count) + padding.extra for count in COUNTS]
+    free = [padding.multiple * torch.export.Dim(name, min=max(1, least)) + padding.extra for name in ("h", "w")]
+    return torch.zeros(2, 3, *sides), dict(zip((2, 3), free, strict=True))
+
+
+def _one_size(padding: Padding, size: tuple[int, int]) -> tuple[Tensor, dict[int, Any]]:
+    return torch.zeros(2, 3, *(padding.side(side) for side in size)), {}
 
 
 def read_onnx(path: Path) -> tuple[Masker, ModelInfo]:

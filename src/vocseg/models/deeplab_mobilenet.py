@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import interpolate
 
-from vocseg.models.staged import Stages
+from vocseg.models.staged import Padding, Stages
 from vocseg.models.upsampling import CoarseLogits
 from vocseg.models.zoo import Built
 
 NAME = "deeplabv3_mobilenet_v2"
 STRIDE = 16
+PADDING = Padding(STRIDE, extra=1)
 
 
 def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
@@ -51,7 +52,7 @@ class DeepLabMobileNetV2(nn.Module):
         return {"out": self.classifier(self.concat_projection(torch.cat([pooled, own], 1)))}
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
-        padded = _padded(pictures)
+        padded = PADDING(pictures)
         logits = interpolate(self.layers(padded)["out"], size=padded.shape[2:], mode="bilinear", align_corners=True)
         return {"out": logits[..., : pictures.shape[2], : pictures.shape[3]]}
 
@@ -61,16 +62,11 @@ class DeepLabMobileNetV2(nn.Module):
 
     def stages(self) -> Stages:
         """See :mod:`vocseg.models.staged`."""
-        return Stages(self.layers, _padded, _finish)
+        return Stages(self.layers, PADDING, _finish)
 
 
 _LAST_STRIDE = 14
 """The block of MobileNetV2 that halves the size for the fifth time."""
-
-
-def _padded(pictures: Tensor) -> Tensor:
-    height, width = pictures.shape[-2:]
-    return pad(pictures, (0, (1 - width) % STRIDE, 0, (1 - height) % STRIDE))
 
 
 def _finish(values: Tensor, height: int, width: int) -> CoarseLogits:

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import interpolate
 
 from vocseg.errors import ModelError, nearest
 from vocseg.models.model import IMAGENET_MEAN, IMAGENET_STD
 from vocseg.models.pretrained import MEAN, STD, package_of, packaged_weights
-from vocseg.models.staged import Stages
+from vocseg.models.staged import Padding, Stages
 from vocseg.models.upsampling import CoarseLogits
 from vocseg.models.zoo import Built
 
@@ -30,28 +30,22 @@ class PaddedNetwork(nn.Module):
     def __init__(self, network: nn.Module, stride: int, smallest: int = 1) -> None:
         super().__init__()
         self.network = network
-        self.stride = stride
-        self.smallest = smallest
+        self.padding = Padding(stride, smallest=smallest)
         self.upsampling = _take_upsampling(network)
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
-        values = self.network(self._padded(pictures))
+        values = self.network(self.padding(pictures))
         if self.upsampling != 1:
             values = interpolate(values, scale_factor=self.upsampling, mode="bilinear", align_corners=True)
         return {"out": values[..., : pictures.shape[-2], : pictures.shape[-1]]}
 
     def stages(self) -> Stages:
         """See :mod:`vocseg.models.staged`."""
-        return Stages(lambda padded: {"out": self.network(padded)}, self._padded, self._finish)
+        return Stages(lambda padded: {"out": self.network(padded)}, self.padding, self._finish)
 
     def _finish(self, values: Tensor, height: int, width: int) -> CoarseLogits:
         size = (int(values.shape[-2] * self.upsampling), int(values.shape[-1] * self.upsampling))
         return CoarseLogits(values).upsampled(size, align_corners=True).cropped(height, width)
-
-    def _padded(self, pictures: Tensor) -> Tensor:
-        height, width = pictures.shape[-2:]
-        tall, wide = (self.smallest if side < self.smallest else side + -side % self.stride for side in (height, width))
-        return pad(pictures, (0, wide - width, 0, tall - height))
 
 
 def _take_upsampling(network: nn.Module) -> float:

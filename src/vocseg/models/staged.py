@@ -6,14 +6,32 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from torchvision.models.segmentation import LRASPP
 from torchvision.models.segmentation._utils import _SimpleSegmentationModel
 
 from vocseg.models.upsampling import CoarseLogits
 
 
-def _as_it_is(pictures: Tensor) -> Tensor:
-    return pictures
+@dataclass(frozen=True)
+class Padding:
+    """Pads normalised pictures with the mean colour at the right and at the bottom.
+
+    A side becomes ``multiple`` n + ``extra`` pixels, ``smallest`` at least, which is such a number too.
+    """
+
+    multiple: int = 1
+    extra: int = 0
+    smallest: int = 1
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        height, width = pictures.shape[-2:]
+        return pad(pictures, (0, self.side(width) - width, 0, self.side(height) - height))
+
+    def side(self, length: int) -> int:
+        """What a side becomes."""
+        whole = length + (self.extra - length) % self.multiple
+        return max(whole, self.smallest) if self.smallest > 1 else whole
 
 
 def _upsampled(values: Tensor, height: int, width: int) -> CoarseLogits:
@@ -25,7 +43,7 @@ class Stages:
     """``finish(layers(pad(pictures))[name], height, width)`` is the network's output ``name`` for pictures of that size."""
 
     layers: Callable[[Tensor], dict[str, Tensor]]
-    pad: Callable[[Tensor], Tensor] = _as_it_is
+    pad: Padding = Padding()
     finish: Callable[[Tensor, int, int], CoarseLogits] = _upsampled
 
 

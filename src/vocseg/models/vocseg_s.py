@@ -7,17 +7,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import interpolate
 
 from vocseg.errors import ModelError
 from vocseg.models.checkpoint import read_info
 from vocseg.models.pretrained import MEAN, STD, package_of, packaged_weights
-from vocseg.models.staged import Stages
+from vocseg.models.staged import Padding, Stages
 from vocseg.models.upsampling import CoarseLogits
 from vocseg.models.zoo import Built
 
 ENCODER = "tf_efficientnet_lite2"
 STRIDE = 16
+PADDING = Padding(2 * STRIDE)
+"""Twice the stride: the encoder's own "same" padding is then alike for all sizes."""
 
 
 def _norm_act(channels: int) -> list[nn.Module]:
@@ -77,7 +79,7 @@ class VocsegS(nn.Module):
         return {"out": self.classifier(features)}
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
-        values = self.layers(self._padded(pictures))["out"]
+        values = self.layers(PADDING(pictures))["out"]
         logits = interpolate(values, scale_factor=4, mode="bilinear", align_corners=False)
         return {"out": logits[..., : pictures.shape[-2], : pictures.shape[-1]]}
 
@@ -87,12 +89,7 @@ class VocsegS(nn.Module):
 
     def stages(self) -> Stages:
         """See :mod:`vocseg.models.staged`."""
-        return Stages(self.layers, self._padded, _finish)
-
-    def _padded(self, pictures: Tensor) -> Tensor:
-        height, width = pictures.shape[-2:]
-        # Twice the stride at least: the encoder's own "same" padding is then alike for all sizes.
-        return pad(pictures, (0, -width % (2 * STRIDE), 0, -height % (2 * STRIDE)))
+        return Stages(self.layers, PADDING, _finish)
 
 
 def _twice(features: Tensor) -> Tensor:
