@@ -46,7 +46,7 @@ def _fix_same_padding(network: nn.Module) -> None:
 
     On a side that is a multiple of the stride the padding is the same for all sizes; left to the size, it takes torch minutes.
     """
-    from timm.layers import Conv2dSame
+    from timm.layers.conv2d_same import Conv2dSame
 
     if stages(network).pad.multiple == 1:
         return
