@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import vocseg
+from vocseg.data.photographs import FOLDER as SAMPLES
 from vocseg.errors import DataError, SettingError
 from vocseg.inference.segmenter import protocol_size
-
-SAMPLES = Path(vocseg.__file__).parent / "assets" / "samples"
 
 
 @pytest.fixture(scope="module")

@@ -33,8 +33,8 @@ class Int8:
     """What a file in 8-bit integers is made with, pictures for its ranges, and the points of mIoU that it may lose."""
 
     calibration: VocDataset
-    pictures: int = 300
-    max_loss: float = 0.3
+    pictures: int
+    max_loss: float
 
 
 def export(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from vocseg.errors import ModelError
 from vocseg.export.frame import INNER, INNER_MASKS, PICTURES, framed
+from vocseg.inference.engines import onnx_session
 from vocseg.inference.fast import for_inference
 from vocseg.models import ModelInfo, SegmentationModel
 from vocseg.models.staged import Padding, stages
@@ -117,12 +118,8 @@ def _one_size(padding: Padding, size: tuple[int, int]) -> tuple[Tensor, dict[int
 def read_onnx(path: Path) -> tuple[Masker, ModelInfo]:
     """What an exported file does, run by ONNX Runtime, and the model that it was made of; ModelError where it is none."""
     require("onnxruntime")
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = onnx_session(path)
         info = ModelInfo.from_dict(json.loads(session.get_modelmeta().custom_metadata_map[INFO]))
     except KeyError:
         raise ModelError(f"{path} is no ONNX file that vocseg exported") from None

@@ -9,6 +9,7 @@ import torch
 
 from vocseg.errors import ModelError
 from vocseg.export.onnx import INFO, Masker, require
+from vocseg.inference.engines import compile_graph
 from vocseg.models import ModelInfo
 
 
@@ -30,13 +31,12 @@ def read_openvino(path: Path, exact: bool = False) -> tuple[Masker, ModelInfo]:
     require("openvino")
     import openvino
 
-    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     try:
         graph = openvino.Core().read_model(path)
         if not graph.has_rt_info([INFO]):
             raise ModelError(f"{path} is no OpenVINO network that vocseg exported")
         info = ModelInfo.from_dict(json.loads(graph.get_rt_info([INFO]).astype(str)))
-        compiled = openvino.compile_model(graph, "CPU", settings | ({"INFERENCE_PRECISION_HINT": "f32"} if exact else {}))
+        compiled = compile_graph(graph, torch.float32 if exact else None)
     except RuntimeError as error:
         raise ModelError(f"cannot read OpenVINO network {path}: {str(error).splitlines()[0]}") from error
     return lambda pictures: torch.from_numpy(compiled(pictures.contiguous().numpy())[0]), info

@@ -99,7 +99,7 @@ def openvino_engine(layers: nn.Module, precision: torch.dtype, example: Tensor, 
         if path is not None:
             _keep(graph, path)
     smallest = int(graph.get_rt_info(SMALLEST).value)
-    compiled = _compile(graph, precision)
+    compiled = compile_graph(graph, precision)
     in_torch: list[Run] = []
 
     def run(pictures: Tensor) -> Tensor:
@@ -149,11 +149,13 @@ def _graph(module: nn.Module, example: Tensor) -> Any:
         return openvino.convert_model(torch.jit.freeze(traced), input=[openvino.PartialShape([-1, example.shape[1], -1, -1])])
 
 
-def _compile(graph: Any, precision: torch.dtype) -> Any:
+def compile_graph(graph: Any, precision: torch.dtype | None) -> Any:
+    """An OpenVINO graph ready to run on the processor; without a precision, in the one that OpenVINO takes by itself."""
     import openvino
 
-    hint = {torch.float32: "f32", torch.bfloat16: "bf16"}[precision]
-    settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    if precision is not None:
+        settings["INFERENCE_PRECISION_HINT"] = {torch.float32: "f32", torch.bfloat16: "bf16"}[precision]
     return openvino.compile_model(graph, "CPU", settings)
 
 
@@ -174,7 +176,7 @@ def _taps_are_faster(shape: tuple[int, ...], weight: Tensor, geometry: Geometry,
     example = torch.zeros(shape)
 
     def seconds(way: str) -> float:
-        run = _compile(_graph(_Convolution(way, weight, geometry), example), precision)
+        run = compile_graph(_graph(_Convolution(way, weight, geometry), example), precision)
         values = example.numpy()
         run(values)
         runs = []
@@ -232,15 +234,20 @@ def _keep(graph: Any, path: Path) -> None:
                 file.unlink()
 
 
+def onnx_session(path: Path) -> Any:
+    """An ONNX file ready to run on the processor, by ONNX Runtime."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
 def onnxruntime_engine(layers: nn.Module, example: Tensor) -> Run:
     """ONNX Runtime in float32, for pictures of any size. Raises ModelError where it is missing."""
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing:
         raise ModelError(f"{missing[0]} is not installed; pip install onnx onnxscript onnxruntime")
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
     sides = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -249,5 +256,5 @@ def onnxruntime_engine(layers: nn.Module, example: Tensor) -> Run:
             layers.eval(), (example,), path, dynamo=True, external_data=False, verbose=False,
             input_names=["pictures"], dynamic_shapes=(sides,),
         )  # fmt: skip
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = onnx_session(path)
     return lambda pictures: torch.from_numpy(session.run(None, {"pictures": pictures.contiguous().numpy()})[0])
