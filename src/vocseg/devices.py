@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import time
@@ -74,6 +75,29 @@ def _conv_seconds() -> dict[str, float]:
             layers[name](features[name])
             best[name] = min(best[name], time.perf_counter() - start)
     return best
+
+
+def keep_memory(keep: bool = True) -> None:
+    """Have the C library keep memory that tensors leave for those that follow, or go back to its own ways.
+
+    glibc maps large blocks afresh each time and gives them back when they are freed; the kernel then clears every page again,
+    which can take a third of a training step. Elsewhere, or where the environment has settings of its own (MALLOC_...), nothing
+    is done. It is for programs, not libraries: the whole process is concerned.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is None or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
+        return
+    for parameter, (kept, given) in _MALLOPT.items():
+        mallopt(parameter, kept if keep else given)
+
+
+_MALLOPT = {
+    -4: (0, 65536),  # M_MMAP_MAX: blocks that may be mapped on their own
+    -1: (-1, 2**26),  # M_TRIM_THRESHOLD: bytes free at the heap's end from which they are given back; -1: never
+    -2: (2**26, 2**17),  # M_TOP_PAD: bytes to ask for beyond what is needed
+    -3: (2**25, 2**25),  # M_MMAP_THRESHOLD: bytes from which a block is mapped
+}
+"""glibc's parameters: kept, and as its own ways settle in a process that has freed large blocks (malloc/malloc.c)."""
 
 
 def processor() -> str:

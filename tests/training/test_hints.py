@@ -71,6 +71,27 @@ def test_distance_is_that_of_standardised_features(model: SegmentationModel) -> 
     assert student.network.encoder.conv_stem.weight.grad is not None
 
 
+@pytest.mark.parametrize(
+    ("name", "part", "last"),
+    [
+        ("lraspp_mobilenet_v3_large", "backbone", "high"),
+        ("deeplabv3_resnet50", "backbone", "out"),
+        ("unet:resnet18", "network.encoder", -1),
+    ],
+)
+def test_the_features_of_other_networks_are_their_backbones_last(name: str, part: str, last: str | int) -> None:
+    student = create_model(name, weights="none").eval()
+    with torch.no_grad(), recorded(taps(student)) as features:
+        student.coarse(pictures(size=64))
+    with torch.no_grad():
+        wanted = student.network.get_submodule(part)(student.normalised(pictures(size=64)))
+    assert features.keys() == {"encoder"}
+    torch.testing.assert_close(features["encoder"], wanted[last])
+    hints = Hints(student, create_model(MODEL, weights="none"))
+    assert hints.names == ["encoder"]
+    assert hints(features)["encoder"].shape[1] == 320
+
+
 def test_models_without_features_in_common() -> None:
     with pytest.raises(SettingError, match=r"simple_conv_net and deeplabv3_mobilenet_v2 have none in common"):
         Hints(create_model("simple_conv_net"), create_model(MODEL))

@@ -83,9 +83,11 @@ def train(
 
         download_voc(Path(settings.data))
     data_folder(settings.data)  # what is not there is told before torch is imported
+    from vocseg.devices import keep_memory
     from vocseg.training.run import RunFolder
     from vocseg.training.trainer import train as run_training
 
+    keep_memory()
     if dry_run or find_lr is not None:
         _rehearse(settings, dry_run, find_lr, json)
         return

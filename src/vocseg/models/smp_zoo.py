@@ -39,6 +39,10 @@ class PaddedNetwork(nn.Module):
             values = interpolate(values, scale_factor=self.upsampling, mode="bilinear", align_corners=True)
         return {"out": values[..., : pictures.shape[-2], : pictures.shape[-1]]}
 
+    def taps(self) -> dict[str, nn.Module]:
+        """Features of the encoder; its deepest."""
+        return {"encoder": self.network.encoder}  # type: ignore[dict-item]
+
     def stages(self) -> Stages:
         """See :mod:`vocseg.models.staged`."""
         return Stages(lambda padded: {"out": self.network(padded)}, self.padding, self._finish)

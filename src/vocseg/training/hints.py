@@ -20,8 +20,14 @@ from vocseg.models.upsampling import CoarseLogits
 
 
 def taps(model: SegmentationModel) -> dict[str, nn.Module]:
-    """The parts of a network whose outputs are features to learn from or with, by what they are; empty where it names none."""
-    return model.network.taps() if hasattr(model.network, "taps") else {}  # type: ignore[operator]
+    """The parts of a network whose outputs are features to learn from or with, by what they are; empty where it has none.
+
+    Of torchvision's networks it is the backbone.
+    """
+    network = model.network
+    if hasattr(network, "taps"):
+        return network.taps()  # type: ignore[operator]
+    return {"encoder": network.get_submodule("backbone")} if hasattr(network, "backbone") else {}
 
 
 @contextmanager
@@ -37,7 +43,8 @@ def recorded(parts: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
 
 
 def _keep(kept: dict[str, Tensor], name: str, _part: nn.Module, _inputs: Any, output: Any) -> None:
-    kept[name] = output[-1] if isinstance(output, (list, tuple)) else output
+    several = list(output.values()) if isinstance(output, Mapping) else output
+    kept[name] = several[-1] if isinstance(several, (list, tuple)) else output
 
 
 class Teacher:

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from vocseg import voc
 from vocseg.data.loading import Batch
-from vocseg.devices import autocast, find_device, find_precision
+from vocseg.devices import autocast, find_device, find_precision, keep_memory
 from vocseg.errors import ModelError, SettingError, nearest
 from vocseg.inference.bench import PRECISIONS
 from vocseg.inference.contest import Contestant, Runner
@@ -84,7 +84,14 @@ def _ours(task: Task, precision: str) -> Runner:
     pictures, masks = task.batch(len(model.info.classes))
     step = Step(model, optimiser, Criterion(), getattr(torch, precision), Processes(find_device(task.device)))
     batch = Batch(pictures, masks, ["noise"] * len(pictures))
-    return lambda: step(batch).loss.item()
+
+    def run() -> float:
+        keep_memory()  # as `vocseg train` does
+        loss = step(batch).loss.item()
+        keep_memory(False)
+        return loss
+
+    return run
 
 
 def _plain(task: Task, precision: str) -> Runner:
