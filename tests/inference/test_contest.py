@@ -25,7 +25,9 @@ def timing(peer: str, precision: str, *seconds: float) -> Timing:
     return Timing(Contestant(peer, precision, partial(allocating, 1)), 1.0, seconds)
 
 
-def test_contestants_run_in_turn() -> None:
+@pytest.mark.parametrize(("quick", "once"), [(0.0, ["a"]), (60.0, ["a", "a"])])
+def test_contestants_run_in_turn(quick: float, once: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contest, "QUICK", quick)
     order: list[str] = []
 
     def maker(name: str) -> contest.Runner:
@@ -33,7 +35,8 @@ def test_contestants_run_in_turn() -> None:
         return lambda: order.append(name)
 
     timings = contest.run([Contestant(name, "float32", partial(maker, name)) for name in "ab"], 3)
-    assert order == ["make a", "a", "make b", "b"] + ["a", "b"] * 3
+    one, other = once, ["b"] * len(once)
+    assert order == ["make a", "a", "a", "make b", "b", "b"] + (one + other) * 3
     assert [len(row.seconds) for row in timings] == [3, 3]
     assert [row.contestant.name for row in timings] == ["a float32", "b float32"]
 

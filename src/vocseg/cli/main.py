@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -58,6 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in tokens
     tokens = [token for token in tokens if token != "--debug"]
     _clean_up_when_terminated()
+    _let_threads_rest()
     try:
         app(tokens, exit_on_error=False, print_error=False)
     except (VocsegError, CycloptsError) as error:
@@ -69,6 +71,15 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(1) from None
     except Exception as error:
         _fail(f"{type(error).__name__}: {error} (--debug shows where)", 1, debug)
+
+
+def _let_threads_rest() -> None:
+    """Have OpenMP's idle threads, torch's, sleep sooner: for milliseconds they spin where OpenVINO's, or others', have work.
+
+    To be called before torch is imported; what the environment says already stands.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = "2000"
 
 
 def _clean_up_when_terminated() -> None:

@@ -22,6 +22,10 @@ Runner = Callable[[], Any]
 PAUSE = 0.01
 """Seconds between two contestants: the threads of some engines go on spinning for a while after their work."""
 
+QUICK = 0.25
+"""Seconds of work below which a contestant does it once untimed in each round: it pays for the caches that the one before
+left to it, and for threads of that one that spin on for longer than the pause."""
+
 
 @dataclass(frozen=True)
 class Contestant:
@@ -65,20 +69,28 @@ def run(contestants: Sequence[Contestant], rounds: int) -> list[Timing]:
     """Make every contestant ready, then let each do the work once a round, in turn."""
     runners: list[Runner] = []
     prepare: list[float] = []
+    quick: list[bool] = []
     for contestant in bar(contestants, desc="prepare", unit="contestant"):
         start = time.perf_counter()
         runner = contestant.make()
         runner()
         runners.append(runner)
         prepare.append(time.perf_counter() - start)
+        quick.append(_timed(runner) < QUICK)
     seconds: list[list[float]] = [[] for _ in runners]
     for _ in bar(range(rounds), desc="rounds", unit="round"):
-        for runner, times in zip(runners, seconds, strict=True):
+        for runner, warm, times in zip(runners, quick, seconds, strict=True):
             time.sleep(PAUSE)
-            start = time.perf_counter()
-            runner()
-            times.append(time.perf_counter() - start)
+            if warm:
+                runner()
+            times.append(_timed(runner))
     return [Timing(who, ready, tuple(times)) for who, ready, times in zip(contestants, prepare, seconds, strict=True)]
+
+
+def _timed(runner: Runner) -> float:
+    start = time.perf_counter()
+    runner()
+    return time.perf_counter() - start
 
 
 def peak_memory(contestants: Sequence[Contestant]) -> list[int | None]:
