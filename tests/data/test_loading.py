@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from vocseg.data import loading
 from vocseg.data.dataset import VocDataset
 from vocseg.data.layout import VocFolder
 from vocseg.data.loading import sample_seed, samples, training_batches
@@ -79,3 +80,11 @@ def test_repeated_pictures_come_in_proportion(train_set: VocDataset) -> None:
         assert in_an_epoch <= {int(expected), int(expected) + 1}
     alike = list(islice(training_batches(train_set, 6, 0, seed=1, repeats=torch.full((6,), 1.7)), 5))
     assert all(set(batch.names) == set(train_set.names) for batch in alike)
+
+
+@pytest.mark.parametrize(
+    ("cores", "device", "workers"), [(1, "cpu", 0), (2, "cpu", 0), (3, "cpu", 1), (2, "cuda", 1), (64, "cpu", 8), (64, "cuda", 8)]
+)
+def test_an_evaluation_on_two_cores_reads_by_itself(cores: int, device: str, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "cores", lambda: cores)
+    assert loading.evaluation_workers(torch.device(device)) == workers

@@ -24,9 +24,22 @@ class Batch(NamedTuple):
     soft: Tensor | None = None
 
 
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
+
+
 def default_workers() -> int:
     """Loader processes that leave most of the processor to the network: half the cores, one to eight."""
-    return max(1, min(8, len(os.sched_getaffinity(0)) // 2 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 2) // 2))
+    return max(1, min(8, cores() // 2))
+
+
+def evaluation_workers(device: torch.device) -> int:
+    """Loader processes of an evaluation: none where the network takes both of two cores.
+
+    Reading a picture costs less than the way from a process that was given a core of the network's.
+    """
+    return 0 if device.type == "cpu" and cores() <= 2 else default_workers()
 
 
 def samples(dataset: VocDataset, workers: int, indices: Sequence[int] | None = None) -> Iterator[Sample]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vocseg.data.loading import sample_seed
+from vocseg.data.loading import evaluation_workers, sample_seed
 from vocseg.errors import OutputError, TrainingError
 from vocseg.evaluation.evaluate import evaluate
 from vocseg.evaluation.report import percent
@@ -224,7 +224,7 @@ class _Training:
         return evaluate(
             segmenter,
             self.job.val_set,
-            workers=self.settings.workers or 0,
+            workers=min(self.settings.workers or 0, evaluation_workers(self.processes.device)),
             title=f"{title} {self.epoch}/{self.plan.epochs}",
             shard=(self.processes.rank, self.processes.count),
             gather=self.processes.sum,
