@@ -42,5 +42,5 @@ def faults(*arguments: str, **environment: str) -> int:
 def test_memory_is_kept_until_told_otherwise() -> None:
     given_back = faults("given back")
     # Where the addresses of a process fall decides whether one of the four misses the freed ones.
-    assert faults() < 0.3 * given_back
+    assert faults() < 0.6 * given_back
     assert faults(MALLOC_ARENA_MAX="2") > 0.9 * given_back  # the environment's own settings stand
