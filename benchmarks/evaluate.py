@@ -21,7 +21,6 @@ from torchvision.transforms.functional import pil_to_tensor
 from vocseg import voc
 from vocseg.data.dataset import VocDataset
 from vocseg.data.layout import VocFolder
-from vocseg.data.loading import evaluation_workers
 from vocseg.devices import machine
 from vocseg.evaluation.evaluate import evaluate
 from vocseg.inference.segmenter import Segmenter
@@ -66,7 +65,7 @@ def main() -> None:
 
     def prepare_and_evaluate() -> Segmenter:
         segmenter = Segmenter(model, engine=arguments.engine)
-        evaluate(segmenter, dataset, workers=evaluation_workers(segmenter.device))
+        evaluate(segmenter, dataset)
         return segmenter
 
     start = time.perf_counter()
@@ -77,7 +76,7 @@ def main() -> None:
     passes, evaluations = [], []
     for _ in range(arguments.rounds):
         passes.append(seconds(lambda: [segmenter.logits(picture) for picture in pictures]))
-        evaluations.append(seconds(lambda: evaluate(segmenter, dataset, workers=evaluation_workers(segmenter.device))))
+        evaluations.append(seconds(lambda: evaluate(segmenter, dataset)))
     overhead = statistics.median(mine / bare for mine, bare in zip(evaluations, passes, strict=True)) - 1
     print(f"{arguments.model} on {len(dataset)} pictures of {arguments.split}, {machine()}")
     print(f"whole evaluation {whole:.1f} s, plain loop in float32 {reference:.1f} s: {reference / whole:.2f}x")

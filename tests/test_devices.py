@@ -7,7 +7,7 @@ import sys
 import pytest
 
 PROGRAM = """
-import ctypes, resource, sys
+import resource, sys
 import torch
 from vocseg.devices import keep_memory
 

@@ -71,9 +71,9 @@ def test_bfloat16_gradients_are_exact_to_a_hundredth(kind: str) -> None:
     half = [part.bfloat16() for part in (inputs, weight, gradient)]
     names = possible(kind, half[0], half[1], geometry)
     assert {"native", "forward", "float32"} == set(names)
-    for name in set(names) - {"native"}:  # what torch's own kernel gives, is for the processor to say: without AVX-512 1.3 %
+    for name in names:
         error = (KINDS[kind][name](*half, geometry).double() - exact).abs().max() / exact.abs().max()
-        assert float(error) < 0.01, name
+        assert float(error) < (0.02 if name == "native" else 0.01), name  # torch's own kernel: 0.013 without AVX-512
 
 
 @pytest.mark.parametrize("name", ["deeplabv3_mobilenet_v3_large", "deeplabv3plus:tu-tf_efficientnet_lite0"])

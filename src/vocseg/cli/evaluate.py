@@ -52,7 +52,6 @@ def evaluate(
     data_folder(data)  # what is not there is told before torch is imported
     from vocseg.data.dataset import VocDataset
     from vocseg.data.layout import VocFolder
-    from vocseg.data.loading import evaluation_workers
     from vocseg.evaluation.evaluate import check_classes
     from vocseg.evaluation.evaluate import evaluate as run_evaluation
     from vocseg.evaluation.report import print_evaluation
@@ -64,7 +63,7 @@ def evaluate(
     check_classes(segmenter.info.classes, dataset.classes, model, str(dataset.folder.root))
     if save_masks is not None:
         writable_folder(save_masks)
-    result = run_evaluation(segmenter, dataset, workers=evaluation_workers(segmenter.device), save_masks=save_masks)
+    result = run_evaluation(segmenter, dataset, save_masks=save_masks)
     print_evaluation(result, f"{model} on {split} of {dataset.folder.root}")
     if json is not None:
         write_json(json, {"model": model, "data": str(dataset.folder.root)} | result.to_dict())

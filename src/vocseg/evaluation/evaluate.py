@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vocseg import draw, voc
 from vocseg.data.dataset import VocDataset
-from vocseg.data.loading import samples
+from vocseg.data.loading import evaluation_workers, samples
 from vocseg.errors import ModelError
 from vocseg.evaluation.result import Evaluation
 from vocseg.inference.segmenter import Segmenter
@@ -32,7 +32,7 @@ def evaluate(
     segmenter: Segmenter,
     dataset: VocDataset,
     *,
-    workers: int = 1,
+    workers: int | None = None,
     save_masks: Path | None = None,
     title: str | None = None,
     shard: tuple[int, int] = (0, 1),
@@ -40,13 +40,15 @@ def evaluate(
 ) -> Evaluation:
     """Predict every picture of a split at its own size and score all pixels at once.
 
-    ``save_masks`` is a folder for the predictions, as palette PNGs named by id. Of several processes each predicts the
-    pictures of its ``shard`` (number, of how many), and ``gather`` adds their sums up: pixels are counted once, whatever
-    the number of processes. Raises ModelError where the classes differ, DataError for unreadable data.
+    ``workers``: loader processes, by default as many as help. ``save_masks`` is a folder for the predictions, as palette PNGs
+    named by id. Of several processes each predicts the pictures of its ``shard`` (number, of how many), and ``gather`` adds
+    their sums up: pixels are counted once, whatever the number of processes. Raises ModelError where the classes
+    differ, DataError for unreadable data.
     """
     info = segmenter.info
     check_classes(info.classes, dataset.classes, info.architecture, str(dataset.folder.root))
     own = range(shard[0], len(dataset), shard[1])
+    workers = evaluation_workers(segmenter.device) if workers is None else workers
     segmenter.expect(len(own))
     start = time.perf_counter()
     matrix = ConfusionMatrix(dataset.classes)

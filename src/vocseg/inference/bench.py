@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from vocseg.devices import find_device, find_precision
 from vocseg.errors import ModelError, nearest
 from vocseg.inference.contest import Contestant, Runner
-from vocseg.inference.engines import EngineName, require_compiler
+from vocseg.inference.engines import EngineName, compile_graph, onnx_session, require_compiler
 from vocseg.inference.segmenter import Segmenter
 from vocseg.inference.tflite import TfliteNetwork
 from vocseg.models import SegmentationModel, create_model
@@ -152,25 +152,19 @@ def _openvino(task: Task, precision: str) -> Runner:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its converter traces with torch.jit
         graph = openvino.convert_model(_MainOutput(task.build()), example_input=example, input=[example.shape])
-    hint = {"float32": "f32", "bfloat16": "bf16"}[precision]
-    settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-    compiled = openvino.compile_model(graph, "CPU", settings)
+    compiled = compile_graph(graph, getattr(torch, precision))
     picture = task.picture()[None]
     return lambda: _classes(compiled(picture.float().numpy())[0])
 
 
 def _onnxruntime(task: Task) -> Runner:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
     example = torch.zeros(1, 3, *task.size)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         path = Path(folder) / "model.onnx"
         network = _MainOutput(task.build())
         torch.onnx.export(network, (example,), path, dynamo=True, external_data=False, verbose=False, input_names=["pictures"])
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = onnx_session(path)
     picture = task.picture()[None]
     return lambda: _classes(session.run(None, {"pictures": picture.float().numpy()})[0])
 

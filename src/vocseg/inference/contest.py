@@ -76,18 +76,19 @@ def run(contestants: Sequence[Contestant], rounds: int) -> list[Timing]:
         runner()
         runners.append(runner)
         prepare.append(time.perf_counter() - start)
-        quick.append(_timed(runner) < QUICK)
+        quick.append(timed(runner) < QUICK)
     seconds: list[list[float]] = [[] for _ in runners]
     for _ in bar(range(rounds), desc="rounds", unit="round"):
         for runner, warm, times in zip(runners, quick, seconds, strict=True):
             time.sleep(PAUSE)
             if warm:
                 runner()
-            times.append(_timed(runner))
+            times.append(timed(runner))
     return [Timing(who, ready, tuple(times)) for who, ready, times in zip(contestants, prepare, seconds, strict=True)]
 
 
-def _timed(runner: Runner) -> float:
+def timed(runner: Runner) -> float:
+    """Seconds that the work takes."""
     start = time.perf_counter()
     runner()
     return time.perf_counter() - start

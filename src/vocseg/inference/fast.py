@@ -11,6 +11,7 @@ import copy
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from vocseg.inference.contest import PAUSE, timed
 from vocseg.inference.engines import (
     EngineName,
     Layers,
@@ -119,8 +121,6 @@ PREPARATION_SECONDS = 6.0
 
 CONTEST_SECONDS = 1.0
 """What it may take to compare two engines, once each has run; one run of each says little on a machine with other work."""
-PAUSE = 0.01
-"""Seconds after which an engine's threads no longer spin at the cost of the other's."""
 
 
 def _faster(one: Run, other: Run, inputs: Tensor) -> Run:
@@ -132,9 +132,7 @@ def _faster(one: Run, other: Run, inputs: Tensor) -> Run:
     for _ in range(5):
         for run in best:
             time.sleep(PAUSE)
-            start = time.perf_counter()
-            run(inputs)
-            best[run] = min(best[run], time.perf_counter() - start)
+            best[run] = min(best[run], timed(partial(run, inputs)))
         if time.perf_counter() - began > CONTEST_SECONDS:
             break
     return min(best, key=lambda run: best[run])

@@ -43,8 +43,8 @@ def recorded(parts: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
 
 
 def _keep(kept: dict[str, Tensor], name: str, _part: nn.Module, _inputs: Any, output: Any) -> None:
-    several = list(output.values()) if isinstance(output, Mapping) else output
-    kept[name] = several[-1] if isinstance(several, (list, tuple)) else output
+    values = list(output.values()) if isinstance(output, Mapping) else output
+    kept[name] = values[-1] if isinstance(values, (list, tuple)) else values
 
 
 class Teacher:
