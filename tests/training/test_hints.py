@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -154,6 +155,15 @@ def test_pictures_without_masks_are_learnt_from_the_teacher(settings: Settings, 
     job = prepare(replace(settings, unlabelled=str(synth / "JPEGImages"), soft_labels=None))
     assert len(job.train_set) == len(folder.ids("train")) + len(list((synth / "JPEGImages").iterdir()))
     assert next(job.batches()).soft is None
+
+
+def test_soft_labels_beside_batches_are_those_of_pictures_without_masks(settings: Settings, synth: Path, tmp_path: Path) -> None:
+    extra = tmp_path / "extra"
+    extra.mkdir()
+    shutil.copy(min((synth / "JPEGImages").iterdir()), extra / "another.jpg")
+    job = prepare(replace(settings, unlabelled=str(extra), soft_labels=str(tmp_path / "soft"), repeat_threshold=0.5))
+    assert [path.name for path in (tmp_path / "soft").iterdir()] == ["another.npy"]
+    assert next(job.batches()).soft is None  # batches are asked about, not read
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import resource
 import signal
 from collections.abc import Callable, Iterator
@@ -117,6 +118,38 @@ def test_resumed_run_equals_an_uninterrupted_one(
     assert [{key: row[key] for key in keep} for row in whole.read_metrics()] == [
         {key: row[key] for key in keep} for row in resumed.read_metrics()
     ]
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("killed_at", [1, 3, 7])
+def test_killed_at_the_writing_of_a_file_loses_nothing(
+    quick: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int, late: bool
+) -> None:
+    """As a file gets its name or just after, of the run and of two resumed ones."""
+    settings = replace(quick, checkpoint_iterations=1)
+    whole = trainer.train(replace(settings, out=str(tmp_path / "whole")))
+    rename, renamed = os.replace, 0
+
+    def killed(source: Path, target: Path) -> None:
+        nonlocal renamed
+        renamed += 1
+        if renamed != killed_at or late:
+            rename(source, target)
+        if renamed == killed_at:
+            raise Killed
+
+    run = None
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        for _ in range(3):
+            renamed = 0
+            with pytest.raises(Killed):
+                trainer.train(settings, run)
+            run = RunFolder.open(quick.out or "") if (Path(quick.out or "") / "config.toml").exists() else None
+    resumed = trainer.train(settings, run)
+    assert resumed.read_steps() == whole.read_steps()
+    assert [row["train"] for row in resumed.read_metrics()] == [row["train"] for row in whole.read_metrics()]
+    assert resumed.last.read_bytes() == whole.last.read_bytes()
 
 
 @pytest.mark.parametrize("start", [0, 2, 6, 8])

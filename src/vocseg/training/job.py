@@ -196,8 +196,8 @@ def _training_set(settings: Settings, folder: VocFolder) -> VocDataset:
     extra = {} if settings.unlabelled is None else pictures_without_masks(Path(settings.unlabelled))
     soft_labels = None if settings.soft_labels is None else Path(settings.soft_labels)
     if settings.teacher is not None and soft_labels is not None:
-        pictures = {name: folder.picture(name) for name in folder.ids(settings.split)}
-        write_soft_labels(settings.teacher, pictures | extra, folder.classes, soft_labels, settings.teacher_weights)
+        masked = {} if settings.teach_on == "batches" else {name: folder.picture(name) for name in folder.ids(settings.split)}
+        write_soft_labels(settings.teacher, masked | extra, folder.classes, soft_labels, settings.teacher_weights)
     return TaughtDataset(folder, settings.split, soft_labels if settings.teach_on == "pictures" else None, extra)
 
 

@@ -29,6 +29,9 @@ log = logging.getLogger("vocseg")
 log.setLevel(logging.INFO)
 
 
+STEPS_HEADER = "iteration,loss,lr\n"
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """Paths of a run folder."""
@@ -125,10 +128,10 @@ class RunFolder:
 
     def append_steps(self, rows: list[tuple[int, float, float]]) -> None:
         """Add lines ``iteration,loss,rate`` to ``steps.csv``; full precision, so that runs can be compared bit for bit."""
-        new = not self.steps.exists()
         try:
             with open(self.steps, "a", encoding="utf-8") as file:
-                file.write("iteration,loss,lr\n" * new + "".join(f"{step},{loss!r},{rate!r}\n" for step, loss, rate in rows))
+                file.write("" if file.tell() else STEPS_HEADER)
+                file.writelines(_step_line(*row) for row in rows)
         except OSError as error:
             raise cannot_write(self.steps, error) from error
 
@@ -156,8 +159,7 @@ class RunFolder:
             write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in self.read_metrics(until)))
         if self.steps.exists():
             kept = [row for row in self.read_steps() if row[0] <= until]
-            self.steps.unlink()
-            self.append_steps(kept)
+            write_text(self.steps, STEPS_HEADER + "".join(_step_line(*row) for row in kept))
 
     def write_environment(self, device: torch.device, precision: torch.dtype, data: dict[str, str], settings: Settings) -> None:
         """Write ``environment.json``: versions, machine, source revision, seed, command, and fingerprints of the data."""
@@ -194,6 +196,10 @@ class RunFolder:
         finally:
             log.removeHandler(handler)
             handler.close()
+
+
+def _step_line(step: int, loss: float, rate: float) -> str:
+    return f"{step},{loss!r},{rate!r}\n"
 
 
 KEPT = (

@@ -74,8 +74,8 @@ class Settings:
     """pictures: the teacher's probabilities of whole pictures, over scales and mirrored, are put into soft_labels where missing
     there, and learnt from; batches: the teacher is asked about each batch as it is trained on."""
     soft_labels: str | None = None
-    """Folder of a teacher's class probabilities (NAME.npy). With teach_on batches they only tell, for repeat_threshold, what
-    pictures without masks show."""
+    """Folder of a teacher's class probabilities (NAME.npy). With teach_on batches they are those of pictures without masks, and
+    only tell repeat_threshold what these show."""
     unlabelled: str | None = None
     """Folder of pictures without masks that are learnt from a teacher alone."""
     distill_weight: float = 1.0

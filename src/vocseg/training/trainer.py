@@ -266,7 +266,12 @@ class _Training:
         self.run.save_state(state, self.settings.keep_checkpoints)
 
     def _restore(self) -> None:
-        if self.resumed is None or (state := self.resumed.load_state()) is None:
+        if self.resumed is None:
+            return
+        state = self.resumed.load_state()
+        if self.processes.main:
+            self.resumed.cut(0 if state is None else state["iteration"])
+        if state is None:
             return
         self.model.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -276,7 +281,6 @@ class _Training:
             self.job.hints.load_state_dict(state["hints"])
         if self.processes.main:
             self.totals.load_state(state["totals"])
-            self.resumed.cut(state["iteration"])
         self.totals.steps.copy_(state["totals"]["steps"])
         choices.made.update(state["choices"])
         self.iteration, self.epoch = state["iteration"], state["epoch"]
