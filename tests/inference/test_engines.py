@@ -25,7 +25,9 @@ openvino_only = pytest.mark.skipif(not has_openvino(), reason="openvino is not i
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("VOCSEG_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(engines, "choices", Choices())
+    made = Choices()
+    monkeypatch.setattr(engines, "choices", made)
+    monkeypatch.setattr(fast, "choices", made)
     return tmp_path / "cache"
 
 
@@ -102,6 +104,29 @@ def test_auto_prepares_only_for_many_pictures(model: SegmentationModel, monkeypa
     masks = [many(pictures(64, 64)[0]).mask for _ in range(4)]
     assert len(prepared) == 1
     assert all(torch.equal(mask, masks[0]) for mask in masks)
+
+
+@openvino_only
+@pytest.mark.parametrize("quicker", ["torch", "openvino"])
+def test_auto_remembers_which_engine_won(model: SegmentationModel, monkeypatch: pytest.MonkeyPatch, quicker: str) -> None:
+    monkeypatch.setattr(fast, "PREPARATION_SECONDS", 0.0)
+    monkeypatch.setattr(fast, "_contest", lambda runs, inputs: {name: float(name != quicker) for name in runs})
+
+    def segment() -> None:
+        made = FastModel(model, keep=True)
+        made.expect(4)
+        for _ in range(4):
+            assert_same(model, made, 64, 64)
+
+    segment()
+    used = []
+    for name in ("torch", "openvino"):
+        original = getattr(fast, f"{name}_engine")
+        monkeypatch.setattr(
+            fast, f"{name}_engine", lambda *rest, name=name, original=original: used.append(name) or original(*rest)
+        )
+    segment()
+    assert used == [quicker]
 
 
 def test_missing_engines_are_named(model: SegmentationModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from vocseg.models import convolution, create_model
+from vocseg.models import convolution, create_model, winograd
 from vocseg.models.choices import Choices
 from vocseg.models.convolution import FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT, Geometry, fast_convolutions, possible
 
@@ -20,6 +20,8 @@ def fresh_choices(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Temp
     monkeypatch.setenv("VOCSEG_CACHE", str(tmp_path_factory.mktemp("cache")))
     made = Choices()
     monkeypatch.setattr(convolution, "choices", made)
+    monkeypatch.setattr(winograd, "LEAST_CHANNELS", 2)
+    monkeypatch.setattr(winograd, "LARGEST_OVERHANG", 1e9)
     return made
 
 

@@ -197,19 +197,20 @@ def kept_path(layers: nn.Module) -> Path:
     for name, value in layers.state_dict().items():
         digest.update(name.encode())
         digest.update(value.contiguous().view(-1).view(torch.uint8).numpy().data)
-    return _kept_folder() / f"{_structure(layers)}-{digest.hexdigest()}.xml"
+    return _kept_folder() / f"{structure(layers)}-{digest.hexdigest()}.xml"
 
 
 def is_kept(layers: nn.Module) -> bool:
     """Whether a network converted on this machine is kept; quick where none of its structure is."""
-    return any(_kept_folder().glob(f"{_structure(layers)}-*.xml")) and kept_path(layers).exists()
+    return any(_kept_folder().glob(f"{structure(layers)}-*.xml")) and kept_path(layers).exists()
 
 
 def _kept_folder() -> Path:
     return cache_folder() / f"openvino-{version('openvino')}-{machine_key()}"
 
 
-def _structure(layers: nn.Module) -> str:
+def structure(layers: nn.Module) -> str:
+    """A digest of a network's layers, without their weights."""
     return hashlib.blake2b(str(layers).encode(), digest_size=8).hexdigest()
 
 

@@ -11,7 +11,7 @@ import copy
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from typing import Any
 
@@ -29,9 +29,11 @@ from vocseg.inference.engines import (
     is_kept,
     onnxruntime_engine,
     openvino_engine,
+    structure,
     torch_engine,
 )
 from vocseg.models import SegmentationModel
+from vocseg.models.choices import choices
 from vocseg.models.staged import stages
 from vocseg.models.upsampling import CoarseLogits
 
@@ -83,7 +85,7 @@ class FastModel(nn.Module):
         return parts.finish(self._run(inputs), pictures.shape[2], pictures.shape[3])
 
     def _prepare(self, example: Tensor) -> Run:
-        if self.engine == "openvino" or (self.engine == "auto" and self._kept(example)):
+        if self.engine == "openvino":
             return openvino_engine(self.layers, self.precision, example, self.keep)
         if self.engine == "onnxruntime":
             return onnxruntime_engine(self.layers, example)
@@ -91,13 +93,16 @@ class FastModel(nn.Module):
             return compile_engine(self.layers, self.precision)
         if self.engine == "torch" or example.device.type != "cpu" or not has_openvino():
             return torch_engine(self.layers, self.precision)
-        return self._weighing(torch_engine(copy.deepcopy(self.layers), self.precision))
+        sides = "x".join(str(-(-side // PROBE)) for side in example.shape[2:])
+        key = f"engine, {structure(self.layers)}, {self.precision}, {sides}"
+        if choices.known(key) == "torch":
+            return torch_engine(self.layers, self.precision)
+        if self.keep and is_kept(self.layers):
+            return openvino_engine(self.layers, self.precision, example, self.keep)
+        return self._weighing(torch_engine(copy.deepcopy(self.layers), self.precision), key)
 
-    def _kept(self, example: Tensor) -> bool:
-        return self.keep and example.device.type == "cpu" and has_openvino() and is_kept(self.layers)
-
-    def _weighing(self, in_torch: Run) -> Run:
-        """Run in torch until the pictures still to come would take longer than preparing OpenVINO, then compare the two."""
+    def _weighing(self, in_torch: Run, key: str) -> Run:
+        """Run in torch until the pictures still to come would take longer than preparing OpenVINO; then the faster one."""
 
         def run(inputs: Tensor) -> Tensor:
             start = time.perf_counter()
@@ -106,8 +111,9 @@ class FastModel(nn.Module):
             self.remaining -= len(inputs)
             # The first run measures its convolutions as well; a picture later the time is the right one.
             if self._warm and self.remaining * seconds > PREPARATION_SECONDS:
-                prepared = openvino_engine(self.layers, self.precision, inputs, self.keep)
-                self._run = _faster(in_torch, prepared, inputs)
+                runs = {"torch": in_torch, "openvino": openvino_engine(self.layers, self.precision, inputs, self.keep)}
+                seconds_of = cache(partial(_contest, runs, inputs))
+                self._run = runs[choices.find(key, list(runs), lambda name: seconds_of()[name])]
             self._warm = True
             return values
 
@@ -123,19 +129,19 @@ CONTEST_SECONDS = 1.0
 """What it may take to compare two engines, once each has run; one run of each says little on a machine with other work."""
 
 
-def _faster(one: Run, other: Run, inputs: Tensor) -> Run:
-    """Whichever of two engines has the least time over up to five runs in turn."""
-    best: dict[Run, float] = {one: float("inf"), other: float("inf")}
-    for run in best:
+def _contest(runs: dict[str, Run], inputs: Tensor) -> dict[str, float]:
+    """The least seconds of each of several engines, over up to five runs in turn."""
+    for run in runs.values():
         run(inputs)
+    best = dict.fromkeys(runs, float("inf"))
     began = time.perf_counter()
     for _ in range(5):
-        for run in best:
+        for name, run in runs.items():
             time.sleep(PAUSE)
-            best[run] = min(best[run], timed(partial(run, inputs)))
+            best[name] = min(best[name], timed(partial(run, inputs)))
         if time.perf_counter() - began > CONTEST_SECONDS:
             break
-    return min(best, key=lambda run: best[run])
+    return best
 
 
 def for_inference(network: nn.Module) -> nn.Module:

@@ -32,8 +32,8 @@ class Choices:
 
     def find(self, key: str, names: Sequence[str], cost: Callable[[str], float]) -> str:
         """The choice for ``key`` among ``names``: the known one, or that of least ``cost``."""
-        key = f"{key} {torch.get_num_threads()} threads"
-        known = self.made.get(key) or self._kept.get(key) or ""
+        known = self.known(key)
+        key = _threaded(key)
         if known not in names:
             known = min(names, key=cost)
             if not self._unsaved:
@@ -41,6 +41,11 @@ class Choices:
             self._unsaved = True
         self.made[key] = known
         return known
+
+    def known(self, key: str) -> str:
+        """The choice for ``key`` that was made before, or an empty text."""
+        key = _threaded(key)
+        return self.made.get(key) or self._kept.get(key) or ""
 
     @cached_property
     def _path(self) -> Path:
@@ -64,6 +69,10 @@ class Choices:
                 write_json(self._path, with_others)
             except (OSError, VocsegError):
                 pass
+
+
+def _threaded(key: str) -> str:
+    return f"{key} {torch.get_num_threads()} threads"
 
 
 def machine_key() -> str:

@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 from torch.overrides import TorchFunctionMode
 
+from vocseg.models import winograd
 from vocseg.models.choices import choices
 
 Pair = tuple[int, int]
@@ -140,6 +141,10 @@ def _forward_taps(inputs: Tensor, weight: Tensor, bias: Tensor | None, geometry:
     return out
 
 
+def _forward_winograd(inputs: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    return winograd.convolve(inputs, weight, bias, geometry.dilation)
+
+
 def taps_for_tracing(inputs: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     """:func:`_forward_taps` without writing into slices and without the input's size; larger inputs than the dilation only."""
     middle = (weight.shape[2] // 2, weight.shape[3] // 2)
@@ -169,6 +174,10 @@ def _input_forward(inputs: Tensor, weight: Tensor, gradient: Tensor, geometry: G
 
 def _input_taps(inputs: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry) -> Tensor:
     return _forward_taps(gradient, _turned(weight, geometry), None, geometry)
+
+
+def _input_winograd(inputs: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry) -> Tensor:
+    return _forward_winograd(gradient, _turned(weight, geometry), None, geometry)
 
 
 def _input_float32(inputs: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry) -> Tensor:
@@ -206,6 +215,10 @@ def _weight_taps(inputs: Tensor, weight: Tensor, gradient: Tensor, geometry: Geo
     return out.permute(2, 3, 0, 1)
 
 
+def _weight_winograd(inputs: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry) -> Tensor:
+    return winograd.weight_gradient(inputs, gradient, geometry.dilation)
+
+
 def _native(inputs: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry, wanted: tuple[bool, bool, bool]) -> Tensor:
     stride, padding, dilation, groups = geometry
     grads = torch.ops.aten.convolution_backward(
@@ -215,12 +228,14 @@ def _native(inputs: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry
 
 
 Way = Callable[..., Tensor]
-FORWARD: dict[str, Way] = {"native": _forward_native, "taps": _forward_taps}
+FORWARD: dict[str, Way] = {"native": _forward_native, "taps": _forward_taps, "winograd": _forward_winograd}
 INPUT_GRADIENT: dict[str, Way] = {
-    "native": _input_native, "forward": _input_forward, "taps": _input_taps, "float32": _input_float32,
+    "native": _input_native, "forward": _input_forward, "taps": _input_taps, "winograd": _input_winograd,
+    "float32": _input_float32,
 }  # fmt: skip
 WEIGHT_GRADIENT: dict[str, Way] = {
-    "native": _weight_native, "forward": _weight_forward, "taps": _weight_taps, "float32": _weight_float32,
+    "native": _weight_native, "forward": _weight_forward, "taps": _weight_taps, "winograd": _weight_winograd,
+    "float32": _weight_float32,
 }  # fmt: skip
 
 
@@ -232,8 +247,11 @@ def possible(kind: str, inputs: Tensor, weight: Tensor, geometry: Geometry) -> l
             names.append("forward")
         if kind != "forward" and inputs.dtype != torch.float32:
             names.append("float32")
-    elif (geometry.dilation != (1, 1) and weight.shape[2:] != (1, 1)) or (kind == "weight gradient" and weight.shape[2:] == (1, 1)):
+        return names
+    if (geometry.dilation != (1, 1) and weight.shape[2:] != (1, 1)) or (kind == "weight gradient" and weight.shape[2:] == (1, 1)):
         names.append("taps")
+    if winograd.worthwhile(inputs, weight, geometry.dilation):
+        names.append("winograd")
     return names
 
 
@@ -251,14 +269,20 @@ def _fastest(kind: str, ways: dict[str, Way], inputs: Tensor, weight: Tensor, ge
 
 
 def _seconds(way: Way, *arguments: Any) -> float:
-    """Best of two runs after one to warm up."""
+    """Best of two runs after one to warm up; of one where a run takes long."""
     way(*arguments)
-    runs = []
-    for _ in range(2):
-        start = time.perf_counter()
-        way(*arguments)
-        runs.append(time.perf_counter() - start)
-    return min(runs)
+    start = time.perf_counter()
+    way(*arguments)
+    seconds = time.perf_counter() - start
+    if seconds > LONG:
+        return seconds
+    start = time.perf_counter()
+    way(*arguments)
+    return min(seconds, time.perf_counter() - start)
+
+
+LONG = 0.05
+"""Seconds of a run beside which noise is small."""
 
 
 class _Tap(NamedTuple):
