@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import os
 import platform
-import time
-from functools import cache
+from functools import cache, partial
 from typing import Literal
 
 import torch
@@ -49,32 +49,18 @@ def _bfloat16_is_faster(kind: str) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if kind != "cpu":
         return False
-    from vocseg.models.choices import choices  # which needs this module
+    from vocseg.models.choices import choices, race  # which needs this module
 
-    seconds: dict[str, float] = {}
+    @torch.inference_mode()
+    def measure() -> dict[str, float]:
+        # One middling convolution: processors and library versions differ too much to go by name.
+        layer = nn.Conv2d(256, 256, 3, padding=1).to(memory_format=torch.channels_last)
+        features = torch.zeros(1, 256, 32, 32).to(memory_format=torch.channels_last)
+        kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+        seconds = race({name: partial(copy.deepcopy(layer).to(kind), features.to(kind)) for name, kind in kinds.items()}, 9)
+        return seconds | {"bfloat16": FASTER * seconds["bfloat16"]}
 
-    def cost(name: str) -> float:
-        if not seconds:
-            seconds.update(_conv_seconds())
-        return seconds[name] * (FASTER if name == "bfloat16" else 1)
-
-    return choices.find("precision", ["float32", "bfloat16"], cost) == "bfloat16"
-
-
-@torch.inference_mode()
-def _conv_seconds() -> dict[str, float]:
-    """Best of nine runs of one middling convolution, in turn: processors and library versions differ too much to go by name."""
-    kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    channels_last = torch.channels_last
-    layers = {name: nn.Conv2d(256, 256, 3, padding=1, dtype=dtype).to(memory_format=channels_last) for name, dtype in kinds.items()}
-    features = {name: torch.zeros(1, 256, 32, 32, dtype=dtype).to(memory_format=channels_last) for name, dtype in kinds.items()}
-    best = dict.fromkeys(kinds, float("inf"))
-    for _ in range(10):  # the first is never the best
-        for name in kinds:
-            start = time.perf_counter()
-            layers[name](features[name])
-            best[name] = min(best[name], time.perf_counter() - start)
-    return best
+    return choices.find("precision", ["float32", "bfloat16"], measure) == "bfloat16"
 
 
 def keep_memory(keep: bool = True) -> None:

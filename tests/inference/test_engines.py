@@ -110,7 +110,7 @@ def test_auto_prepares_only_for_many_pictures(model: SegmentationModel, monkeypa
 @pytest.mark.parametrize("quicker", ["torch", "openvino"])
 def test_auto_remembers_which_engine_won(model: SegmentationModel, monkeypatch: pytest.MonkeyPatch, quicker: str) -> None:
     monkeypatch.setattr(fast, "PREPARATION_SECONDS", 0.0)
-    monkeypatch.setattr(fast, "_contest", lambda runs, inputs: {name: float(name != quicker) for name in runs})
+    monkeypatch.setattr(fast, "race", lambda runs, *rest: {name: float(name != quicker) for name in runs})
 
     def segment() -> None:
         made = FastModel(model, keep=True)

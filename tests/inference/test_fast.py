@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import torch
 from torch import nn
 
-from vocseg.inference.engines import Run
-from vocseg.inference.fast import FastModel, _contest, fold_batch_norm
+from vocseg.inference.fast import FastModel, fold_batch_norm
 from vocseg.models import SegmentationModel, create_model
 
 NETWORKS = ["two_layer_net", "simple_conv_net", "lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50"]
@@ -62,20 +59,3 @@ def test_a_convolution_used_twice_is_left_alone() -> None:
             return self.norm(self.conv(x)) + self.conv(x)
 
     assert fold_batch_norm(Twice().eval()) == 0
-
-
-def test_a_contest_tells_the_faster_engine_in_spite_of_one_slow_run() -> None:
-    calls: list[str] = []
-
-    def engine(name: str, seconds: float, hiccup: int) -> Run:
-        def run(pictures: torch.Tensor) -> torch.Tensor:
-            calls.append(name)
-            time.sleep(0.1 if calls.count(name) == hiccup else seconds)
-            return pictures
-
-        return run
-
-    quick, slow = engine("quick", 0.001, hiccup=2), engine("slow", 0.02, hiccup=0)
-    seconds = _contest({"slow": slow, "quick": quick}, torch.zeros(1))
-    assert seconds["quick"] < seconds["slow"]
-    assert calls.count("slow") == calls.count("quick") > 2

@@ -12,9 +12,9 @@ import importlib.util
 import os
 import shutil
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from vocseg.errors import ModelError
-from vocseg.models.choices import cache_folder, choices, machine_key
+from vocseg.models.choices import cache_folder, choices, machine_key, race
 from vocseg.models.convolution import Geometry, fast_convolutions, taps_for_tracing, traced_convolutions
 from vocseg.models.staged import stages
 
@@ -173,22 +173,15 @@ class _Convolution(nn.Module):
 
 
 def _taps_are_faster(shape: tuple[int, ...], weight: Tensor, geometry: Geometry, precision: torch.dtype) -> bool:
-    example = torch.zeros(shape)
+    def measure() -> dict[str, float]:
+        example = torch.zeros(shape)
+        graphs = {way: compile_graph(_graph(_Convolution(way, weight, geometry), example), precision) for way in ways}
+        return race({way: partial(graph, example.numpy()) for way, graph in graphs.items()}, 3)
 
-    def seconds(way: str) -> float:
-        run = compile_graph(_graph(_Convolution(way, weight, geometry), example), precision)
-        values = example.numpy()
-        run(values)
-        runs = []
-        for _ in range(3):
-            start = time.perf_counter()
-            run(values)
-            runs.append(time.perf_counter() - start)
-        return min(runs)
-
+    ways = ["native", "taps"]
     sizes = ["x".join(map(str, part)) for part in (shape, weight.shape)]
     key = ", ".join(["openvino", str(precision), *sizes, f"dilation {geometry.dilation}"])
-    return choices.find(key, ["native", "taps"], seconds) == "taps"
+    return choices.find(key, ways, measure) == "taps"
 
 
 def kept_path(layers: nn.Module) -> Path:

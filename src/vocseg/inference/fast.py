@@ -11,7 +11,7 @@ import copy
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cache, partial
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from vocseg.inference.contest import PAUSE, timed
+from vocseg.inference.contest import PAUSE
 from vocseg.inference.engines import (
     EngineName,
     Layers,
@@ -33,7 +33,7 @@ from vocseg.inference.engines import (
     torch_engine,
 )
 from vocseg.models import SegmentationModel
-from vocseg.models.choices import choices
+from vocseg.models.choices import choices, race
 from vocseg.models.staged import stages
 from vocseg.models.upsampling import CoarseLogits
 
@@ -95,7 +95,7 @@ class FastModel(nn.Module):
             return torch_engine(self.layers, self.precision)
         sides = "x".join(str(-(-side // PROBE)) for side in example.shape[2:])
         key = f"engine, {structure(self.layers)}, {self.precision}, {sides}"
-        if choices.known(key) == "torch":
+        if choices.known(key, ENGINES) == "torch":
             return torch_engine(self.layers, self.precision)
         if self.keep and is_kept(self.layers):
             return openvino_engine(self.layers, self.precision, example, self.keep)
@@ -111,9 +111,11 @@ class FastModel(nn.Module):
             self.remaining -= len(inputs)
             # The first run measures its convolutions as well; a picture later the time is the right one.
             if self._warm and self.remaining * seconds > PREPARATION_SECONDS:
-                runs = {"torch": in_torch, "openvino": openvino_engine(self.layers, self.precision, inputs, self.keep)}
-                seconds_of = cache(partial(_contest, runs, inputs))
-                self._run = runs[choices.find(key, list(runs), lambda name: seconds_of()[name])]
+                prepared = openvino_engine(self.layers, self.precision, inputs, self.keep)
+                engines = dict(zip(ENGINES, (in_torch, prepared), strict=True))
+                runs = {name: partial(engine, inputs) for name, engine in engines.items()}
+                limit = max(CONTEST_SECONDS, CONTEST_SHARE * self.remaining * seconds)
+                self._run = engines[choices.find(key, ENGINES, partial(race, runs, CONTEST_ROUNDS, limit, PAUSE))]
             self._warm = True
             return values
 
@@ -122,26 +124,16 @@ class FastModel(nn.Module):
     _warm = False
 
 
+ENGINES = ("torch", "openvino")
+"""Those that ``auto`` chooses between."""
+
 PREPARATION_SECONDS = 6.0
 """What it may take to convert a large network for OpenVINO."""
 
+CONTEST_ROUNDS = 5
 CONTEST_SECONDS = 1.0
-"""What it may take to compare two engines, once each has run; one run of each says little on a machine with other work."""
-
-
-def _contest(runs: dict[str, Run], inputs: Tensor) -> dict[str, float]:
-    """The least seconds of each of several engines, over up to five runs in turn."""
-    for run in runs.values():
-        run(inputs)
-    best = dict.fromkeys(runs, float("inf"))
-    began = time.perf_counter()
-    for _ in range(5):
-        for name, run in runs.items():
-            time.sleep(PAUSE)
-            best[name] = min(best[name], timed(partial(run, inputs)))
-        if time.perf_counter() - began > CONTEST_SECONDS:
-            break
-    return best
+CONTEST_SHARE = 0.01
+"""What it may take to compare two engines: seconds, or a share of the work to come. One round says little on a busy machine."""
 
 
 def for_inference(network: nn.Module) -> nn.Module:

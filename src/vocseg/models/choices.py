@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import atexit
 import json
+import math
 import os
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -30,22 +32,23 @@ class Choices:
         self.made: dict[str, str] = {}
         self._unsaved = False
 
-    def find(self, key: str, names: Sequence[str], cost: Callable[[str], float]) -> str:
-        """The choice for ``key`` among ``names``: the known one, or that of least ``cost``."""
-        known = self.known(key)
-        key = _threaded(key)
-        if known not in names:
-            known = min(names, key=cost)
+    def find(self, key: str, names: Sequence[str], measure: Callable[[], Mapping[str, float]]) -> str:
+        """The choice for ``key`` among ``names``: the known one, or that of the least seconds by ``measure()``."""
+        chosen = self.known(key, names)
+        if chosen is None:
+            seconds = measure()
+            chosen = min(names, key=seconds.__getitem__)
             if not self._unsaved:
                 atexit.register(self.save)
             self._unsaved = True
-        self.made[key] = known
-        return known
+        self.made[_whole(key, names)] = chosen
+        return chosen
 
-    def known(self, key: str) -> str:
-        """The choice for ``key`` that was made before, or an empty text."""
-        key = _threaded(key)
-        return self.made.get(key) or self._kept.get(key) or ""
+    def known(self, key: str, names: Sequence[str]) -> str | None:
+        """The choice for ``key`` that was made before among the same ``names``, if any was."""
+        whole = _whole(key, names)
+        known = self.made.get(whole) or self._kept.get(whole)
+        return known if known in names else None
 
     @cached_property
     def _path(self) -> Path:
@@ -71,8 +74,29 @@ class Choices:
                 pass
 
 
-def _threaded(key: str) -> str:
-    return f"{key} {torch.get_num_threads()} threads"
+def race(runs: Mapping[str, Callable[[], object]], rounds: int, limit: float = math.inf, pause: float = 0.0) -> dict[str, float]:
+    """The least seconds of each of ``runs``, in turn so that all suffer alike from other work on the machine.
+
+    Each first runs once untimed. Ends after the round in which ``limit`` seconds are over; ``pause`` seconds before each run
+    let the threads of the one before come to rest.
+    """
+    for run in runs.values():
+        run()
+    best = dict.fromkeys(runs, math.inf)
+    began = time.perf_counter()
+    for _ in range(rounds):
+        for name, run in runs.items():
+            time.sleep(pause)
+            start = time.perf_counter()
+            run()
+            best[name] = min(best[name], time.perf_counter() - start)
+        if time.perf_counter() - began > limit:
+            break
+    return best
+
+
+def _whole(key: str, names: Sequence[str]) -> str:
+    return f"{key}, {torch.get_num_threads()} threads: {' or '.join(names)}"
 
 
 def machine_key() -> str:

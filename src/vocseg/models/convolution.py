@@ -9,8 +9,8 @@ each sum can be formed in several ways, the first input of a kind is timed in al
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -20,7 +20,7 @@ from torch.nn.functional import pad
 from torch.overrides import TorchFunctionMode
 
 from vocseg.models import winograd
-from vocseg.models.choices import choices
+from vocseg.models.choices import choices, race
 
 Pair = tuple[int, int]
 
@@ -265,24 +265,13 @@ def _fastest(kind: str, ways: dict[str, Way], inputs: Tensor, weight: Tensor, ge
     layout = [f"{name} {value}" for name, value in geometry._asdict().items()]
     key = ", ".join([kind, str(inputs.dtype), *sizes, *layout])
     arguments = (inputs, weight, *(gradient or (None,)), geometry)
-    return ways[choices.find(key, names, lambda name: _seconds(ways[name], *arguments))]
+    runs = {name: partial(ways[name], *arguments) for name in names}
+    return ways[choices.find(key, names, partial(race, runs, ROUNDS, LONG))]
 
 
-def _seconds(way: Way, *arguments: Any) -> float:
-    """Best of two runs after one to warm up; of one where a run takes long."""
-    way(*arguments)
-    start = time.perf_counter()
-    way(*arguments)
-    seconds = time.perf_counter() - start
-    if seconds > LONG:
-        return seconds
-    start = time.perf_counter()
-    way(*arguments)
-    return min(seconds, time.perf_counter() - start)
-
-
-LONG = 0.05
-"""Seconds of a run beside which noise is small."""
+ROUNDS = 4
+LONG = 0.2
+"""Seconds of runs in turn after which a layer's ways are told apart well enough."""
 
 
 class _Tap(NamedTuple):
