@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 VERBS = [
     *((verb,) for verb in ("train", "evaluate", "score", "predict", "models", "export", "bench")),
@@ -30,6 +32,20 @@ def test_every_verb_has_an_example(run: Run, verb: tuple[str, ...]) -> None:
 def test_help_does_not_import_torch() -> None:
     code = "import sys; from vocseg.cli.main import app; app(['--help'], exit_on_error=False); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_the_network_in_the_box_imports_torch_alone(tmp_path: Path) -> None:
+    """torchvision, timm and torch's compiler take seconds to import, longer than the picture."""
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    code = (
+        "import sys; from vocseg.cli.main import app\n"
+        "try: app(['predict', 'a.png'])\n"
+        "except SystemExit: pass\n"
+        "print([name for name in ('torch', 'torchvision', 'timm', 'torch._dynamo', 'sympy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "['torch']"
+    assert (tmp_path / "predictions" / "a.png").is_file()
 
 
 def test_version(run: Run) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from vocseg.data.inspect import picture_size
 from vocseg.data.read import read_mask, read_picture
 from vocseg.errors import DataError
 
@@ -53,18 +54,41 @@ def test_sixteen_bits_are_scaled(tmp_path: Path) -> None:
     assert torch.equal(read_picture(tmp_path / "a.png"), torch.from_numpy(RAMP[..., 0]).expand(3, -1, -1))
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_rotation(tmp_path: Path, orientation: int) -> None:
-    from PIL import ImageOps
+TURNS = {
+    1: lambda pixels: pixels,
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.transpose(1, 0, 2),
+    6: lambda pixels: pixels[::-1].transpose(1, 0, 2),
+    7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda pixels: pixels[:, ::-1].transpose(1, 0, 2),
+}
+"""What brings the stored pixels upright, by EXIF orientation (CIPA DC-008, 4.6.4)."""
 
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(tmp_path: Path, orientation: int, suffix: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    picture().save(tmp_path / "a.jpg", exif=exif, quality=95)
-    with Image.open(tmp_path / "a.jpg") as image:
-        want = np.array(ImageOps.exif_transpose(image), dtype=np.int16)
-    got = read_picture(tmp_path / "a.jpg").permute(1, 2, 0).numpy()
+    path = tmp_path / f"a.{suffix}"
+    options = {"jpg": {"quality": 100, "subsampling": 0}, "webp": {"lossless": True}}
+    picture().save(path, exif=exif, **options.get(suffix, {}))
+    want = TURNS[orientation](RAMP).astype(np.int16)
+    got = read_picture(path).permute(1, 2, 0).numpy()
     assert got.shape == want.shape
-    assert np.abs(got - want).max() <= 2
+    assert np.abs(got - want).max() <= (4 if suffix == "jpg" else 0)
+    assert picture_size(path) == want.shape[:2]
+
+
+@pytest.mark.parametrize(("quality", "subsampling", "mode"), [(95, 0, "RGB"), (75, 2, "RGB"), (30, 1, "RGB"), (80, 0, "L")])
+def test_jpeg_pixels_are_those_of_torchvision(tmp_path: Path, quality: int, subsampling: int, mode: str) -> None:
+    from torchvision.io import ImageReadMode, decode_image
+
+    noise = np.random.default_rng(0).integers(0, 256, (9, 13, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((131, 97)).convert(mode).save(tmp_path / "a.jpg", quality=quality, subsampling=subsampling)
+    assert torch.equal(read_picture(tmp_path / "a.jpg"), decode_image(str(tmp_path / "a.jpg"), mode=ImageReadMode.RGB))
 
 
 def test_broken_pictures(tmp_path: Path) -> None:

@@ -85,8 +85,8 @@ def inspect_picture(path: Path, decode: bool = True) -> PictureFacts:
     try:
         with open(path, "rb") as file, Image.open(file) as image:
             width, height = image.size
-            # As read_picture: other formats are not turned.
-            orientation = image.getexif().get(ORIENTATION, 1) if image.format in ("JPEG", "PNG") else 1
+            # Pillow turns a TIFF by itself, its size too.
+            orientation = 1 if image.format == "TIFF" else image.getexif().get(ORIENTATION, 1)
             file.seek(-min(64, path.stat().st_size), 2)
             ended = image.format != "JPEG" or file.read().rstrip(b"\0").endswith(b"\xff\xd9")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

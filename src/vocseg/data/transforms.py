@@ -9,9 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample
-from torchvision.transforms.v2 import functional as F
-from torchvision.transforms.v2.functional import InterpolationMode
+from torch.nn.functional import grid_sample, interpolate
 
 from vocseg import voc
 from vocseg.data.dataset import Sample, Transform
@@ -22,14 +20,27 @@ MEAN_COLOUR = (124, 116, 104)
 
 def resize_picture(picture: Tensor, size: Sequence[int]) -> Tensor:
     """Resize pictures (uint8, ... x 3 x H x W) to ``(height, width)``: bilinear, antialiased."""
+    if tuple(picture.shape[-2:]) == tuple(size):
+        return picture
     if tuple(size) == (1, 1):  # torch's uint8 kernel fails on a single pixel
         return picture.float().mean((-2, -1), keepdim=True).round_().to(picture.dtype)
-    return F.resize_image(picture, list(size), interpolation=InterpolationMode.BILINEAR, antialias=True)
+    planes = picture.reshape(-1, *picture.shape[-3:])
+    if not UINT8_KERNEL:
+        planes = planes.float()
+    resized = interpolate(planes, list(size), mode="bilinear", align_corners=False, antialias=True)
+    if not UINT8_KERNEL:
+        resized = resized.round_().to(torch.uint8)
+    return resized.reshape(*picture.shape[:-2], *size)
+
+
+UINT8_KERNEL = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+"""Whether torch's kernel for uint8 is the vectorised one, several times quicker than that for float32; else it is slower."""
 
 
 def resize_mask(mask: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize masks (integers, ... x H x W) to ``(height, width)``: nearest, on the same half-pixel grid as pictures."""
-    return F.resize_image(mask.unsqueeze(-3), list(size), interpolation=InterpolationMode.NEAREST_EXACT).squeeze(-3)
+    """Resize masks (uint8, ... x H x W) to ``(height, width)``: nearest, on the same half-pixel grid as pictures."""
+    planes = mask.reshape(-1, 1, *mask.shape[-2:])
+    return interpolate(planes, list(size), mode="nearest-exact").reshape(*mask.shape[:-2], *size)
 
 
 def uniform(low: float, high: float, generator: torch.Generator) -> float:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import torch
@@ -93,7 +92,7 @@ class FastModel(nn.Module):
             return compile_engine(self.layers, self.precision)
         if self.engine == "torch" or example.device.type != "cpu" or not has_openvino():
             return torch_engine(self.layers, self.precision)
-        sides = "x".join(str(-(-side // PROBE)) for side in example.shape[2:])
+        sides = "x".join(str(-(-side // PATCH)) for side in example.shape[2:])
         key = f"engine, {structure(self.layers)}, {self.precision}, {sides}"
         if choices.known(key, ENGINES) == "torch":
             return torch_engine(self.layers, self.precision)
@@ -127,6 +126,9 @@ class FastModel(nn.Module):
 ENGINES = ("torch", "openvino")
 """Those that ``auto`` chooses between."""
 
+PATCH = 128
+"""Pixels of a side within which the choice between engines is taken to be the same."""
+
 PREPARATION_SECONDS = 6.0
 """What it may take to convert a large network for OpenVINO."""
 
@@ -148,8 +150,9 @@ def for_inference(network: nn.Module) -> nn.Module:
 def fold_batch_norm(network: nn.Module) -> int:
     """Fold each batch normalisation in eval mode into the convolution whose output it takes; returns how many were.
 
-    Pairs are found by running the network on the meta device and watching which tensor goes where, so it does not matter how the
-    layers are written down. w' = w g / sqrt(v + e), b' = (b - m) g / sqrt(v + e) + beta (Ioffe and Szegedy, 2015).
+    Pairs are found by running the network on a small picture and watching which tensor goes where, so it does not matter how the
+    layers are written down. (On the meta device it would take no sums, but a second of imports.)
+    w' = w g / sqrt(v + e), b' = (b - m) g / sqrt(v + e) + beta (Ioffe and Szegedy, 2015).
     """
     pairs = _conv_norm_pairs(network)
     for conv_name, norm_name in pairs:
@@ -169,9 +172,6 @@ def fold_batch_norm(network: nn.Module) -> int:
 
 
 def _conv_norm_pairs(network: nn.Module) -> list[tuple[str, str]]:
-    meta = {
-        name: torch.empty_like(value, device="meta") for name, value in chain(network.named_parameters(), network.named_buffers())
-    }
     made: dict[int, tuple[str, Tensor]] = {}  # the tensor is kept, or its id would be given again
     calls: dict[str, int] = {}
     pairs: list[tuple[str, str]] = []
@@ -197,5 +197,5 @@ def _conv_norm_pairs(network: nn.Module) -> list[tuple[str, str]]:
                 hooks.callback(module.register_forward_hook(made_by(name)).remove)
             elif isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
                 hooks.callback(module.register_forward_pre_hook(taken_by(name)).remove)
-        torch.func.functional_call(network, meta, torch.zeros(1, 3, PROBE, PROBE, device="meta"))
+        network(next(network.parameters()).new_zeros(1, 3, PROBE, PROBE))
     return [(conv, norm) for conv, norm in pairs if calls[conv] == calls[norm] == 1]

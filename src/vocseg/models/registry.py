@@ -69,11 +69,10 @@ def find_zoo(name: str) -> Zoo:
     """The zoo that builds ``name``; ModelError with the nearest known name where there is none."""
     if ":" in name:
         return ZOOS[-1]
-    known = [known for zoo in ZOOS[:-1] for known in zoo.names()]
     for zoo in ZOOS[:-1]:
         if name in zoo.names():
             return zoo
-    hint = nearest(name, known)
+    hint = nearest(name, [known for zoo in ZOOS[:-1] for known in zoo.names()])
     raise ModelError(
         f"unknown model '{name}'{hint or ''} (`vocseg models` lists them; arch:encoder for segmentation_models_pytorch)"
     )

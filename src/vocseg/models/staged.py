@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.functional import pad
-from torchvision.models.segmentation import LRASPP
-from torchvision.models.segmentation._utils import _SimpleSegmentationModel
 
 from vocseg.models.upsampling import CoarseLogits
 
@@ -51,15 +51,16 @@ def stages(network: nn.Module) -> Stages:
     """The stages of a network of the registry; one whose end is not known is all layers."""
     if hasattr(network, "stages"):
         return network.stages()  # type: ignore[operator]
-    if isinstance(network, LRASPP):
-        return Stages(lambda pictures: {"out": network.classifier(network.backbone(pictures))})
-    if isinstance(network, _SimpleSegmentationModel):
-        return Stages(lambda pictures: _simple(network, pictures))
+    if type(network).__module__.startswith("torchvision."):
+        return Stages(partial(_torchvision_layers, network))
     return Stages(network, finish=lambda values, height, width: CoarseLogits(values))
 
 
-def _simple(network: _SimpleSegmentationModel, pictures: Tensor) -> dict[str, Tensor]:
+def _torchvision_layers(network: Any, pictures: Tensor) -> dict[str, Tensor]:
+    """The layers of torchvision's segmentation networks: LRASPP's classifier takes two of the backbone's outputs, others one."""
     features = network.backbone(pictures)
+    if type(network).__name__ == "LRASPP":
+        return {"out": network.classifier(features)}
     outputs = {"out": network.classifier(features["out"])}
     if network.aux_classifier is not None:
         outputs["aux"] = network.aux_classifier(features["aux"])

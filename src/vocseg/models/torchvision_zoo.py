@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torchvision.models import get_model, get_model_weights, list_models
-from torchvision.models import segmentation as segmentation_models
 
 from vocseg.errors import ModelError
 from vocseg.models.zoo import Built
+
+# torchvision is imported where it is used: it takes more than a second, and vocseg-s does without.
 
 
 class TorchvisionZoo:
@@ -21,9 +21,13 @@ class TorchvisionZoo:
     weights: tuple[str, ...] = ("coco", "backbone", "none")
 
     def names(self) -> list[str]:
-        return list_models(module=segmentation_models)
+        from torchvision.models import list_models, segmentation
+
+        return list_models(module=segmentation)
 
     def build(self, name: str, num_classes: int, weights: str) -> Built:
+        from torchvision.models import get_model, get_model_weights
+
         has_aux = not name.startswith("lraspp")
         options: dict[str, Any] = {"aux_loss": True} if has_aux else {}
         network = get_model(name, weights=None, weights_backbone=None, num_classes=num_classes, **options)
@@ -37,6 +41,8 @@ class TorchvisionZoo:
         return Built(network, layers, pretrained=pretrained)
 
     def published(self, name: str) -> tuple[float, str] | None:
+        from torchvision.models import get_model_weights
+
         weights = get_model_weights(name).DEFAULT
         (split, metrics), *_ = weights.meta["_metrics"].items()
         return metrics["miou"], split
@@ -46,7 +52,9 @@ def _backbone_weights(name: str) -> Any:
     """The ImageNet weights that torchvision itself puts below new heads of ``name``: its builder's default."""
     import inspect
 
-    builder = getattr(segmentation_models, name)
+    from torchvision.models import segmentation
+
+    builder = getattr(segmentation, name)
     return inspect.signature(inspect.unwrap(builder)).parameters["weights_backbone"].default
 
 

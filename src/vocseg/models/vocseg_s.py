@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 
 from vocseg.errors import ModelError
 from vocseg.models.checkpoint import read_info
+from vocseg.models.efficientnet_lite import EfficientNetLite2
 from vocseg.models.pretrained import MEAN, STD, package_of, packaged_weights
 from vocseg.models.staged import Padding, Stages
 from vocseg.models.upsampling import CoarseLogits
@@ -19,7 +20,7 @@ from vocseg.models.zoo import Built
 ENCODER = "tf_efficientnet_lite2"
 STRIDE = 16
 PADDING = Padding(2 * STRIDE)
-"""Twice the stride: the encoder's own "same" padding is then alike for all sizes."""
+"""Twice the stride: what the published file was trained with, and what leaves all sides even."""
 
 
 def _norm_act(channels: int) -> list[nn.Module]:
@@ -60,10 +61,8 @@ class VocsegS(nn.Module):
 
     def __init__(self, num_classes: int, width: int = 256) -> None:
         super().__init__()
-        import timm
-
-        self.encoder = timm.create_model(ENCODER, features_only=True, output_stride=STRIDE, out_indices=(1, 2, 4))
-        fine, middle, deep = self.encoder.feature_info.channels()  # type: ignore[union-attr, operator]
+        self.encoder = EfficientNetLite2()
+        fine, middle, deep = self.encoder.channels
         self.aspp = SeparableASPP(deep, width, (6, 12, 18))
         self.detail8 = _pointwise(middle, 48)
         self.decode8 = _separable(width + 48, width)
