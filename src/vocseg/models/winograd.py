@@ -8,6 +8,8 @@ convolution for deep neural networks", 2020).
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import cache
 
 import torch
@@ -125,33 +127,31 @@ def transformed_weight(weight: Tensor) -> Tensor:
 
 
 @cache
+@torch.inference_mode(False)
 def _transform(of: str, dtype: torch.dtype) -> Tensor:
     """Transform of rows and columns at once, for tiles flattened to vectors: input 36 x 36, weight 36 x 9, output 16 x 36.
 
     Polynomials of degree 3 and 2 are multiplied by their values at five points and their leading coefficients (Toom and Cook);
     the transposed sum is a correlation.
     """
-    points = torch.tensor(POINTS, dtype=torch.float64)
-    number = len(points)
-    others = [[float(point) for place, point in enumerate(points) if place != left_out] for left_out in range(number)]
-    axis = {
-        "output": torch.zeros(TILE, WINDOW, dtype=torch.float64),
-        "weight": torch.zeros(WINDOW, 3, dtype=torch.float64),
-        "input": torch.zeros(WINDOW, WINDOW, dtype=torch.float64),
-    }
-    for place, point in enumerate(points):
-        axis["output"][:, place] = point ** torch.arange(TILE)
-        axis["weight"][place] = point ** torch.arange(3) / torch.tensor([float(point) - other for other in others[place]]).prod()
-        axis["input"][place, :number] = _polynomial(others[place])
-    axis["output"][-1, -1] = axis["weight"][-1, -1] = 1
-    axis["input"][-1] = _polynomial(points.tolist())
-    return torch.kron(axis[of], axis[of]).to(dtype)
+    shapes = ((TILE, WINDOW), (WINDOW, 3), (WINDOW, WINDOW))
+    output, weight, window = (torch.zeros(shape, dtype=torch.float64) for shape in shapes)
+    for place, point in enumerate(POINTS):
+        others = [other for other in POINTS if other != point]
+        powers = torch.tensor([point**power for power in range(TILE)], dtype=torch.float64)
+        output[:, place] = powers
+        weight[place] = powers[:3] / math.prod(point - other for other in others)
+        window[place, :-1] = _polynomial(others)
+    output[-1, -1] = weight[-1, -1] = 1
+    window[-1] = _polynomial(POINTS)
+    one_axis = {"output": output, "weight": weight, "input": window}[of]
+    return torch.kron(one_axis, one_axis).to(dtype)
 
 
-def _polynomial(roots: list[float]) -> Tensor:
+def _polynomial(roots: Sequence[float]) -> Tensor:
     """Coefficients, the constant first, of the product of x - root."""
-    coefficients = torch.ones(1, dtype=torch.float64)
+    coefficients = [1.0]
     for root in roots:
-        shifted = torch.nn.functional.pad(coefficients, (1, 0))
-        coefficients = shifted - root * torch.nn.functional.pad(coefficients, (0, 1))
-    return coefficients
+        shifted, scaled = [0.0, *coefficients], [*(root * value for value in coefficients), 0.0]
+        coefficients = [one - other for one, other in zip(shifted, scaled, strict=True)]
+    return torch.tensor(coefficients, dtype=torch.float64)
