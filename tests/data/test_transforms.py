@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vocseg.data import transforms
 from vocseg.data.dataset import Sample, Transform
 from vocseg.data.transforms import (
     MEAN_COLOUR,
@@ -14,6 +17,7 @@ from vocseg.data.transforms import (
     RandomScaleCrop,
     adjust_colours,
     resize_mask,
+    resize_picture,
     training_transform,
 )
 
@@ -63,8 +67,6 @@ def test_picture_and_mask_stay_aligned() -> None:
 
 def test_scale_crop_is_the_scaled_picture_cut() -> None:
     """Against scaling the whole picture first and cropping then: equal away from the window's edge."""
-    from vocseg.data.transforms import resize_picture
-
     rows, columns = torch.meshgrid(torch.arange(60.0), torch.arange(80.0), indexing="ij")
     smooth = torch.stack([rows * 4, columns * 3, rows + columns]).to(torch.uint8)
     mask = torch.zeros(60, 80, dtype=torch.uint8)
@@ -109,6 +111,24 @@ def test_centre_square_takes_the_centre() -> None:
     mask[:, 3:7] = 1
     _, got = apply(CentreSquare(4), mask.expand(3, -1, -1), mask, 0)
     assert torch.equal(got, torch.ones(4, 4, dtype=torch.uint8))
+
+
+@given(sides, sides, sides, sides, st.booleans())
+@settings(deadline=None)
+def test_resizing_is_torchvisions(height: int, width: int, to_height: int, to_width: int, uint8_kernel: bool) -> None:
+    from torchvision.transforms.v2 import functional as F
+
+    picture = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
+    size = [to_height, to_width]
+    with patch.object(transforms, "UINT8_KERNEL", uint8_kernel):
+        got = resize_picture(picture, size)
+    assert got.shape == (3, *size)
+    if size != [1, 1]:  # for which torch's kernel fails
+        want = F.resize_image(picture, size, antialias=True)
+        assert int((got.int() - want.int()).abs().max()) <= (0 if uint8_kernel and transforms.UINT8_KERNEL else 1)
+    mask = picture[0]
+    want = F.resize_image(mask[None], size, interpolation=F.InterpolationMode.NEAREST_EXACT)[0]
+    assert torch.equal(resize_mask(mask, size), want)
 
 
 @pytest.mark.parametrize("factor", [2, 3])

@@ -19,18 +19,14 @@ MEAN_COLOUR = (124, 116, 104)
 
 
 def resize_picture(picture: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize pictures (uint8, ... x 3 x H x W) to ``(height, width)``: bilinear, antialiased."""
+    """Resize pictures (uint8, ... x 3 x H x W) to ``(height, width)``: bilinear, antialiased; as they are where they have it."""
     if tuple(picture.shape[-2:]) == tuple(size):
         return picture
     if tuple(size) == (1, 1):  # torch's uint8 kernel fails on a single pixel
         return picture.float().mean((-2, -1), keepdim=True).round_().to(picture.dtype)
-    planes = picture.reshape(-1, *picture.shape[-3:])
-    if not UINT8_KERNEL:
-        planes = planes.float()
+    planes = picture.reshape(-1, *picture.shape[-3:]).to(torch.uint8 if UINT8_KERNEL else torch.float32)
     resized = interpolate(planes, list(size), mode="bilinear", align_corners=False, antialias=True)
-    if not UINT8_KERNEL:
-        resized = resized.round_().to(torch.uint8)
-    return resized.reshape(*picture.shape[:-2], *size)
+    return resized.round_().to(picture.dtype).reshape(*picture.shape[:-2], *size)
 
 
 UINT8_KERNEL = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")

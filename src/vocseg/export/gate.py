@@ -58,8 +58,7 @@ class Parity:
 def input_of(picture: Tensor, short_side: int | None, size: tuple[int, int] | None) -> Tensor:
     """A picture (uint8 RGB, 3 x H x W) as it goes into a file: at the ``size`` that this takes, or as the model's protocol says."""
     own = (picture.shape[1], picture.shape[2])
-    wanted = size or protocol_size(own, short_side)
-    return picture if wanted == own else resize_picture(picture, wanted)
+    return resize_picture(picture, size or protocol_size(own, short_side))
 
 
 def compare(

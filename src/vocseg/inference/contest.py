@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vocseg.errors import ModelError
-from vocseg.models.choices import choices
+from vocseg.models.choices import choices, timed
 from vocseg.progress import bar
 
 Runner = Callable[[], Any]
@@ -85,13 +85,6 @@ def run(contestants: Sequence[Contestant], rounds: int) -> list[Timing]:
                 runner()
             times.append(timed(runner))
     return [Timing(who, ready, tuple(times)) for who, ready, times in zip(contestants, prepare, seconds, strict=True)]
-
-
-def timed(runner: Runner) -> float:
-    """Seconds that the work takes."""
-    start = time.perf_counter()
-    runner()
-    return time.perf_counter() - start
 
 
 def peak_memory(contestants: Sequence[Contestant]) -> list[int | None]:

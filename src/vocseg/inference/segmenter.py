@@ -103,8 +103,7 @@ class Segmenter:
         The picture goes through the network at the size that the model's input protocol asks for.
         """
         size = (picture.shape[1], picture.shape[2])
-        input_size = protocol_size(size, self.info.short_side)
-        inputs = picture if input_size == size else resize_picture(picture, input_size)
+        inputs = resize_picture(picture, protocol_size(size, self.info.short_side))
         output = self.network(inputs[None].to(self.device))
         coarse = output if isinstance(output, CoarseLogits) else CoarseLogits(output["out"])
         return coarse.upsampled(size)

@@ -46,8 +46,7 @@ class TfliteNetwork:
         scale = min(1.0, self.height / size[0], self.width / size[1])
         shown = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
         canvas = np.full((1, self.height, self.width, 3), GREY, dtype=np.uint8)
-        small = picture if shown == size else resize_picture(picture, shown)
-        canvas[0, : shown[0], : shown[1]] = small.permute(1, 2, 0).numpy()
+        canvas[0, : shown[0], : shown[1]] = resize_picture(picture, shown).permute(1, 2, 0).numpy()
         pixels = canvas if self.dtype == np.uint8 else canvas.astype(np.float32) / 127.5 - 1
         self.network.set_tensor(self.source, pixels)
         self.network.invoke()

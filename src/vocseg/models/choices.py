@@ -41,14 +41,15 @@ class Choices:
             if not self._unsaved:
                 atexit.register(self.save)
             self._unsaved = True
-        self.made[_whole(key, names)] = chosen
+            self.made[_whole(key, names)] = chosen
         return chosen
 
     def known(self, key: str, names: Sequence[str]) -> str | None:
         """The choice for ``key`` that was made before among the same ``names``, if any was."""
         whole = _whole(key, names)
-        known = self.made.get(whole) or self._kept.get(whole)
-        return known if known in names else None
+        if whole not in self.made and self._kept.get(whole) in names:
+            self.made[whole] = self._kept[whole]
+        return self.made.get(whole)
 
     @cached_property
     def _path(self) -> Path:
@@ -87,12 +88,17 @@ def race(runs: Mapping[str, Callable[[], object]], rounds: int, limit: float = m
     for _ in range(rounds):
         for name, run in runs.items():
             time.sleep(pause)
-            start = time.perf_counter()
-            run()
-            best[name] = min(best[name], time.perf_counter() - start)
+            best[name] = min(best[name], timed(run))
         if time.perf_counter() - began > limit:
             break
     return best
+
+
+def timed(run: Callable[[], object]) -> float:
+    """Seconds that a run takes."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
 
 
 def _whole(key: str, names: Sequence[str]) -> str:

@@ -104,7 +104,7 @@ class _InvertedResidual(nn.Module):
 class EfficientNetLite2(nn.Module):
     """Features at strides 4, 8 and 16 (24, 48 and 352 channels) of normalised pictures whose sides are multiples of 16."""
 
-    channels = (24, 48, 352)
+    channels = (STAGES[0].channels, STAGES[1].channels, STAGES[-1].channels)
 
     def __init__(self) -> None:
         super().__init__()

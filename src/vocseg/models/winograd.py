@@ -35,10 +35,8 @@ def worthwhile(inputs: Tensor, weight: Tensor, dilation: Pair) -> bool:
     tiles' overhang cost more than the multiplications saved."""
     if weight.shape[2:] != (3, 3) or min(weight.shape[:2]) < LEAST_CHANNELS or inputs.dtype not in (torch.float32, torch.float64):
         return False
-    overhang = 1.0
-    for side, apart in zip(inputs.shape[2:], dilation, strict=True):
-        overhang *= -(-side // (TILE * apart)) * TILE * apart / side
-    return overhang <= LARGEST_OVERHANG
+    sides = zip(inputs.shape[2:], dilation, strict=True)
+    return math.prod(_tiles(side, apart) * TILE * apart / side for side, apart in sides) <= LARGEST_OVERHANG
 
 
 def convolve(inputs: Tensor, weight: Tensor, bias: Tensor | None, dilation: Pair) -> Tensor:
@@ -81,7 +79,7 @@ def _pieces(planes: Tensor, dilation: Pair, side: int) -> Tensor:
     """
     pictures, channels, height, width = planes.shape
     down, right = dilation
-    rows, columns = -(-height // (TILE * down)), -(-width // (TILE * right))
+    rows, columns = _tiles(height, down), _tiles(width, right)
     border = (side - TILE) // 2
     sides = ((rows * TILE + 2 * border) * down, (columns * TILE + 2 * border) * right)
     padded = planes.new_zeros(pictures, *sides, channels)
@@ -92,6 +90,11 @@ def _pieces(planes: Tensor, dilation: Pair, side: int) -> Tensor:
         (side, side, pictures, rows, down, columns, right, channels),
         (down * line, right * channels, sides[0] * line, TILE * down * line, line, TILE * right * channels, channels, 1),
     )
+
+
+def _tiles(side: int, dilation: int) -> int:
+    """Tiles that cover a side, on each of the grids of pixels a dilation apart."""
+    return -(-side // (TILE * dilation))
 
 
 def _parts(pieces: Tensor) -> list[tuple[slice, slice]]:
@@ -111,15 +114,15 @@ _weights = WeakTensorKeyDictionary()
 
 def _kept_weight(weight: Tensor) -> Tensor:
     if weight.requires_grad:
-        return transformed_weight(weight)
+        return _transformed(weight)
     state = (weight.data_ptr(), None if weight.is_inference() else weight._version)
     if weight not in _weights or _weights[weight][0] != state:
-        _weights[weight] = (state, transformed_weight(weight))
+        _weights[weight] = (state, _transformed(weight))
     kept: Tensor = _weights[weight][1]
     return kept
 
 
-def transformed_weight(weight: Tensor) -> Tensor:
+def _transformed(weight: Tensor) -> Tensor:
     """K x C x 3 x 3 to 36 x C x K."""
     outputs, channels = weight.shape[:2]
     taps = weight.permute(2, 3, 1, 0).reshape(9, channels * outputs)
