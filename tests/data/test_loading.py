@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -62,8 +63,10 @@ def test_a_workers_data_error_arrives_whole(damaged: Path, workers: int) -> None
     path = damaged / "JPEGImages" / "synth_000007.jpg"
     path.write_bytes(path.read_bytes()[:300])
     dataset = VocDataset(VocFolder.find(damaged), "val")
-    with pytest.raises(DataError, match=r"^cannot decode picture .*synth_000007\.jpg: [^\n]*$"):
+    with pytest.raises(DataError, match=r"^cannot decode picture .*synth_000007\.jpg: [^\n]*$") as kept:
         list(samples(dataset, workers))
+    assert kept.value.__traceback__ is not None
+    assert not multiprocessing.active_children()  # though the traceback keeps the generator
     train = VocDataset(VocFolder.find(damaged), "val", training_transform("centre-square", 16))
     with pytest.raises(DataError, match=r"^cannot decode picture .*synth_000007\.jpg: [^\n]*$"):
         list(islice(training_batches(train, 4, workers, seed=0), 1))

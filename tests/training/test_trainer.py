@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
 import itertools
 import json
+import multiprocessing
 import os
 import resource
 import signal
@@ -180,6 +182,17 @@ def test_signals_save_and_say_how_to_go_on(quick: Settings, monkeypatch: pytest.
     assert state is not None
     assert state["iteration"] == 1
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("patience", [0, 1])
+def test_no_loader_process_outlives_the_training(quick: Settings, patience: int) -> None:
+    """Python waits at its end for one that does; the garbage collector, which may come in time, is switched off here."""
+    gc.disable()
+    try:
+        trainer.train(replace(quick, workers=1, patience=patience, lr=0.0))
+        assert not multiprocessing.active_children()
+    finally:
+        gc.enable()
 
 
 def test_a_runs_config_gives_its_losses_again(quick: Settings, tmp_path: Path) -> None:

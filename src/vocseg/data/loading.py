@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -42,8 +42,11 @@ def evaluation_workers(device: torch.device) -> int:
     return 0 if device.type == "cpu" and cores() <= 2 else default_workers()
 
 
-def samples(dataset: VocDataset, workers: int, indices: Sequence[int] | None = None) -> Iterator[Sample]:
-    """The samples of a data set, or those at ``indices``, in order, one at a time, each of its own size."""
+def samples(dataset: VocDataset, workers: int, indices: Sequence[int] | None = None) -> Generator[Sample]:
+    """The samples of a data set, or those at ``indices``, in order, one at a time, each of its own size.
+
+    To be closed where not all are taken.
+    """
     order = range(len(dataset)) if indices is None else indices
     yield from _load(
         DataLoader(
@@ -65,8 +68,10 @@ def training_batches(
     start: int = 0,
     shard: tuple[int, int] = (0, 1),
     repeats: Tensor | None = None,
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """Endless shuffled batches of transformed samples, from iteration ``start`` on; of each, the ``shard`` (number, of how many).
+
+    To be closed, which ends the loader processes.
 
     The order is one seeded permutation of the data set after another, cut into batches without regard to where one ends:
     every batch is full and every picture is seen equally often. Position in that order, not the worker or the time, seeds
@@ -162,8 +167,14 @@ def _collate(items: list[Any]) -> Batch | VocsegError:
     return Batch(torch.stack(pictures), torch.stack(masks), list(names), None if soft[0] is None else torch.stack(soft))
 
 
-def _load(loader: DataLoader[Any]) -> Iterator[Any]:
-    for item in loader:
-        if isinstance(item, VocsegError):
-            raise item
-        yield item
+def _load(loader: DataLoader[Any]) -> Generator[Any]:
+    items = iter(loader)
+    try:
+        for item in items:
+            if isinstance(item, VocsegError):
+                raise item
+            yield item
+    finally:
+        # Ends the loader processes now: while an error, or its traceback, keeps this frame, they would go on, and Python would wait
+        # for them at its end.
+        del items

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -54,17 +55,18 @@ def evaluate(
     matrix = ConfusionMatrix(dataset.classes)
     loss = torch.zeros((), dtype=torch.float64)
     pixels = 0
-    for picture, mask, name, _ in progress(samples(dataset, workers, own), len(own), title or f"evaluate {dataset.split}"):
-        logits = segmenter.coarse_logits(picture)
-        valid = int((mask != voc.VOID).sum())
-        with torch.inference_mode():
-            mean, classes = pixel_cross_entropy(logits, mask[None].to(logits.values.device))
-        loss += float(mean) * valid
-        pixels += valid
-        prediction = classes[0].cpu()
-        matrix.update(prediction, mask)
-        if save_masks is not None:
-            draw.save_mask(prediction, save_masks / f"{name}.png", segmenter.info.palette)
+    with closing(samples(dataset, workers, own)) as read:
+        for picture, mask, name, _ in progress(read, len(own), title or f"evaluate {dataset.split}"):
+            logits = segmenter.coarse_logits(picture)
+            valid = int((mask != voc.VOID).sum())
+            with torch.inference_mode():
+                mean, classes = pixel_cross_entropy(logits, mask[None].to(logits.values.device))
+            loss += float(mean) * valid
+            pixels += valid
+            prediction = classes[0].cpu()
+            matrix.update(prediction, mask)
+            if save_masks is not None:
+                draw.save_mask(prediction, save_masks / f"{name}.png", segmenter.info.palette)
     matrix.counts, totals = gather(matrix.counts), gather(torch.tensor([float(loss), pixels], dtype=torch.float64))
     mean_loss = float(totals[0] / totals[1]) if totals[1] else None
     return Evaluation(matrix.scores(), mean_loss, len(dataset), dataset.split, time.perf_counter() - start)

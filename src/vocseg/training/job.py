@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -94,8 +95,8 @@ class Job:
             if network is not None:
                 network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def batches(self, start: int = 0, shard: tuple[int, int] = (0, 1)) -> Iterator[Batch]:
-        """Training batches from iteration ``start`` on, mixed where wanted; see :func:`training_batches`."""
+    def batches(self, start: int = 0, shard: tuple[int, int] = (0, 1)) -> Generator[Batch]:
+        """Training batches from iteration ``start`` on, mixed where wanted, to be closed; see :func:`training_batches`."""
         settings = self.settings
         mixing = Mixing(settings.cutmix, settings.mixup)
         change = self.first_of_final
@@ -103,13 +104,13 @@ class Job:
         if self.final_set is not None:
             stages.append((self.final_set, None))
         for dataset, end in stages:
-            batches = training_batches(
-                dataset, settings.batch_size, settings.workers or 0, settings.seed, start, shard, self.repeats
-            )
-            for batch in islice(batches, None if end is None else end - start):
-                seed = sample_seed(settings.seed, start * shard[1] + shard[0])
-                yield mixing(batch, torch.Generator().manual_seed(seed)) if settings.cutmix or settings.mixup else batch
-                start += 1
+            with closing(
+                training_batches(dataset, settings.batch_size, settings.workers or 0, settings.seed, start, shard, self.repeats)
+            ) as batches:
+                for batch in islice(batches, None if end is None else end - start):
+                    seed = sample_seed(settings.seed, start * shard[1] + shard[0])
+                    yield mixing(batch, torch.Generator().manual_seed(seed)) if settings.cutmix or settings.mixup else batch
+                    start += 1
 
     @property
     def first_of_final(self) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -36,7 +37,8 @@ def _rehearse(job: Job) -> tuple[Step, torch.optim.Optimizer]:
 def dry_run(job: Job) -> list[str]:
     """Settings, classes, the plan, and time and memory that it would take by three measured steps, in lines."""
     step, _ = _rehearse(job)
-    batches = list(islice(job.batches(), MEASURED + 1))
+    with closing(job.batches()) as drawn:
+        batches = list(islice(drawn, MEASURED + 1))
     seconds = []
     for number, batch in enumerate(batches):
         torch.manual_seed(sample_seed(job.settings.seed, number))
@@ -119,19 +121,19 @@ def find_rate(job: Job, low: float = 1e-6, high: float = 1.0, count: int = 100) 
     losses: list[float] = []
     average = 0.0
     settings = job.settings
-    batches = job.batches()
-    for number in progress(range(count), count, "find the learning rate", "step"):
-        rate = low * (high / low) ** (number / (count - 1))
-        torch.manual_seed(sample_seed(settings.seed, number))
-        set_rate(optimiser, rate / settings.lr)
-        try:
-            average = 0.9 * average + 0.1 * float(step(next(batches)).loss)
-        except TrainingError:  # not finite: the end of the range
-            break
-        rates.append(rate)
-        losses.append(average / (1 - 0.9 ** (number + 1)))
-        if losses[-1] > 4 * min(losses):
-            break
+    with closing(job.batches()) as batches:
+        for number in progress(range(count), count, "find the learning rate", "step"):
+            rate = low * (high / low) ** (number / (count - 1))
+            torch.manual_seed(sample_seed(settings.seed, number))
+            set_rate(optimiser, rate / settings.lr)
+            try:
+                average = 0.9 * average + 0.1 * float(step(next(batches)).loss)
+            except TrainingError:  # not finite: the end of the range
+                break
+            rates.append(rate)
+            losses.append(average / (1 - 0.9 ** (number + 1)))
+            if losses[-1] > 4 * min(losses):
+                break
     if len(rates) < 3:
         raise TrainingError(f"the loss is not finite at a learning rate of {low:g} already")
     return RateSearch(rates, losses)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vocseg.data.loading import evaluation_workers, sample_seed
+from vocseg.data.loading import Batch, evaluation_workers, sample_seed
 from vocseg.errors import OutputError, TrainingError
 from vocseg.evaluation.evaluate import evaluate
 from vocseg.evaluation.report import percent
@@ -119,38 +120,41 @@ class _Training:
         with StopSignals() as signals, self._logging():
             self._say(f"run folder {self.run.root}" if self.run else "", *self.job.describe())
             self._restore()
-            step = Step.of(self.job, self.optimiser, self.processes)
-            batches = self.job.batches(self.iteration, (self.processes.rank, self.processes.count))
-            self._train_mode()
-            self.began = self.said = saved = time.monotonic()
-            self.said_at = self.iteration
-            steps = self._bar()
-            while self.iteration < self.plan.total and not self._has_stalled():
-                batch = next(batches)
-                self._set_randomness_and_rate()
-                due = signals.received is not None or time.monotonic() - saved > 60 * self.settings.checkpoint_minutes
-                try:
-                    result = step(batch, due)
-                except TrainingError as error:
-                    raise TrainingError(f"iteration {self.iteration}: {error}{self.how_to_go_on()}") from error
-                self._note(result)
-                steps.update(self.plan.batch_size)
-                self._show(steps)
-                if self.iteration == self.plan.end_of_epoch(self.epoch):
-                    steps.close()
-                    self._finish_epoch()
-                    steps = self._bar()
-                elif not result.due and self.iteration % (self.settings.checkpoint_iterations or self.plan.total):
-                    continue
-                self._save()
-                saved = time.monotonic()
-                if self.processes.any(signals.received is not None) and self.iteration < self.plan.total:
-                    steps.close()
-                    raise TrainingError(
-                        f"stopped by {signals.received or 'a signal'} at iteration {self.iteration}{self.how_to_go_on()}"
-                    )
-            steps.close()
+            with closing(self.job.batches(self.iteration, (self.processes.rank, self.processes.count))) as batches:
+                self._loop(batches, signals)
             self._end()
+
+    def _loop(self, batches: Generator[Batch], signals: StopSignals) -> None:
+        step = Step.of(self.job, self.optimiser, self.processes)
+        self._train_mode()
+        self.began = self.said = saved = time.monotonic()
+        self.said_at = self.iteration
+        steps = self._bar()
+        while self.iteration < self.plan.total and not self._has_stalled():
+            batch = next(batches)
+            self._set_randomness_and_rate()
+            due = signals.received is not None or time.monotonic() - saved > 60 * self.settings.checkpoint_minutes
+            try:
+                result = step(batch, due)
+            except TrainingError as error:
+                raise TrainingError(f"iteration {self.iteration}: {error}{self.how_to_go_on()}") from error
+            self._note(result)
+            steps.update(self.plan.batch_size)
+            self._show(steps)
+            if self.iteration == self.plan.end_of_epoch(self.epoch):
+                steps.close()
+                self._finish_epoch()
+                steps = self._bar()
+            elif not result.due and self.iteration % (self.settings.checkpoint_iterations or self.plan.total):
+                continue
+            self._save()
+            saved = time.monotonic()
+            if self.processes.any(signals.received is not None) and self.iteration < self.plan.total:
+                steps.close()
+                raise TrainingError(
+                    f"stopped by {signals.received or 'a signal'} at iteration {self.iteration}{self.how_to_go_on()}"
+                )
+        steps.close()
 
     def _train_mode(self) -> None:
         self.model.train()
