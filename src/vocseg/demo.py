@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from vocseg.devices import machine
 from vocseg.evaluation.evaluate import evaluate
 from vocseg.evaluation.report import percent
 from vocseg.evaluation.result import Evaluation
-from vocseg.files import write_text
+from vocseg.files import replacing, write_text
 from vocseg.inference.segmenter import Segmentation, Segmenter
 from vocseg.page import embedded, page, swatch
 from vocseg.training.run import RunFolder
@@ -57,7 +58,7 @@ class Trained:
 
 
 def photographs(segmenter: Segmenter, out: Path) -> list[Photograph]:
-    """Segment the sample photographs; masks and overlays go to ``out``."""
+    """Segment the sample photographs, which are copied to ``out``; masks and overlays go there too."""
     dataset = sample_photographs()
     folder = dataset.folder
     found = []
@@ -70,6 +71,8 @@ def photographs(segmenter: Segmenter, out: Path) -> list[Photograph]:
         truth = read_mask(folder.mask(name), len(folder.classes))
         tinted = draw.overlay(result.picture, truth, segmenter.info.palette)
         found.append(Photograph(name, result, tinted, times[0], min(times[1:])))
+        with replacing(out / folder.picture(name).name) as temporary:
+            shutil.copyfile(folder.picture(name), temporary)
         result.save_mask(out / f"{name}.png")
         draw.save_image(result.overlay(), out / f"{name}_overlay.jpg")
     return found

@@ -51,5 +51,5 @@ def nearest(name: str, known: list[str]) -> str:
     """A hint ``"; did you mean 'x'?"`` for a misspelt ``name``, or an empty string."""
     import difflib
 
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else ""

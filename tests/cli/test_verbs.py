@@ -186,9 +186,34 @@ def test_predict_bad_input(run: Run, model: Path, tmp_path: Path) -> None:
     fails(run("predict", tmp_path / "bad.jpg", "--model", model, "--out", tmp_path / "out"), tmp_path / "bad.jpg")
     assert list((tmp_path / "out").iterdir()) == []
     Image.new("RGB", (20, 20)).save(tmp_path / "good.png")
-    result = run("predict", tmp_path / "bad.jpg", tmp_path / "good.png", "--model", model, "--out", tmp_path / "out")
-    fails(result, "1 of 2 pictures were left out", tmp_path / "bad.jpg")
+    (tmp_path / "worse.gif").write_bytes(b"GIF89a")
+    files = [tmp_path / name for name in ("bad.jpg", "good.png", "worse.gif")]
+    result = run("predict", *files, "--model", model, "--out", tmp_path / "out", "--json", tmp_path / "areas.json")
+    fails(result, "2 of 3 pictures left out", files[0], files[2])
     assert (tmp_path / "out" / "good.png").is_file()
+    left_out = json.loads((tmp_path / "areas.json").read_text())["left_out"]
+    assert [row["picture"] for row in left_out] == [str(files[0]), str(files[2])]
+
+
+def test_predict_replaces_no_picture(run: Run, model: Path, tmp_path: Path) -> None:
+    for name in ("a.png", "b_overlay.jpg", "b.jpg"):
+        Image.new("RGB", (20, 20), "red").save(tmp_path / name)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for picture in (tmp_path, tmp_path / "a.png"):
+        fails(run("predict", picture, "--model", model, "--out", tmp_path), "would replace the picture", tmp_path / "a.png")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    for _ in range(2):  # predictions of the first are no pictures to the second
+        assert run("predict", tmp_path, "--model", model, "--out", tmp_path / "deep" / "out")[0] == 0
+        assert len(list((tmp_path / "deep" / "out").iterdir())) == 6
+
+
+def test_predict_shows_names_as_they_are(run: Run, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    Image.new("RGB", (20, 20)).save(tmp_path / "deep" / "a[red]b.png")
+    code, out, _ = run("predict", tmp_path, "--model", model, "--out", tmp_path / "[x]")
+    assert code == 0
+    assert "deep/a[red]b.png" in out
+    assert f"masks and overlays in {tmp_path / '[x]'}" in out
 
 
 def test_unwritable_outputs(run: Run, synth: Path, model: Path, tmp_path: Path) -> None:

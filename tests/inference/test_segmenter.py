@@ -21,13 +21,16 @@ def segment() -> vocseg.Segmenter:
     return vocseg.Segmenter("two_layer_net", device="cpu")
 
 
-def test_file_pillow_and_tensor_agree(segment: vocseg.Segmenter) -> None:
+def test_file_pillow_array_and_tensor_agree(segment: vocseg.Segmenter) -> None:
     path = SAMPLES / "JPEGImages" / "chelsea.jpg"
     result = segment(path)
     assert result.mask.shape == (300, 451)
     assert result.mask.dtype == torch.uint8
     assert torch.equal(result.mask, segment(str(path)).mask)
     assert torch.equal(result.mask, segment(result.picture).mask)
+    assert torch.equal(result.mask, segment(result.picture.permute(1, 2, 0).numpy()).mask)
+    assert torch.equal(result.mask, segment.logits(path)[0].argmax(0).to(torch.uint8))
+    assert repr(result).startswith("Segmentation(451 x 300 pixels by two_layer_net: ")
     with Image.open(path) as image:
         assert (segment(image).mask == result.mask).float().mean() > 0.99
 
@@ -53,7 +56,7 @@ def test_odd_sizes(segment: vocseg.Segmenter, size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("value", [3, torch.zeros(3, 4, 4), torch.zeros(4, 4, dtype=torch.uint8)])
 def test_what_is_no_picture(segment: vocseg.Segmenter, value: object) -> None:
-    with pytest.raises(DataError, match="a picture is a file, a Pillow picture or a uint8 tensor"):
+    with pytest.raises(DataError, match="a picture is a file, a Pillow picture, or uint8 pixels"):
         segment(value)  # type: ignore[arg-type]
 
 

@@ -33,6 +33,14 @@ def test_unknown_names(name: str, message: str) -> None:
         create_model(name, weights=None if "." in name or "/" in name else "none")
 
 
+def test_a_run_folder_is_no_model_but_holds_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_model(tmp_path / "run" / "best.safetensors", create_model("two_layer_net"))
+    monkeypatch.chdir(tmp_path)
+    for name in ("run", "./run"):
+        with pytest.raises(ModelError, match=r"^run is a folder, not a model file; run/best\.safetensors is one$"):
+            create_model(name)
+
+
 def test_unknown_weights() -> None:
     with pytest.raises(ModelError, match="unknown weights 'imagenet' for fcn_resnet50: it takes coco, backbone, none or a file"):
         create_model("fcn_resnet50", weights="imagenet")

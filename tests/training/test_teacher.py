@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from vocseg.inference.segmenter import Segmenter
 from vocseg.models import create_model, save_model
 from vocseg.training.job import prepare
 from vocseg.training.settings import Settings
-from vocseg.training.teacher import soft_labels, write_soft_labels
+from vocseg.training.teacher import load_teacher, soft_labels, write_soft_labels
 
 
 @pytest.fixture
@@ -49,16 +50,41 @@ def test_only_missing_labels_are_written(synth: Path, teacher: str, tmp_path: Pa
     pictures = {name: folder.picture(name) for name in folder.ids("train")}
     soft = tmp_path / "soft"
     write_soft_labels(teacher, pictures, folder.classes, soft)
-    assert sorted(path.stem for path in soft.iterdir()) == sorted(pictures)
+    assert sorted(path.stem for path in soft.glob("*.npy")) == sorted(pictures)
     first = soft / f"{next(iter(pictures))}.npy"
     np.save(first, np.zeros((1, 1, 1), np.uint8))
     (soft / f"{list(pictures)[1]}.npy").unlink()
     write_soft_labels(teacher, pictures, folder.classes, soft)
     assert np.load(first).shape == (1, 1, 1)
-    assert len(list(soft.iterdir())) == len(pictures)
+    assert len(list(soft.glob("*.npy"))) == len(pictures)
     first.unlink()
     with pytest.raises(ModelError, match=r"teacher .* has 6 classes, the data has 2"):
         write_soft_labels(teacher, pictures, ("a", "b"), soft)
+
+
+def test_labels_of_another_teacher_are_not_taken_for_ones_own(synth: Path, teacher: str, tmp_path: Path) -> None:
+    folder = VocFolder.find(synth)
+    pictures = {name: folder.picture(name) for name in folder.ids("train")}
+    soft = tmp_path / "soft"
+    write_soft_labels(teacher, pictures, folder.classes, soft)
+    moved = Path(shutil.copy(teacher, tmp_path / "moved.safetensors"))
+    write_soft_labels(str(moved), pictures, folder.classes, soft)
+    save_model(moved, create_model("simple_conv_net", folder.classes))
+    with pytest.raises(
+        ModelError, match=r"soft holds soft labels of another teacher, .*teacher\.safetensors; choose another folder"
+    ):
+        write_soft_labels(str(moved), pictures, folder.classes, soft)
+
+
+def test_a_teacher_must_be_trained_on_the_same_classes(synth: Path, teacher: str) -> None:
+    classes = VocFolder.find(synth).classes
+    with pytest.raises(ModelError, match="teacher vocseg-s has 21 classes, the data has 6"):
+        load_teacher("vocseg-s", None, classes)
+    with pytest.raises(ModelError, match="teacher simple_conv_net has 6 classes, the data has 5"):
+        load_teacher("simple_conv_net", teacher, classes[:5])
+    with pytest.raises(ModelError, match="teacher unet:resnet18 comes untrained"):
+        load_teacher("unet:resnet18", None, classes)
+    assert load_teacher("simple_conv_net", teacher, classes).info.classes == classes
 
 
 def test_a_run_makes_the_labels_that_it_needs(synth: Path, teacher: str, tmp_path: Path) -> None:

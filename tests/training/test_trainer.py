@@ -24,7 +24,7 @@ from vocseg.errors import DataError, InputError, OutputError, SettingError, Trai
 from vocseg.evaluation.evaluate import evaluate
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import create_model, read_info
-from vocseg.training import job, trainer
+from vocseg.training import job, report, trainer
 from vocseg.training.job import Plan
 from vocseg.training.run import RunFolder
 from vocseg.training.settings import Settings, load_settings
@@ -313,9 +313,50 @@ def test_resume_of_another_run_is_refused(quick: Settings) -> None:
         SettingError, match="cannot resume with another model: the run has 'simple_conv_net', now it is 'two_layer_net'"
     ):
         trainer.train(replace(quick, model="two_layer_net"), run)
+    with pytest.raises(
+        SettingError, match=r"cannot resume with another lr: the run has 0\.02, now it is 0\.1; a new run can start"
+    ):
+        trainer.train(replace(quick, lr=0.1), run)
     run.states()[0].write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"state-000000001\.pt is damaged"):
         trainer.train(quick, run)
+
+
+def test_a_resumed_run_may_be_longer_and_says_so(quick: Settings, tmp_path: Path) -> None:
+    run = trainer.train(replace(quick, iterations=1))
+    trainer.train(replace(quick, iterations=4, tensorboard=False), run)
+    assert load_settings(run.config).iterations == 4
+    # 6 pictures in batches of 4: the first epoch was cut short, and is then ended
+    assert [(row["epoch"], row["iteration"]) for row in run.read_metrics()] == [(1, 1), (1, 2), (2, 3), (3, 4)]
+    before = {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file() and path.name != "log.txt"}
+    with pytest.raises(SettingError, match=r"cannot resume .*run with 3 iterations: it has 4 already"):
+        trainer.train(replace(quick, iterations=3), run)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_moved_data_set_is_the_same(quick: Settings, damaged: Path) -> None:
+    run = trainer.train(replace(quick, iterations=1))
+    trainer.train(replace(quick, iterations=2, data=str(damaged)), run)
+    assert load_settings(run.config).data == str(damaged)
+    mask = next((damaged / "SegmentationClass").iterdir())
+    Image.open(mask).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(mask)
+    with pytest.raises(SettingError, match="on other data"):
+        trainer.train(replace(quick, iterations=3, data=str(damaged)), run)
+
+
+def test_a_validation_that_is_not_finite_is_no_best(quick: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = trainer.evaluate
+    monkeypatch.setattr(trainer, "evaluate", lambda *args, **more: replace(real(*args, **more), loss=float("nan")))
+    with pytest.raises(TrainingError, match="the validation loss is nan after epoch 1"):
+        trainer.train(quick)
+    assert not (Path(quick.out or "") / "best.safetensors").exists()
+
+
+def test_without_tensorboard_nothing_is_written(quick: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "find_spec", lambda _: None)
+    with pytest.raises(SettingError, match="tensorboard is not installed"):
+        trainer.train(replace(quick, tensorboard=True))
+    assert not Path(quick.out or "").exists()
 
 
 def test_fine_tuning_a_model_file_keeps_its_protocol(quick: Settings, tmp_path: Path) -> None:

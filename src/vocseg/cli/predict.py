@@ -15,6 +15,8 @@ from vocseg.files import writable_folder, write_json
 from vocseg.progress import progress
 from vocseg.wording import counted
 
+NAMED = 10
+"""Unreadable pictures that the error names."""
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 
 
@@ -51,45 +53,68 @@ def predict(
     overlay
         Write overlays as well.
     """
-    files = _find_pictures(pictures)  # what is not there is told before torch is imported
+    files = _find_pictures(pictures, out)  # what is not there is told before torch is imported
+    targets = _targets(files)
+    outputs = {path.resolve() for target in targets for path in (_mask(out, target), _overlay(out, target))}
+    for source, _ in files:
+        if source.resolve() in outputs:
+            raise InputError(f"a mask or an overlay in {out} would replace the picture {source}; choose another --out")
     from vocseg import draw
     from vocseg.inference.segmenter import Segmenter
 
     segmenter = Segmenter(model, weights=weights, device=device, precision=precision, exact=exact, engine=engine)
     writable_folder(out)
     results: list[dict[str, Any]] = []
-    bad: list[DataError] = []
+    names: list[str] = []
+    bad: dict[Path, DataError] = {}
     segmenter.expect(len(files))
-    for source, target in progress(zip(files, _targets(files), strict=True), len(files), "predict"):
+    for (source, shown), target in progress(zip(files, targets, strict=True), len(files), "predict"):
         start = time.perf_counter()
         try:
-            result = segmenter(source[0])
+            result = segmenter(source)
         except DataError as error:  # the others shall not be lost to one bad file
-            bad.append(error)
+            bad[source] = error
             continue
         seconds = time.perf_counter() - start
-        mask = out / f"{target}.png"
+        mask = _mask(out, target)
         result.save_mask(mask)
-        row = {"picture": str(source[0]), "mask": str(mask), "seconds": round(seconds, 4), "areas": result.areas()}
+        row = {"picture": str(source), "mask": str(mask), "seconds": round(seconds, 4), "areas": result.areas()}
         if overlay:
-            row["overlay"] = str(out / f"{target}_overlay.jpg")
-            draw.save_image(result.overlay(), out / f"{target}_overlay.jpg")
+            row["overlay"] = str(_overlay(out, target))
+            draw.save_image(result.overlay(), _overlay(out, target))
         results.append(row)
+        names.append(str(shown))
     if len(files) == 1 and bad:
-        raise bad[0]
-    _print(results, out)
+        raise bad[files[0][0]]
+    _print(names, results, out)
     if json is not None:
-        write_json(json, {"model": model, "images": len(results), "predictions": results})
+        left_out = [{"picture": str(source), "error": str(error)} for source, error in bad.items()]
+        write_json(json, {"model": model, "images": len(results), "predictions": results, "left_out": left_out})
     if bad:
-        raise DataError(f"{len(bad)} of {len(files)} pictures were left out; the first: {bad[0]}")
+        named = [str(error) for error in bad.values()][:NAMED]
+        more = f"; and {len(bad) - NAMED} more (--json names all)" if len(bad) > NAMED else ""
+        raise DataError(f"{len(bad)} of {counted(len(files), 'picture')} left out: {'; '.join(named)}{more}")
 
 
-def _find_pictures(paths: list[Path]) -> list[tuple[Path, Path]]:
-    """Pairs (file, its path below the folder it was found in); InputError for a path that is neither or an empty folder."""
+def _mask(out: Path, target: Path) -> Path:
+    return out / f"{target}.png"
+
+
+def _overlay(out: Path, target: Path) -> Path:
+    return out / f"{target}_overlay.jpg"
+
+
+def _find_pictures(paths: list[Path], out: Path) -> list[tuple[Path, Path]]:
+    """Pairs (file, its path below the folder it was found in); InputError for a path that is neither or an empty folder.
+
+    What lies in ``out`` below a folder are predictions, not pictures.
+    """
     found: list[tuple[Path, Path]] = []
     for path in paths:
         if path.is_dir():
             inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            if path.resolve() in out.resolve().parents:
+                inside = [file for file in inside if out.resolve() not in file.resolve().parents]
             if not inside:
                 raise InputError(f"folder {path} holds no pictures ({', '.join(sorted(SUFFIXES))})")
             found += [(file, file.relative_to(path)) for file in inside]
@@ -116,19 +141,22 @@ def _targets(files: list[tuple[Path, Path]]) -> list[Path]:
     return targets
 
 
-def _print(results: list[dict[str, Any]], out: Path, limit: int = 20) -> None:
+def _print(names: list[str], results: list[dict[str, Any]], out: Path, limit: int = 20) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(header_style="bold")
     table.add_column("picture")
     table.add_column("classes found")
     table.add_column("s", justify="right")
-    for row in results[:limit]:
+    for name, row in list(zip(names, results, strict=True))[:limit]:
         areas: dict[str, float] = row["areas"]
-        classes = ", ".join(f"{name} {share:.1%}" for name, share in areas.items())
-        table.add_row(Path(str(row["picture"])).name, classes, f"{row['seconds']:.2f}")
+        classes = ", ".join(f"{found} {share:.1%}" for found, share in areas.items())
+        table.add_row(escape(name), escape(classes), f"{row['seconds']:.2f}")
     console = Console()
     console.print(table)
     more = f" ({len(results) - limit} not shown)" if len(results) > limit else ""
-    console.print(f"{counted(len(results), 'picture')}{more}; masks and overlays in {out}", highlight=False, soft_wrap=True)
+    console.print(
+        f"{counted(len(results), 'picture')}{more}; masks and overlays in {out}", markup=False, highlight=False, soft_wrap=True
+    )

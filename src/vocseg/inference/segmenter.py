@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -22,6 +24,9 @@ from vocseg.models import ModelInfo, SegmentationModel, create_model
 from vocseg.models.upsampling import CoarseLogits
 from vocseg.models.vocseg_s import NAME
 
+Picture = str | Path | Image.Image | np.ndarray[Any, Any] | Tensor
+"""A file, a Pillow picture, or uint8 RGB pixels: an array H x W x 3 or a tensor 3 x H x W."""
+
 
 @dataclass(frozen=True)
 class Segmentation:
@@ -30,6 +35,10 @@ class Segmentation:
     picture: Tensor
     mask: Tensor
     info: ModelInfo
+
+    def __repr__(self) -> str:
+        height, width = self.mask.shape
+        return f"Segmentation({width} x {height} pixels by {self.info.architecture}: {', '.join(_shares(self.areas()))})"
 
     def areas(self) -> dict[str, float]:
         """Share of the picture, 0..1, of each class found, largest first."""
@@ -45,7 +54,12 @@ class Segmentation:
         """The picture tinted with the mask's colours over a legend of the classes found."""
         tinted = draw.overlay(self.picture, self.mask, self.info.palette)
         colours = dict(zip(self.info.classes, self.info.palette, strict=True))
-        return draw.legend(tinted, [(f"{name} {share:.1%}", colours[name]) for name, share in self.areas().items()])
+        areas = self.areas()
+        return draw.legend(tinted, [(text, colours[name]) for text, name in zip(_shares(areas), areas, strict=True)])
+
+
+def _shares(areas: Mapping[str, float]) -> list[str]:
+    return [f"{name} {share:.1%}" for name, share in areas.items()]
 
 
 class Segmenter:
@@ -87,14 +101,14 @@ class Segmenter:
         if isinstance(self.network, FastModel):
             self.network.expect(pictures)
 
-    def __call__(self, picture: str | Path | Image.Image | Tensor) -> Segmentation:
-        """Segment a picture: a file, a Pillow picture, or a uint8 RGB tensor, 3 x H x W. Raises DataError."""
+    def __call__(self, picture: Picture) -> Segmentation:
+        """Segment a picture: a file, a Pillow picture, or uint8 RGB pixels. Raises DataError."""
         pixels = _to_tensor(picture)
         return Segmentation(pixels, self.coarse_logits(pixels).classes()[0].cpu(), self.info)
 
-    def logits(self, picture: Tensor) -> Tensor:
-        """Class logits of a picture (uint8 RGB, 3 x H x W) at its own size: float32, 1 x classes x H x W."""
-        return self.coarse_logits(picture).full()
+    def logits(self, picture: Picture) -> Tensor:
+        """Class logits of a picture at its own size: float32, 1 x classes x H x W. Raises DataError."""
+        return self.coarse_logits(_to_tensor(picture)).full()
 
     @torch.inference_mode()
     def coarse_logits(self, picture: Tensor) -> CoarseLogits:
@@ -121,10 +135,12 @@ def _to_tensor(picture: Any) -> Tensor:
     if isinstance(picture, str | Path):
         return read_picture(picture)
     if isinstance(picture, Image.Image):
-        import numpy as np
-
-        return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous()
+        picture = np.array(picture.convert("RGB"))
+    if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3:
+        return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).contiguous()
     if isinstance(picture, Tensor) and picture.dtype == torch.uint8 and picture.dim() == 3 and picture.shape[0] == 3:
         return picture
-    described = f"{tuple(picture.shape)} {picture.dtype}" if isinstance(picture, Tensor) else type(picture).__name__
-    raise DataError(f"a picture is a file, a Pillow picture or a uint8 tensor 3 x H x W, not {described}")
+    described = f"{tuple(picture.shape)} {picture.dtype}" if isinstance(picture, Tensor | np.ndarray) else type(picture).__name__
+    raise DataError(
+        f"a picture is a file, a Pillow picture, or uint8 pixels, H x W x 3 in numpy and 3 x H x W in torch, not {described}"
+    )

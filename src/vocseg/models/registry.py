@@ -72,6 +72,8 @@ def find_zoo(name: str) -> Zoo:
     for zoo in ZOOS[:-1]:
         if name in zoo.names():
             return zoo
+    if Path(name).is_dir():
+        read_info(Path(name))  # says what model file is in it
     hint = nearest(name, [known for zoo in ZOOS[:-1] for known in zoo.names()])
     raise ModelError(
         f"unknown model '{name}'{hint or ''} (`vocseg models` lists them; arch:encoder for segmentation_models_pytorch)"

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from vocseg.models import SegmentationModel, create_model
 from vocseg.training.hints import Hints, Teacher
 from vocseg.training.settings import Settings
 from vocseg.training.teacher import load_teacher, write_soft_labels
+from vocseg.wording import counted
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class Plan:
     def end_of_epoch(self, epoch: int) -> int:
         """The iteration after the last one of an epoch 1, 2, ..."""
         return min(self.total, -(-epoch * self.images // self.batch_size))
+
+    def epoch_of(self, iteration: int) -> int:
+        """The epoch, 1, 2, ..., that an iteration 0, 1, ... belongs to."""
+        return next(epoch for epoch in count(1) if self.end_of_epoch(epoch) > iteration)
 
     @property
     def epochs(self) -> int:
@@ -122,14 +127,20 @@ class Job:
         settings, plan = self.settings, self.plan
         extra = len(self.train_set) - len(self.train_set.masked)
         growing = self.final_set is not None
+        taught = settings.teacher or settings.soft_labels
+        hints = f", from its features with {settings.hint_weight:g}" if settings.hint_weight else ""
+        of_masks = f"{settings.loss}" + f" x {settings.mask_weight:g}" * (settings.mask_weight != 1)
+        further = f", class weights {settings.class_weights}" * (settings.class_weights != "none")
+        further += f", moving average of the weights {settings.ema:g}" * bool(settings.ema)
         scaled = "" if self.rate == settings.lr else f" (the recipe's {settings.lr:g} for batches of {settings.tuned_batch_size})"
         return [
             *(summary.describe() for summary in self.summaries),
-            *([f"{extra} pictures without masks, learnt from the teacher alone"] if extra else []),
-            f"{plan.total} iterations of {plan.batch_size} pictures, {plan.epochs} epochs; {settings.model} on {settings.device} "
-            f"in {settings.precision}",
+            *([f"{counted(extra, 'picture')} without masks, learnt from the teacher alone"] if extra else []),
+            f"{counted(plan.total, 'iteration')} of {counted(plan.batch_size, 'picture')}, {counted(plan.epochs, 'epoch')}; "
+            f"{settings.model} on {settings.device} in {settings.precision}",
             *([f"crops of {settings.crop} pixels, from iteration {self.first_of_final} on of {settings.final_crop}"] * growing),
-            f"{settings.optimiser}, learning rate {self.rate:g}{scaled}, {settings.schedule}; loss {settings.loss}",
+            f"{settings.optimiser}, learning rate {self.rate:g}{scaled}, {settings.schedule}; loss {of_masks}{further}",
+            *([f"learnt from {taught} as well, with weight {settings.distill_weight:g}{hints}"] if taught else []),
         ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -103,14 +104,18 @@ def _epoch_row(row: dict[str, Any], parts: Sequence[str]) -> str:
     return "| " + " | ".join(cells + [percent(row[part]["miou"]) for part in parts[1:]]) + " |"
 
 
+def require_tensorboard() -> None:
+    """Raise SettingError where TensorBoard is not installed."""
+    if find_spec("tensorboard") is None:
+        raise SettingError("tensorboard is not installed; pip install tensorboard")
+
+
 class Board:
     """TensorBoard: scalars, IoU by class, and overlays of the same validation pictures after each epoch."""
 
     def __init__(self, folder: Path, job: Job) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise SettingError("tensorboard is not installed; pip install tensorboard") from error
+        from torch.utils.tensorboard import SummaryWriter
+
         self.writer = SummaryWriter(str(folder / "tensorboard"))
         self.job = job
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -202,20 +202,22 @@ def _step_line(step: int, loss: float, rate: float) -> str:
     return f"{step},{loss!r},{rate!r}\n"
 
 
-KEPT = (
-    "model", "data", "split", "val_split", "mask_dir", "val_mask_dir", "augment", "crop", "final_crop", "batch_size", "seed",
-    "optimiser", "ema", "freeze", "soft_labels", "unlabelled", "teacher", "teach_on", "hint_weight", "accumulate", "loss",
-    "class_weights",
+MAY_CHANGE = (
+    "epochs", "iterations", "patience", "data", "out", "device", "precision", "workers", "checkpoint_minutes",
+    "checkpoint_iterations", "keep_checkpoints", "tensorboard",
 )  # fmt: skip
-"""Settings that a resumed run must keep."""
+"""Settings that a resumed run may change; of ``data`` the contents are compared."""
 
 
 def same_run(before: Settings, now: Settings) -> None:
     """Raise SettingError where settings that a resumed run must keep differ, saying which."""
-    for name in KEPT:
-        old, new = getattr(before, name), getattr(now, name)
-        if old != new:
-            raise SettingError(f"cannot resume with another {name}: the run has {old!r}, now it is {new!r}")
+    for item in fields(Settings):
+        old, new = getattr(before, item.name), getattr(now, item.name)
+        if old != new and item.name not in MAY_CHANGE:
+            raise SettingError(
+                f"cannot resume with another {item.name}: the run has {old!r}, now it is {new!r}; a new run can start from the "
+                "weights of this one (--model RUN/last/model.safetensors)"
+            )
 
 
 def _revision() -> str | None:

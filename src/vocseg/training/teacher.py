@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,11 +13,13 @@ from torch import Tensor
 
 from vocseg.data.read import read_picture
 from vocseg.data.transforms import SOFT_CELL, resize_picture
+from vocseg.errors import ModelError
 from vocseg.evaluation.evaluate import check_classes
-from vocseg.files import replacing, writable_folder
+from vocseg.files import replacing, writable_folder, write_json
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import SegmentationModel, create_model
-from vocseg.models.registry import is_file_name
+from vocseg.models.checkpoint import read_weights_file
+from vocseg.models.registry import find_zoo, is_file_name
 from vocseg.progress import progress
 
 SCALES = (0.75, 1.0, 1.25)
@@ -40,10 +44,20 @@ def soft_labels(segmenter: Segmenter, picture: Tensor, scales: Sequence[float] =
 
 
 def load_teacher(name: str, weights: str | None, classes: tuple[str, ...]) -> SegmentationModel:
-    """A model file, or a network by its name with a weights file; ModelError where its classes are not the data's."""
-    model = create_model(name, None if is_file_name(name) else classes, weights)
+    """A model file, or a network by its name, trained on VOC, or with a weights file.
+
+    Raises ModelError where its classes are not the data's or it is not trained.
+    """
+    if weights is None and not is_file_name(name) and find_zoo(name).weights[0] in UNTRAINED:
+        raise ModelError(f"teacher {name} comes untrained: it needs a weights file (--teacher-weights), or be a model file")
+    own = None if is_file_name(name) or weights is None else read_weights_file(Path(weights))[1] or classes
+    model = create_model(name, own, weights)
     check_classes(model.info.classes, classes, f"teacher {name}", "the data")
     return model
+
+
+UNTRAINED = ("backbone", "none")
+"""Weights with which a network has not learnt to segment."""
 
 
 def write_soft_labels(
@@ -51,10 +65,11 @@ def write_soft_labels(
 ) -> None:
     """Write ``NAME.npy`` to ``folder`` for those of ``pictures`` that have none there.
 
-    ``teacher`` is a model's name or file, ``weights`` a file for it. Raises ModelError where its classes are others, DataError
-    for an unreadable picture.
+    ``teacher`` is a model's name or file, ``weights`` a file for it; the folder remembers which in ``teacher.json``. Raises
+    ModelError where its classes are others or the folder is another teacher's, DataError for an unreadable picture.
     """
     writable_folder(folder)
+    _sign(folder, teacher, weights)
     missing = {name: path for name, path in pictures.items() if not (folder / f"{name}.npy").exists()}
     if not missing:
         return
@@ -66,3 +81,27 @@ def write_soft_labels(
             labels = soft_labels(segmenter, read_picture(path)).numpy()
             with replacing(target) as temporary, open(temporary, "wb") as file:
                 np.save(file, labels)
+
+
+def _sign(folder: Path, teacher: str, weights: str | None) -> None:
+    """Write ``teacher.json``, or raise ModelError where there is one of another teacher.
+
+    Files are told apart by what is in them, not by their names.
+    """
+    files = [Path(name) for name in (teacher, weights) if name is not None and is_file_name(name)]
+    try:
+        digests = [hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest() for path in files]
+    except OSError as error:
+        raise ModelError(f"cannot read the teacher {error.filename}: {error.strerror}") from error
+    named = {"teacher": teacher, "weights": weights}
+    identity = {"name": None if is_file_name(teacher) else teacher, "files": digests}
+    path = folder / "teacher.json"
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        write_json(path, named | identity)
+        return
+    if {key: before.get(key) for key in identity} != identity:
+        raise ModelError(
+            f"{folder} holds soft labels of another teacher, {before.get('teacher')}; choose another folder, or empty it"
+        )

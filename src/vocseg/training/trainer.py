@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vocseg.data.loading import Batch, evaluation_workers, sample_seed
-from vocseg.errors import OutputError, TrainingError
+from vocseg.errors import OutputError, SettingError, TrainingError
 from vocseg.evaluation.evaluate import evaluate
 from vocseg.evaluation.report import percent
 from vocseg.evaluation.result import Evaluation
@@ -26,11 +27,12 @@ from vocseg.training.ema import Ema
 from vocseg.training.job import Job, prepare, rate_scale
 from vocseg.training.optimiser import build_optimiser, freeze, rate_factor, set_rate
 from vocseg.training.processes import Processes
-from vocseg.training.report import Board, write_curves, write_report
+from vocseg.training.report import Board, require_tensorboard, write_curves, write_report
 from vocseg.training.run import RunFolder, fingerprint, log, same_data, same_run
 from vocseg.training.settings import Settings, load_settings
 from vocseg.training.signals import StopSignals
 from vocseg.training.step import Step, StepResult
+from vocseg.wording import counted
 
 
 class EpochTotals:
@@ -73,6 +75,8 @@ def train(settings: Settings, resume: RunFolder | None = None) -> RunFolder:
     Raises SettingError, DataError and ModelError before anything is written, TrainingError for a loss that is not
     finite or a run that was stopped, OutputError where a file cannot be written.
     """
+    if settings.tensorboard:
+        require_tensorboard()
     job = prepare(settings)
     data = {dataset.split: fingerprint(dataset) for dataset in (job.train_set, job.val_set)}
     if resume is not None:
@@ -198,8 +202,10 @@ class _Training:
         """Validate, record the epoch's figures, save the last model, and the best one where it is."""
         result = self._validate(self.model, "validate")
         averaged = None if self.ema is None else self._validate(self.ema.model, "validate average")
+        for loss in (result.loss, None if averaged is None else averaged.loss):
+            if loss is not None and not math.isfinite(loss):
+                raise TrainingError(f"the validation loss is {loss} after epoch {self.epoch}{self.how_to_go_on()}")
         training, validation = self.totals.gathered(self.processes).to_dict(), result.to_dict()
-        parts = [f"epoch {self.epoch}/{self.plan.epochs}", _line("train", training), _line("val", validation)]
         record = {
             "epoch": self.epoch,
             "iteration": self.iteration,
@@ -208,16 +214,16 @@ class _Training:
             "train": training,
             "val": validation,
         }
-        better = self._keep("last", self.model, result)
+        parts = [f"epoch {self.epoch}/{self.plan.epochs}", _line("train", training)]
+        parts.append(_line("val", validation, best=self._keep("last", self.model, result)))
         if self.ema is not None and averaged is not None:
             record["val_ema"] = averaged.to_dict()
-            better = self._keep("last_average", self.ema.model, averaged) or better
-            parts.append(_line("val of average", averaged.to_dict()))
+            parts.append(_line("val of average", averaged.to_dict(), best=self._keep("last_average", self.ema.model, averaged)))
         if self.run is not None:
             self.run.append_metrics(record)
             if self.board is not None:
                 self.board.epoch(record, self.ema.model if self.ema else self.model)
-        self._say("  |  ".join(parts) + ("  (best)" if better else ""))
+        self._say("  |  ".join(parts))
         self.totals = EpochTotals(self.job.train_set.classes, self.processes.device)
         self.epoch += 1
         self._train_mode()
@@ -289,9 +295,16 @@ class _Training:
         choices.made.update(state["choices"])
         self.iteration, self.epoch = state["iteration"], state["epoch"]
         self.best, self.best_epoch = state["best"], state["best_epoch"]
-        if self.iteration >= self.plan.total:
+        if self.iteration > self.plan.total:
+            raise SettingError(
+                f"cannot resume {self.resumed.root} with {counted(self.plan.total, 'iteration')}: it has {self.iteration} already"
+            )
+        if self.processes.main:  # it may go on for longer than it was meant to
+            replace(self.settings, out=load_settings(self.resumed.config).out).save(self.resumed.config)
+        if self.iteration == self.plan.total:
             self._say(f"the run is complete at iteration {self.iteration}; more --epochs or --iterations extend it")
         else:
+            self.epoch = self.plan.epoch_of(self.iteration)
             self._say(f"resumed at iteration {self.iteration} of {self.plan.total}, epoch {self.epoch}")
 
     def _end(self) -> None:
@@ -329,6 +342,7 @@ class _Training:
         )  # fmt: skip
 
 
-def _line(name: str, figures: dict[str, Any]) -> str:
+def _line(name: str, figures: dict[str, Any], best: bool = False) -> str:
     loss = "-" if figures["loss"] is None else f"{figures['loss']:.4f}"
-    return f"{name}: loss {loss}, pixel accuracy {percent(figures['pixel_accuracy'])}, mIoU {percent(figures['miou'])}"
+    accuracy, miou = percent(figures["pixel_accuracy"]), percent(figures["miou"])
+    return f"{name}: loss {loss}, pixel accuracy {accuracy}, mIoU {miou}" + " (best so far)" * best
