@@ -100,7 +100,7 @@ def _hold(
     timings = contest.run(field, rounds)
     peaks = contest.peak_memory(field) if memory else [None] * len(field)
     values = contest.report(timings, peaks, pictures)
-    print(f"{model}, {what}; {parameters / 1e6:.1f} M parameters, {multiply_adds / 1e9:.1f} G multiply-adds a picture")
+    print(f"{model}, {what}; {parameters / 1e6:.3g} M parameters, {multiply_adds / 1e9:.3g} G multiply-adds a picture")
     _print(values)
     print(f"{rounds} rounds in turn on {machine()}")
     if json is not None:

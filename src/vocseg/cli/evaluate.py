@@ -64,6 +64,7 @@ def evaluate(
     if save_masks is not None:
         writable_folder(save_masks)
     result = run_evaluation(segmenter, dataset, save_masks=save_masks)
-    print_evaluation(result, f"{model} on {split} of {dataset.folder.root}")
+    print_evaluation(result, f"{model} in {segmenter.precision} on {split} of {dataset.folder.root}")
     if json is not None:
-        write_json(json, {"model": model, "data": str(dataset.folder.root)} | result.to_dict())
+        head = {"model": model, "precision": segmenter.precision, "data": str(dataset.folder.root)}
+        write_json(json, head | result.to_dict())

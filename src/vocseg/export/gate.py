@@ -51,7 +51,7 @@ class Parity:
             lost = 100 * (self.model_miou - self.miou)
             raise ExportError(
                 f"mIoU {percent(self.miou)} where the model has {percent(self.model_miou)}: {lost:.2f} points lost, "
-                f"{max_loss:g} allowed"
+                f"{max_loss:g} allowed (--max-loss)"
             )
 
 

@@ -107,6 +107,7 @@ def _ours(task: Task, precision: str, engine: EngineName) -> Runner:
         segmenter.expect(MANY)
         for _ in range(2):
             segmenter(picture)
+        segmenter.expect(0)  # or it might turn to another engine within the rounds
     return lambda: segmenter(picture).mask
 
 

@@ -96,6 +96,12 @@ class Segmenter:
             precise = find_precision(precision, self.device)
             self.network = FastModel(built, precise, engine, keep=ours, consume=ours).to(self.device)
 
+    @property
+    def precision(self) -> str:
+        """Number format that the network computes in: ``float32``, ``bfloat16`` or ``float16``."""
+        kind = self.network.precision if isinstance(self.network, FastModel) else torch.float32
+        return str(kind).removeprefix("torch.")
+
     def expect(self, pictures: int) -> None:
         """Say how many pictures will come, so that the engine ``auto`` may prepare what pays for that many."""
         if isinstance(self.network, FastModel):
