@@ -202,6 +202,13 @@ def test_predict_replaces_no_picture(run: Run, model: Path, tmp_path: Path) -> N
     for picture in (tmp_path, tmp_path / "a.png"):
         fails(run("predict", picture, "--model", model, "--out", tmp_path), "would replace the picture", tmp_path / "a.png")
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    overlay = tmp_path / "b_overlay.jpg"
+    alone = ("predict", tmp_path / "b.jpg", overlay, "--model", model, "--out", tmp_path)
+    fails(run(*alone), "would replace the picture", overlay)
+    assert run(*alone, "--no-overlay")[0] == 0
+    assert overlay.read_bytes() == before[overlay]
+    for name in ("b.png", "b_overlay.png"):
+        (tmp_path / name).unlink()
     for _ in range(2):  # predictions of the first are no pictures to the second
         assert run("predict", tmp_path, "--model", model, "--out", tmp_path / "deep" / "out")[0] == 0
         assert len(list((tmp_path / "deep" / "out").iterdir())) == 6

@@ -58,8 +58,10 @@ def test_only_missing_labels_are_written(synth: Path, teacher: str, tmp_path: Pa
     assert np.load(first).shape == (1, 1, 1)
     assert len(list(soft.glob("*.npy"))) == len(pictures)
     first.unlink()
+    (soft / "teacher.json").unlink()
     with pytest.raises(ModelError, match=r"teacher .* has 6 classes, the data has 2"):
         write_soft_labels(teacher, pictures, ("a", "b"), soft)
+    assert not (soft / "teacher.json").exists()
 
 
 def test_labels_of_another_teacher_are_not_taken_for_ones_own(synth: Path, teacher: str, tmp_path: Path) -> None:

@@ -55,7 +55,8 @@ def predict(
     """
     files = _find_pictures(pictures, out)  # what is not there is told before torch is imported
     targets = _targets(files)
-    outputs = {path.resolve() for target in targets for path in (_mask(out, target), _overlay(out, target))}
+    named = (_mask, _overlay) if overlay else (_mask,)
+    outputs = {name(out, target).resolve() for target in targets for name in named}
     for source, _ in files:
         if source.resolve() in outputs:
             raise InputError(f"a mask or an overlay in {out} would replace the picture {source}; choose another --out")
@@ -65,10 +66,9 @@ def predict(
     segmenter = Segmenter(model, weights=weights, device=device, precision=precision, exact=exact, engine=engine)
     writable_folder(out)
     results: list[dict[str, Any]] = []
-    names: list[str] = []
     bad: dict[Path, DataError] = {}
     segmenter.expect(len(files))
-    for (source, shown), target in progress(zip(files, targets, strict=True), len(files), "predict"):
+    for (source, _), target in progress(zip(files, targets, strict=True), len(files), "predict"):
         start = time.perf_counter()
         try:
             result = segmenter(source)
@@ -83,17 +83,16 @@ def predict(
             row["overlay"] = str(_overlay(out, target))
             draw.save_image(result.overlay(), _overlay(out, target))
         results.append(row)
-        names.append(str(shown))
     if len(files) == 1 and bad:
         raise bad[files[0][0]]
-    _print(names, results, out)
+    _print([str(shown) for source, shown in files if source not in bad], results, out)
     if json is not None:
         left_out = [{"picture": str(source), "error": str(error)} for source, error in bad.items()]
         write_json(json, {"model": model, "images": len(results), "predictions": results, "left_out": left_out})
     if bad:
-        named = [str(error) for error in bad.values()][:NAMED]
+        errors = "; ".join(str(error) for error in list(bad.values())[:NAMED])
         more = f"; and {len(bad) - NAMED} more (--json names all)" if len(bad) > NAMED else ""
-        raise DataError(f"{len(bad)} of {counted(len(files), 'picture')} left out: {'; '.join(named)}{more}")
+        raise DataError(f"{len(bad)} of {counted(len(files), 'picture')} left out: {errors}{more}")
 
 
 def _mask(out: Path, target: Path) -> Path:

@@ -69,11 +69,11 @@ def write_soft_labels(
     ModelError where its classes are others or the folder is another teacher's, DataError for an unreadable picture.
     """
     writable_folder(folder)
-    _sign(folder, teacher, weights)
     missing = {name: path for name, path in pictures.items() if not (folder / f"{name}.npy").exists()}
-    if not missing:
+    segmenter = Segmenter(load_teacher(teacher, weights, classes)) if missing else None
+    _sign(folder, teacher, weights)  # after loading: a teacher that is refused shall leave no name
+    if segmenter is None:
         return
-    segmenter = Segmenter(load_teacher(teacher, weights, classes))
     segmenter.expect(2 * len(SCALES) * len(missing))
     for name, path in progress(missing.items(), len(missing), "soft labels"):
         target = folder / f"{name}.npy"
