@@ -31,13 +31,14 @@ def demo(*, out: Path = Path("demo"), train: bool = True, json: JsonOption = Non
     from vocseg.evaluation.report import percent
     from vocseg.files import writable_folder, write_json
     from vocseg.inference.segmenter import Segmenter
+    from vocseg.wording import shares
 
     writable_folder(out)
     segmenter = Segmenter()
     print("1. the sample photographs")
     shown = photographs(segmenter, writable_folder(out / "photographs"))
     for photograph in shown:
-        areas = ", ".join(f"{name} {share:.1%}" for name, share in photograph.result.areas().items())
+        areas = ", ".join(shares(photograph.result.areas()))
         print(f"   {photograph.name}: {areas} ({1000 * photograph.seconds:.0f} ms)")
     scored = score(segmenter)
     accuracy, miou = percent(scored.scores.pixel_accuracy), percent(scored.scores.miou)

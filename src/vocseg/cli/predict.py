@@ -13,7 +13,7 @@ from vocseg.cli.options import DeviceOption, EngineOption, ExactOption, JsonOpti
 from vocseg.errors import DataError, InputError
 from vocseg.files import writable_folder, write_json
 from vocseg.progress import progress
-from vocseg.wording import counted
+from vocseg.wording import counted, shares
 
 NAMED = 10
 """Unreadable pictures that the error names."""
@@ -150,9 +150,7 @@ def _print(names: list[str], results: list[dict[str, Any]], out: Path, limit: in
     table.add_column("classes found")
     table.add_column("s", justify="right")
     for name, row in list(zip(names, results, strict=True))[:limit]:
-        areas: dict[str, float] = row["areas"]
-        classes = ", ".join(f"{found} {share:.1%}" for found, share in areas.items())
-        table.add_row(escape(name), escape(classes), f"{row['seconds']:.2f}")
+        table.add_row(escape(name), escape(", ".join(shares(row["areas"]))), f"{row['seconds']:.2f}")
     console = Console()
     console.print(table)
     more = f" ({len(results) - limit} not shown)" if len(results) > limit else ""

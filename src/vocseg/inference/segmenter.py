@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from vocseg.inference.fast import FastModel
 from vocseg.models import ModelInfo, SegmentationModel, create_model
 from vocseg.models.upsampling import CoarseLogits
 from vocseg.models.vocseg_s import NAME
+from vocseg.wording import shares
 
 Picture = str | Path | Image.Image | np.ndarray[Any, Any] | Tensor
 """A file, a Pillow picture, or uint8 RGB pixels: an array H x W x 3 or a tensor 3 x H x W."""
@@ -38,7 +38,7 @@ class Segmentation:
 
     def __repr__(self) -> str:
         height, width = self.mask.shape
-        return f"Segmentation({width} x {height} pixels by {self.info.architecture}: {', '.join(_shares(self.areas()))})"
+        return f"Segmentation({width} x {height} pixels by {self.info.architecture}: {', '.join(shares(self.areas()))})"
 
     def areas(self) -> dict[str, float]:
         """Share of the picture, 0..1, of each class found, largest first."""
@@ -55,11 +55,7 @@ class Segmentation:
         tinted = draw.overlay(self.picture, self.mask, self.info.palette)
         colours = dict(zip(self.info.classes, self.info.palette, strict=True))
         areas = self.areas()
-        return draw.legend(tinted, [(text, colours[name]) for text, name in zip(_shares(areas), areas, strict=True)])
-
-
-def _shares(areas: Mapping[str, float]) -> list[str]:
-    return [f"{name} {share:.1%}" for name, share in areas.items()]
+        return draw.legend(tinted, [(text, colours[name]) for text, name in zip(shares(areas), areas, strict=True)])
 
 
 class Segmenter:

@@ -129,7 +129,7 @@ class Job:
         growing = self.final_set is not None
         taught = settings.teacher or settings.soft_labels
         hints = f", from its features with {settings.hint_weight:g}" if settings.hint_weight else ""
-        of_masks = f"{settings.loss}" + f" x {settings.mask_weight:g}" * (settings.mask_weight != 1)
+        of_masks = settings.loss + f" x {settings.mask_weight:g}" * (settings.mask_weight != 1)
         further = f", class weights {settings.class_weights}" * (settings.class_weights != "none")
         further += f", moving average of the weights {settings.ema:g}" * bool(settings.ema)
         scaled = "" if self.rate == settings.lr else f" (the recipe's {settings.lr:g} for batches of {settings.tuned_batch_size})"
