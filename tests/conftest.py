@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from vocseg import voc
 from vocseg.cli.main import main
 from vocseg.data.dataset import VocDataset
 from vocseg.data.layout import VocFolder
@@ -30,6 +31,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def real_voc() -> Path:
     return REAL
+
+
+@pytest.fixture(scope="session")
+def real_few(real_voc: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of 24 + 10 of the real pictures, linked."""
+    folder, source = tmp_path_factory.mktemp("real") / "data", VocFolder.find(real_voc)
+    target = folder / "VOCdevkit" / "VOC2012"
+    lists = target / voc.SPLITS
+    lists.mkdir(parents=True)
+    for name in (voc.IMAGES, voc.MASKS):
+        (target / name).symlink_to((source.root / name).resolve())
+    for split, count in (("train", 24), ("val", 10)):
+        ids = source.ids(f"{split}_2007")[:count]
+        (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in ids))
+    return folder
 
 
 @pytest.fixture(scope="session")

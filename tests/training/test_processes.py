@@ -14,9 +14,16 @@ from pathlib import Path
 
 import pytest
 
+from vocseg.data.layout import VocFolder
 from vocseg.training.run import RunFolder
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="gloo over loopback is tested on Linux")
+
+
+@pytest.fixture(params=["synth", pytest.param("real_few", marks=pytest.mark.real_voc)])
+def pictures(request: pytest.FixtureRequest) -> Path:
+    """A made-up data set, and one of real pictures where there are."""
+    return Path(request.getfixturevalue(request.param))
 
 
 def free_port() -> int:
@@ -54,19 +61,23 @@ def finish(processes: list[subprocess.Popen[str]]) -> list[str]:
     return outputs
 
 
-def test_two_processes_on_two_hosts_are_as_one(synth: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "changes", [{}, {"model": "lraspp_mobilenet_v3_large", "weights": "none", "freeze": "batch-norm", "crop": 64}]
+)
+def test_two_processes_on_two_hosts_are_as_one(pictures: Path, tmp_path: Path, changes: dict[str, object]) -> None:
     port = free_port()
-    pair = [start(options(synth, tmp_path / "two"), rank, 2, port) for rank in (0, 1)]
+    pair = [start(options(pictures, tmp_path / "two", **changes), rank, 2, port) for rank in (0, 1)]
     outputs = finish(pair)
     assert "epoch 3/3" in outputs[0]
     assert "epoch" not in outputs[1]
-    finish([start(options(synth, tmp_path / "one"))])
+    finish([start(options(pictures, tmp_path / "one", **changes))])
+    images = len(VocFolder.find(pictures).ids("val"))
     one, two = RunFolder(tmp_path / "one"), RunFolder(tmp_path / "two")
     for mine, theirs in zip(one.read_steps(), two.read_steps(), strict=True):
         assert mine[0] == theirs[0]
         assert mine[1] == pytest.approx(theirs[1], rel=1e-5)
     for mine, theirs in zip(one.read_metrics(), two.read_metrics(), strict=True):
-        assert mine["val"]["images"] == theirs["val"]["images"] == 4
+        assert mine["val"]["images"] == theirs["val"]["images"] == images
         pixels = [sum(row["true_pixels"] for row in part["val"]["per_class"].values()) for part in (mine, theirs)]
         assert pixels[0] == pixels[1]  # each validation pixel once
         assert mine["val"]["miou"] == pytest.approx(theirs["val"]["miou"], abs=1e-3)
@@ -117,19 +128,19 @@ def test_a_signal_to_the_whole_group_ends_the_run_in_order(synth: Path, tmp_path
     assert RunFolder(run.root).load_state() is not None
 
 
-def test_killed_at_ten_random_points_and_resumed_ends_as_if_nothing_had_happened(synth: Path, tmp_path: Path) -> None:
+def test_killed_at_ten_random_points_and_resumed_ends_as_if_nothing_had_happened(pictures: Path, tmp_path: Path) -> None:
     changes = {
         "model": "lraspp_mobilenet_v3_large",
         "weights": "none",
         "crop": 32,
-        "epochs": 20,
+        "iterations": 30,
         "checkpoint-iterations": 1,
         "ema": 0.9,
     }
-    finish([start(options(synth, tmp_path / "whole", **changes))])
+    finish([start(options(pictures, tmp_path / "whole", **changes))])
     run, whole = RunFolder(tmp_path / "cut"), RunFolder(tmp_path / "whole")
     randomness = random.Random(0)
-    command = options(synth, run.root, **changes)
+    command = options(pictures, run.root, **changes)
     for _ in range(10):
         process = start(command)
         seen = len(run.read_steps()) if run.root.exists() else 0
