@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ from vocseg.models.upsampling import CoarseLogits, classes_of
 
 Logits = Tensor | CoarseLogits
 """At full size, or before the last upsampling."""
+
+LOG2_E = math.log2(math.e)
 
 
 class Loss(NamedTuple):
@@ -86,7 +89,8 @@ class _StripCrossEntropy(torch.autograd.Function):
             largest = planes.amax(1, keepdim=True)
             classes[place] = classes_of(planes, largest)
             own = planes.gather(1, labels)[:, 0] - largest[:, 0]
-            exponentials = planes.sub_(largest).exp_()
+            # Powers of two are up to three times faster than those of e.
+            exponentials = planes.sub_(largest).mul_(LOG2_E).exp2_()
             total = exponentials.sum(1)
             loss += ((total.log() - own) * weight).sum(dtype=torch.float64)
             if wanted:
