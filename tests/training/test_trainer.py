@@ -359,6 +359,48 @@ def test_without_tensorboard_nothing_is_written(quick: Settings, monkeypatch: py
     assert not Path(quick.out or "").exists()
 
 
+def test_tensorboard_shows_what_was_measured(quick: Settings, val_set: VocDataset) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = trainer.train(replace(quick, tensorboard=True, ema=0.5))
+    events = EventAccumulator(str(run.root / "tensorboard"))
+    events.Reload()
+    rows = run.read_metrics()
+    for part in ("train", "val", "val_ema"):
+        for key in ("loss", "miou", "pixel_accuracy"):
+            shown = [(event.step, event.value) for event in events.Scalars(f"{key}/{part}")]
+            assert shown == [(row["iteration"], pytest.approx(row[part][key])) for row in rows]
+    for name, row in rows[-1]["val"]["per_class"].items():
+        if row["iou"] is not None:
+            assert events.Scalars(f"IoU/{name}")[-1].value == pytest.approx(row["iou"])
+    pictures = [tag for tag in events.Tags()["images"] if tag.startswith("val/")]
+    assert len(pictures) == report.SHOWN
+    shown = events.Images(f"val/{val_set.names[0]}")
+    assert [image.step for image in shown] == [row["iteration"] for row in rows]
+    assert (shown[0].height, shown[0].width) == val_set.read(0).picture.shape[1:]
+
+
+def test_tensorboard_shows_each_epoch_once_after_a_kill(quick: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    settings = replace(quick, tensorboard=True)
+    with monkeypatch.context() as patch:
+        save = RunFolder.save_state
+
+        def killed(run: RunFolder, state: dict[str, Any], keep: int) -> None:
+            if state["epoch"] == 3:  # the second one is done, validated and shown
+                raise Killed
+            save(run, state, keep)
+
+        patch.setattr(RunFolder, "save_state", killed)
+        with pytest.raises(Killed):
+            trainer.train(settings)
+    run = trainer.train(settings, RunFolder.open(quick.out or ""))
+    events = EventAccumulator(str(run.root / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("miou/val")] == [row["iteration"] for row in run.read_metrics()]
+
+
 def test_fine_tuning_a_model_file_keeps_its_protocol(quick: Settings, tmp_path: Path) -> None:
     first = trainer.train(replace(quick, iterations=1, eval_short_side=20))
     second = trainer.train(replace(quick, model=str(first.best), iterations=1, lr=0.0, out=str(tmp_path / "second")))

@@ -19,8 +19,7 @@ from vocseg.training.job import Job
 from vocseg.training.run import RunFolder
 
 SHOWN = 4
-"""Validation pictures whose overlays go to TensorBoard after each epoch."""
-
+"""Validation pictures, at the most, whose overlays go to TensorBoard after each epoch."""
 
 CURVES = {"train": ("train", "tab:blue"), "val": ("val", "tab:orange"), "val_ema": ("val, average", "tab:green")}
 
@@ -111,12 +110,15 @@ def require_tensorboard() -> None:
 
 
 class Board:
-    """TensorBoard: scalars, IoU by class, and overlays of the same validation pictures after each epoch."""
+    """TensorBoard: scalars, IoU by class, and overlays of the same validation pictures after each epoch.
 
-    def __init__(self, folder: Path, job: Job) -> None:
+    What an earlier process wrote beyond the ``iteration`` that a run goes on from is no longer shown.
+    """
+
+    def __init__(self, folder: Path, job: Job, iteration: int = 0) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer = SummaryWriter(str(folder / "tensorboard"))
+        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=iteration + 1)
         self.job = job
 
     def epoch(self, record: dict[str, Any], model: SegmentationModel) -> None:
@@ -132,7 +134,7 @@ class Board:
                 self.writer.add_scalar(f"IoU/{name}", row["iou"], step)
         segment = Segmenter(model, device=self.job.settings.device, precision=self.job.settings.precision, engine="torch")
         count = len(self.job.val_set)
-        for index in range(0, count, max(1, count // SHOWN)):
+        for index in range(0, count, -(-count // SHOWN)):
             sample = self.job.val_set.read(index)
             mask = segment(sample.picture).mask
             overlay = draw.overlay(sample.picture, mask, model.info.palette)

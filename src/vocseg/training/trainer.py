@@ -108,7 +108,7 @@ class _Training:
         self.job, self.settings, self.plan, self.processes = job, job.settings, job.plan, processes
         self.run = run  # None in all processes but the main one, which alone writes
         self.resumed = resumed
-        self.board = Board(run.root, job) if run is not None and job.settings.tensorboard else None
+        self.board: Board | None = None
         self.model = job.model
         job.to(processes.device)
         freeze(self.model, self.settings.freeze)
@@ -124,6 +124,8 @@ class _Training:
         with StopSignals() as signals, self._logging():
             self._say(f"run folder {self.run.root}" if self.run else "", *self.job.describe())
             self._restore()
+            if self.run is not None and self.settings.tensorboard:
+                self.board = Board(self.run.root, self.job, self.iteration)
             with closing(self.job.batches(self.iteration, (self.processes.rank, self.processes.count))) as batches:
                 self._loop(batches, signals)
             self._end()
