@@ -25,11 +25,13 @@ def batch(void: bool = True) -> Batch:
     return Batch(pictures, masks, [str(number) for number in range(8)])
 
 
-def take(model: SegmentationModel, given: Batch, parts: int, loss: str = "cross-entropy") -> tuple[list[torch.Tensor], float]:
+def take(
+    model: SegmentationModel, given: Batch, parts: int, loss: str = "cross-entropy", precision: torch.dtype = torch.float32
+) -> tuple[list[torch.Tensor], float]:
     """The gradients and the loss of one step on a copy of the model."""
     own = copy.deepcopy(model)
     step = Step(
-        own, torch.optim.SGD(own.parameters(), lr=0.0), Criterion(parse_loss(loss)), torch.float32,
+        own, torch.optim.SGD(own.parameters(), lr=0.0), Criterion(parse_loss(loss)), precision,
         Processes(torch.device("cpu")), parts=parts,
     )  # fmt: skip
     result = step(given)
@@ -55,6 +57,18 @@ def test_gradient_is_autograds() -> None:
     assert loss == pytest.approx(float(want), rel=1e-5)
     for one, parameter in zip(got, model.parameters(), strict=True):
         torch.testing.assert_close(one, parameter.grad, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_mixed_precision_rounds_the_gradient_and_keeps_float32_weights(parts: int) -> None:
+    model = create_model("simple_conv_net")
+    exact, loss = take(model, batch(), parts)
+    mixed, near = take(model, batch(), parts, precision=torch.bfloat16)
+    assert near == pytest.approx(loss, rel=0.01)
+    for one, other in zip(mixed, exact, strict=True):
+        assert one.dtype == torch.float32  # and so are weights and the optimiser's state
+        assert float((one - other).norm()) < 0.05 * float(other.norm())
+    assert any(not torch.equal(one, other) for one, other in zip(mixed, exact, strict=True))
 
 
 def test_means_over_parts_share_the_step() -> None:

@@ -195,6 +195,14 @@ def test_no_loader_process_outlives_the_training(quick: Settings, patience: int)
         gc.enable()
 
 
+@pytest.mark.parametrize("patience", [1, 3])
+def test_early_stopping_waits_for_as_many_epochs_as_patience_says(quick: Settings, patience: int) -> None:
+    run = trainer.train(replace(quick, epochs=9, patience=patience, lr=0.0))  # nothing gets better than it was at first
+    assert len(run.read_metrics()) == 1 + patience
+    resumed = trainer.train(load_settings(run.config), RunFolder.open(quick.out or ""))
+    assert len(resumed.read_metrics()) == 1 + patience
+
+
 def test_a_runs_config_gives_its_losses_again(quick: Settings, tmp_path: Path) -> None:
     """Bit for bit, with everything random in use."""
     settings = replace(quick, iterations=20, colour_jitter=0.4, copy_paste=0.5, repeat_threshold=0.5, precision="auto", workers=1)
