@@ -38,6 +38,14 @@ class TrainingError(VocsegError):
     """Training cannot go on."""
 
 
+class TrainingStopped(TrainingError):
+    """Training was asked to stop by a signal and did so in order; ``exit_code`` is what a shell gives for that signal."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number
+
+
 class ExportError(VocsegError):
     """An exported file does not do what its model does."""
 

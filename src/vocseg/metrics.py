@@ -43,7 +43,9 @@ def _check_range(what: str, values: Tensor, num_classes: int) -> None:
         return
     low, high = (int(value) for value in values.aminmax())
     if low < 0 or high >= num_classes:
-        raise InputError(f"{what} value {low if low < 0 else high} is outside the classes 0..{num_classes - 1}")
+        worst = low if low < 0 else high
+        hint = "; 255, void, is for true masks alone" * (worst == voc.VOID)
+        raise InputError(f"{what} value {worst} is outside the classes 0..{num_classes - 1}{hint}")
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,24 @@ def fails(result: tuple[int, str, str], *parts: object) -> None:
         assert str(part) in err
 
 
+@pytest.mark.parametrize("verb", [("predict", "photo.jpg"), ("evaluate",), ("export",)])
+def test_networks_that_have_learnt_nothing_are_not_taken_for_models(
+    run: Run, synth: Path, tmp_path: Path, verb: tuple[str, ...]
+) -> None:
+    files = [min((synth / voc.IMAGES).iterdir()) if part == "photo.jpg" else part for part in verb[1:]]
+    name = [*files, "--model", "unet:resnet18"] if files else ["unet:resnet18"]
+    more = ["--data", synth] if verb[0] == "evaluate" else ["--out", tmp_path / "out"]
+    fails(run(verb[0], *name, *more), "unet:resnet18 comes untrained: train it first")
+    assert not any(tmp_path.iterdir())
+
+
+def test_more_epochs_lengthen_a_run_of_so_many_iterations(run: Run, synth: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert run("train", "--data", synth, *TRAIN, "--iterations", 2, "--out", out)[0] == 0
+    assert run("train", "--resume", out, "--epochs", 2)[0] == 0
+    assert [json.loads(line)["iteration"] for line in (out / "metrics.jsonl").read_text().splitlines()] == [2, 3, 6]
+
+
 def test_train_evaluate_score_predict(run: Run, synth: Path, model: Path, tmp_path: Path) -> None:
     scores, masks = tmp_path / "scores.json", tmp_path / "masks"
     code, out, err = run("evaluate", model, "--data", synth, "--save-masks", masks, "--json", scores)
@@ -174,7 +192,10 @@ def test_models_that_are_none(run: Run, synth: Path, model: Path, tmp_path: Path
         fails(run(*verb), text, "is not a model file")
     fails(run("evaluate", "fcn_resnet", "--data", synth), "unknown model 'fcn_resnet'", "did you mean 'fcn_resnet")
     fails(
-        run("evaluate", "two_layer_net", "--data", synth), "model two_layer_net has 21 classes", synth, "'aeroplane' against 'disc'"
+        run("evaluate", "two_layer_net", "--weights", "none", "--data", synth),
+        "model two_layer_net has 21 classes",
+        synth,
+        "'aeroplane' against 'disc'",
     )
 
 

@@ -150,11 +150,26 @@ def test_a_resumed_run_equals_an_uninterrupted_one(settings: Settings, tmp_path:
         assert all(torch.equal(one[key], two[key]) for key in one)
 
 
-def test_pictures_without_masks_are_learnt_from_the_teacher(settings: Settings, synth: Path) -> None:
+def test_pictures_without_masks_are_learnt_from_the_teacher(settings: Settings, synth: Path, tmp_path: Path) -> None:
     folder = VocFolder.find(synth)
-    job = prepare(replace(settings, unlabelled=str(synth / "JPEGImages"), soft_labels=None))
-    assert len(job.train_set) == len(folder.ids("train")) + len(list((synth / "JPEGImages").iterdir()))
+    for number, name in enumerate(folder.ids("train")[:2]):
+        shutil.copy(folder.picture(name), tmp_path / f"more_{number}.jpg")
+    job = prepare(replace(settings, unlabelled=str(tmp_path), soft_labels=None))
+    assert len(job.train_set) == len(folder.ids("train")) + 2
     assert next(job.batches()).soft is None
+
+
+@pytest.mark.parametrize(
+    ("split", "message"), [("val", "is a picture of the split val"), ("train", "has the name of a picture of the split")]
+)
+def test_pictures_of_the_splits_are_not_taken_for_others(
+    settings: Settings, synth: Path, tmp_path: Path, split: str, message: str
+) -> None:
+    folder = VocFolder.find(synth)
+    picture = folder.picture(folder.ids(split)[0])
+    shutil.copy(picture, tmp_path / picture.name)
+    with pytest.raises(SettingError, match=message):
+        prepare(replace(settings, unlabelled=str(tmp_path), soft_labels=None))
 
 
 def test_soft_labels_beside_batches_are_those_of_pictures_without_masks(settings: Settings, synth: Path, tmp_path: Path) -> None:

@@ -85,6 +85,15 @@ def test_frozen_parts_stay(name: str, what: str) -> None:
     assert bool(in_backbone) == (what != "backbone")
 
 
+def test_synchronised_batch_normalisation_is_frozen_too() -> None:
+    model = create_model("deeplabv3_mobilenet_v3_large", ["a", "b"], "none").train()
+    torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    freeze(model, "batch-norm")
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.SyncBatchNorm)]
+    assert norms
+    assert not any(norm.training or norm.weight.requires_grad for norm in norms)
+
+
 def test_rate_follows_the_batch() -> None:
     assert rate_scale(Settings(batch_size=16, tuned_batch_size=4)) == 4
     assert rate_scale(Settings(batch_size=16, tuned_batch_size=4, optimiser="adamw")) == 2

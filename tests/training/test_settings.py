@@ -38,6 +38,8 @@ def test_bad_files(tmp_path: Path, text: str, message: str) -> None:
         ("batch_size", 0, "batch_size must be at least 1, not 0"),
         ("lr", -1.0, "lr must be at least 0"),
         ("epochs", 0, "epochs must be above 0"),
+        ("epochs", float("nan"), "epochs must be a finite number, not nan"),
+        ("lr", float("inf"), "lr must be a finite number, not inf"),
     ],
 )
 def test_ranges(name: str, value: float, message: str) -> None:

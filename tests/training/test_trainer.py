@@ -299,12 +299,19 @@ def test_not_finite_loss_stops_with_the_pictures(quick: Settings) -> None:
         ({"model": "simple_con_net"}, InputError, "did you mean 'simple_conv_net'"),
         ({"data": "/nowhere"}, DataError, "data folder /nowhere does not exist"),
         ({"model": "pspnet:resnet18", "weights": "none", "crop": 1, "batch_size": 1}, SettingError, "cannot train with crop 1"),
+        ({"freeze": "backbone"}, SettingError, "simple_conv_net has no backbone"),
     ],
 )
 def test_bad_input_writes_nothing(quick: Settings, change: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         trainer.train(replace(quick, **change))
     assert not Path(quick.out or "").exists()
+
+
+def test_a_share_of_one_picture_is_refused_where_the_model_cannot(quick: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SettingError, match="batch normalisation needs more than one picture"):
+        job.prepare(replace(quick, model="deeplabv3_mobilenet_v3_large", weights="none", batch_size=2))
 
 
 def test_run_folders_are_not_overwritten(quick: Settings, tmp_path: Path) -> None:

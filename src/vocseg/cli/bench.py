@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from vocseg.cli.options import DeviceOption, EngineOption, JsonOption, PrecisionOption, WeightsOption
+from vocseg.cli.options import DeviceOption, EngineOption, JsonOption, PrecisionOption
 
 if TYPE_CHECKING:
     from vocseg.inference.contest import Contestant
@@ -24,7 +24,7 @@ def bench(
     crop: Annotated[int, Parameter(validator=Number(gte=1))] = 321,
     rounds: Annotated[int, Parameter(validator=Number(gte=1))] = 10,
     memory: bool = True,
-    weights: WeightsOption = "none",
+    weights: Annotated[str, Parameter(help="As for other verbs; none, random ones, are as fast.")] = "none",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
     engine: EngineOption = "auto",

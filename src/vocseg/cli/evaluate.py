@@ -57,7 +57,9 @@ def evaluate(
     from vocseg.evaluation.report import print_evaluation
     from vocseg.files import writable_folder, write_json
     from vocseg.inference.segmenter import Segmenter
+    from vocseg.models.registry import require_trained
 
+    require_trained(model, weights)
     dataset = VocDataset(VocFolder.find(data, mask_dir), split)
     segmenter = Segmenter(model, weights=weights, device=device, precision=precision, exact=exact, engine=engine)
     check_classes(segmenter.info.classes, dataset.classes, model, str(dataset.folder.root))

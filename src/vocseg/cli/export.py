@@ -81,8 +81,9 @@ def export(
     from vocseg.files import write_json
     from vocseg.models import create_model
     from vocseg.models.costs import parse_size
-    from vocseg.models.registry import is_file_name
+    from vocseg.models.registry import is_file_name, require_trained
 
+    require_trained(model, weights)
     built = create_model(model, weights=weights).eval()
     path = out or Path((Path(model).stem if is_file_name(model) else model.replace(":", "-")) + SUFFIXES[to])
     if path.suffix != SUFFIXES[to]:

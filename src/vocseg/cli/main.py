@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 
 from cyclopts import App, CycloptsError
 
@@ -54,7 +55,10 @@ app.command(data)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0, 2 for bad input or use, 1 for a failure; one line on standard error."""
+    """Run the command line and exit: 0, 2 for bad input or use, 1 for a failure, 128 + its number after a signal.
+
+    Errors are one line on standard error; with ``--debug`` a traceback comes before it.
+    """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in tokens
     tokens = [token for token in tokens if token != "--debug"]
@@ -94,6 +98,6 @@ def _clean_up_when_terminated() -> None:
 
 def _fail(message: str, code: int, debug: bool) -> None:
     if debug:
-        raise
+        traceback.print_exc()
     print("vocseg: error: " + " ".join(message.split()), file=sys.stderr)
     raise SystemExit(code) from None

@@ -62,7 +62,9 @@ def predict(
             raise InputError(f"a mask or an overlay in {out} would replace the picture {source}; choose another --out")
     from vocseg import draw
     from vocseg.inference.segmenter import Segmenter
+    from vocseg.models.registry import require_trained
 
+    require_trained(model, weights)
     segmenter = Segmenter(model, weights=weights, device=device, precision=precision, exact=exact, engine=engine)
     writable_folder(out)
     results: list[dict[str, Any]] = []
@@ -85,7 +87,8 @@ def predict(
         results.append(row)
     if len(files) == 1 and bad:
         raise bad[files[0][0]]
-    _print([str(shown) for source, shown in files if source not in bad], results, out)
+    shown = [str(relative) for source, relative in files if source not in bad]
+    _print(shown, results, f"{'masks and overlays' if overlay else 'masks'} in {out}")
     if json is not None:
         left_out = [{"picture": str(source), "error": str(error)} for source, error in bad.items()]
         write_json(json, {"model": model, "images": len(results), "predictions": results, "left_out": left_out})
@@ -140,7 +143,7 @@ def _targets(files: list[tuple[Path, Path]]) -> list[Path]:
     return targets
 
 
-def _print(names: list[str], results: list[dict[str, Any]], out: Path, limit: int = 20) -> None:
+def _print(names: list[str], results: list[dict[str, Any]], written: str, limit: int = 20) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -154,6 +157,4 @@ def _print(names: list[str], results: list[dict[str, Any]], out: Path, limit: in
     console = Console()
     console.print(table)
     more = f" ({len(results) - limit} not shown)" if len(results) > limit else ""
-    console.print(
-        f"{counted(len(results), 'picture')}{more}; masks and overlays in {out}", markup=False, highlight=False, soft_wrap=True
-    )
+    console.print(f"{counted(len(results), 'picture')}{more}; {written}", markup=False, highlight=False, soft_wrap=True)

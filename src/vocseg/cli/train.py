@@ -32,6 +32,8 @@ def _settings_from_file(app: App, commands: tuple[str, ...], arguments: Argument
     else:
         return
     values = read_settings(path)
+    if "--epochs" in given and "--iterations" not in given:
+        values.pop("iterations", None)  # which would win
     # Below the verb's key: at the top, cyclopts would take the setting `data` for the verb `data` and drop it.
     for command in reversed(commands):
         values = {command: values}
@@ -62,7 +64,8 @@ def train(
     vocseg train --resume runs/deeplabv3_resnet101
     ```
 
-    The run folder gets config.toml, environment.json, metrics.jsonl, log.txt, best.safetensors and last/.
+    The run folder gets config.toml, environment.json, metrics.jsonl, steps.csv, log.txt, best.safetensors and last/, and at the end
+    curves.png and report.md.
 
     Parameters
     ----------
@@ -71,14 +74,15 @@ def train(
     resume
         Go on with this run folder, with its settings.
     dry_run
-        Print the plan, with time and memory by three measured steps, and write nothing.
+        Print the plan, with time and memory by three measured steps, without a run folder. (Soft labels that a teacher has yet
+        to give are made, as a run would.)
     find_lr
         Try learning rates from 1e-6 to 1 in 100 steps, draw the losses to this PNG file, and suggest one.
     download
         Have VOC2012 downloaded to `--data` first where it is not there, as `vocseg data download` does.
     """
     log_to_terminal()
-    if download:
+    if download and not dry_run:
         from vocseg.data.download import download_voc
 
         download_voc(Path(settings.data))
@@ -97,7 +101,7 @@ def train(
 
 
 def _rehearse(settings: Settings, dry_run: bool, find_lr: Path | None, json: Path | None) -> None:
-    from vocseg.training.job import prepare
+    from vocseg.training.job import prepare, rate_scale
     from vocseg.training.rehearsal import dry_run as rehearse
     from vocseg.training.rehearsal import find_rate, plot_rates
 
@@ -106,7 +110,9 @@ def _rehearse(settings: Settings, dry_run: bool, find_lr: Path | None, json: Pat
     if find_lr is not None:
         search = find_rate(prepare(settings))
         plot_rates(search, find_lr)
-        print(f"the loss falls fastest at a learning rate of {search.suggestion:.2g}; drawn to {find_lr}")
+        unscaled = " --no-scale-lr" * (rate_scale(settings) != 1)
+        rate = f"{search.suggestion:.2g}"
+        print(f"the loss falls fastest at a learning rate of {rate} (--lr {rate}{unscaled}); drawn to {find_lr}")
         if json is not None:
             write_json(json, {"suggestion": search.suggestion, "rates": search.rates, "losses": search.losses})
 

@@ -95,8 +95,10 @@ class VocFolder:
 def data_folder(data: str | Path) -> Path:
     """The folder that ``data`` names; DataError where it is none."""
     folder = Path(data).expanduser()
+    if not folder.exists():
+        raise DataError(f"data folder {folder} does not exist (`vocseg data download {folder}` puts VOC2012 there)")
     if not folder.is_dir():
-        raise DataError(f"data folder {folder} does not exist" if not folder.exists() else f"data {folder} is not a folder")
+        raise DataError(f"data {folder} is not a folder")
     return folder
 
 

@@ -65,6 +65,16 @@ def is_file_name(text: str) -> bool:
     return Path(text).suffix in {".safetensors", ".pth", ".pt", ".bin"} or Path(text).is_file() or "/" in text
 
 
+UNTRAINED = ("backbone", "none")
+"""Weights with which a network has not learnt to segment."""
+
+
+def require_trained(name: str, weights: str | None) -> None:
+    """Raise ModelError where a name without ``weights`` gives a network that has not learnt to segment."""
+    if weights is None and not is_file_name(name) and find_zoo(name).weights[0] in UNTRAINED:
+        raise ModelError(f"{name} comes untrained: train it first, or give --weights FILE (--weights none to see noise)")
+
+
 def find_zoo(name: str) -> Zoo:
     """The zoo that builds ``name``; ModelError with the nearest known name where there is none."""
     if ":" in name:

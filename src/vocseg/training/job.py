@@ -28,6 +28,8 @@ from vocseg.errors import DataError, SettingError
 from vocseg.losses import Criterion, parse_loss
 from vocseg.models import SegmentationModel, create_model
 from vocseg.training.hints import Hints, Teacher
+from vocseg.training.optimiser import backbone
+from vocseg.training.processes import launched
 from vocseg.training.settings import Settings
 from vocseg.training.teacher import load_teacher, write_soft_labels
 from vocseg.wording import counted
@@ -174,7 +176,9 @@ def prepare(settings: Settings) -> Job:
     )
     for crop in (settings.crop, settings.final_crop):
         if crop is not None:
-            _try_forward(model, min(2, settings.batch_size // settings.accumulate), crop)
+            _try_forward(model, max(1, min(2, settings.batch_size // settings.accumulate // launched())), crop)
+    if settings.freeze == "backbone" and not backbone(model):
+        raise SettingError(f"{model.info.architecture} has no backbone that freeze could hold back")
     settings = replace(
         settings,
         val_mask_dir=val_mask_dir,
@@ -206,11 +210,22 @@ def _training_set(settings: Settings, folder: VocFolder) -> VocDataset:
         if in_cells and crop is not None and crop % SOFT_CELL:
             raise SettingError(f"{name} {crop} must be a multiple of {SOFT_CELL} with soft labels, a teacher, or mixed pictures")
     extra = {} if settings.unlabelled is None else pictures_without_masks(Path(settings.unlabelled))
+    _keep_apart(extra, folder, settings)
     soft_labels = None if settings.soft_labels is None else Path(settings.soft_labels)
     if settings.teacher is not None and soft_labels is not None:
         masked = {} if settings.teach_on == "batches" else {name: folder.picture(name) for name in folder.ids(settings.split)}
         write_soft_labels(settings.teacher, masked | extra, folder.classes, soft_labels, settings.teacher_weights)
     return TaughtDataset(folder, settings.split, soft_labels if settings.teach_on == "pictures" else None, extra)
+
+
+def _keep_apart(extra: dict[str, Path], folder: VocFolder, settings: Settings) -> None:
+    """Raise SettingError where pictures without masks are validation pictures, or have the name of a training picture."""
+    for name in folder.listed(settings.val_split) if extra else ():
+        if name in extra and extra[name].read_bytes() == folder.picture(name).read_bytes():
+            raise SettingError(f"{extra[name]} is a picture of the split {settings.val_split}: it must not be learnt from")
+    twice = next((name for name in folder.listed(settings.split) if name in extra), None)
+    if twice is not None:
+        raise SettingError(f"{extra[twice]} has the name of a picture of the split {settings.split}; names tell pictures apart")
 
 
 def _teacher(settings: Settings, classes: tuple[str, ...], precision: torch.dtype) -> Teacher | None:
@@ -267,7 +282,7 @@ def _try_forward(model: SegmentationModel, pictures: int, crop: int) -> None:
         with torch.no_grad():
             probe(torch.zeros(pictures, 3, crop, crop, dtype=torch.uint8))
     except (RuntimeError, ValueError) as error:
-        hint = " (batch normalisation needs more than one picture: --batch-size 2 or more)" if pictures == 1 else ""
+        hint = " (batch normalisation needs more than one picture: a larger --batch-size)" if pictures == 1 else ""
         reason = str(error).splitlines()[0]
         raise SettingError(f"{model.info.architecture} cannot train with crop {crop}{hint}: {reason}") from error
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from vocseg.models import SegmentationModel
 from vocseg.training.settings import Settings
@@ -31,9 +32,9 @@ def build_optimiser(model: SegmentationModel, settings: Settings, others: nn.Mod
 
 def _groups(model: SegmentationModel, settings: Settings) -> Iterator[dict[str, Any]]:
     heads = {id(parameter) for parameter in model.class_parameters()}
-    backbone = {id(parameter) for part in _backbone(model) for parameter in part.parameters()} - heads
+    inner = {id(parameter) for part in backbone(model) for parameter in part.parameters()} - heads
     factors = {
-        id(p): settings.head_lr_factor if id(p) in heads else settings.backbone_lr_factor if id(p) in backbone else 1.0
+        id(p): settings.head_lr_factor if id(p) in heads else settings.backbone_lr_factor if id(p) in inner else 1.0
         for p in model.parameters()
     }
     for factor in sorted(set(factors.values())):
@@ -50,12 +51,13 @@ def freeze(model: SegmentationModel, what: str) -> None:
     """Hold back from training what the setting ``freeze`` names; call it after ``model.train()`` as well."""
     if what == "none":
         return
-    norms = [module for module in model.network.modules() if isinstance(module, nn.BatchNorm2d)]
-    for part in _backbone(model) if what == "backbone" else norms:
+    # SyncBatchNorm too, which several GPUs have in place of BatchNorm2d.
+    norms = [module for module in model.network.modules() if isinstance(module, _BatchNorm)]
+    for part in backbone(model) if what == "backbone" else norms:
         part.eval().requires_grad_(False)
 
 
-def _backbone(model: SegmentationModel) -> list[nn.Module]:
+def backbone(model: SegmentationModel) -> list[nn.Module]:
     """The pretrained part of a network, where it has one."""
     inner = getattr(model.network, "network", model.network)
     return [part for name in ("backbone", "encoder") if isinstance(part := getattr(inner, name, None), nn.Module)]

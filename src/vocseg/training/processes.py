@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -9,6 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from vocseg.errors import SettingError, TrainingError
+
+
+def launched() -> int:
+    """How many training processes the launcher started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 class Processes:

@@ -56,7 +56,7 @@ def dry_run(job: Job) -> list[str]:
         *job.describe(),
         f"{fastest:.3g} s a step, {speed:.3g} pictures a second; about {duration(total)} in all, without validation",
         f"memory: {_memory(job.device)}",
-        "nothing was written",
+        "no run folder was made",
     ]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import pickle
 import platform
 import subprocess
@@ -23,6 +22,7 @@ from vocseg.data.dataset import VocDataset
 from vocseg.devices import processor
 from vocseg.errors import InputError, OutputError, SettingError
 from vocseg.files import cannot_write, replacing, writable_folder, write_json, write_text
+from vocseg.training.processes import launched
 from vocseg.training.settings import Settings
 
 log = logging.getLogger("vocseg")
@@ -179,7 +179,7 @@ class RunFolder:
                 "precision": str(precision).removeprefix("torch."),
                 "git": _revision(),
                 "seed": settings.seed,
-                "processes": int(os.environ.get("WORLD_SIZE", "1")),
+                "processes": launched(),
                 "data": data,
                 "command": sys.argv,
             },

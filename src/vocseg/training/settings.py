@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -39,11 +40,11 @@ class Settings:
     batch_size: int = 8
     """Pictures a step, over all processes and parts."""
     accumulate: int = 1
-    """Parts that a step's pictures are cut into, one after another, where memory is short; the gradient is the same."""
+    """Parts that a step's pictures are cut into, one after another, where memory is short; batch normalisation sees one part."""
     tuned_batch_size: int | None = None
-    """Batch size that the learning rate was tuned for; with another, the rate is scaled."""
+    """Batch size that the learning rate was tuned for; with another --batch-size the rate is scaled."""
     scale_lr: bool = True
-    """Scale the rate with batch_size / tuned_batch_size: linearly with sgd, by its square root with adamw."""
+    """Scale the rate with --batch-size / --tuned-batch-size: linearly with sgd, by its square root with adamw."""
     augment: Literal["scale-crop", "centre-square"] = "scale-crop"
     """scale-crop: random scale 0.5 to 2, random crop, flip; centre-square: largest centred square, resized."""
     crop: int = 480
@@ -51,7 +52,7 @@ class Settings:
     final_crop: int | None = None
     """Side of the training pictures towards the end: nearer to whole pictures, as validation has them."""
     final_share: float = 0.25
-    """Share of the iterations, the last ones, that train at final_crop."""
+    """Share of the iterations, the last ones, that train at --final-crop."""
     min_scale: float = 0.5
     """Least factor by which scale-crop scales a picture."""
     max_scale: float = 2.0
@@ -67,21 +68,21 @@ class Settings:
     mixup: float = 0.0
     """Probability that a picture is blended with another one of its batch, to be learnt from a teacher alone."""
     teacher: str | None = None
-    """Model whose class probabilities are learnt from as well; see teach_on."""
+    """Model whose class probabilities are learnt from as well; needs --soft-labels DIR, or --teach-on batches."""
     teacher_weights: str | None = None
     """Weights file of a teacher that is given by its name."""
     teach_on: Literal["pictures", "batches"] = "pictures"
-    """pictures: the teacher's probabilities of whole pictures, over scales and mirrored, are put into soft_labels where missing
+    """pictures: the teacher's probabilities of whole pictures, over scales and mirrored, are put into --soft-labels where missing
     there, and learnt from; batches: the teacher is asked about each batch as it is trained on."""
     soft_labels: str | None = None
-    """Folder of a teacher's class probabilities (NAME.npy). With teach_on batches they are those of pictures without masks, and
-    only tell repeat_threshold what these show."""
+    """Folder of a teacher's class probabilities (NAME.npy). With --teach-on batches they are those of pictures without masks, and
+    only tell --repeat-threshold what these show."""
     unlabelled: str | None = None
-    """Folder of pictures without masks that are learnt from a teacher alone."""
+    """Folder of pictures without masks that are learnt from a teacher alone; none of the validation split."""
     distill_weight: float = 1.0
     """Weight of the divergence from the teacher's probabilities beside the loss on masks."""
     hint_weight: float = 0.0
-    """Weight of the distance from the teacher's features, with teach_on batches."""
+    """Weight of the distance from the teacher's features, with --teach-on batches."""
     mask_weight: float = 1.0
     """Weight of the loss on masks."""
     eval_short_side: int | None = None
@@ -109,7 +110,7 @@ class Settings:
     clip_norm: float = 0.0
     """Largest norm of a step's gradient; a larger one is scaled down; 0: no limit."""
     freeze: Literal["none", "batch-norm", "backbone"] = "none"
-    """batch-norm: its statistics and weights stay as loaded; backbone: all pretrained layers do."""
+    """batch-norm: its statistics and weights stay as loaded; backbone: the backbone, or encoder, does."""
     loss: str = "cross-entropy"
     """Sum of cross-entropy, ohem, focal, dice and lovasz, e.g. ohem+0.5*dice."""
     class_weights: str = "none"
@@ -138,6 +139,10 @@ class Settings:
     """Write scalars and validation overlays for TensorBoard to the run folder as well."""
 
     def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise SettingError(f"{item.name} must be a finite number, not {value}")
         for name, low in _AT_LEAST.items():
             value = getattr(self, name)
             if value is not None and value < low:

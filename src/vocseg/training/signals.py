@@ -12,7 +12,7 @@ class StopSignals:
     """Within the block ``received`` names the signal that asked for the end; a second Ctrl-C interrupts at once."""
 
     def __init__(self) -> None:
-        self.received: str | None = None
+        self.received: signal.Signals | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
@@ -28,4 +28,4 @@ class StopSignals:
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.received = signal.Signals(number).name
+        self.received = signal.Signals(number)

@@ -19,7 +19,7 @@ from vocseg.files import replacing, writable_folder, write_json
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import SegmentationModel, create_model
 from vocseg.models.checkpoint import read_weights_file
-from vocseg.models.registry import find_zoo, is_file_name
+from vocseg.models.registry import UNTRAINED, find_zoo, is_file_name
 from vocseg.progress import progress
 
 SCALES = (0.75, 1.0, 1.25)
@@ -54,10 +54,6 @@ def load_teacher(name: str, weights: str | None, classes: tuple[str, ...]) -> Se
     model = create_model(name, own, weights)
     check_classes(model.info.classes, classes, f"teacher {name}", "the data")
     return model
-
-
-UNTRAINED = ("backbone", "none")
-"""Weights with which a network has not learnt to segment."""
 
 
 def write_soft_labels(

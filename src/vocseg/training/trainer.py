@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 from collections.abc import Generator
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vocseg.data.loading import Batch, evaluation_workers, sample_seed
-from vocseg.errors import OutputError, SettingError, TrainingError
+from vocseg.errors import OutputError, SettingError, TrainingError, TrainingStopped
 from vocseg.evaluation.evaluate import evaluate
 from vocseg.evaluation.report import percent
 from vocseg.evaluation.result import Evaluation
@@ -157,9 +158,8 @@ class _Training:
             saved = time.monotonic()
             if self.processes.any(signals.received is not None) and self.iteration < self.plan.total:
                 steps.close()
-                raise TrainingError(
-                    f"stopped by {signals.received or 'a signal'} at iteration {self.iteration}{self.how_to_go_on()}"
-                )
+                cause = signals.received or signal.SIGTERM  # which another process received
+                raise TrainingStopped(f"stopped by {cause.name} at iteration {self.iteration}{self.how_to_go_on()}", cause)
         steps.close()
 
     def _train_mode(self) -> None:
