@@ -310,7 +310,7 @@ def test_bad_input_writes_nothing(quick: Settings, change: dict[str, Any], error
 
 def test_a_share_of_one_picture_is_refused_where_the_model_cannot(quick: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(SettingError, match="batch normalisation needs more than one picture"):
+    with pytest.raises(SettingError, match="more than one picture: --batch-size 4 or more"):
         job.prepare(replace(quick, model="deeplabv3_mobilenet_v3_large", weights="none", batch_size=2))
 
 

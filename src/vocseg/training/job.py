@@ -176,7 +176,7 @@ def prepare(settings: Settings) -> Job:
     )
     for crop in (settings.crop, settings.final_crop):
         if crop is not None:
-            _try_forward(model, max(1, min(2, settings.batch_size // settings.accumulate // launched())), crop)
+            _try_forward(model, settings.batch_size, settings.accumulate * launched(), crop)
     if settings.freeze == "backbone" and not backbone(model):
         raise SettingError(f"{model.info.architecture} has no backbone that freeze could hold back")
     settings = replace(
@@ -275,14 +275,18 @@ def _class_weights(text: str, summary: SplitSummary) -> torch.Tensor | None:
     return torch.tensor(weights)
 
 
-def _try_forward(model: SegmentationModel, pictures: int, crop: int) -> None:
-    """Raise SettingError where the model cannot train on crops of that size, before anything is written."""
+def _try_forward(model: SegmentationModel, batch_size: int, parts: int, crop: int) -> None:
+    """Raise SettingError where the model cannot train on crops of that size, before anything is written.
+
+    ``parts`` is how many parts a step's pictures are cut into, over all processes.
+    """
+    pictures = max(1, min(2, batch_size // parts))
     probe = copy.deepcopy(model).train()
     try:
         with torch.no_grad():
             probe(torch.zeros(pictures, 3, crop, crop, dtype=torch.uint8))
     except (RuntimeError, ValueError) as error:
-        hint = " (batch normalisation needs more than one picture: a larger --batch-size)" if pictures == 1 else ""
+        hint = f" (batch normalisation needs more than one picture: --batch-size {2 * parts} or more)" if pictures == 1 else ""
         reason = str(error).splitlines()[0]
         raise SettingError(f"{model.info.architecture} cannot train with crop {crop}{hint}: {reason}") from error
 
