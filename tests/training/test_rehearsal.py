@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from vocseg.data.check import check_split
@@ -41,6 +43,21 @@ def test_suggestion_is_where_the_loss_falls_fastest() -> None:
     rates = [10 ** (-6 + 0.1 * i) for i in range(60)]
     losses = [3 - 2 / (1 + math.exp(-4 * (math.log10(rate) + 3))) + (10 * rate if rate > 0.1 else 0) for rate in rates]
     assert RateSearch(rates, losses).suggestion == pytest.approx(1e-3, rel=0.5)
+
+
+def test_a_single_step_does_not_decide() -> None:
+    rates = [10 ** (-6 + 0.06 * i) for i in range(100)]
+    losses = [3 - 1 / (1 + math.exp(-4 * (math.log10(rate) + 2.5))) + (30 * (rate - 0.1) if rate > 0.1 else 0) for rate in rates]
+    dip = next(i for i, rate in enumerate(rates) if rate > 0.1)
+    losses[dip - 1], losses[dip] = 2.2, 1.7  # up, and far down, just before it explodes
+    assert RateSearch(rates, losses).suggestion == pytest.approx(10**-2.5, rel=0.5)
+
+
+@given(st.lists(st.floats(0.1, 10), min_size=3, max_size=60))
+def test_a_suggestion_is_one_of_the_rates_up_to_the_least_loss(losses: list[float]) -> None:
+    rates = [1e-6 * 1.2**i for i in range(len(losses))]
+    suggestion = RateSearch(rates, losses).suggestion
+    assert suggestion in rates[: max(10, losses.index(min(losses)) + 1)]
 
 
 def test_search_on_data(quick: Settings, tmp_path: Path) -> None:

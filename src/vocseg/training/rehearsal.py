@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import statistics
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,6 +19,9 @@ from vocseg.training.job import Job
 from vocseg.training.optimiser import build_optimiser, freeze, set_rate
 from vocseg.training.processes import Processes
 from vocseg.training.step import Step
+
+WINDOW = 0.15
+"""Share of the rates tried over which a fall of the loss is looked for: of six decades nearly one."""
 
 MEASURED = 3
 """Steps that a dry run times, after one to warm up."""
@@ -94,20 +97,24 @@ def _memory(device: torch.device) -> str:
 
 @dataclass(frozen=True)
 class RateSearch:
-    """Learning rates tried, and the smoothed loss after each; ``suggestion`` is where the loss fell fastest."""
+    """Learning rates tried, growing exponentially, and the smoothed loss after each."""
 
     rates: list[float]
     losses: list[float]
 
     @property
     def suggestion(self) -> float:
-        falls = [
-            (after - before) / (math.log(self.rates[i + 1]) - math.log(self.rates[i]))
-            for i, (before, after) in enumerate(zip(self.losses, self.losses[1:], strict=False))
+        """The rate in the middle of the steepest fall before the least loss.
+
+        Falls are slopes of lines fitted over a window of rates: between two single steps noise decides, at its most just before
+        the loss explodes.
+        """
+        width = max(2, round(WINDOW * len(self.rates)))
+        low = max(width, min(range(len(self.losses)), key=self.losses.__getitem__) + 1)
+        slopes = [
+            statistics.linear_regression(range(width), self.losses[start : start + width]).slope for start in range(low - width + 1)
         ]
-        low = min(range(len(self.losses)), key=self.losses.__getitem__)
-        usable = falls[: max(1, low)]
-        return self.rates[min(range(len(usable)), key=usable.__getitem__)]
+        return self.rates[slopes.index(min(slopes)) + (width - 1) // 2]
 
 
 def find_rate(job: Job, low: float = 1e-6, high: float = 1.0, count: int = 100) -> RateSearch:
