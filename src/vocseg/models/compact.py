@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 SCALE = ".scale"
-SMALL = 80_000
+SMALL = 100_000
 """Weights below which a layer is kept in half precision: depthwise and early layers, which int8 hurts most, are small."""
 
 
