@@ -1,7 +1,6 @@
 """Average model files of one network, each with its share, into a new one; large layers as int8, as vocseg-s comes.
 
-    cd runs/vocseg-s/last
-    python ../../../benchmarks/mix_weights.py model.safetensors=0.15 average.safetensors=0.6 before.safetensors=0.25 --out m.safetensors
+    python benchmarks/mix_weights.py model.safetensors=0.15 average.safetensors=0.6 before.safetensors=0.25 --out m.safetensors
 
 Weights along the path of one training, and of a continuation from it, average well (Wortsman et al., "Model soups", 2022);
 which shares are best, `vocseg evaluate m.safetensors` tells on a validation split. Scores in the files are dropped.
