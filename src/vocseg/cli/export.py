@@ -83,11 +83,12 @@ def export(
     from vocseg.models.costs import parse_size
     from vocseg.models.registry import is_file_name, require_trained
 
-    require_trained(model, weights)
-    built = create_model(model, weights=weights).eval()
     path = out or Path((Path(model).stem if is_file_name(model) else model.replace(":", "-")) + SUFFIXES[to])
     if path.suffix != SUFFIXES[to]:
         raise SettingError(f"--out {path} must end in {SUFFIXES[to]} for {to}")
+    pixels = None if size is None else parse_size(size)
+    require_trained(model, weights)
+    built = create_model(model, weights=weights).eval()
     judged_on = eight = None
     if data is not None:
         folder = VocFolder.find(data, mask_dir)
@@ -95,7 +96,7 @@ def export(
         check_classes(built.info.classes, judged_on.classes, model, str(folder.root))
         if int8:
             eight = Int8(VocDataset(folder, calibrate_on), calibration_pictures, max_loss)
-    parity = write(built, path, to, size=None if size is None else parse_size(size), judged_on=judged_on, int8=eight)
+    parity = write(built, path, to, size=pixels, judged_on=judged_on, int8=eight)
     print_parity(parity, model, path)
     if json is not None:
         write_json(json, {"model": model, "file": str(path), "bytes": file_bytes(path)} | parity.to_dict())
