@@ -44,7 +44,7 @@ def test_networks_that_have_learnt_nothing_are_not_taken_for_models(
 ) -> None:
     files = [min((synth / voc.IMAGES).iterdir()) if part == "photo.jpg" else part for part in verb[1:]]
     name = [*files, "--model", "unet:resnet18"] if files else ["unet:resnet18"]
-    more = ["--data", synth] if verb[0] == "evaluate" else ["--out", tmp_path / "out"]
+    more = ["--data", synth] if verb[0] == "evaluate" else ["--out", tmp_path / "out.onnx"]
     fails(run(verb[0], *name, *more), "unet:resnet18 comes untrained: train it first")
     assert not any(tmp_path.iterdir())
 
