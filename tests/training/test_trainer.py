@@ -374,12 +374,17 @@ def test_without_tensorboard_nothing_is_written(quick: Settings, monkeypatch: py
     assert not Path(quick.out or "").exists()
 
 
-def test_tensorboard_shows_what_was_measured(quick: Settings, val_set: VocDataset) -> None:
+def shown_in_tensorboard(run: RunFolder) -> Any:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run = trainer.train(replace(quick, tensorboard=True, ema=0.5))
     events = EventAccumulator(str(run.root / "tensorboard"))
     events.Reload()
+    return events
+
+
+def test_tensorboard_shows_what_was_measured(quick: Settings, val_set: VocDataset) -> None:
+    run = trainer.train(replace(quick, tensorboard=True, ema=0.5))
+    events = shown_in_tensorboard(run)
     rows = run.read_metrics()
     for part in ("train", "val", "val_ema"):
         for key in ("loss", "miou", "pixel_accuracy"):
@@ -396,8 +401,6 @@ def test_tensorboard_shows_what_was_measured(quick: Settings, val_set: VocDatase
 
 
 def test_tensorboard_shows_each_epoch_once_after_a_kill(quick: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     settings = replace(quick, tensorboard=True)
     with monkeypatch.context() as patch:
         save = RunFolder.save_state
@@ -411,8 +414,7 @@ def test_tensorboard_shows_each_epoch_once_after_a_kill(quick: Settings, monkeyp
         with pytest.raises(Killed):
             trainer.train(settings)
     run = trainer.train(settings, RunFolder.open(quick.out or ""))
-    events = EventAccumulator(str(run.root / "tensorboard"))
-    events.Reload()
+    events = shown_in_tensorboard(run)
     assert [event.step for event in events.Scalars("miou/val")] == [row["iteration"] for row in run.read_metrics()]
 
 

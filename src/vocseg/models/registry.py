@@ -65,13 +65,14 @@ def is_file_name(text: str) -> bool:
     return Path(text).suffix in {".safetensors", ".pth", ".pt", ".bin"} or Path(text).is_file() or "/" in text
 
 
-UNTRAINED = ("backbone", "none")
-"""Weights with which a network has not learnt to segment."""
+def comes_untrained(name: str, weights: str | None) -> bool:
+    """Whether a ``--model`` and ``--weights`` that was not given make a network that has not learnt to segment."""
+    return weights is None and not is_file_name(name) and find_zoo(name).weights[0] in ("backbone", "none")
 
 
 def require_trained(name: str, weights: str | None) -> None:
     """Raise ModelError where a name without ``weights`` gives a network that has not learnt to segment."""
-    if weights is None and not is_file_name(name) and find_zoo(name).weights[0] in UNTRAINED:
+    if comes_untrained(name, weights):
         raise ModelError(f"{name} comes untrained: train it first, or give --weights FILE (--weights none to see noise)")
 
 

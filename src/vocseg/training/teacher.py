@@ -19,7 +19,7 @@ from vocseg.files import replacing, writable_folder, write_json
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import SegmentationModel, create_model
 from vocseg.models.checkpoint import read_weights_file
-from vocseg.models.registry import UNTRAINED, find_zoo, is_file_name
+from vocseg.models.registry import comes_untrained, is_file_name
 from vocseg.progress import progress
 
 SCALES = (0.75, 1.0, 1.25)
@@ -48,7 +48,7 @@ def load_teacher(name: str, weights: str | None, classes: tuple[str, ...]) -> Se
 
     Raises ModelError where its classes are not the data's or it is not trained.
     """
-    if weights is None and not is_file_name(name) and find_zoo(name).weights[0] in UNTRAINED:
+    if comes_untrained(name, weights):
         raise ModelError(f"teacher {name} comes untrained: it needs a weights file (--teacher-weights), or be a model file")
     own = None if is_file_name(name) or weights is None else read_weights_file(Path(weights))[1] or classes
     model = create_model(name, own, weights)
