@@ -20,9 +20,14 @@ def plain(values: Tensor, size: tuple[int, int], align: bool) -> Tensor:
     return interpolate(values, size=size, mode="bilinear", align_corners=align)
 
 
-@given(sides, sides, st.integers(1, 60), st.integers(1, 400), st.integers(1, 21), st.booleans(), st.booleans())
-@settings(max_examples=80, deadline=None)
-def test_full_and_classes(height: int, width: int, tall: int, wide: int, classes: int, align: bool, crop: bool) -> None:
+@given(
+    sides, sides, st.integers(1, 60), st.integers(1, 400), st.integers(1, 21), st.booleans(), st.booleans(),
+    st.sampled_from([0.0, 0.25, 1.0]),
+)  # fmt: skip
+@settings(max_examples=120, deadline=None)
+def test_full_and_classes(
+    height: int, width: int, tall: int, wide: int, classes: int, align: bool, crop: bool, disagreeing: float
+) -> None:
     values = torch.randn(2, classes, height, width).to(memory_format=torch.channels_last)
     coarse, want = CoarseLogits(values).upsampled((tall, wide), align), plain(values, (tall, wide), align)
     if crop:
@@ -30,10 +35,25 @@ def test_full_and_classes(height: int, width: int, tall: int, wide: int, classes
         coarse, want = coarse.cropped(tall, wide), want[..., :tall, :wide]
     assert coarse.size == (tall, wide)
     torch.testing.assert_close(coarse.full(), want, rtol=1e-4, atol=1e-5)
-    best = coarse.classes().long()
+    with pytest.MonkeyPatch.context() as patch:  # by strips throughout, as it comes, and only between different classes
+        patch.setattr(upsampling, "DISAGREEING", disagreeing)
+        best = coarse.classes().long()
     # Where classes are as good as equal, rounding may choose either.
     close = want.gather(1, best[:, None])[:, 0] >= want.amax(1) - 1e-5
     assert close.all()
+
+
+@given(sides, sides, st.integers(1, 30), st.integers(1, 40), st.integers(1, 40), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_classes_of_regions(height: int, width: int, middle: int, tall: int, wide: int, align: bool) -> None:
+    """A few regions of a class each, as masks have them: hardly a pixel needs its logits."""
+    values = torch.randn(1, 5, height, width).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    coarse = CoarseLogits(values).upsampled((middle, middle), align).upsampled((tall, wide))
+    full = coarse.full()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(upsampling, "STRIP", 200)
+        best = coarse.classes().long()
+    assert (full.gather(1, best[:, None])[:, 0] >= full.amax(1) - 1e-5).all()
 
 
 @given(sides, sides, st.integers(1, 30), st.integers(1, 30), st.integers(1, 40), st.integers(1, 40))

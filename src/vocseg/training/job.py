@@ -215,7 +215,7 @@ def _training_set(settings: Settings, folder: VocFolder) -> VocDataset:
     if settings.teacher is not None and soft_labels is not None:
         masked = {} if settings.teach_on == "batches" else {name: folder.picture(name) for name in folder.ids(settings.split)}
         write_soft_labels(settings.teacher, masked | extra, folder.classes, soft_labels, settings.teacher_weights)
-    return TaughtDataset(folder, settings.split, soft_labels if settings.teach_on == "pictures" else None, extra)
+    return TaughtDataset(folder, settings.split, None if settings.teach_on == "batches" else soft_labels, extra)
 
 
 def _keep_apart(extra: dict[str, Path], folder: VocFolder, settings: Settings) -> None:
@@ -230,7 +230,7 @@ def _keep_apart(extra: dict[str, Path], folder: VocFolder, settings: Settings) -
 
 def _teacher(settings: Settings, classes: tuple[str, ...], precision: torch.dtype) -> Teacher | None:
     """The teacher that is asked about batches, if one is."""
-    if settings.teacher is None or settings.teach_on != "batches":
+    if settings.teacher is None or settings.teach_on == "pictures":
         return None
     return Teacher(load_teacher(settings.teacher, settings.teacher_weights, classes), precision)
 

@@ -136,7 +136,8 @@ class Step:
         total = self.mask_weight * loss.total
         hints: dict[str, CoarseLogits] = {}
         if self.teacher is not None:
-            soft, hints = self.teacher(pictures)
+            answer, hints = self.teacher(pictures)
+            soft = answer if soft is None else _mean(answer, soft)
         if soft is not None:
             total = total + self.distill_weight * distillation_loss(outputs.logits["out"], soft, cells)
         if self.hints is not None:
@@ -146,6 +147,12 @@ class Step:
         # Gradients are averaged over processes; the loss is a share of a sum.
         (total * self.processes.count).backward()  # type: ignore[no-untyped-call]
         return loss.main.detach(), loss.classes
+
+
+def _mean(answer: Tensor, soft: Tensor) -> Tensor:
+    """The mean of a teacher's probabilities of a batch and of whole pictures; of the batch alone where no picture is shown."""
+    shown = shown_cells(soft)[:, None]
+    return torch.where(shown, torch.lerp(answer.float(), soft.float(), 0.5), answer.float())
 
 
 def _cut(values: Any, parts: int) -> list[Any]:
