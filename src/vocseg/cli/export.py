@@ -39,7 +39,7 @@ def export(
     ```
     vocseg export
     vocseg export runs/deeplabv3_resnet101/best.safetensors --to openvino --out network.xml
-    vocseg export vocseg-s --to openvino --int8 --data data --max-loss 1
+    vocseg export vocseg-s --to openvino --int8 --data data
     ```
 
     Parameters

@@ -18,6 +18,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from vocseg.data.photographs import photographs
+from vocseg.data.read import read_picture
+from vocseg.data.transforms import resize_picture
 from vocseg.devices import find_device, find_precision
 from vocseg.errors import ModelError, nearest
 from vocseg.inference.contest import Contestant, Runner
@@ -51,9 +54,9 @@ class Task(NamedTuple):
         return _build(self.model, self.weights)
 
     def picture(self) -> Tensor:
-        """Noise of the size: uint8, 3 x H x W."""
-        generator = torch.Generator().manual_seed(0)
-        return torch.randint(0, 256, (3, *self.size), dtype=torch.uint8, generator=generator)
+        """A photograph of the package, brought to the size: uint8 RGB, 3 x H x W."""
+        photograph = photographs()
+        return resize_picture(read_picture(photograph.folder.picture(photograph.names[0])), self.size)
 
 
 @lru_cache(maxsize=1)

@@ -140,7 +140,7 @@ class CoarseLogits:
             return
         table = planes.permute(1, 2, 0).flatten(0, 1).contiguous()
         step = max(1, STRIP // len(planes))
-        for some, others in zip(down.split(step), across.split(step), strict=True):
+        for some, others in zip(torch.split(down, step), torch.split(across, step), strict=True):
             vertical, horizontal = rows.at(some), columns.at(others)
             places = [row * planes.shape[2] + column for row in vertical.places for column in horizontal.places]
             weights = [row * column for row in vertical.weights for column in horizontal.weights]
