@@ -4,7 +4,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vocseg.data import transforms
@@ -114,6 +114,7 @@ def test_centre_square_takes_the_centre() -> None:
 
 
 @given(sides, sides, sides, sides, st.booleans())
+@example(2, 3, 5, 1, False)
 @settings(deadline=None)
 def test_resizing_is_torchvisions(height: int, width: int, to_height: int, to_width: int, uint8_kernel: bool) -> None:
     from torchvision.transforms.v2 import functional as F

@@ -24,6 +24,8 @@ def resize_picture(picture: Tensor, size: Sequence[int]) -> Tensor:
         return picture
     if tuple(size) == (1, 1):  # torch's uint8 kernel fails on a single pixel
         return picture.float().mean((-2, -1), keepdim=True).round_().to(picture.dtype)
+    if size[1] == 1 and not UINT8_KERNEL:  # torch's float kernel leaves the height as it is then
+        return resize_picture(picture.mT, (1, size[0])).mT
     planes = picture.reshape(-1, *picture.shape[-3:]).to(torch.uint8 if UINT8_KERNEL else torch.float32)
     resized = interpolate(planes, list(size), mode="bilinear", align_corners=False, antialias=True)
     return resized.round_().to(picture.dtype).reshape(*picture.shape[:-2], *size)
