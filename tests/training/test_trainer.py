@@ -26,6 +26,7 @@ from vocseg.inference.segmenter import Segmenter
 from vocseg.models import create_model, read_info
 from vocseg.training import job, report, trainer
 from vocseg.training.job import Plan
+from vocseg.training.optimiser import rate_factor
 from vocseg.training.run import RunFolder
 from vocseg.training.settings import Settings, load_settings
 
@@ -163,6 +164,37 @@ def test_crops_grow_towards_the_end(quick: Settings, start: int) -> None:
     assert sizes == [24] * max(0, 6 - start) + [40] * (10 - max(6, start))
     plain = job.prepare(replace(settings, final_crop=None))
     assert next(plain.batches(start)).names == next(planned.batches(start)).names
+
+
+def test_each_cycle_starts_anew(quick: Settings) -> None:
+    settings = replace(quick, iterations=10, cycles=2, crop=24, final_crop=40, final_share=0.4, schedule="cosine", warmup=2)
+    planned = job.prepare(settings)
+    assert "crops of 24 pixels, from iteration 3 on of 40; 2 times over" in "\n".join(planned.describe())
+    sizes = [batch.pictures.shape[-1] for batch in itertools.islice(planned.batches(), 12)]
+    assert sizes == 2 * [24, 24, 24, 40, 40] + [40, 40]
+    one = replace(settings, cycles=1, iterations=5)
+    rates = [rate for _, _, rate in trainer.train(settings).read_steps()]
+    assert rates == 2 * [settings.lr * rate_factor(iteration, 5, one) for iteration in range(5)]
+
+
+@given(st.integers(1, 300), st.integers(1, 12))
+def test_cycles_are_equal_parts_of_the_run(total: int, cycles: int) -> None:
+    plan = Plan.of(Settings(batch_size=1, iterations=total, cycles=cycles), 10)
+    parts = [plan.cycle_of(iteration) for iteration in range(total)]
+    assert all(first <= iteration < end for iteration, (first, end) in enumerate(parts))
+    lengths = {end - first for first, end in parts}
+    assert max(lengths) - min(lengths) <= 1
+    assert cycles > total or len(set(parts)) == cycles
+
+
+def test_a_run_that_gets_another_cycle_equals_one_that_had_it_from_the_start(quick: Settings, tmp_path: Path) -> None:
+    settings = replace(quick, epochs=2, final_crop=40, final_share=0.4, ema=0.9)
+    whole = trainer.train(replace(settings, epochs=4, cycles=2, out=str(tmp_path / "whole")))
+    run = trainer.train(settings)
+    trainer.train(replace(settings, epochs=4, cycles=2), run)
+    assert run.read_steps() == whole.read_steps()
+    assert run.last.read_bytes() == whole.last.read_bytes()
+    assert run.last_average.read_bytes() == whole.last_average.read_bytes()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -203,7 +203,7 @@ def _step_line(step: int, loss: float, rate: float) -> str:
 
 
 MAY_CHANGE = (
-    "epochs", "iterations", "patience", "data", "out", "device", "precision", "workers", "checkpoint_minutes",
+    "epochs", "iterations", "cycles", "patience", "data", "out", "device", "precision", "workers", "checkpoint_minutes",
     "checkpoint_iterations", "keep_checkpoints", "tensorboard",
 )  # fmt: skip
 """Settings that a resumed run may change; of ``data`` the contents are compared."""

@@ -52,7 +52,7 @@ class Settings:
     final_crop: int | None = None
     """Side of the training pictures towards the end: nearer to whole pictures, as validation has them."""
     final_share: float = 0.25
-    """Share of the iterations, the last ones, that train at --final-crop."""
+    """Share of the iterations (of each cycle), the last ones, that train at --final-crop."""
     min_scale: float = 0.5
     """Least factor by which scale-crop scales a picture."""
     max_scale: float = 2.0
@@ -101,10 +101,12 @@ class Settings:
     """Weight decay; none on biases and normalisation with AdamW."""
     schedule: Literal["poly", "cosine", "constant"] = "poly"
     """How the rate falls to 0 over the run, by iteration."""
+    cycles: int = 1
+    """Equal parts of the run, each with rate, warmup and crops from the start anew, from the weights before (warm restarts)."""
     power: float = 0.9
     """Exponent of poly."""
     warmup: int = 0
-    """Iterations over which the rate first rises linearly from 0."""
+    """Iterations over which the rate first (in each cycle) rises linearly from 0."""
     ema: float = 0.0
     """Decay of a moving average of the weights, scored and saved beside them; 0: none."""
     clip_norm: float = 0.0
@@ -195,7 +197,7 @@ _AT_LEAST = {
     "weight_decay": 0, "power": 0, "aux_weight": 0, "seed": 0, "workers": 0, "checkpoint_minutes": 0,
     "min_scale": 0.01, "colour_jitter": 0, "copy_paste": 0,
     "repeat_threshold": 0, "distill_weight": 0, "hint_weight": 0, "mask_weight": 0,
-    "cutmix": 0, "mixup": 0, "warmup": 0, "ema": 0, "clip_norm": 0,
+    "cutmix": 0, "mixup": 0, "warmup": 0, "ema": 0, "clip_norm": 0, "cycles": 1,
     "accumulate": 1, "tuned_batch_size": 1, "label_smoothing": 0, "patience": 0, "checkpoint_iterations": 1, "keep_checkpoints": 1,
 }  # fmt: skip
 

@@ -170,7 +170,8 @@ class _Training:
         # Dropout draws from a seed of the iteration, so that a resumed run draws the same. (After the batch is fetched: a
         # loader's first one takes a number from torch's generator.)
         torch.manual_seed(sample_seed(self.settings.seed, self.iteration * self.processes.count + self.processes.rank))
-        factor = rate_factor(self.iteration, self.plan.total, self.settings) * rate_scale(self.settings)
+        first, end = self.plan.cycle_of(self.iteration)
+        factor = rate_factor(self.iteration - first, end - first, self.settings) * rate_scale(self.settings)
         set_rate(self.optimiser, factor)
         self.rate = self.settings.lr * factor
 
@@ -304,7 +305,7 @@ class _Training:
         if self.processes.main:  # it may go on for longer than it was meant to
             replace(self.settings, out=load_settings(self.resumed.config).out).save(self.resumed.config)
         if self.iteration == self.plan.total:
-            self._say(f"the run is complete at iteration {self.iteration}; more --epochs or --iterations extend it")
+            self._say(f"the run is complete at iteration {self.iteration}; more --epochs or --iterations, or --cycles, extend it")
         else:
             self.epoch = self.plan.epoch_of(self.iteration)
             self._say(f"resumed at iteration {self.iteration} of {self.plan.total}, epoch {self.epoch}")
