@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,23 @@ def test_cycles_are_equal_parts_of_the_run(total: int, cycles: int) -> None:
     lengths = {end - first for first, end in parts}
     assert max(lengths) - min(lengths) <= 1
     assert cycles > total or len(set(parts)) == cycles
+
+
+@given(st.integers(1, 300), st.integers(1, 16), st.floats(0.1, 5), st.integers(2, 5))
+def test_the_first_cycle_is_as_long_as_a_run_of_its_epochs(images: int, batch_size: int, epochs: float, cycles: int) -> None:
+    if batch_size > images:
+        return
+    epochs = round(epochs * 8) / 8 or 1.0
+    alone = Plan.of(Settings(batch_size=batch_size, epochs=epochs), images)
+    plan = Plan.of(Settings(batch_size=batch_size, epochs=cycles * epochs, cycles=cycles), images)
+    assert plan.cycle_of(0) == (0, alone.total)
+
+
+def test_a_run_that_begins_with_its_final_crops_says_so(quick: Settings) -> None:
+    planned = job.prepare(replace(quick, iterations=1, crop=24, final_crop=40, final_share=0.6))
+    assert "from iteration 0 on of 40" in "\n".join(planned.describe())
+    with closing(planned.batches()) as batches:
+        assert next(batches).pictures.shape[-1] == 40
 
 
 def test_a_run_that_gets_another_cycle_equals_one_that_had_it_from_the_start(quick: Settings, tmp_path: Path) -> None:

@@ -64,8 +64,9 @@ class Plan:
         return next(epoch for epoch in count(1) if self.end_of_epoch(epoch) > iteration)
 
     def cycle_of(self, iteration: int) -> tuple[int, int]:
-        """The first iteration of the cycle that an iteration belongs to, and the one after its last."""
-        bounds = [round(number * self.total / self.cycles) for number in range(self.cycles + 1)]
+        """The first iteration of an iteration's cycle, and the one after its last; of the last cycle past the run's end."""
+        # Rounded up, as epochs are: the first cycle is then as long as a run of its share of the epochs.
+        bounds = [-(-number * self.total // self.cycles) for number in range(self.cycles + 1)]
         after = bisect_right(bounds, min(iteration, self.total - 1))
         return bounds[after - 1], bounds[after]
 
@@ -126,20 +127,24 @@ class Job:
 
     def stage(self, iteration: int) -> tuple[VocDataset, int]:
         """What an iteration trains on, crops or final crops, and the first iteration that trains on another, or the run's end."""
-        first, end = self.plan.cycle_of(iteration)
         if self.final_set is None:
             return self.train_set, self.plan.total
-        change = end - round((end - first) * self.settings.final_share)
-        return (self.train_set, change) if iteration < change else (self.final_set, end)
+        change = self.first_of_final(iteration)
+        return (self.train_set, change) if iteration < change else (self.final_set, self.plan.cycle_of(iteration)[1])
+
+    def first_of_final(self, iteration: int = 0) -> int:
+        """The iteration, in the cycle that ``iteration`` belongs to, that is the first to train at ``final_crop``."""
+        first, end = self.plan.cycle_of(iteration)
+        return end - round((end - first) * self.settings.final_share)
 
     def describe(self) -> list[str]:
         """The plan in lines."""
         settings, plan = self.settings, self.plan
         extra = len(self.train_set) - len(self.train_set.masked)
-        growing = self.final_set is not None
         taught = settings.teacher or settings.soft_labels
         cycles = f" in {settings.cycles} cycles" * (settings.cycles > 1)
         again = f"; {settings.cycles} times over" * (settings.cycles > 1)
+        growing = f"crops of {settings.crop} pixels, from iteration {self.first_of_final()} on of {settings.final_crop}{again}"
         hints = f", from its features with {settings.hint_weight:g}" if settings.hint_weight else ""
         of_masks = settings.loss + f" x {settings.mask_weight:g}" * (settings.mask_weight != 1)
         further = f", class weights {settings.class_weights}" * (settings.class_weights != "none")
@@ -150,7 +155,7 @@ class Job:
             *([f"{counted(extra, 'picture')} without masks, learnt from the teacher alone"] if extra else []),
             f"{counted(plan.total, 'iteration')} of {counted(plan.batch_size, 'picture')}, {counted(plan.epochs, 'epoch')}; "
             f"{settings.model} on {settings.device} in {settings.precision}",
-            *([f"crops of {settings.crop} pixels, from iteration {self.stage(0)[1]} on of {settings.final_crop}{again}"] * growing),
+            *([] if self.final_set is None else [growing]),
             f"{settings.optimiser}, learning rate {self.rate:g}{scaled}, {settings.schedule}{cycles}; loss {of_masks}{further}",
             *([f"learnt from {taught} as well, with weight {settings.distill_weight:g}{hints}"] if taught else []),
         ]
