@@ -170,7 +170,8 @@ def test_crops_grow_towards_the_end(quick: Settings, start: int) -> None:
 def test_each_cycle_starts_anew(quick: Settings) -> None:
     settings = replace(quick, iterations=10, cycles=2, crop=24, final_crop=40, final_share=0.4, schedule="cosine", warmup=2)
     planned = job.prepare(settings)
-    assert "crops of 24 pixels, from iteration 3 on of 40; 2 times over" in "\n".join(planned.describe())
+    assert " in 2 cycles; " in (said := "\n".join(planned.describe()))
+    assert "crops of 24 pixels, from iteration 3 of each cycle on of 40" in said
     sizes = [batch.pictures.shape[-1] for batch in itertools.islice(planned.batches(), 12)]
     assert sizes == 2 * [24, 24, 24, 40, 40] + [40, 40]
     one = replace(settings, cycles=1, iterations=5)

@@ -114,21 +114,20 @@ class CoarseLogits:
         """The class of the largest logit of each pixel: uint8, N x H x W."""
         if self.values.device.type != "cpu":
             return self.full().max(1).indices.to(torch.uint8)
+        if self.rows is None or self.columns is None:
+            return self.values.float().max(1).indices.to(torch.uint8)
+        rows, columns = support(self.rows), support(self.columns)
         out = torch.empty(len(self.values), *self.size, dtype=torch.uint8)
         for picture, planes in enumerate(self.values.float()):
-            self._classes_of_picture(planes, out[picture])
+            self._classes_of_picture(planes, rows, columns, out[picture])
         return out
 
-    def _classes_of_picture(self, planes: Tensor, out: Tensor) -> None:
+    def _classes_of_picture(self, planes: Tensor, rows: Support, columns: Support, out: Tensor) -> None:
         """Classes of one picture (classes x h x w), with logits upsampled only where the coarse ones around disagree.
 
         Upsampled logits are means of the coarse ones around: what is the largest in all of these is the largest in the mean.
         """
         coarse = planes.max(0).indices.to(torch.uint8)
-        if self.rows is None or self.columns is None:
-            out.copy_(coarse)
-            return
-        rows, columns = support(self.rows), support(self.columns)
         least, most = (
             _reduced(_reduced(coarse.T, columns.places, pick).T, rows.places, pick) for pick in (torch.minimum, torch.maximum)
         )

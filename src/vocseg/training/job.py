@@ -143,8 +143,8 @@ class Job:
         extra = len(self.train_set) - len(self.train_set.masked)
         taught = settings.teacher or settings.soft_labels
         cycles = f" in {settings.cycles} cycles" * (settings.cycles > 1)
-        again = f"; {settings.cycles} times over" * (settings.cycles > 1)
-        growing = f"crops of {settings.crop} pixels, from iteration {self.first_of_final()} on of {settings.final_crop}{again}"
+        each = " of each cycle" * (settings.cycles > 1)
+        growing = f"crops of {settings.crop} pixels, from iteration {self.first_of_final()}{each} on of {settings.final_crop}"
         hints = f", from its features with {settings.hint_weight:g}" if settings.hint_weight else ""
         of_masks = settings.loss + f" x {settings.mask_weight:g}" * (settings.mask_weight != 1)
         further = f", class weights {settings.class_weights}" * (settings.class_weights != "none")
@@ -153,10 +153,10 @@ class Job:
         return [
             *(summary.describe() for summary in self.summaries),
             *([f"{counted(extra, 'picture')} without masks, learnt from the teacher alone"] if extra else []),
-            f"{counted(plan.total, 'iteration')} of {counted(plan.batch_size, 'picture')}, {counted(plan.epochs, 'epoch')}; "
-            f"{settings.model} on {settings.device} in {settings.precision}",
+            f"{counted(plan.total, 'iteration')} of {counted(plan.batch_size, 'picture')}, {counted(plan.epochs, 'epoch')}"
+            f"{cycles}; {settings.model} on {settings.device} in {settings.precision}",
             *([] if self.final_set is None else [growing]),
-            f"{settings.optimiser}, learning rate {self.rate:g}{scaled}, {settings.schedule}{cycles}; loss {of_masks}{further}",
+            f"{settings.optimiser}, learning rate {self.rate:g}{scaled}, {settings.schedule}; loss {of_masks}{further}",
             *([f"learnt from {taught} as well, with weight {settings.distill_weight:g}{hints}"] if taught else []),
         ]
 
