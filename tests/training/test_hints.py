@@ -111,8 +111,8 @@ def settings(synth: Path, tmp_path: Path) -> Settings:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("teach_on", ["batches", "both"])
-def test_a_step_is_the_weighted_sum(settings: Settings, tmp_path: Path, teach_on: Literal["batches", "both"]) -> None:
+@pytest.mark.parametrize("teach_on", ["batches", "pictures"])
+def test_a_step_is_the_weighted_sum(settings: Settings, tmp_path: Path, teach_on: Literal["batches", "pictures"]) -> None:
     settings = replace(settings, mixup=0.0, teach_on=teach_on, soft_labels=str(tmp_path / "soft"), min_scale=0.2)
     job = prepare(settings)
     assert job.teacher is not None
@@ -126,23 +126,17 @@ def test_a_step_is_the_weighted_sum(settings: Settings, tmp_path: Path, teach_on
     with recorded(taps(job.model)) as features:
         outputs = job.model.coarse(batch.pictures)
     soft, wanted = job.teacher(batch.pictures)
-    if teach_on == "both":
+    if teach_on == "pictures":
         assert batch.soft is not None
-        whole = batch.soft.float() / 255
-        shown = whole.sum(1, keepdim=True) > 0.5
+        soft = batch.soft
+        shown = soft.float().sum(1) > 127
         assert shown.any()
         assert not shown.all()  # scaled to a fifth, pictures are smaller than a crop
-        soft = torch.where(shown, (soft.float() + 255 * whole) / 2, soft.float())
     loss = 0.5 * Criterion()(outputs, batch.masks).total + distillation_loss(outputs["out"], soft)
     (loss + 0.5 * job.hints.distance(job.hints(features), wanted)).backward()
     want = [parameter.grad for parameter in job.model.parameters() if parameter.grad is not None]
     for one, other in zip(got, want, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-4)
-
-
-def test_both_ways_keep_soft_labels_of_all_pictures(settings: Settings, synth: Path, tmp_path: Path) -> None:
-    prepare(replace(settings, teach_on="both", soft_labels=str(tmp_path / "soft")))
-    assert {path.stem for path in (tmp_path / "soft").glob("*.npy")} == set(VocFolder.find(synth).ids("train"))
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,12 +194,7 @@ def test_soft_labels_beside_batches_are_those_of_pictures_without_masks(settings
     ("change", "message"),
     [
         ({"teacher": None}, "teach_on batches needs a teacher"),
-        ({"teacher": None, "teach_on": "both"}, "teach_on both needs a teacher"),
-        ({"teach_on": "both"}, "teach_on both needs soft_labels, a folder"),
-        (
-            {"teach_on": "pictures", "mixup": 0.0, "soft_labels": "soft"},
-            "hint_weight needs a teacher with teach_on batches or both",
-        ),
+        ({"teacher": None, "teach_on": "pictures", "mixup": 0.0}, "hint_weight needs a teacher"),
         ({"teach_on": "pictures", "teacher": None, "hint_weight": 0.0}, "mixup needs soft_labels"),
         (
             {"teacher": None, "teach_on": "pictures", "mixup": 0.0, "hint_weight": 0.0, "teacher_weights": "w.pt"},

@@ -244,8 +244,8 @@ def _keep_apart(extra: dict[str, Path], folder: VocFolder, settings: Settings) -
 
 
 def _teacher(settings: Settings, classes: tuple[str, ...], precision: torch.dtype) -> Teacher | None:
-    """The teacher that is asked about batches, if one is."""
-    if settings.teacher is None or settings.teach_on == "pictures":
+    """The teacher that is asked about batches, for its probabilities or its features, if one is."""
+    if settings.teacher is None or (settings.teach_on == "pictures" and not settings.hint_weight):
         return None
     return Teacher(load_teacher(settings.teacher, settings.teacher_weights, classes), precision)
 

@@ -71,9 +71,9 @@ class Settings:
     """Model whose class probabilities are learnt from as well; needs --soft-labels DIR, or --teach-on batches."""
     teacher_weights: str | None = None
     """Weights file of a teacher that is given by its name."""
-    teach_on: Literal["pictures", "batches", "both"] = "pictures"
+    teach_on: Literal["pictures", "batches"] = "pictures"
     """pictures: the teacher's probabilities of whole pictures, over scales and mirrored, are put into --soft-labels where missing
-    there, and learnt from; batches: the teacher is asked about each batch as it is trained on; both: the mean of the two."""
+    there, and learnt from; batches: the teacher is asked about each batch as it is trained on."""
     soft_labels: str | None = None
     """Folder of a teacher's class probabilities (NAME.npy). With --teach-on batches they are those of pictures without masks, and
     only tell --repeat-threshold what these show."""
@@ -82,7 +82,7 @@ class Settings:
     distill_weight: float = 1.0
     """Weight of the divergence from the teacher's probabilities beside the loss on masks."""
     hint_weight: float = 0.0
-    """Weight of the distance from the teacher's features, with --teach-on batches."""
+    """Weight of the distance from the teacher's features of each batch as it is trained on."""
     mask_weight: float = 1.0
     """Weight of the loss on masks."""
     eval_short_side: int | None = None
@@ -159,12 +159,10 @@ class Settings:
             raise SettingError(f"final_share must be between 0 and 1, not {self.final_share:g}")
         if self.cutmix + self.mixup > 1:
             raise SettingError(f"cutmix and mixup are probabilities, at most 1 together, not {self.cutmix + self.mixup:g}")
-        on_batches = self.teach_on != "pictures"
-        taught = self.teacher is not None if self.teach_on == "batches" else self.soft_labels is not None
-        if on_batches and self.teacher is None:
-            raise SettingError(f"teach_on {self.teach_on} needs a teacher")
-        if self.teach_on == "both" and not taught:
-            raise SettingError("teach_on both needs soft_labels, a folder to keep probabilities of whole pictures in")
+        asked = self.teach_on == "batches"
+        taught = self.teacher is not None if asked else self.soft_labels is not None
+        if asked and not taught:
+            raise SettingError("teach_on batches needs a teacher")
         if self.unlabelled is not None and not taught:
             raise SettingError("unlabelled pictures need soft_labels to learn from, or a teacher with teach_on batches")
         if self.mixup and not taught:
@@ -173,8 +171,8 @@ class Settings:
             raise SettingError(f"teacher {self.teacher} needs soft_labels, a folder to keep its probabilities in")
         if self.teacher_weights is not None and self.teacher is None:
             raise SettingError("teacher_weights needs a teacher, the name of the network that they are of")
-        if self.hint_weight and not on_batches:
-            raise SettingError("hint_weight needs a teacher with teach_on batches or both")
+        if self.hint_weight and self.teacher is None:
+            raise SettingError("hint_weight needs a teacher")
         if self.batch_size % self.accumulate:
             raise SettingError(f"batch_size {self.batch_size} cannot be cut into {self.accumulate} equal parts (accumulate)")
         if self.epochs <= 0:

@@ -102,10 +102,10 @@ class Step:
         pictures = batch.pictures.to(self.processes.device, non_blocking=True)
         soft = None if batch.soft is None else batch.soft.to(self.processes.device, non_blocking=True)
         weight = valid_weight(masks, self.criterion.class_weights)
-        if self.teacher is not None:  # it answers for every cell
-            cells = weight.new_tensor(float(masks.numel() // SOFT_CELL**2))
-        else:
-            cells = torch.zeros_like(weight) if soft is None else shown_cells(soft).sum()
+        if soft is not None:
+            cells = shown_cells(soft).sum()
+        else:  # a teacher that is asked answers for every cell
+            cells = weight.new_tensor(0.0 if self.teacher is None else float(masks.numel() // SOFT_CELL**2))
         ours = torch.stack([weight.double(), cells.double(), weight.new_tensor(float(due), dtype=torch.float64)])
         weight, cells, dues = self.processes.sum(ours).float()
         self.optimiser.zero_grad(set_to_none=True)
@@ -137,7 +137,7 @@ class Step:
         hints: dict[str, CoarseLogits] = {}
         if self.teacher is not None:
             answer, hints = self.teacher(pictures)
-            soft = answer if soft is None else _mean(answer, soft)
+            soft = answer if soft is None else soft
         if soft is not None:
             total = total + self.distill_weight * distillation_loss(outputs.logits["out"], soft, cells)
         if self.hints is not None:
@@ -147,12 +147,6 @@ class Step:
         # Gradients are averaged over processes; the loss is a share of a sum.
         (total * self.processes.count).backward()  # type: ignore[no-untyped-call]
         return loss.main.detach(), loss.classes
-
-
-def _mean(answer: Tensor, soft: Tensor) -> Tensor:
-    """The mean of a teacher's probabilities of a batch and of whole pictures; of the batch alone where no picture is shown."""
-    shown = shown_cells(soft)[:, None]
-    return torch.where(shown, torch.lerp(answer.float(), soft.float(), 0.5), answer.float())
 
 
 def _cut(values: Any, parts: int) -> list[Any]:

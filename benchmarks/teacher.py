@@ -1,0 +1,69 @@
+"""How right a teacher is about training crops: asked about the crops themselves, and about whole pictures before.
+
+    python benchmarks/teacher.py FOLDER --split val_2007 --soft-labels soft_val \\
+        --teacher deeplabv3_mobilenet_v2 --teacher-weights torch_deeplabv3_mnv2_os16.pt
+
+Pictures of a split with masks that the teacher has not learnt from go through the transforms of training (scales of 0.5 to 2,
+crops, mirror images); each cell of soft labels counts by the mask's pixel in its middle. The two are what `vocseg train
+--teach-on batches` and `--teach-on pictures` learn from.
+"""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import closing
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from vocseg import voc
+from vocseg.data.transforms import SOFT_CELL
+from vocseg.losses import shown_cells
+from vocseg.metrics import ConfusionMatrix
+from vocseg.training.hints import Teacher
+from vocseg.training.job import prepare
+from vocseg.training.settings import Settings
+from vocseg.training.teacher import load_teacher
+
+
+def middles(masks: Tensor, soft: Tensor) -> Tensor:
+    """The class in the middle of each cell of soft labels, void where nothing of the picture is shown."""
+    return masks[:, SOFT_CELL // 2 :: SOFT_CELL, SOFT_CELL // 2 :: SOFT_CELL].where(shown_cells(soft), voc.VOID)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("--split", default="val_2007")
+    parser.add_argument("--teacher", required=True)
+    parser.add_argument("--teacher-weights")
+    parser.add_argument("--soft-labels", required=True, help="folder that the split's soft labels are kept in")
+    parser.add_argument("--crop", type=int, nargs="+", default=[320, 416])
+    parser.add_argument("--batches", type=int, default=60, help="of 16 crops")
+    arguments = parser.parse_args()
+    for crop in arguments.crop:
+        job = prepare(
+            Settings(
+                data=arguments.data, split=arguments.split, val_split=arguments.split, model="two_layer_net", crop=crop,
+                colour_jitter=0.4, batch_size=16, iterations=arguments.batches, workers=0, teacher=arguments.teacher,
+                teacher_weights=arguments.teacher_weights, soft_labels=arguments.soft_labels,
+            )
+        )  # fmt: skip
+        classes = job.train_set.classes
+        teacher = Teacher(load_teacher(arguments.teacher, arguments.teacher_weights, classes), job.precision)
+        asked, kept = ConfusionMatrix(classes), ConfusionMatrix(classes)
+        with closing(job.batches()) as batches:
+            for batch in islice(batches, arguments.batches):
+                assert batch.soft is not None
+                truth = middles(batch.masks, batch.soft)
+                for matrix, soft in ((asked, teacher(batch.pictures)[0]), (kept, batch.soft)):
+                    matrix.update(soft.max(1).indices.to(torch.uint8), truth)
+        for name, matrix in (("asked about the crops", asked), ("about whole pictures", kept)):
+            scores = matrix.scores()
+            print(f"crops of {crop}, {name}: mIoU {100 * scores.miou:.2f}, pixel accuracy {100 * scores.pixel_accuracy:.2f}")
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    main()
