@@ -238,10 +238,11 @@ def test_signals_save_and_say_how_to_go_on(quick: Settings, monkeypatch: pytest.
 @pytest.mark.parametrize("patience", [0, 1])
 def test_no_loader_process_outlives_the_training(quick: Settings, patience: int) -> None:
     """Python waits at its end for one that does; the garbage collector, which may come in time, is switched off here."""
+    before = multiprocessing.active_children()  # of a test before, where the collector has yet to come by
     gc.disable()
     try:
         trainer.train(replace(quick, workers=1, patience=patience, lr=0.0))
-        assert not multiprocessing.active_children()
+        assert set(multiprocessing.active_children()) <= set(before)
     finally:
         gc.enable()
 
