@@ -139,6 +139,11 @@ def test_a_step_is_the_weighted_sum(settings: Settings, tmp_path: Path, teach_on
         torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-4)
 
 
+def test_soft_labels_of_all_pictures_are_kept_beside_hints(settings: Settings, synth: Path, tmp_path: Path) -> None:
+    prepare(replace(settings, teach_on="pictures", soft_labels=str(tmp_path / "soft")))
+    assert {path.stem for path in (tmp_path / "soft").glob("*.npy")} == set(VocFolder.find(synth).ids("train"))
+
+
 def test_a_resumed_run_equals_an_uninterrupted_one(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = replace(settings, checkpoint_iterations=1, final_crop=48, final_share=0.4)
     whole = trainer.train(replace(settings, out=str(tmp_path / "whole")))

@@ -137,7 +137,8 @@ class Step:
         hints: dict[str, CoarseLogits] = {}
         if self.teacher is not None:
             answer, hints = self.teacher(pictures)
-            soft = answer if soft is None else soft
+            if soft is None:
+                soft = answer
         if soft is not None:
             total = total + self.distill_weight * distillation_loss(outputs.logits["out"], soft, cells)
         if self.hints is not None:
