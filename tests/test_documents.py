@@ -16,7 +16,7 @@ import pytest
 
 from vocseg.cli.main import app
 from vocseg.data.synthetic import write_synthetic
-from vocseg.training.settings import Settings
+from vocseg.training.settings import Settings, read_settings, settings_of_stages
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
@@ -81,6 +81,15 @@ def test_readme_on_voc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Cal
         assert code == 0, err
     assert (tmp_path / "predictions" / "photo.png").is_file()
     assert (tmp_path / "predictions" / "photo_overlay.jpg").is_file()
+
+
+@pytest.mark.parametrize(
+    ("path", "text"), [(path, text) for path in DOCUMENTS for _, text in blocks(path, "toml")], ids=lambda part: str(part)[:60]
+)
+def test_settings_shown_are_settings(path: Path, text: str, tmp_path: Path) -> None:
+    (tmp_path / path.with_suffix(".toml").name).write_text(text)
+    values, stages = read_settings(tmp_path / path.with_suffix(".toml").name)
+    assert settings_of_stages(Settings(**values), stages) or values
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -124,6 +124,43 @@ def test_train_json_config_and_resume(run: Run, synth: Path, tmp_path: Path) -> 
     assert run("train", "--config", out / "config.toml", "--out", tmp_path / "second")[0] == 0
 
 
+def test_train_in_stages(run: Run, synth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = tmp_path / "c.toml"
+    config.write_text(
+        'model = "two_layer_net"\ncrop = 16\nbatch_size = 2\nepochs = 9\nworkers = 0\nema = 0.5\n'
+        "[[stages]]\nepochs = 1\ncrop = 24\n[[stages]]\niterations = 2\ncrop = 32\nseed = 1\n"
+    )
+    plan = ("train", "--config", config, "--data", synth, "--lr", 0.02)
+    code, text, err = run(*plan, "--dry-run")
+    assert code == 0, err
+    first, second = text.split("stage 2 of 2, what it sets otherwise than the one before:\n")
+    assert "3 iterations of 2 pictures, 1 epoch" in first
+    assert "\ncrop = 24\n" in first
+    assert "lr = 0.02" in first
+    assert "lr = 0.02" not in second
+    assert "2 iterations of 2 pictures, 1 epoch" in second
+    assert second.startswith("epochs = 9.0\niterations = 2\ncrop = 32\nseed = 1\n\n")
+    assert second.endswith("no run folder was made\n")
+    assert not (tmp_path / "runs").exists()
+    code, text, err = run(*plan, "--crop", 40, "--iterations", 1, "--json", tmp_path / "t.json")
+    assert code == 0, err
+    assert "all 2 stages of runs/two_layer_net are complete" in text
+    told = json.loads((tmp_path / "t.json").read_text())
+    assert told["run"] == "runs/two_layer_net"
+    assert [stage["settings"]["crop"] for stage in told["stages"]] == [40, 40]  # the flags win in each
+    assert [[epoch["iteration"] for epoch in stage["epochs"]] for stage in told["stages"]] == [[1], [1]]
+    assert told["stages"][1]["settings"]["weights"] == "runs/two_layer_net/1/last/average.safetensors"
+    fails(run("train", "--resume", "runs/two_layer_net", "--iterations", 3), "cannot resume with another iterations")
+    monkeypatch.chdir(tmp_path / "runs")
+    code, text, err = run("train", "--resume", "two_layer_net")
+    assert code == 0, err
+    assert "all 2 stages of two_layer_net are complete" in text
+    code, text, err = run("train", "--resume", "two_layer_net/1", "--iterations", 2)  # a stage is a run like any other
+    assert code == 0, err
+    assert "resumed at iteration 1 of 2" in text
+
+
 def test_train_bad_use(run: Run, synth: Path, tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
     config.write_text("lr = 0.1\nbatchsize = 2\n")

@@ -160,3 +160,17 @@ def test_killed_at_ten_random_points_and_resumed_ends_as_if_nothing_had_happened
         for rows in (run.read_metrics(), whole.read_metrics())
     ]
     assert timeless[0] == timeless[1]
+
+
+def test_two_processes_go_through_stages_as_one(synth: Path, tmp_path: Path) -> None:
+    port, config = free_port(), tmp_path / "c.toml"
+    config.write_text("ema = 0.9\n[[stages]]\n[[stages]]\nlr = 0.01\nseed = 1\n")
+    arguments = options(synth, tmp_path / "two", iterations=2)
+    outputs = finish([start([*arguments, "--config", str(config)], rank, 2, port) for rank in (0, 1)])
+    assert "all 2 stages of" in outputs[0]
+    assert "stage" not in outputs[1]
+    finish([start([*options(synth, tmp_path / "one", iterations=2), "--config", str(config)])])
+    for name in ("1", "2"):
+        one, two = RunFolder(tmp_path / "one" / name), RunFolder(tmp_path / "two" / name)
+        for mine, theirs in zip(one.read_steps(), two.read_steps(), strict=True):
+            assert mine == pytest.approx(theirs, rel=1e-5)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vocseg.errors import SettingError
-from vocseg.training.settings import Settings, find_recipe, load_settings, read_settings
+from vocseg.training.settings import Settings, find_recipe, load_settings, read_settings, settings_of_stages
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -22,6 +22,17 @@ def test_round_trip(tmp_path: Path) -> None:
         ("lerning_rate = 1", "has unknown setting 'lerning_rate'"),
         ("batch_sise = 1", "unknown setting 'batch_sise'; did you mean 'batch_size'"),
         ("lr = ", "is not TOML"),
+        ('lr = "fast"', "has lr = 'fast': it must be a number$"),
+        ("crop = 1.5", "has crop = 1.5: it must be a whole number"),
+        ("seed = true", "has seed = True: it must be a whole number"),
+        ("tensorboard = 1", "has tensorboard = 1: it must be true or false"),
+        ('schedule = "linear"', "has schedule = 'linear': it must be 'poly' or 'cosine' or 'constant'"),
+        ("final_crop = [1]", r"has final_crop = \[1\]: it must be a whole number"),
+        ("[[stages]]\nlr = 1\n[[stages]]\ncorp = 1", "stage 2, has unknown setting 'corp'; did you mean 'crop'"),
+        ('[[stages]]\ncrop = "a"', "stage 1, has crop = 'a': it must be a whole number"),
+        ('[[stages]]\nweights = "none"', "stage 1, sets weights, which is the same for all"),
+        ("[stages]\nlr = 1", r"stages must be tables, \[\[stages\]\]"),
+        ("stages = [1]", r"stages must be tables, \[\[stages\]\]"),
     ],
 )
 def test_bad_files(tmp_path: Path, text: str, message: str) -> None:
@@ -45,6 +56,20 @@ def test_bad_files(tmp_path: Path, text: str, message: str) -> None:
 def test_ranges(name: str, value: float, message: str) -> None:
     with pytest.raises(SettingError, match=message):
         Settings(**{name: value})
+
+
+def test_stages(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text("lr = 1\nfinal_crop = 96\niterations = 9\n[[stages]]\nepochs = 2\n[[stages]]\nlr = 0.5\nfinal_share = 0.5\n")
+    values, stages = read_settings(path)
+    settings = Settings(**values)
+    first, second = settings_of_stages(settings, stages)
+    assert first == Settings(lr=1, final_crop=96, epochs=2)
+    assert second == Settings(lr=0.5, final_crop=96, iterations=9, final_share=0.5)
+    with pytest.raises(SettingError, match="stage 2: final_share must be between 0 and 1, not 2"):
+        settings_of_stages(settings, [{}, {"final_share": 2.0}])
+    with pytest.raises(SettingError, match=r"c\.toml has 2 stages"):
+        load_settings(path)
 
 
 def test_every_setting_is_documented() -> None:

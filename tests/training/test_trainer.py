@@ -27,17 +27,8 @@ from vocseg.inference.segmenter import Segmenter
 from vocseg.models import create_model, read_info
 from vocseg.training import job, report, trainer
 from vocseg.training.job import Plan
-from vocseg.training.optimiser import rate_factor
 from vocseg.training.run import RunFolder
 from vocseg.training.settings import Settings, load_settings
-
-
-@pytest.fixture
-def quick(synth: Path, tmp_path: Path) -> Settings:
-    return Settings(
-        data=str(synth), model="simple_conv_net", crop=24, batch_size=4, epochs=3, lr=0.02, out=str(tmp_path / "run"),
-        workers=0, precision="float32", device="cpu",
-    )  # fmt: skip
 
 
 def test_run_folder(quick: Settings, synth: Path) -> None:
@@ -167,53 +158,11 @@ def test_crops_grow_towards_the_end(quick: Settings, start: int) -> None:
     assert next(plain.batches(start)).names == next(planned.batches(start)).names
 
 
-def test_each_cycle_starts_anew(quick: Settings) -> None:
-    settings = replace(quick, iterations=10, cycles=2, crop=24, final_crop=40, final_share=0.4, schedule="cosine", warmup=2)
-    planned = job.prepare(settings)
-    assert " in 2 cycles; " in (said := "\n".join(planned.describe()))
-    assert "crops of 24 pixels, from iteration 3 of each cycle on of 40" in said
-    sizes = [batch.pictures.shape[-1] for batch in itertools.islice(planned.batches(), 12)]
-    assert sizes == 2 * [24, 24, 24, 40, 40] + [40, 40]
-    one = replace(settings, cycles=1, iterations=5)
-    rates = [rate for _, _, rate in trainer.train(settings).read_steps()]
-    assert rates == 2 * [settings.lr * rate_factor(iteration, 5, one) for iteration in range(5)]
-
-
-@given(st.integers(1, 300), st.integers(1, 12))
-def test_cycles_are_equal_parts_of_the_run(total: int, cycles: int) -> None:
-    plan = Plan.of(Settings(batch_size=1, iterations=total, cycles=cycles), 10)
-    parts = [plan.cycle_of(iteration) for iteration in range(total)]
-    assert all(first <= iteration < end for iteration, (first, end) in enumerate(parts))
-    lengths = {end - first for first, end in parts}
-    assert max(lengths) - min(lengths) <= 1
-    assert cycles > total or len(set(parts)) == cycles
-
-
-@given(st.integers(1, 300), st.integers(1, 16), st.floats(0.1, 5), st.integers(2, 5))
-def test_the_first_cycle_is_as_long_as_a_run_of_its_epochs(images: int, batch_size: int, epochs: float, cycles: int) -> None:
-    if batch_size > images:
-        return
-    epochs = round(epochs * 8) / 8 or 1.0
-    alone = Plan.of(Settings(batch_size=batch_size, epochs=epochs), images)
-    plan = Plan.of(Settings(batch_size=batch_size, epochs=cycles * epochs, cycles=cycles), images)
-    assert plan.cycle_of(0) == (0, alone.total)
-
-
 def test_a_run_that_begins_with_its_final_crops_says_so(quick: Settings) -> None:
     planned = job.prepare(replace(quick, iterations=1, crop=24, final_crop=40, final_share=0.6))
     assert "from iteration 0 on of 40" in "\n".join(planned.describe())
     with closing(planned.batches()) as batches:
         assert next(batches).pictures.shape[-1] == 40
-
-
-def test_a_run_that_gets_another_cycle_equals_one_that_had_it_from_the_start(quick: Settings, tmp_path: Path) -> None:
-    settings = replace(quick, epochs=2, final_crop=40, final_share=0.4, ema=0.9)
-    whole = trainer.train(replace(settings, epochs=4, cycles=2, out=str(tmp_path / "whole")))
-    run = trainer.train(settings)
-    trainer.train(replace(settings, epochs=4, cycles=2), run)
-    assert run.read_steps() == whole.read_steps()
-    assert run.last.read_bytes() == whole.last.read_bytes()
-    assert run.last_average.read_bytes() == whole.last_average.read_bytes()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

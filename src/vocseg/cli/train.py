@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, Token
 from cyclopts.argument import ArgumentCollection
 from cyclopts.config import Dict
 
@@ -15,7 +15,10 @@ from vocseg.cli.options import JsonOption
 from vocseg.data.layout import data_folder
 from vocseg.errors import InputError, SettingError
 from vocseg.files import write_json
-from vocseg.training.settings import Settings, find_recipe, read_settings
+from vocseg.training.settings import Changes, Settings, find_recipe, load_settings, read_settings, settings_of_stages
+
+if TYPE_CHECKING:
+    from vocseg.training.run import RunFolder
 
 
 def _settings_from_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -31,9 +34,16 @@ def _settings_from_file(app: App, commands: tuple[str, ...], arguments: Argument
         path = find_recipe(given["--config"][0])
     else:
         return
-    values = read_settings(path)
-    if "--epochs" in given and "--iterations" not in given:
-        values.pop("iterations", None)  # which would win
+    values, stages = read_settings(path)
+    over = {name.removeprefix("--").replace("-", "_") for name in given}
+    if over & {"epochs", "iterations"}:  # one of the file could win over the other
+        over |= {"epochs", "iterations"}
+    values = {name: value for name, value in values.items() if name not in over}
+    stages = [{name: value for name, value in changes.items() if name not in over} for changes in stages]
+    if stages:
+        next(argument for argument in arguments if argument.name == "--stages").append(
+            Token(source=str(path), implicit_value=stages)
+        )
     # Below the verb's key: at the top, cyclopts would take the setting `data` for the verb `data` and drop it.
     for command in reversed(commands):
         values = {command: values}
@@ -53,6 +63,7 @@ def train(
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     find_lr: Path | None = None,
     json: JsonOption = None,
+    stages: Annotated[list[Changes] | None, Parameter(show=False)] = None,
 ) -> None:
     """Train a model, or go on with a run.
 
@@ -73,6 +84,8 @@ def train(
         TOML file of settings, or a recipe's name (default, finetune, ...); options on the command line win.
     resume
         Go on with this run folder, with its settings.
+    stages
+        What the stages of the TOML file set otherwise; from there alone.
     dry_run
         Print the plan, with time and memory by three measured steps, without a run folder. (Soft labels that a teacher has yet
         to give are made, as a run would.)
@@ -89,26 +102,41 @@ def train(
     data_folder(settings.data)  # what is not there is told before torch is imported
     from vocseg.devices import keep_memory
     from vocseg.training.run import RunFolder
+    from vocseg.training.stages import train_in_stages
     from vocseg.training.trainer import train as run_training
 
     keep_memory()
     if dry_run or find_lr is not None:
-        _rehearse(settings, dry_run, find_lr, json)
+        _rehearse(settings, stages or [], dry_run, find_lr, json)
         return
-    run = run_training(settings, RunFolder.open(resume) if resume else None)
+    resumed = RunFolder.open(resume) if resume else None
+    if stages:
+        runs = train_in_stages(settings, stages, resumed)
+        result = {"run": str(runs[-1].root.parent), "stages": [_results(run) for run in runs]}
+    else:
+        result = _results(run_training(settings, resumed))
     if json is not None:
-        write_json(json, {"run": str(run.root), "settings": _values(settings), "epochs": run.read_metrics()})
+        write_json(json, result)
 
 
-def _rehearse(settings: Settings, dry_run: bool, find_lr: Path | None, json: Path | None) -> None:
+def _rehearse(settings: Settings, stages: list[Changes], dry_run: bool, find_lr: Path | None, json: Path | None) -> None:
     from vocseg.training.job import prepare, rate_scale
     from vocseg.training.rehearsal import dry_run as rehearse
     from vocseg.training.rehearsal import find_rate, plot_rates
 
+    runs = settings_of_stages(settings, stages) or [settings]
     if dry_run:
-        print("\n".join(rehearse(prepare(settings))))
+        before: list[str] = []
+        for number, each in enumerate(runs, 1):
+            job = prepare(each)
+            resolved = job.settings.to_toml().splitlines()
+            if stages:
+                print(f"stage {number} of {len(runs)}" + ", what it sets otherwise than the one before:" * (number > 1))
+            print("\n".join([*(line for line in resolved if line not in before), "", *rehearse(job), ""]))
+            before = resolved
+        print("no run folder was made")
     if find_lr is not None:
-        search = find_rate(prepare(settings))
+        search = find_rate(prepare(runs[0]))
         plot_rates(search, find_lr)
         unscaled = " --no-scale-lr" * (rate_scale(settings) != 1)
         rate = f"{search.suggestion:.2g}"
@@ -117,5 +145,5 @@ def _rehearse(settings: Settings, dry_run: bool, find_lr: Path | None, json: Pat
             write_json(json, {"suggestion": search.suggestion, "rates": search.rates, "losses": search.losses})
 
 
-def _values(settings: Settings) -> dict[str, Any]:
-    return {item.name: getattr(settings, item.name) for item in fields(settings)}
+def _results(run: RunFolder) -> dict[str, Any]:
+    return {"run": str(run.root), "settings": asdict(load_settings(run.config)), "epochs": run.read_metrics()}

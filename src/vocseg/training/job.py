@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from bisect import bisect_right
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -43,7 +42,6 @@ class Plan:
     images: int
     batch_size: int
     total: int
-    cycles: int = 1
 
     @classmethod
     def of(cls, settings: Settings, images: int) -> Plan:
@@ -53,7 +51,7 @@ class Plan:
                 f"--batch-size {images} at most"
             )
         total = settings.iterations or math.ceil(settings.epochs * images / settings.batch_size)
-        return cls(images, settings.batch_size, total, settings.cycles)
+        return cls(images, settings.batch_size, total)
 
     def end_of_epoch(self, epoch: int) -> int:
         """The iteration after the last one of an epoch 1, 2, ..."""
@@ -62,13 +60,6 @@ class Plan:
     def epoch_of(self, iteration: int) -> int:
         """The epoch, 1, 2, ..., that an iteration 0, 1, ... belongs to."""
         return next(epoch for epoch in count(1) if self.end_of_epoch(epoch) > iteration)
-
-    def cycle_of(self, iteration: int) -> tuple[int, int]:
-        """The first iteration of an iteration's cycle, and the one after its last; of the last cycle past the run's end."""
-        # Rounded up, as epochs are: the first cycle is then as long as a run of its share of the epochs.
-        bounds = [-(-number * self.total // self.cycles) for number in range(self.cycles + 1)]
-        after = bisect_right(bounds, min(iteration, self.total - 1))
-        return bounds[after - 1], bounds[after]
 
     @property
     def epochs(self) -> int:
@@ -115,36 +106,30 @@ class Job:
         """Training batches from iteration ``start`` on, mixed where wanted, to be closed; see :func:`training_batches`."""
         settings = self.settings
         mixing = Mixing(settings.cutmix, settings.mixup)
-        while True:  # for as long as batches are asked for: a search of rates may want more than the run has
-            dataset, end = self.stage(start)
+        change = self.first_of_final
+        parts = [(self.train_set, change)] if change is None or start < change else []
+        if self.final_set is not None:
+            parts.append((self.final_set, None))
+        for dataset, end in parts:
             with closing(
                 training_batches(dataset, settings.batch_size, settings.workers or 0, settings.seed, start, shard, self.repeats)
             ) as batches:
-                for batch in islice(batches, end - start if end < self.plan.total else None):
+                for batch in islice(batches, None if end is None else end - start):
                     seed = sample_seed(settings.seed, start * shard[1] + shard[0])
                     yield mixing(batch, torch.Generator().manual_seed(seed)) if settings.cutmix or settings.mixup else batch
                     start += 1
 
-    def stage(self, iteration: int) -> tuple[VocDataset, int]:
-        """What an iteration trains on, crops or final crops, and the first iteration that trains on another, or the run's end."""
-        if self.final_set is None:
-            return self.train_set, self.plan.total
-        change = self.first_of_final(iteration)
-        return (self.train_set, change) if iteration < change else (self.final_set, self.plan.cycle_of(iteration)[1])
-
-    def first_of_final(self, iteration: int = 0) -> int:
-        """The iteration, in the cycle that ``iteration`` belongs to, that is the first to train at ``final_crop``."""
-        first, end = self.plan.cycle_of(iteration)
-        return end - round((end - first) * self.settings.final_share)
+    @property
+    def first_of_final(self) -> int | None:
+        """The first iteration that trains at ``final_crop``, if one does."""
+        return None if self.final_set is None else self.plan.total - round(self.plan.total * self.settings.final_share)
 
     def describe(self) -> list[str]:
         """The plan in lines."""
         settings, plan = self.settings, self.plan
         extra = len(self.train_set) - len(self.train_set.masked)
         taught = settings.teacher or settings.soft_labels
-        cycles = f" in {settings.cycles} cycles" * (settings.cycles > 1)
-        each = " of each cycle" * (settings.cycles > 1)
-        growing = f"crops of {settings.crop} pixels, from iteration {self.first_of_final()}{each} on of {settings.final_crop}"
+        growing = f"crops of {settings.crop} pixels, from iteration {self.first_of_final} on of {settings.final_crop}"
         hints = f", from its features with {settings.hint_weight:g}" if settings.hint_weight else ""
         of_masks = settings.loss + f" x {settings.mask_weight:g}" * (settings.mask_weight != 1)
         further = f", class weights {settings.class_weights}" * (settings.class_weights != "none")
@@ -153,8 +138,8 @@ class Job:
         return [
             *(summary.describe() for summary in self.summaries),
             *([f"{counted(extra, 'picture')} without masks, learnt from the teacher alone"] if extra else []),
-            f"{counted(plan.total, 'iteration')} of {counted(plan.batch_size, 'picture')}, {counted(plan.epochs, 'epoch')}"
-            f"{cycles}; {settings.model} on {settings.device} in {settings.precision}",
+            f"{counted(plan.total, 'iteration')} of {counted(plan.batch_size, 'picture')}, {counted(plan.epochs, 'epoch')}; "
+            f"{settings.model} on {settings.device} in {settings.precision}",
             *([] if self.final_set is None else [growing]),
             f"{settings.optimiser}, learning rate {self.rate:g}{scaled}, {settings.schedule}; loss {of_masks}{further}",
             *([f"learnt from {taught} as well, with weight {settings.distill_weight:g}{hints}"] if taught else []),

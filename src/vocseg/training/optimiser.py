@@ -64,7 +64,7 @@ def backbone(model: SegmentationModel) -> list[nn.Module]:
 
 
 def rate_factor(iteration: int, total: int, settings: Settings) -> float:
-    """Factor of the learning rate at an iteration of 0..total-1 of a run, or of one of its cycles.
+    """Factor of the learning rate at an iteration of 0..total-1 of a run.
 
     ``poly``: (1 - iteration / total) ** power (DeepLab, section 4.1); ``cosine``: (1 + cos(pi iteration / total)) / 2 (Loshchilov
     and Hutter, "SGDR", 2017); each times a linear rise over the first ``warmup`` iterations.

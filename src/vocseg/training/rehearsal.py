@@ -38,7 +38,7 @@ def _rehearse(job: Job) -> tuple[Step, torch.optim.Optimizer]:
 
 
 def dry_run(job: Job) -> list[str]:
-    """Settings, classes, the plan, and time and memory that it would take by three measured steps, in lines."""
+    """The classes, the plan, and time and memory that it would take by three measured steps, in lines."""
     step, _ = _rehearse(job)
     with closing(job.batches()) as drawn:
         batches = list(islice(drawn, MEASURED + 1))
@@ -52,14 +52,11 @@ def dry_run(job: Job) -> list[str]:
     total = fastest * job.plan.total * _relative_work(job)
     speed = job.plan.batch_size / fastest
     return [
-        *job.settings.to_toml().splitlines(),
-        "",
         *_class_counts(job),
         "",
         *job.describe(),
         f"{fastest:.3g} s a step, {speed:.3g} pictures a second; about {duration(total)} in all, without validation",
         f"memory: {_memory(job.device)}",
-        "no run folder was made",
     ]
 
 

@@ -9,7 +9,7 @@ import pickle
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -70,19 +70,31 @@ class RunFolder:
     def steps(self) -> Path:
         return self.root / "steps.csv"
 
+    @property
+    def to_resume(self) -> Path:
+        """What ``--resume`` is to be given: this folder, or that of all stages where it is one of them."""
+        parent = RunFolder(self.root.parent)
+        staged = parent.config.is_file() and "[[stages]]" in parent.config.read_text(encoding="utf-8")
+        return parent.root if staged else self.root
+
     def states(self) -> list[Path]:
         """The checkpoints that a resumed run may start from, newest first."""
         return sorted((self.root / "last").glob("state-*.pt"), reverse=True)
 
     @classmethod
-    def create(cls, settings: Settings) -> RunFolder:
-        """A new run folder for ``settings``; OutputError where it holds a run already or cannot be written."""
+    def choose(cls, settings: Settings) -> RunFolder:
+        """Where a new run with ``settings`` is to lie, nothing made yet; OutputError where it holds a run already."""
         if settings.out is not None:
             run = cls(Path(settings.out))
             if run.config.exists():
                 raise OutputError(f"{run.root} holds a run already; go on with --resume {run.root}, or choose another --out")
-        else:
-            run = cls(_free_name(Path("runs"), Path(settings.model).stem.replace(":", "-")))
+            return run
+        return cls(_free_name(Path("runs"), Path(settings.model).stem.replace(":", "-")))
+
+    @classmethod
+    def create(cls, settings: Settings) -> RunFolder:
+        """A new run folder for ``settings``; OutputError where it holds a run already or cannot be written."""
+        run = cls.choose(settings)
         writable_folder(run.root)
         return run
 
@@ -203,17 +215,17 @@ def _step_line(step: int, loss: float, rate: float) -> str:
 
 
 MAY_CHANGE = (
-    "epochs", "iterations", "cycles", "patience", "data", "out", "device", "precision", "workers", "checkpoint_minutes",
+    "epochs", "iterations", "patience", "data", "out", "device", "precision", "workers", "checkpoint_minutes",
     "checkpoint_iterations", "keep_checkpoints", "tensorboard",
 )  # fmt: skip
 """Settings that a resumed run may change; of ``data`` the contents are compared."""
 
 
-def same_run(before: Settings, now: Settings) -> None:
+def same_run(before: Settings, now: Settings, may_change: Sequence[str] = MAY_CHANGE) -> None:
     """Raise SettingError where settings that a resumed run must keep differ, saying which."""
     for item in fields(Settings):
         old, new = getattr(before, item.name), getattr(now, item.name)
-        if old != new and item.name not in MAY_CHANGE:
+        if old != new and item.name not in may_change:
             raise SettingError(
                 f"cannot resume with another {item.name}: the run has {old!r}, now it is {new!r}; a new run can start from the "
                 "weights of this one (--model RUN/last/model.safetensors)"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from vocseg import voc
 from vocseg.errors import SettingError, nearest
@@ -52,7 +54,7 @@ class Settings:
     final_crop: int | None = None
     """Side of the training pictures towards the end: nearer to whole pictures, as validation has them."""
     final_share: float = 0.25
-    """Share of the iterations (of each cycle), the last ones, that train at --final-crop."""
+    """Share of the iterations, the last ones, that train at --final-crop."""
     min_scale: float = 0.5
     """Least factor by which scale-crop scales a picture."""
     max_scale: float = 2.0
@@ -101,12 +103,10 @@ class Settings:
     """Weight decay; none on biases and normalisation with AdamW."""
     schedule: Literal["poly", "cosine", "constant"] = "poly"
     """How the rate falls to 0 over the run, by iteration."""
-    cycles: int = 1
-    """Equal parts of the run, each with rate, warmup and crops from the start anew, from the weights before (warm restarts)."""
     power: float = 0.9
     """Exponent of poly."""
     warmup: int = 0
-    """Iterations over which the rate first (in each cycle) rises linearly from 0."""
+    """Iterations over which the rate first rises linearly from 0."""
     ema: float = 0.0
     """Decay of a moving average of the weights, scored and saved beside them; 0: none."""
     clip_norm: float = 0.0
@@ -195,13 +195,22 @@ _AT_LEAST = {
     "weight_decay": 0, "power": 0, "aux_weight": 0, "seed": 0, "workers": 0, "checkpoint_minutes": 0,
     "min_scale": 0.01, "colour_jitter": 0, "copy_paste": 0,
     "repeat_threshold": 0, "distill_weight": 0, "hint_weight": 0, "mask_weight": 0,
-    "cutmix": 0, "mixup": 0, "warmup": 0, "ema": 0, "clip_norm": 0, "cycles": 1,
+    "cutmix": 0, "mixup": 0, "warmup": 0, "ema": 0, "clip_norm": 0,
     "accumulate": 1, "tuned_batch_size": 1, "label_smoothing": 0, "patience": 0, "checkpoint_iterations": 1, "keep_checkpoints": 1,
 }  # fmt: skip
 
 
-def read_settings(path: Path) -> dict[str, Any]:
-    """The values of a TOML settings file; SettingError for a missing or malformed file or an unknown key."""
+Changes = dict[str, Any]
+"""What a stage of a recipe sets otherwise than the recipe as a whole."""
+
+_OF_THE_WHOLE = ("model", "weights", "out")
+
+
+def read_settings(path: Path) -> tuple[dict[str, Any], list[Changes]]:
+    """The values of a TOML settings file, and of its ``[[stages]]``, where it has some.
+
+    Raises SettingError for a missing or malformed file, an unknown key, or a value of another type.
+    """
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -213,20 +222,63 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise SettingError(f"cannot read settings {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"{path} is not TOML: {error}") from error
-    known = [item.name for item in fields(Settings)]
-    for key in values:
-        if key not in known:
-            raise SettingError(f"{path} has unknown setting '{key}'{nearest(key, known)}")
-    return values
+    stages = values.pop("stages", [])
+    if not isinstance(stages, list) or not all(isinstance(changes, dict) for changes in stages):
+        raise SettingError(f"{path}: stages must be tables, [[stages]]")
+    _check_values(values, str(path))
+    for number, changes in enumerate(stages, 1):
+        where = f"{path}, stage {number},"
+        _check_values(changes, where)
+        for key in _OF_THE_WHOLE:
+            if key in changes:
+                raise SettingError(f"{where} sets {key}, which is the same for all: each stage goes on from the one before")
+    return values, stages
 
 
 def load_settings(path: Path, **overrides: Any) -> Settings:
-    """Settings from a TOML file, ``overrides`` winning."""
-    values = read_settings(path) | overrides
-    try:
-        return Settings(**values)
-    except TypeError as error:
-        raise SettingError(f"{path}: {error}") from error
+    """Settings from a TOML file, ``overrides`` winning; SettingError as for :func:`read_settings`, or where it has stages."""
+    values, stages = read_settings(path)
+    if stages:
+        raise SettingError(f"{path} has {len(stages)} stages, a run each; there is no one set of settings in it")
+    return Settings(**values | overrides)
+
+
+def settings_of_stages(settings: Settings, stages: Sequence[Changes]) -> list[Settings]:
+    """The settings of each stage's run, but for where it begins and is written; SettingError names the stage."""
+    found = []
+    for number, changes in enumerate(stages, 1):
+        if "epochs" in changes:
+            changes = {"iterations": None} | changes  # those of all would win
+        try:
+            found.append(replace(settings, **changes))
+        except SettingError as error:
+            raise SettingError(f"stage {number}: {error}") from error
+    return found
+
+
+def _check_values(values: dict[str, Any], where: str) -> None:
+    kinds = get_type_hints(Settings)
+    for key, value in values.items():
+        if key not in kinds:
+            raise SettingError(f"{where} has unknown setting '{key}'{nearest(key, list(kinds))}")
+        if not _fits(value, kinds[key]):
+            raise SettingError(f"{where} has {key} = {value!r}: it must be {_in_words(kinds[key])}")
+
+
+def _fits(value: object, kind: Any) -> bool:
+    if isinstance(kind, UnionType):
+        return any(_fits(value, part) for part in get_args(kind))
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def _in_words(kind: Any) -> str:
+    parts = [part for part in get_args(kind) or (kind,) if part is not NoneType]
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    return " or ".join(names.get(part) or repr(part) for part in parts)
 
 
 def find_recipe(name: str) -> Path:

@@ -79,26 +79,33 @@ def train(settings: Settings, resume: RunFolder | None = None) -> RunFolder:
     if settings.tensorboard:
         require_tensorboard()
     job = prepare(settings)
-    data = {dataset.split: fingerprint(dataset) for dataset in (job.train_set, job.val_set)}
-    if resume is not None:
-        same_run(load_settings(resume.config), job.settings)
-        same_data(resume, data)
     processes = Processes(job.device)
-    processes.share(settings.batch_size // settings.accumulate)
-    run = resume
     try:
-        if run is None and processes.main:
-            run = RunFolder.create(job.settings)
-            job.settings.save(run.config)
-            run.write_environment(job.device, job.precision, data, job.settings)
-        root = processes.from_main(None if run is None else str(run.root))
-        training = _Training(job, run if processes.main else None, resume, processes)
-        try:
-            training.go()
-        except OutputError as error:
-            raise OutputError(f"{error}{training.how_to_go_on()}") from error
+        with StopSignals() as signals:
+            return train_job(job, resume, processes, signals)
     finally:
         processes.end()
+
+
+def train_job(job: Job, resume: RunFolder | None, processes: Processes, signals: StopSignals) -> RunFolder:
+    """Do what :func:`train` does, with a job that is prepared and processes that may have others to do."""
+    settings = job.settings
+    data = {dataset.split: fingerprint(dataset) for dataset in (job.train_set, job.val_set)}
+    if resume is not None:
+        same_run(load_settings(resume.config), settings)
+        same_data(resume, data)
+    processes.share(settings.batch_size // settings.accumulate)
+    run = resume
+    if run is None and processes.main:
+        run = RunFolder.create(settings)
+        settings.save(run.config)
+        run.write_environment(job.device, job.precision, data, settings)
+    root = processes.from_main(None if run is None else str(run.root))
+    training = _Training(job, run if processes.main else None, resume, processes)
+    try:
+        training.go(signals)
+    except OutputError as error:
+        raise OutputError(f"{error}{training.how_to_go_on()}") from error
     return RunFolder(Path(root))
 
 
@@ -120,9 +127,9 @@ class _Training:
         self.loss = self.rate = 0.0
         self.unwritten: list[tuple[int, float, float]] = []
 
-    def go(self) -> None:
+    def go(self, signals: StopSignals) -> None:
         """Train to the end of the plan."""
-        with StopSignals() as signals, self._logging():
+        with self._logging():
             self._say(f"run folder {self.run.root}" if self.run else "", *self.job.describe())
             self._restore()
             if self.run is not None and self.settings.tensorboard:
@@ -170,8 +177,7 @@ class _Training:
         # Dropout draws from a seed of the iteration, so that a resumed run draws the same. (After the batch is fetched: a
         # loader's first one takes a number from torch's generator.)
         torch.manual_seed(sample_seed(self.settings.seed, self.iteration * self.processes.count + self.processes.rank))
-        first, end = self.plan.cycle_of(self.iteration)
-        factor = rate_factor(self.iteration - first, end - first, self.settings) * rate_scale(self.settings)
+        factor = rate_factor(self.iteration, self.plan.total, self.settings) * rate_scale(self.settings)
         set_rate(self.optimiser, factor)
         self.rate = self.settings.lr * factor
 
@@ -305,7 +311,7 @@ class _Training:
         if self.processes.main:  # it may go on for longer than it was meant to
             replace(self.settings, out=load_settings(self.resumed.config).out).save(self.resumed.config)
         if self.iteration == self.plan.total:
-            self._say(f"the run is complete at iteration {self.iteration}; more --epochs or --iterations, or --cycles, extend it")
+            self._say(f"the run is complete at iteration {self.iteration}; more --epochs or --iterations extend it")
         else:
             self.epoch = self.plan.epoch_of(self.iteration)
             self._say(f"resumed at iteration {self.iteration} of {self.plan.total}, epoch {self.epoch}")
@@ -326,7 +332,7 @@ class _Training:
         if self.run is None:
             return ""
         there = bool(self.run.states())
-        return f"; go on with: vocseg train --resume {self.run.root}" if there else f"; {self.run.root} has no checkpoint yet"
+        return f"; go on with: vocseg train --resume {self.run.to_resume}" if there else f"; {self.run.root} has no checkpoint yet"
 
     def _say(self, *lines: str) -> None:
         if self.processes.main:
