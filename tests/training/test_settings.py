@@ -88,3 +88,11 @@ def test_recipes() -> None:
     assert (original.momentum, original.weight_decay, original.power, original.aux_weight) == (0.9, 1e-4, 0.9, 0.4)
     with pytest.raises(SettingError, match="no recipe 'orignal'; did you mean 'original'"):
         find_recipe("orignal")
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "recipes").glob("*.toml")), ids=lambda path: path.stem)
+def test_recipes_are_settings(path: Path) -> None:
+    values, stages = read_settings(path)
+    settings = Settings(**{"teacher": "deeplabv3_mobilenet_v2", "soft_labels": "soft"} | values)
+    for stage in settings_of_stages(settings, stages):
+        assert stage.split == settings.split
