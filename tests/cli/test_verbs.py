@@ -145,7 +145,7 @@ def test_train_in_stages(run: Run, synth: Path, tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / "runs").exists()
     code, text, err = run(*plan, "--crop", 40, "--iterations", 1, "--json", tmp_path / "t.json")
     assert code == 0, err
-    assert "all 2 stages of runs/two_layer_net are complete" in text
+    assert "all 2 stages of runs/two_layer_net are complete; best val mIoU " in text
     told = json.loads((tmp_path / "t.json").read_text())
     assert told["run"] == "runs/two_layer_net"
     assert [stage["settings"]["crop"] for stage in told["stages"]] == [40, 40]  # the flags win in each
@@ -155,7 +155,7 @@ def test_train_in_stages(run: Run, synth: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path / "runs")
     code, text, err = run("train", "--resume", "two_layer_net")
     assert code == 0, err
-    assert "all 2 stages of two_layer_net are complete" in text
+    assert "all 2 stages of two_layer_net are complete; best val mIoU " in text
     code, text, err = run("train", "--resume", "two_layer_net/1", "--iterations", 2)  # a stage is a run like any other
     assert code == 0, err
     assert "resumed at iteration 1 of 2" in text

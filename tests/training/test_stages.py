@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from vocseg.errors import OutputError, SettingError, TrainingStopped
+from vocseg.evaluation.report import percent
+from vocseg.models import read_info
 from vocseg.training import job, trainer
 from vocseg.training.run import RunFolder
 from vocseg.training.settings import Changes, Settings, load_settings, read_settings
@@ -43,10 +45,15 @@ def by_hand(settings: Settings, folder: Path) -> list[RunFolder]:
     return [first, second, third]
 
 
-def test_stages_are_runs_from_the_weights_before(settings: Settings, tmp_path: Path) -> None:
+def test_stages_are_runs_from_the_weights_before(settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     runs = train_in_stages(settings, STAGES)
     assert [run.root.relative_to(tmp_path).as_posix() for run in runs] == ["run/1", "run/2", "run/3"]
     assert not runs[1].last_average.exists()
+    best = max(runs, key=lambda run: read_info(run.best).scores["val"]["miou"])
+    assert caplog.messages[-1] == (
+        f"all 3 stages of {tmp_path / 'run'} are complete; "
+        f"best val mIoU {percent(read_info(best.best).scores['val']['miou'])}; model {best.best}"
+    )
     for run, alone in zip(runs, by_hand(settings, tmp_path), strict=True):
         assert same(run, alone)
         assert run.report.is_file()

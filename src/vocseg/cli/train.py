@@ -81,7 +81,8 @@ def train(
     Parameters
     ----------
     config
-        TOML file of settings, or a recipe's name (default, finetune, ...); options on the command line win.
+        TOML file of settings, or a recipe's name (default, finetune, ...); options on the command line win. With `[[stages]]` it
+        makes runs one after another, in folders 1, 2, ... of `--out`.
     resume
         Go on with this run folder, with its settings.
     stages

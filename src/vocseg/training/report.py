@@ -57,13 +57,19 @@ def write_curves(run: RunFolder) -> None:
     pyplot.close(figure)
 
 
+def best_of(rows: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], str]:
+    """The epoch with the best validation mIoU, and what it is of: ``val``, the weights, or ``val_ema``, their moving average."""
+    scored = [(row, part) for row in rows for part in ("val", "val_ema") if part in row]
+    return max(scored, key=lambda pair: pair[0][pair[1]]["miou"] or 0)
+
+
 def write_report(run: RunFolder, job: Job) -> None:
     """Write ``report.md``: the plan, the best epoch's figures and class table, every epoch."""
     rows = run.read_metrics()
     if not rows:
         return
     parts = [part for part in ("val", "val_ema") if part in rows[0]]
-    best, part = max(((row, part) for row in rows for part in parts), key=lambda pair: pair[0][pair[1]]["miou"] or 0)
+    best, part = best_of(rows)
     figures = best[part]
     named = {"val": "the weights", "val_ema": "their moving average"}[part]
     lines = [

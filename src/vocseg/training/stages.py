@@ -9,11 +9,12 @@ from pathlib import Path
 
 from vocseg.devices import find_device
 from vocseg.errors import TrainingStopped
+from vocseg.evaluation.report import percent
 from vocseg.files import write_text
 from vocseg.models.registry import is_file_name
 from vocseg.training.job import prepare
 from vocseg.training.processes import Processes
-from vocseg.training.report import require_tensorboard
+from vocseg.training.report import best_of, require_tensorboard
 from vocseg.training.run import MAY_CHANGE, RunFolder, log, same_run
 from vocseg.training.settings import Changes, Settings, load_settings, read_settings, settings_of_stages
 from vocseg.training.signals import StopSignals
@@ -63,10 +64,16 @@ def train_in_stages(settings: Settings, stages: Sequence[Changes], resume: RunFo
                     f"stopped by {cause.name} after stage {number}; go on with: vocseg train --resume {whole.root}", cause
                 )
         if processes.main:
-            log.info(f"all {len(runs)} stages of {whole.root} are complete")
+            log.info(f"all {len(runs)} stages of {whole.root} are complete; {_best(runs)}")
     finally:
         processes.end()
     return runs
+
+
+def _best(runs: Sequence[RunFolder]) -> str:
+    found = [(row[part], run) for run in runs for row, part in [best_of(run.read_metrics())]]
+    figures, run = max(found, key=lambda pair: pair[0]["miou"] or 0)
+    return f"best {figures['split']} mIoU {percent(figures['miou'])}; model {run.best}"
 
 
 def _in_toml(settings: Settings, stages: Sequence[Changes]) -> str:
