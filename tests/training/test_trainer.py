@@ -27,6 +27,7 @@ from vocseg.inference.segmenter import Segmenter
 from vocseg.models import create_model, read_info
 from vocseg.training import job, report, trainer
 from vocseg.training.job import Plan
+from vocseg.training.optimiser import rate_factor
 from vocseg.training.run import RunFolder
 from vocseg.training.settings import Settings, load_settings
 
@@ -156,6 +157,12 @@ def test_crops_grow_towards_the_end(quick: Settings, start: int) -> None:
     assert sizes == [24] * max(0, 6 - start) + [40] * (10 - max(6, start))
     plain = job.prepare(replace(settings, final_crop=None))
     assert next(plain.batches(start)).names == next(planned.batches(start)).names
+
+
+def test_the_rate_follows_the_schedule(quick: Settings) -> None:
+    settings = replace(quick, iterations=5, schedule="cosine", warmup=2)
+    rates = [rate for _, _, rate in trainer.train(settings).read_steps()]
+    assert rates == [settings.lr * rate_factor(iteration, 5, settings) for iteration in range(5)]
 
 
 def test_a_run_that_begins_with_its_final_crops_says_so(quick: Settings) -> None:

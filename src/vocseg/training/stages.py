@@ -49,7 +49,8 @@ def train_in_stages(settings: Settings, stages: Sequence[Changes], resume: RunFo
             if processes.main:
                 log.info(f"stage {number} of {len(runs)}")
             if begun:
-                stage = replace(stage, model=load_settings(run.config).model, weights=load_settings(run.config).weights)
+                own = load_settings(run.config)
+                stage = replace(stage, model=own.model, weights=own.weights)
             elif number > 1:
                 stage = _beginning_with(stage, runs[number - 2], planned[number - 2].ema > 0)
             job = prepare(replace(stage, out=str(run.root)))
