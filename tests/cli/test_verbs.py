@@ -152,7 +152,10 @@ def test_train_in_stages(run: Run, synth: Path, tmp_path: Path, monkeypatch: pyt
     assert [stage["settings"]["crop"] for stage in told["stages"]] == [40, 40]  # the flags win in each
     assert [[epoch["iteration"] for epoch in stage["epochs"]] for stage in told["stages"]] == [[1], [1]]
     assert told["stages"][1]["settings"]["weights"] == "runs/two_layer_net/1/last/average.safetensors"
-    fails(run("train", "--resume", "runs/two_layer_net", "--iterations", 3), "cannot resume with another iterations")
+    fails(
+        run("train", "--resume", "runs/two_layer_net", "--iterations", 3),
+        "with other epochs or iterations; one stage can: --resume runs/two_layer_net/2",
+    )
     monkeypatch.chdir(tmp_path / "runs")
     code, text, err = run("train", "--resume", "two_layer_net")
     assert code == 0, err
@@ -171,6 +174,13 @@ def test_train_bad_use(run: Run, synth: Path, tmp_path: Path) -> None:
     fails(run("train", "--config", "orginal", "--data", synth), "no recipe 'orginal'; did you mean 'original'")
     fails(run("train", "--resume", tmp_path), f"cannot resume {tmp_path}", "no run folder")
     fails(run("train", "--resume", tmp_path, "--config", "original"), "--resume", "--config")
+    fails(run("train", "--resume", tmp_path, "--out", tmp_path), "it does not go with --out")
+    fails(run("train", "--data", synth, "--stages", 3), "stages are taken from the file of --config alone")
+    fails(run("train", "--data", synth, "--dry-run", "--json", tmp_path / "t.json"), "--dry-run has no results for --json")
+    config.write_text('model = "two_layer_net"\ncrop = 16\nbatch_size = 2\nworkers = 0\n[[stages]]\n[[stages]]\nsplit = "trian"\n')
+    for more in ([], ["--dry-run"]):
+        fails(run("train", "--config", config, "--data", synth, "--out", tmp_path / "run", *more), "stage 2: ", "trian")
+    assert not (tmp_path / "run").exists()
     fails(run("train", "--data", synth, "--batch-size", 0), "batch_size must be at least 1, not 0")
     fails(
         run("train", "--data", synth, "--model", "two_layer_nett", "--batch-size", 2),

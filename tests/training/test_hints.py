@@ -139,6 +139,15 @@ def test_a_step_is_the_weighted_sum(settings: Settings, tmp_path: Path, teach_on
         torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-4)
 
 
+def test_the_plan_tells_how_the_teacher_is_asked(settings: Settings, tmp_path: Path) -> None:
+    lines = prepare(settings).describe()
+    assert "probability of CutMix 0.3, mixup 0.3" in lines
+    assert lines[-1] == f"learnt from {settings.teacher} as well, asked about each batch, with weight 1, from its features with 0.5"
+    assert f"{MODEL} with weights none on cpu in float32" in lines[2]
+    lines = prepare(replace(settings, teach_on="pictures", soft_labels=str(tmp_path / "soft"), hint_weight=0.0)).describe()
+    assert lines[-1] == f"learnt from {settings.teacher} as well, with weight 1"
+
+
 def test_soft_labels_of_all_pictures_are_kept_beside_hints(settings: Settings, synth: Path, tmp_path: Path) -> None:
     prepare(replace(settings, teach_on="pictures", soft_labels=str(tmp_path / "soft")))
     assert {path.stem for path in (tmp_path / "soft").glob("*.npy")} == set(VocFolder.find(synth).ids("train"))

@@ -32,6 +32,8 @@ def test_round_trip(tmp_path: Path) -> None:
         ('[[stages]]\ncrop = "a"', "stage 1, has crop = 'a': it must be a whole number"),
         ('[[stages]]\nweights = "none"', "stage 1, sets weights, which is the same for all"),
         ("[stages]\nlr = 1", r"stages must be tables, \[\[stages\]\]"),
+        ("[[stages]]\nepochs = 1\niterations = 2", "stage 1, sets both epochs and iterations"),
+        ("stages = []", r"stages must be tables, \[\[stages\]\]"),
         ("stages = [1]", r"stages must be tables, \[\[stages\]\]"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -56,7 +57,7 @@ def test_stages_are_runs_from_the_weights_before(settings: Settings, tmp_path: P
     )
     for run, alone in zip(runs, by_hand(settings, tmp_path), strict=True):
         assert same(run, alone)
-        assert run.report.is_file()
+        assert run.report.read_text(encoding="utf-8").startswith(f"# run/{run.root.name}\n")
 
 
 def test_the_whole_folders_config_gives_the_stages_again(settings: Settings, tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ def test_what_a_resumed_folder_must_keep(settings: Settings, tmp_path: Path, cap
     train_in_stages(settings, STAGES)
     resumed = RunFolder.open(tmp_path / "run")
     for changed in ([STAGES[0], STAGES[1], STAGES[2] | {"lr": 0.5}], [STAGES[0] | {"epochs": 3}, *STAGES[1:]]):
-        with pytest.raises(SettingError, match=r"cannot resume with another (lr|epochs)"):
+        with pytest.raises(SettingError, match=r"cannot resume (with another lr|\S+ with other epochs or iterations)"):
             train_in_stages(settings, changed, resumed)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.is_file()}
     caplog.clear()
@@ -140,4 +141,16 @@ def test_nothing_is_written_before_the_first_stage_is_checked(settings: Settings
         train_in_stages(replace(settings, batch_size=4000), STAGES)
     with pytest.raises(SettingError, match="stage 3: lr must be at least 0"):
         train_in_stages(settings, [*STAGES[:2], {"lr": -1.0}])
+    with pytest.raises(SettingError, match="stage 3: unknown loss 'foo'"):
+        train_in_stages(settings, [*STAGES[:2], {"loss": "foo"}])
     assert not (tmp_path / "run").exists()
+
+
+def test_what_a_resumed_folder_may_change_lasts(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer._Training, "_end", lambda self: None)  # no report: the stage is not at its end
+        train_in_stages(settings, STAGES[:1])
+    shutil.copytree(settings.data, tmp_path / "moved")
+    (run,) = train_in_stages(replace(settings, data=str(tmp_path / "moved")), STAGES[:1], RunFolder.open(tmp_path / "run"))
+    assert run.report.is_file()
+    assert read_settings(tmp_path / "run" / "config.toml")[0]["data"] == str(tmp_path / "moved")

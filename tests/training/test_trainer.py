@@ -26,6 +26,7 @@ from vocseg.evaluation.evaluate import evaluate
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import create_model, read_info
 from vocseg.training import job, report, trainer
+from vocseg.training import run as run_module
 from vocseg.training.job import Plan
 from vocseg.training.optimiser import rate_factor
 from vocseg.training.run import RunFolder
@@ -330,7 +331,7 @@ def test_run_folders_are_not_overwritten(quick: Settings, tmp_path: Path) -> Non
         RunFolder.open(tmp_path)
 
 
-def test_resume_of_another_run_is_refused(quick: Settings) -> None:
+def test_resume_of_another_run_is_refused(quick: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     run = trainer.train(replace(quick, iterations=1))
     with pytest.raises(
         SettingError, match="cannot resume with another model: the run has 'simple_conv_net', now it is 'two_layer_net'"
@@ -340,6 +341,9 @@ def test_resume_of_another_run_is_refused(quick: Settings) -> None:
         SettingError, match=r"cannot resume with another lr: the run has 0\.02, now it is 0\.1; a new run can start"
     ):
         trainer.train(replace(quick, lr=0.1), run)
+    monkeypatch.setattr(run_module, "LOCK_SECONDS", 0.0)
+    with run.locked(), pytest.raises(InputError, match="run is being trained by another process"):
+        trainer.train(replace(quick, iterations=2), run)
     run.states()[0].write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"state-000000001\.pt is damaged"):
         trainer.train(quick, run)

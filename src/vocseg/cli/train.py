@@ -24,8 +24,13 @@ if TYPE_CHECKING:
 def _settings_from_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
     """Let the TOML file of ``--config``, or the run of ``--resume``, fill in what the command line leaves out."""
     given = {argument.name: [token.value for token in argument.tokens] for argument in arguments if argument.tokens}
-    if "--resume" in given and "--config" in given:
-        raise SettingError("--resume takes its settings from the run; it does not go with --config")
+    if "--stages" in given:
+        raise SettingError("stages are taken from the file of --config alone, as [[stages]]")
+    for other in ("--config", "--out"):
+        if "--resume" in given and other in given:
+            raise SettingError(f"--resume takes settings and folder from the run; it does not go with {other}")
+    if "--json" in given and "--dry-run" in given and "--find-lr" not in given:
+        raise SettingError("--dry-run has no results for --json")
     if "--resume" in given:
         path = Path(given["--resume"][0]) / "config.toml"
         if not path.is_file():
@@ -124,12 +129,13 @@ def _rehearse(settings: Settings, stages: list[Changes], dry_run: bool, find_lr:
     from vocseg.training.job import prepare, rate_scale
     from vocseg.training.rehearsal import dry_run as rehearse
     from vocseg.training.rehearsal import find_rate, plot_rates
+    from vocseg.training.stages import prepare_stage
 
     runs = settings_of_stages(settings, stages) or [settings]
     if dry_run:
         before: list[str] = []
         for number, each in enumerate(runs, 1):
-            job = prepare(each)
+            job = prepare_stage(number, each) if stages else prepare(each)
             resolved = job.settings.to_toml().splitlines()
             if stages:
                 print(f"stage {number} of {len(runs)}" + ", what it sets otherwise than the one before:" * (number > 1))

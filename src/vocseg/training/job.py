@@ -130,7 +130,11 @@ class Job:
         extra = len(self.train_set) - len(self.train_set.masked)
         taught = settings.teacher or settings.soft_labels
         growing = f"crops of {settings.crop} pixels, from iteration {self.first_of_final} on of {settings.final_crop}"
+        asked = " asked about each batch," if settings.teach_on == "batches" else ""
         hints = f", from its features with {settings.hint_weight:g}" if settings.hint_weight else ""
+        chances = {"copy-paste": settings.copy_paste, "CutMix": settings.cutmix, "mixup": settings.mixup}
+        mixed = ", ".join(f"{name} {chance:g}" for name, chance in chances.items() if chance)
+        start = f" with weights {settings.weights}" if settings.weights is not None else ""
         of_masks = settings.loss + f" x {settings.mask_weight:g}" * (settings.mask_weight != 1)
         further = f", class weights {settings.class_weights}" * (settings.class_weights != "none")
         further += f", moving average of the weights {settings.ema:g}" * bool(settings.ema)
@@ -139,10 +143,11 @@ class Job:
             *(summary.describe() for summary in self.summaries),
             *([f"{counted(extra, 'picture')} without masks, learnt from the teacher alone"] if extra else []),
             f"{counted(plan.total, 'iteration')} of {counted(plan.batch_size, 'picture')}, {counted(plan.epochs, 'epoch')}; "
-            f"{settings.model} on {settings.device} in {settings.precision}",
+            f"{settings.model}{start} on {settings.device} in {settings.precision}",
             *([] if self.final_set is None else [growing]),
+            *([f"probability of {mixed}"] if mixed else []),
             f"{settings.optimiser}, learning rate {self.rate:g}{scaled}, {settings.schedule}; loss {of_masks}{further}",
-            *([f"learnt from {taught} as well, with weight {settings.distill_weight:g}{hints}"] if taught else []),
+            *([f"learnt from {taught} as well,{asked} with weight {settings.distill_weight:g}{hints}"] if taught else []),
         ]
 
 

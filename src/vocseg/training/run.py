@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from vocseg import __version__
 from vocseg.data.dataset import VocDataset
@@ -30,6 +31,9 @@ log.setLevel(logging.INFO)
 
 
 STEPS_HEADER = "iteration,loss,lr\n"
+
+LOCK_SECONDS = 10.0
+"""How long to wait for another process to be done with a run: loader processes outlive one that was killed by some seconds."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +200,23 @@ class RunFolder:
                 "command": sys.argv,
             },
         )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Within the block no other process trains here; InputError where one does."""
+        lock = FileLock(self.root / ".lock")
+        try:
+            lock.acquire(timeout=LOCK_SECONDS)
+        except Timeout:
+            raise InputError(f"{self.root} is being trained by another process") from None
+        except NotImplementedError:  # a file system without locks
+            pass
+        except OSError as error:
+            raise cannot_write(self.root, error) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     @contextmanager
     def log_to_file(self) -> Iterator[None]:

@@ -36,7 +36,7 @@ class Settings:
     out: str | None = None
     """Run folder; by default runs/MODEL, numbered where there is one already."""
     epochs: float = 30
-    """Passes over the training split."""
+    """Passes over the training pictures, those without masks included."""
     iterations: int | None = None
     """Optimiser steps, instead of epochs."""
     batch_size: int = 8
@@ -222,13 +222,16 @@ def read_settings(path: Path) -> tuple[dict[str, Any], list[Changes]]:
         raise SettingError(f"cannot read settings {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"{path} is not TOML: {error}") from error
+    given = "stages" in values
     stages = values.pop("stages", [])
-    if not isinstance(stages, list) or not all(isinstance(changes, dict) for changes in stages):
+    if given and not (isinstance(stages, list) and stages and all(isinstance(changes, dict) for changes in stages)):
         raise SettingError(f"{path}: stages must be tables, [[stages]]")
     _check_values(values, str(path))
     for number, changes in enumerate(stages, 1):
         where = f"{path}, stage {number},"
         _check_values(changes, where)
+        if {"epochs", "iterations"} <= changes.keys():
+            raise SettingError(f"{where} sets both epochs and iterations, of which one is enough")
         for key in _OF_THE_WHOLE:
             if key in changes:
                 raise SettingError(f"{where} sets {key}, which is the same for all: each stage goes on from the one before")

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from vocseg.devices import find_device
-from vocseg.errors import TrainingStopped
+from vocseg.errors import InputError, SettingError, TrainingStopped
 from vocseg.evaluation.report import percent
 from vocseg.files import write_text
 from vocseg.models.registry import is_file_name
-from vocseg.training.job import prepare
+from vocseg.training.job import Job, prepare
 from vocseg.training.processes import Processes
 from vocseg.training.report import best_of, require_tensorboard
 from vocseg.training.run import MAY_CHANGE, RunFolder, log, same_run
@@ -29,7 +29,8 @@ def train_in_stages(settings: Settings, stages: Sequence[Changes], resume: RunFo
 
     Stages 1, 2, ... are runs of their own, in folders of these names within ``settings.out``, with what they set otherwise than
     ``settings``. Each but the first begins with the moving average that the one before ended with, or with its weights where it
-    kept no average. Raises what :func:`vocseg.training.trainer.train` does.
+    kept no average. Raises what :func:`vocseg.training.trainer.train` does; what is wrong with any stage before the first one
+    that is still to be trained begins.
     """
     planned = settings_of_stages(settings, stages)
     if any(stage.tensorboard for stage in planned):
@@ -41,24 +42,27 @@ def train_in_stages(settings: Settings, stages: Sequence[Changes], resume: RunFo
         chosen = str((resume or RunFolder.choose(settings)).root) if processes.main else None
         whole = RunFolder(Path(processes.from_main(chosen)))
         runs = [RunFolder(whole.root / str(number)) for number in range(1, len(planned) + 1)]
-        for number, (stage, run) in enumerate(zip(planned, runs, strict=True), 1):
-            # The main process looks, for all: it makes what is looked for.
-            begun, done = processes.from_main((run.config.is_file(), run.report.is_file()))
-            if done:
-                continue
+        # The main process looks, for all: it makes what is looked for.
+        begun, done = processes.from_main(([run.config.is_file() for run in runs], [run.report.is_file() for run in runs]))
+        coming = [number for number in range(1, len(runs) + 1) if not done[number - 1]]
+        for number in coming:
+            stage, run = planned[number - 1], runs[number - 1]
             if processes.main:
                 log.info(f"stage {number} of {len(runs)}")
-            if begun:
+            if begun[number - 1]:
                 own = load_settings(run.config)
                 stage = replace(stage, model=own.model, weights=own.weights)
             elif number > 1:
                 stage = _beginning_with(stage, runs[number - 2], planned[number - 2].ema > 0)
-            job = prepare(replace(stage, out=str(run.root)))
-            if processes.main and not whole.config.is_file():
-                found = {name: getattr(job.settings, name) for name in ("device", "precision", "workers")}
-                write_text(whole.config, _in_toml(replace(settings, out=str(whole.root), **found), stages))
+            job = prepare_stage(number, replace(stage, out=str(run.root)))
+            if number == coming[0]:
+                for later in coming[1:]:  # to tell at once what is wrong with them
+                    prepare_stage(later, planned[later - 1])
+                if processes.main:
+                    found = {name: getattr(job.settings, name) for name in ("device", "precision", "workers")}
+                    write_text(whole.config, _in_toml(replace(settings, out=str(whole.root), **found), stages))
             with StopSignals() as signals:
-                train_job(job, run if begun else None, processes, signals)
+                train_job(job, run if begun[number - 1] else None, processes, signals)
             if number < len(runs) and processes.any(signals.received is not None):
                 cause = signals.received or signal.SIGTERM  # which another process received
                 raise TrainingStopped(
@@ -69,6 +73,14 @@ def train_in_stages(settings: Settings, stages: Sequence[Changes], resume: RunFo
     finally:
         processes.end()
     return runs
+
+
+def prepare_stage(number: int, settings: Settings) -> Job:
+    """The job of a stage; errors name the stage."""
+    try:
+        return prepare(settings)
+    except InputError as error:
+        raise type(error)(f"stage {number}: {error}") from error
 
 
 def _best(runs: Sequence[RunFolder]) -> str:
@@ -95,4 +107,8 @@ def _same_stages(run: RunFolder, now: Sequence[Settings]) -> None:
     values, stages = read_settings(run.config)
     may_change = [name for name in MAY_CHANGE if name not in LENGTHS]
     for before, stage in zip(settings_of_stages(Settings(**values), stages), now, strict=True):
+        if any(getattr(before, name) != getattr(stage, name) for name in LENGTHS):
+            raise SettingError(
+                f"cannot resume {run.root} with other epochs or iterations; one stage can: --resume {run.root / str(len(now))}"
+            )
         same_run(before, stage, may_change)

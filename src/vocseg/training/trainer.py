@@ -129,7 +129,7 @@ class _Training:
 
     def go(self, signals: StopSignals) -> None:
         """Train to the end of the plan."""
-        with self._logging():
+        with self._locked(), self._logging():
             self._say(f"run folder {self.run.root}" if self.run else "", *self.job.describe())
             self._restore()
             if self.run is not None and self.settings.tensorboard:
@@ -338,6 +338,9 @@ class _Training:
         if self.processes.main:
             for line in lines:
                 log.info(line)
+
+    def _locked(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.run is None else self.run.locked()
 
     def _logging(self) -> AbstractContextManager[None]:
         return nullcontext() if self.run is None else self.run.log_to_file()
