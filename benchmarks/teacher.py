@@ -1,7 +1,6 @@
 """How right a teacher is about training crops: asked about the crops themselves, and about whole pictures before.
 
-    python benchmarks/teacher.py FOLDER --split val_2007 --soft-labels soft_val \\
-        --teacher deeplabv3_mobilenet_v2 --teacher-weights torch_deeplabv3_mnv2_os16.pt
+    python benchmarks/teacher.py FOLDER --split val_2007 --soft-labels soft_val --teacher deeplabv3_mnv2.safetensors
 
 Pictures of a split with masks that the teacher has not learnt from go through the transforms of training (scales of 0.5 to 2,
 crops, mirror images); each cell of soft labels counts by the mask's pixel in its middle. The two are what `vocseg train
