@@ -25,7 +25,7 @@ def quick(synth: Path) -> Settings:
 
 def test_dry_run_tells_the_plan_and_writes_nothing(quick: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    lines = "\n".join(dry_run(prepare(replace(quick, epochs=10, tuned_batch_size=8))))
+    lines = "\n".join(dry_run(prepare(replace(quick, epochs=10, tuned_batch_size=8))).lines)
     assert "15 iterations of 4 pictures, 10 epochs" in lines
     assert "learning rate 0.001 (the recipe's 0.002 for batches of 8)" in lines
     assert "s a step" in lines

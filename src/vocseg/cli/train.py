@@ -126,6 +126,7 @@ def train(
 
 
 def _rehearse(settings: Settings, stages: list[Changes], dry_run: bool, find_lr: Path | None, json: Path | None) -> None:
+    from vocseg.progress import duration
     from vocseg.training.job import prepare, rate_scale
     from vocseg.training.rehearsal import dry_run as rehearse
     from vocseg.training.rehearsal import find_rate, plot_rates
@@ -134,13 +135,17 @@ def _rehearse(settings: Settings, stages: list[Changes], dry_run: bool, find_lr:
     runs = settings_of_stages(settings, stages) or [settings]
     if dry_run:
         before: list[str] = []
+        seconds = 0.0
         for number, each in enumerate(runs, 1):
             job = prepare_stage(number, each) if stages else prepare(each)
             resolved = job.settings.to_toml().splitlines()
             if stages:
                 print(f"stage {number} of {len(runs)}" + ", what it sets otherwise than the one before:" * (number > 1))
-            print("\n".join([*(line for line in resolved if line not in before), "", *rehearse(job), ""]))
-            before = resolved
+            told = rehearse(job)
+            print("\n".join([*(line for line in resolved if line not in before), "", *told.lines, ""]))
+            before, seconds = resolved, seconds + told.seconds
+        if stages:
+            print(f"all {len(runs)} stages: about {duration(seconds)}, without validation")
         print("no run folder was made")
     if find_lr is not None:
         search = find_rate(prepare(runs[0]))

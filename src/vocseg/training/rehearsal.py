@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -37,8 +38,15 @@ def _rehearse(job: Job) -> tuple[Step, torch.optim.Optimizer]:
     return Step.of(job, optimiser, processes), optimiser
 
 
-def dry_run(job: Job) -> list[str]:
-    """The classes, the plan, and time and memory that it would take by three measured steps, in lines."""
+class Rehearsal(NamedTuple):
+    """What a dry run tells, in lines, and the time that the run would take, without validation."""
+
+    lines: list[str]
+    seconds: float
+
+
+def dry_run(job: Job) -> Rehearsal:
+    """The classes, the plan, and time and memory that it would take by three measured steps."""
     step, _ = _rehearse(job)
     with closing(job.batches()) as drawn:
         batches = list(islice(drawn, MEASURED + 1))
@@ -51,13 +59,14 @@ def dry_run(job: Job) -> list[str]:
     fastest = min(seconds[1:])
     total = fastest * job.plan.total * _relative_work(job)
     speed = job.plan.batch_size / fastest
-    return [
+    lines = [
         *_class_counts(job),
         "",
         *job.describe(),
         f"{fastest:.3g} s a step, {speed:.3g} pictures a second; about {duration(total)} in all, without validation",
         f"memory: {_memory(job.device)}",
     ]
+    return Rehearsal(lines, total)
 
 
 def _relative_work(job: Job) -> float:
