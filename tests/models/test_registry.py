@@ -39,6 +39,10 @@ def test_a_run_folder_is_no_model_but_holds_one(tmp_path: Path, monkeypatch: pyt
     for name in ("run", "./run"):
         with pytest.raises(ModelError, match=r"^run is a folder, not a model file; run/best\.safetensors is one$"):
             create_model(name)
+    for stage in (1, 2):
+        save_model(tmp_path / "staged" / str(stage) / "best.safetensors", create_model("two_layer_net"))
+    with pytest.raises(ModelError, match=r"^staged is a folder, not a model file; staged/2/best\.safetensors is one$"):
+        create_model("staged/")
 
 
 def test_unknown_weights() -> None:

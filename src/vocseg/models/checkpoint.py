@@ -50,7 +50,8 @@ def read_model_file(path: Path) -> tuple[ModelInfo, dict[str, Tensor]]:
 
 def _read(path: Path, weights: bool) -> tuple[ModelInfo, dict[str, Tensor]]:
     if path.is_dir():
-        inside = sorted(path.glob("*.safetensors"))
+        # (Of a run in stages the last one's.)
+        inside = sorted(path.glob("*.safetensors")) or sorted(path.glob("*/best.safetensors"), reverse=True)
         hint = f"; {inside[0]} is one" if inside else ""
         raise ModelError(f"{path} is a folder, not a model file{hint}")
     if not path.is_file():
