@@ -135,7 +135,7 @@ def test_train_in_stages(run: Run, synth: Path, tmp_path: Path, monkeypatch: pyt
     plan = ("train", "--config", config, "--data", synth, "--lr", 0.02)
     code, text, err = run(*plan, "--dry-run")
     assert code == 0, err
-    first, second = text.split("stage 2 of 2, what it sets otherwise than the one before:\n")
+    first, second = text.split("stage 2 of 2, from the weights of the one before; what it sets otherwise:\n")
     assert "3 iterations of 2 pictures, 1 epoch" in first
     assert 'model = "two_layer_net"' in first
     assert "\ncrop = 24\n" in first
