@@ -140,7 +140,8 @@ def _rehearse(settings: Settings, stages: list[Changes], dry_run: bool, find_lr:
             job = prepare_stage(number, each) if stages else prepare(each)
             resolved = job.settings.to_toml().splitlines()
             if stages:
-                print(f"stage {number} of {len(runs)}" + ", from the weights of the one before; what it sets otherwise:" * (number > 1))
+                further = ", from the weights of the one before; what it sets otherwise:" if number > 1 else ""
+                print(f"stage {number} of {len(runs)}{further}")
             told = rehearse(job)
             print("\n".join([*(line for line in resolved if line not in before), "", *told.lines, ""]))
             before, seconds = resolved, seconds + told.seconds
