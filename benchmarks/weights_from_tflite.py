@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from vocseg import voc
+from vocseg.inference.tflite import TfliteNetwork
 from vocseg.models import create_model, save_model
 
 BLOCKS = 17
@@ -37,9 +38,7 @@ def layers() -> Iterator[str]:
 
 def constants(file: Path) -> Iterator[tuple[Tensor, Tensor]]:
     """Weights (outputs, inputs, height, width) and biases of each convolution, float32."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(str(file))
+    interpreter = TfliteNetwork(file).network
     details = interpreter.get_tensor_details()
     for layer in layers():
         # Names are lists of what was fused, the layer's own first.

@@ -9,7 +9,7 @@ import pickle
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -242,11 +242,11 @@ MAY_CHANGE = (
 """Settings that a resumed run may change; of ``data`` the contents are compared."""
 
 
-def same_run(before: Settings, now: Settings, may_change: Sequence[str] = MAY_CHANGE) -> None:
+def same_run(before: Settings, now: Settings) -> None:
     """Raise SettingError where settings that a resumed run must keep differ, saying which."""
     for item in fields(Settings):
         old, new = getattr(before, item.name), getattr(now, item.name)
-        if old != new and item.name not in may_change:
+        if old != new and item.name not in MAY_CHANGE:
             raise SettingError(
                 f"cannot resume with another {item.name}: the run has {old!r}, now it is {new!r}; a new run can start from the "
                 "weights of this one (--model RUN/last/model.safetensors)"

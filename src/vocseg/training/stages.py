@@ -15,7 +15,7 @@ from vocseg.models.registry import is_file_name
 from vocseg.training.job import Job, prepare
 from vocseg.training.processes import Processes
 from vocseg.training.report import best_of, require_tensorboard
-from vocseg.training.run import MAY_CHANGE, RunFolder, log, same_run
+from vocseg.training.run import RunFolder, log, same_run
 from vocseg.training.settings import Changes, Settings, load_settings, read_settings, settings_of_stages
 from vocseg.training.signals import StopSignals
 from vocseg.training.trainer import train_job
@@ -105,10 +105,9 @@ def _beginning_with(stage: Settings, before: RunFolder, averaged: bool) -> Setti
 def _same_stages(run: RunFolder, now: Sequence[Settings]) -> None:
     """Raise SettingError where settings differ that the stages of a folder must keep."""
     values, stages = read_settings(run.config)
-    may_change = [name for name in MAY_CHANGE if name not in LENGTHS]
     for before, stage in zip(settings_of_stages(Settings(**values), stages), now, strict=True):
         if any(getattr(before, name) != getattr(stage, name) for name in LENGTHS):
             raise SettingError(
                 f"cannot resume {run.root} with other epochs or iterations; one stage can: --resume {run.root / str(len(now))}"
             )
-        same_run(before, stage, may_change)
+        same_run(before, stage)
