@@ -43,11 +43,38 @@ def test_long_runs() -> None:
         {"size": [4], "counts": [16]},
         {"counts": [16]},
         {"size": [4, 4], "counts": None},
+        {"size": [4, 4], "counts": [2**62, 2**62, 2**62, 2**62 + 16]},  # 16 modulo 2^64
+        {"size": [4, 4], "counts": rle.pack([2**62, 2**62, 2**62, 2**62 + 16])},
+        {"size": [4, 4], "counts": [2**63, 16]},
+        {"size": [4, 4], "counts": rle.pack([2**70])},
+        {"size": [2**32, 2**32], "counts": [2**62] * 4},
+        {"size": [-4, -4], "counts": [16]},
     ],
 )
 def test_broken_rle(broken: dict) -> None:
     with pytest.raises(DataError, match="run lengths"):
         rle.decode(broken)
+
+
+LENGTHS = st.lists(st.one_of(st.integers(-2, 16), st.integers(), st.sampled_from([2**62, 2**63, -(2**63), 2**64])), max_size=6)
+
+
+@st.composite
+def lengths_modulo(draw: st.DrawFn) -> list[int]:
+    """Run lengths whose sum is 16 for those who count in 64 bits."""
+    lengths = draw(LENGTHS)
+    return [*lengths, (16 - sum(lengths)) % 2**64]
+
+
+@given(st.one_of(LENGTHS, lengths_modulo()), st.booleans())
+def test_any_run_lengths_give_all_pixels_or_our_error(lengths: list[int], packed: bool) -> None:
+    try:
+        region = rle.decode({"size": [2, 8], "counts": rle.pack(lengths) if packed else lengths})
+    except DataError:
+        assert sum(lengths) != 16 or min(lengths) < 0
+    else:
+        assert region.shape == (2, 8)
+        assert region.sum() == sum(lengths[1::2])
 
 
 def label_studio_rle(region: np.ndarray, sizes: tuple[int, ...] = (3, 4, 8, 16)) -> list[int]:

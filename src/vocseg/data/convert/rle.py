@@ -24,10 +24,14 @@ def decode(rle: dict[str, Any]) -> Region:
         height, width = (int(side) for side in rle["size"])
         counts = rle["counts"]
         lengths = np.asarray(unpack(counts) if isinstance(counts, (str, bytes)) else counts, dtype=np.int64).reshape(-1)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise DataError(f"malformed run lengths ({type(error).__name__}: {error})") from error
-    if lengths.sum() != height * width or (lengths < 0).any():
-        raise DataError(f"run lengths add up to {lengths.sum()} pixels, not to {height}x{width} = {height * width}")
+    # Python's sum: numpy's wraps around at 2^64, and np.repeat would write past the end of what it has allocated.
+    total = sum(lengths.tolist())
+    if min(height, width) < 0 or total != height * width or (lengths < 0).any():
+        raise DataError(f"run lengths add up to {total} pixels, not to {height}x{width} = {height * width}")
+    if total > np.iinfo(np.int64).max:
+        raise DataError(f"run lengths of {height}x{width} pixels are too many to count")
     values = np.arange(len(lengths)) % 2 == 1
     return np.repeat(values, lengths).reshape((height, width), order="F")
 
