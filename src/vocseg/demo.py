@@ -16,7 +16,7 @@ from vocseg import draw
 from vocseg.data.dataset import VocDataset
 from vocseg.data.layout import VocFolder
 from vocseg.data.photographs import photographs as sample_photographs
-from vocseg.data.read import read_mask
+from vocseg.data.read import open_image, read_mask
 from vocseg.data.synthetic import write_synthetic
 from vocseg.devices import machine
 from vocseg.evaluation.evaluate import evaluate
@@ -143,7 +143,7 @@ def _figure(photograph: Photograph) -> str:
 
 def _training(trained: Trained) -> str:
     pictures = "".join(embedded(_small(image)) for image in trained.predictions)
-    with Image.open(trained.run.curves) as curves:
+    with open_image(trained.run.curves) as curves:
         drawn = embedded(curves)
     return f"""<h2>Training on made-up data</h2>
 <p>A small U-Net from scratch, {trained.seconds:.0f} s: mIoU {percent(trained.score.scores.miou)} on

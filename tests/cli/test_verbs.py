@@ -265,6 +265,15 @@ def test_predict_bad_input(run: Run, model: Path, tmp_path: Path) -> None:
     assert [row["picture"] for row in left_out] == [str(files[0]), str(files[2])]
 
 
+def test_predict_goes_on_after_formats_that_are_not_read(run: Run, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 3\n%%EndComments\nshowpage\n%%EOF\n")
+    Image.new("RGB", (20, 20)).save(tmp_path / "in" / "b.png")
+    result = run("predict", tmp_path / "in", "--model", model, "--out", tmp_path / "out")
+    fails(result, "1 of 2 pictures left out", tmp_path / "in" / "a.jpg", "not supported (JPEG, PNG, GIF, BMP, WEBP, TIFF are)")
+    assert (tmp_path / "out" / "b.png").is_file()
+
+
 def test_predict_replaces_no_picture(run: Run, model: Path, tmp_path: Path) -> None:
     for name in ("a.png", "b_overlay.jpg", "b.jpg"):
         Image.new("RGB", (20, 20), "red").save(tmp_path / name)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
+import vocseg
+from vocseg.data.convert import labelme, masks, supervisely
+from vocseg.data.convert.folders import find_folders
 from vocseg.data.inspect import picture_size
-from vocseg.data.read import read_mask, read_picture
+from vocseg.data.read import UNREADABLE, read_mask, read_picture
 from vocseg.errors import DataError
 
 RAMP = np.stack([np.tile(np.arange(0, 240, 10, dtype=np.uint8), (16, 1))] * 3, axis=-1)
@@ -108,6 +114,76 @@ def test_broken_pictures(tmp_path: Path) -> None:
     Image.fromarray(RAMP[..., 0].astype(np.float32)).save(tmp_path / "float.tif")
     with pytest.raises(DataError, match=r"float\.tif: mode F has no fixed range"):
         read_picture(tmp_path / "float.tif")
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 24 16\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+@pytest.fixture
+def ghostscript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that is there once somebody has started Ghostscript."""
+    started, gs = tmp_path / "started", tmp_path / "bin" / "gs"
+    gs.parent.mkdir()
+    gs.write_text(f"#!/bin/sh\ntouch '{started}'\n")
+    gs.chmod(0o755)
+    monkeypatch.setenv("PATH", str(gs.parent), prepend=":")
+    return started
+
+
+def in_folders(path: Path) -> None:
+    (path.parent / "labelmap.txt").write_text("road:1,2,3::\n")
+    for kind in ("images", "masks"):
+        (path.parent / kind).mkdir()
+        (path.parent / kind / "a.png").write_bytes(path.read_bytes())
+    find_folders(path.parent)
+
+
+def in_labelme(path: Path) -> None:
+    labelme._stamp(base64.b64encode(path.read_bytes()).decode(), [[0, 0]], 16, 24)
+
+
+def in_supervisely(path: Path) -> None:
+    data = base64.b64encode(zlib.compress(path.read_bytes())).decode()
+    supervisely._region({"geometryType": "bitmap", "bitmap": {"origin": [0, 0], "data": data}}, 16, 24)
+
+
+READERS = [read_picture, read_mask, picture_size, masks.read_labels, in_folders, in_labelme, in_supervisely]
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_postscript_is_not_run(tmp_path: Path, ghostscript: Path, read: Callable[[Path], object]) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(POSTSCRIPT)
+    with pytest.raises((DataError, *UNREADABLE), match=r"damaged, no image, or of a format that is not supported \(JPEG, PNG, "):
+        read(path)
+    assert not ghostscript.exists()
+
+
+@pytest.mark.parametrize("kind", ["EPS", "AVIF", "DDS", "PPM", "TGA", "ICO", "PDF"])
+def test_other_formats_are_not_read(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "photo.jpg"
+    Image.init()
+    if kind not in Image.SAVE:
+        pytest.skip(f"this Pillow writes no {kind}")
+    picture().save(path, kind)
+    for read in (read_picture, read_mask, picture_size):
+        with pytest.raises(DataError, match=r"photo\.jpg: damaged, .*not supported"):
+            read(path)
+
+
+def test_several_jpegs_in_one_file(tmp_path: Path) -> None:
+    """As cameras write them (MPO): the first is read."""
+    picture().save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[picture()])
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert image.format == "MPO"
+    assert read_picture(tmp_path / "a.jpg").shape == (3, 16, 24)
+    with pytest.raises(DataError, match="is a JPEG"):
+        masks.read_labels(tmp_path / "a.jpg")
+
+
+def test_files_are_opened_in_one_place() -> None:
+    root = Path(vocseg.__file__).parent
+    assert [path.name for path in root.rglob("*.py") if "Image.open(" in path.read_text(encoding="utf-8")] == ["read.py"]
 
 
 LABELS = np.array([[0, 1, 2], [3, 255, 2]], dtype=np.uint8)

@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from vocseg import voc
-from vocseg.data.read import MASK_MODES, open_mask, read_picture, wrong_mode
+from vocseg.data.read import MASK_MODES, UNREADABLE, open_image, open_mask, pillow_reason, read_picture, wrong_mode
 from vocseg.data.similar import Fingerprint, fingerprint
 from vocseg.errors import DataError
 
@@ -83,14 +82,14 @@ class Problem:
 def inspect_picture(path: Path, decode: bool = True) -> PictureFacts:
     """The facts of a picture; with ``decode`` all of it is read and fingerprinted, otherwise its header and, of a JPEG, its end."""
     try:
-        with open(path, "rb") as file, Image.open(file) as image:
+        with open(path, "rb") as file, open_image(file) as image:
             width, height = image.size
             # Pillow turns a TIFF by itself, its size too.
             orientation = 1 if image.format == "TIFF" else image.getexif().get(ORIENTATION, 1)
             file.seek(-min(64, path.stat().st_size), 2)
             ended = image.format != "JPEG" or file.read().rstrip(b"\0").endswith(b"\xff\xd9")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return PictureFacts(path, error=f"cannot read picture {path}: {error}")
+    except UNREADABLE as error:
+        return PictureFacts(path, error=f"cannot read picture {path}: {pillow_reason(error)}")
     size = (width, height) if orientation in ROTATED else (height, width)
     if ended and not decode:
         return PictureFacts(path, size, orientation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -16,12 +16,29 @@ from vocseg.errors import DataError, reason
 
 MASK_MODES = ("P", "L", "1")
 """Pillow's modes of masks that can be read as they are: palette, grey, one bit."""
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
+"""Pillow's formats that are read, whatever a file is called. MPO, several JPEGs in one file, is opened as a JPEG."""
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What Pillow raises for files of these formats that it cannot read."""
+
+
+def open_image(source: str | Path | IO[bytes]) -> Image.Image:
+    """Open an image of one of FORMATS; raise one of UNREADABLE for any other file. All files go through here.
+
+    Pillow goes by the content and knows forty more formats. For PostScript it starts Ghostscript, which runs whatever program
+    somebody has called photo.jpg.
+    """
+    try:
+        return Image.open(source, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        text = f"damaged, no image, or of a format that is not supported ({', '.join(FORMATS)} are)"
+        raise UnidentifiedImageError(text) from error
 
 
 def read_picture(path: str | Path) -> Tensor:
     """Read a picture as uint8 RGB, 3 x H x W, upright (EXIF orientation applied).
 
-    Any format that Pillow knows, of an animation the first frame. Transparency is dropped, 16 bits of grey are scaled to 8.
+    Any of FORMATS, of an animation the first frame. Transparency is dropped, 16 bits of grey are scaled to 8.
     Raises DataError for a file that is missing, truncated, or no picture.
     """
     # Pillow, not torchvision: the same pixels a millisecond later, but importing torchvision takes more than a second.
@@ -31,9 +48,9 @@ def read_picture(path: str | Path) -> Tensor:
     except OSError as error:
         raise DataError(f"cannot read {path}: {reason(error)}") from error
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             pixels = _rgb(ImageOps.exif_transpose(image), path)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise DataError(f"cannot decode picture {path}: {pillow_reason(error)}") from error
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
@@ -69,9 +86,9 @@ def open_mask(path: str | Path) -> tuple[str, NDArray[Any], list[int] | None]:
     """
     # Pillow, not torchvision: the latter returns packed bits as labels for palettes of 16 colours and fewer.
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return image.mode, np.array(image), image.getpalette()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise DataError(f"cannot decode mask {path}: {pillow_reason(error)}") from error
 
 
@@ -84,8 +101,6 @@ def wrong_mode(path: str | Path, mode: str) -> str:
 
 def pillow_reason(error: Exception) -> str:
     """Pillow's message without the path that it repeats."""
-    if isinstance(error, UnidentifiedImageError):
-        return "no picture format that Pillow knows"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 

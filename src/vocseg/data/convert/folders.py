@@ -15,6 +15,7 @@ from vocseg.data.convert.masks import ColourTable, read_colours, read_labels
 from vocseg.data.convert.pairing import divide, match_names
 from vocseg.data.convert.source import PICTURES, Item, Source, files_below, left_out, split_of_path, unique_ids
 from vocseg.data.layout import read_classes
+from vocseg.data.read import UNREADABLE, open_image, pillow_reason
 from vocseg.errors import DataError
 
 MASK_WORDS = (
@@ -91,8 +92,11 @@ def _legend(root: Path, mask: Path, colours: Path | None) -> tuple[ColourTable |
     if path is None:
         return None, None, ""
     table = read_colours(path)
-    with Image.open(mask) as image:
-        coloured = image.mode in ("RGB", "RGBA") or (image.mode == "P" and _palette_fits(image, table))
+    try:
+        with open_image(mask) as image:
+            coloured = image.mode in ("RGB", "RGBA") or (image.mode == "P" and _palette_fits(image, table))
+    except UNREADABLE as error:
+        raise DataError(f"cannot decode mask {mask}: {pillow_reason(error)}") from error
     return (table if coloured else None), table.names, f"{'colours' if coloured else 'class names'} from {path}"
 
 
@@ -172,10 +176,10 @@ def _looks_like_masks(folder: Path) -> bool:
     """Whether the first files of a folder are stored without loss and have few colours each."""
     for path in _files(folder)[:3]:
         try:
-            with Image.open(path) as image:
-                if image.format == "JPEG" or image.convert("RGB").getcolors(MASK_COLOURS) is None:
+            with open_image(path) as image:
+                if image.format in ("JPEG", "MPO") or image.convert("RGB").getcolors(MASK_COLOURS) is None:
                     return False
-        except OSError:
+        except UNREADABLE:
             return False
     return True
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from vocseg.data.convert import shapes
 from vocseg.data.convert.source import (
@@ -28,6 +27,7 @@ from vocseg.data.convert.source import (
     split_of_path,
     unique_ids,
 )
+from vocseg.data.read import UNREADABLE, open_image
 from vocseg.errors import DataError
 
 AREAS = ("polygon", "rectangle", "oriented_rectangle", "circle", "mask", None)
@@ -106,7 +106,7 @@ def _mask(file: Path, labels: dict[str, int]) -> Mask:
                 if shape.get("shape_type") in AREAS
             ],
         )
-    except (KeyError, TypeError, ValueError, OSError) as error:
+    except (KeyError, TypeError, *UNREADABLE) as error:
         raise DataError(f"{file} cannot be read as LabelMe's: {type(error).__name__}: {error}") from error
 
 
@@ -126,6 +126,6 @@ def _region(shape: dict[str, Any], height: int, width: int) -> shapes.Region:
 
 def _stamp(data: str, points: Any, height: int, width: int) -> shapes.Region:
     """A PNG of the shape's box, put at its upper left corner."""
-    with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+    with open_image(io.BytesIO(base64.b64decode(data))) as image:
         stamp = np.asarray(image.convert("L")) > 0
     return shapes.place(stamp, round(float(points[0][0])), round(float(points[0][1])), height, width)

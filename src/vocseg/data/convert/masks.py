@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from vocseg import voc
 from vocseg.data.convert.source import Mask
-from vocseg.data.read import pillow_reason
+from vocseg.data.read import UNREADABLE, open_image, pillow_reason
 from vocseg.errors import DataError, reason
 
 
@@ -54,12 +53,12 @@ def read_labels(path: Path, table: ColourTable | None = None) -> Mask:
     JPEG (its compression changes labels), a colour picture without a table, and values above 255.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             kind, mode = image.format, image.mode
             pixels = np.asarray(image.convert("RGB") if table is not None or mode in ("PA", "LA", "RGBA") else image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise DataError(f"cannot decode mask {path}: {pillow_reason(error)}") from error
-    if kind == "JPEG":
+    if kind in ("JPEG", "MPO"):
         raise DataError(f"mask {path} is a JPEG: compression has changed its labels; masks must be PNG")
     if table is not None:
         return table.read(pixels, path)

@@ -31,7 +31,7 @@ from vocseg.data.convert.writers import CocoWriter, Splits, VocWriter, Writer, Y
 from vocseg.data.convert.yolo import find_yolo
 from vocseg.data.inspect import picture_size
 from vocseg.data.layout import PICTURE_SUFFIXES, read_split
-from vocseg.data.read import pillow_reason, read_picture
+from vocseg.data.read import UNREADABLE, open_image, pillow_reason, read_picture
 from vocseg.data.similar import Fingerprint, fingerprint, near_duplicates
 from vocseg.data.splits import parse_shares, stratified_split
 from vocseg.errors import DataError, OutputError, SettingError, nearest
@@ -228,9 +228,9 @@ def _copy_picture(item: Item, folder: Path) -> str:
     if item.embedded is not None:
         content = item.embedded()
         try:
-            with Image.open(io.BytesIO(content)) as image:
-                suffix = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif"}[image.format or ""]
-        except (OSError, SyntaxError, ValueError, KeyError) as error:
+            with open_image(io.BytesIO(content)) as image:
+                suffix = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif"}[image.format or ""]
+        except (KeyError, *UNREADABLE) as error:
             raise DataError(f"the picture inside {item.picture} cannot be read: {pillow_reason(error)}") from error
         (folder / f"{item.id}{suffix}").write_bytes(content)
         return f"{item.id}{suffix}"

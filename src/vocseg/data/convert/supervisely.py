@@ -27,6 +27,7 @@ from vocseg.data.convert.source import (
     split_of_path,
     unique_ids,
 )
+from vocseg.data.read import UNREADABLE, open_image
 from vocseg.errors import DataError
 
 AREAS = ("bitmap", "polygon", "rectangle")
@@ -85,14 +86,14 @@ def _mask(file: Path, labels: dict[str, int]) -> Mask:
         height, width = int(content["size"]["height"]), int(content["size"]["width"])
         figures = [figure for figure in content["objects"] if figure.get("geometryType") in AREAS]
         return shapes.paint(height, width, [(_region(one, height, width), labels[one["classTitle"]]) for one in figures])
-    except (KeyError, TypeError, ValueError, OSError, zlib.error, binascii.Error) as error:
+    except (KeyError, TypeError, zlib.error, binascii.Error, *UNREADABLE) as error:
         raise DataError(f"{file} cannot be read as Supervisely's: {type(error).__name__}: {error}") from error
 
 
 def _region(figure: dict[str, Any], height: int, width: int) -> shapes.Region:
     if figure["geometryType"] == "bitmap":
         left, top = (int(part) for part in figure["bitmap"]["origin"])
-        with Image.open(io.BytesIO(zlib.decompress(base64.b64decode(figure["bitmap"]["data"])))) as image:
+        with open_image(io.BytesIO(zlib.decompress(base64.b64decode(figure["bitmap"]["data"])))) as image:
             # The format's own reader takes the alpha channel; some writers make plain grey.
             stamp = np.asarray(image.convert("RGBA"))[..., 3] > 0
             if stamp.all() and "transparency" not in image.info and image.mode in ("1", "L", "P"):
