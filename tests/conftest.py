@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,9 +15,6 @@ from vocseg.cli.main import main
 from vocseg.data.dataset import VocDataset
 from vocseg.data.layout import VocFolder
 from vocseg.data.synthetic import write_synthetic
-
-# OpenVINO and NNCF report their use from a process of their own, which without a network may keep Python waiting at its end.
-sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 REAL = Path(os.environ.get("VOCSEG_TEST_VOC", Path(__file__).parents[2] / "shared" / "voc"))
 

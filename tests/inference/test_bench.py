@@ -11,12 +11,14 @@ import torch
 from vocseg.errors import ModelError
 from vocseg.inference import bench
 from vocseg.inference.bench import Task
+from vocseg.inference.engines import has_openvino
 
 SMALL = Task("lraspp_mobilenet_v3_large", "none", (64, 48), "cpu")
 
 
 def test_ours_takes_part_in_the_precisions_of_the_peers(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("openvino")
+    if not has_openvino():
+        pytest.skip("openvino is not installed")
     monkeypatch.setattr(bench, "find_precision", lambda name, _: torch.float32 if name == "float32" else torch.bfloat16)
 
     def names(*peers: str, precision: str = "auto") -> list[str]:
@@ -35,8 +37,9 @@ def test_contestants_agree(peer: str) -> None:
         if not shutil.which("g++") and not shutil.which("clang++"):
             pytest.skip("no C++ compiler")
     else:
-        pytest.importorskip(peer)
-        pytest.importorskip("onnxscript")
+        for package in (peer, "onnxscript"):
+            if importlib.util.find_spec(package) is None:
+                pytest.skip(f"{package} is not installed")
     field = bench.contestants(task, ["torchvision", peer], "float32", "torch")
     masks = {contestant.name: contestant.make()() for contestant in field if contestant.precision == "float32"}
     assert list(masks) == ["vocseg float32", "torchvision float32", f"{peer} float32"]

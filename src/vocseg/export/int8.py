@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from vocseg.export.onnx import require
+from vocseg.telemetry import import_nncf, import_openvino, unreported
 
 
 def quantise(source: Path, target: Path, pictures: Sequence[Tensor]) -> None:
@@ -22,11 +23,9 @@ def quantise(source: Path, target: Path, pictures: Sequence[Tensor]) -> None:
     MobileNets", 2018), and they take little of the time. Raises ModelError where NNCF is missing.
     """
     require("openvino", "nncf")
-    import openvino
-
-    with contextlib.redirect_stdout(io.StringIO()):  # NNCF greets
-        import nncf
-
+    openvino = import_openvino()
+    with contextlib.redirect_stdout(io.StringIO()), unreported():  # NNCF greets
+        nncf = import_nncf()
         logging.getLogger("nncf").setLevel(logging.ERROR)
         graph = nncf.quantize(
             openvino.Core().read_model(source),

@@ -29,6 +29,7 @@ from vocseg.inference.segmenter import Segmenter
 from vocseg.inference.tflite import TfliteNetwork
 from vocseg.models import SegmentationModel, create_model
 from vocseg.models.upsampling import CoarseLogits
+from vocseg.telemetry import import_openvino, unreported
 
 PEERS = ("torchvision", "openvino", "onnxruntime", "compile", "tflite:FILE.tflite")
 PRECISIONS = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
@@ -150,10 +151,9 @@ def _masks(task: Task, network: Callable[[Tensor], Tensor]) -> Runner:
 
 
 def _openvino(task: Task, precision: str) -> Runner:
-    import openvino
-
+    openvino = import_openvino()
     example = torch.zeros(1, 3, *task.size)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), unreported():
         warnings.simplefilter("ignore")  # its converter traces with torch.jit
         graph = openvino.convert_model(_MainOutput(task.build()), example_input=example, input=[example.shape])
     compiled = compile_graph(graph, getattr(torch, precision))

@@ -26,6 +26,7 @@ from vocseg.errors import ModelError
 from vocseg.models.choices import cache_folder, choices, machine_key, race
 from vocseg.models.convolution import Geometry, fast_convolutions, taps_for_tracing, traced_convolutions
 from vocseg.models.staged import stages
+from vocseg.telemetry import import_onnxruntime, import_openvino, unreported
 
 EngineName = Literal["auto", "torch", "compile", "openvino", "onnxruntime"]
 Run = Callable[[Tensor], Tensor]
@@ -88,11 +89,9 @@ def openvino_engine(layers: nn.Module, precision: torch.dtype, example: Tensor, 
     """
     if not has_openvino():
         raise ModelError("openvino is not installed; pip install openvino")
-    import openvino
-
     path = kept_path(layers) if keep else None
     if path is not None and path.exists():
-        graph = openvino.Core().read_model(path)
+        graph = import_openvino().Core().read_model(path)
         os.utime(path)
     else:
         graph = _convert(layers, precision, example)
@@ -141,9 +140,8 @@ def _convert(layers: nn.Module, precision: torch.dtype, example: Tensor) -> Any:
 
 
 def _graph(module: nn.Module, example: Tensor) -> Any:
-    import openvino
-
-    with torch.inference_mode(), warnings.catch_warnings():
+    openvino = import_openvino()
+    with torch.inference_mode(), warnings.catch_warnings(), unreported():
         warnings.simplefilter("ignore")  # torch announces a successor of this tracer, and warns of sizes
         traced: Any = torch.jit.trace(module.eval(), example, check_trace=False, strict=False)  # type: ignore[no-untyped-call]
         return openvino.convert_model(torch.jit.freeze(traced), input=[openvino.PartialShape([-1, example.shape[1], -1, -1])])
@@ -151,12 +149,10 @@ def _graph(module: nn.Module, example: Tensor) -> Any:
 
 def compile_graph(graph: Any, precision: torch.dtype | None) -> Any:
     """An OpenVINO graph ready to run on the processor; without a precision, in the one that OpenVINO takes by itself."""
-    import openvino
-
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     if precision is not None:
         settings["INFERENCE_PRECISION_HINT"] = {torch.float32: "f32", torch.bfloat16: "bf16"}[precision]
-    return openvino.compile_model(graph, "CPU", settings)
+    return import_openvino().compile_model(graph, "CPU", settings)
 
 
 class _Convolution(nn.Module):
@@ -209,13 +205,11 @@ def structure(layers: nn.Module) -> str:
 
 def _keep(graph: Any, path: Path) -> None:
     """Write a converted network where the next process will find it; a cache that cannot be written is done without."""
-    import openvino
-
     with contextlib.suppress(OSError, RuntimeError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             written = Path(folder) / path.name
-            openvino.save_model(graph, written, compress_to_fp16=False)
+            import_openvino().save_model(graph, written, compress_to_fp16=False)
             # The description last: it is what is looked for.
             os.replace(written.with_suffix(".bin"), path.with_suffix(".bin"))
             os.replace(written, path)
@@ -230,8 +224,7 @@ def _keep(graph: Any, path: Path) -> None:
 
 def onnx_session(path: Path) -> Any:
     """An ONNX file ready to run on the processor, by ONNX Runtime."""
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
