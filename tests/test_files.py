@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vocseg.errors import OutputError
-from vocseg.files import building, replacing, writable_folder, write_json, write_text
+from vocseg.files import building, refuse_to_replace, replacing, writable_folder, write_json, write_text
 
 
 def write_half(path: Path, error: Exception) -> None:
@@ -78,3 +78,41 @@ def test_building_clears_what_killed_processes_left(tmp_path: Path) -> None:
     with building(tmp_path / "new"):
         assert not dead.exists()
         assert (alive / "half").exists()
+
+
+def put(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(path.name)
+
+
+def test_inputs_are_not_replaced_by_whatever_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, other = tmp_path / "in" / "a.png", tmp_path / "out" / "a.png"
+    put(source, other)
+    (tmp_path / "link").symlink_to("in")
+    (tmp_path / "b.png").symlink_to(source)
+    monkeypatch.chdir(tmp_path / "out")
+    for output in (source, tmp_path / "link" / "a.png", tmp_path / "b.png", Path("../in/a.png"), Path("../link/../in/a.png")):
+        with pytest.raises(OutputError, match=r"cannot write .*: it would replace .*in/a\.png, which is read"):
+            refuse_to_replace([None, other, output], [None, "vocseg-s", str(source)])
+        with pytest.raises(OutputError, match="cannot write"):
+            refuse_to_replace([output], [], [tmp_path / "in"])
+    refuse_to_replace([other, tmp_path / "in" / "new.png"], [source, tmp_path / "none.png"])
+    with pytest.raises(OutputError, match=r"link/new\.png: .*in holds the data set's images, masks or lists"):
+        refuse_to_replace([tmp_path / "link" / "new.png"], [], [tmp_path / "in"])
+
+
+def test_a_data_set_is_not_replaced_by_whatever_path(tmp_path: Path) -> None:
+    root = tmp_path / "d"
+    put(*(root / name for name in ("JPEGImages/a.jpg", "mine/a.png", "ImageSets/Segmentation/val.txt", "results/scores.json")))
+    (tmp_path / "masks").mkdir()
+    (root / "SegmentationClass").symlink_to("../masks")  # which leads out of the layout
+    (tmp_path / "link").symlink_to("d/JPEGImages")
+    for name in ("d/JPEGImages/b.png", "link/b.png", "d/SegmentationClass/b.png", "d/SegmentationClassAug/deep/b.png"):
+        with pytest.raises(OutputError, match="holds a data set's images, masks or lists"):
+            refuse_to_replace([tmp_path / name])
+    with pytest.raises(OutputError, match="holds a data set's images, masks or lists"):
+        refuse_to_replace([root / "ImageSets" / "Segmentation" / "val.txt"])
+    with pytest.raises(OutputError, match=r"mine/a\.png: it would replace a mask of the data set"):
+        refuse_to_replace([root / "mine" / "a.png"])
+    refuse_to_replace([root / "results" / "scores.json", root / "show.png", root / "predictions" / "a.png", tmp_path / "a.png"])

@@ -18,6 +18,7 @@ YEARS = ("2007", "2008", "2009", "2010", "2011", "2012")
 """Years of the challenge that had a segmentation task with a public train and val split."""
 
 IMAGES = "JPEGImages"
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 MASKS = "SegmentationClass"
 SPLITS = "ImageSets/Segmentation"
 CLASSES_FILE = "classes.txt"

@@ -279,11 +279,11 @@ def test_predict_replaces_no_picture(run: Run, model: Path, tmp_path: Path) -> N
         Image.new("RGB", (20, 20), "red").save(tmp_path / name)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     for picture in (tmp_path, tmp_path / "a.png"):
-        fails(run("predict", picture, "--model", model, "--out", tmp_path), "would replace the picture", tmp_path / "a.png")
+        fails(run("predict", picture, "--model", model, "--out", tmp_path), "would replace ", tmp_path / "a.png")
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
     overlay = tmp_path / "b_overlay.jpg"
     alone = ("predict", tmp_path / "b.jpg", overlay, "--model", model, "--out", tmp_path)
-    fails(run(*alone), "would replace the picture", overlay)
+    fails(run(*alone), "would replace ", overlay)
     assert run(*alone, "--no-overlay")[0] == 0
     assert overlay.read_bytes() == before[overlay]
     for name in ("b.png", "b_overlay.png"):
@@ -291,6 +291,46 @@ def test_predict_replaces_no_picture(run: Run, model: Path, tmp_path: Path) -> N
     for _ in range(2):  # predictions of the first are no pictures to the second
         assert run("predict", tmp_path, "--model", model, "--out", tmp_path / "deep" / "out")[0] == 0
         assert len(list((tmp_path / "deep" / "out").iterdir())) == 6
+
+
+def test_nothing_that_is_read_is_replaced(run: Run, damaged: Path, model: Path, tmp_path: Path) -> None:
+    images, masks, lists = (damaged / name for name in (voc.IMAGES, voc.MASKS, voc.SPLITS))
+    image, mask, val, classes = images / "synth_000008.jpg", masks / "synth_000008.png", lists / "val.txt", damaged / "classes.txt"
+    ours, photo = tmp_path / "model.safetensors", tmp_path / "photo.png"
+    shutil.copy(model, ours)
+    Image.new("RGB", (20, 20)).save(photo)
+    (tmp_path / "link").symlink_to(masks)
+    (damaged / "hand").mkdir()
+    shutil.copy(mask, damaged / "hand")
+    scored = tmp_path / "scored"
+    shutil.copytree(masks, scored)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    evaluate, on = ("evaluate", ours, "--data", damaged), ("--model", ours)
+    for folder in (masks, images, tmp_path / "link", masks / ".." / masks.name, tmp_path / "link" / "deep"):
+        fails(run(*evaluate, "--save-masks", folder), "cannot write", folder)
+        fails(run("predict", photo, *on, "--out", folder), "cannot write", folder)
+    fails(run("predict", image, *on, "--out", damaged / "hand"), damaged / "hand" / "synth_000008.png", "a mask of the data set")
+    for output in (image, mask, val, classes, ours):
+        fails(run(*evaluate, "--json", output), "cannot write", output)
+    for output in (image, mask, val, classes, scored / mask.name):
+        fails(run("score", scored, "--data", damaged, "--json", output), "cannot write", output)
+    for output in (photo, mask, ours):
+        fails(run("predict", photo, *on, "--out", tmp_path / "out", "--json", output), "cannot write", output)
+    for output in (image, images / "synth_000008.png", mask):
+        fails(run("data", "show", damaged, "synth_000008", "--out", output), "cannot write", output)
+    for output in (image, classes, val):
+        fails(run("data", "stats", damaged, "--json", output), "cannot write", output)
+        fails(run("data", "doctor", damaged, "--html", output), "cannot write", output)
+        fails(run("data", "convert", damaged, tmp_path / "new", "--json", output), "cannot write", output)
+        fails(run("train", "--data", damaged, *TRAIN, "--out", tmp_path / "run", "--json", output), "cannot write", output)
+    fails(run("data", "stats", damaged, "--out", masks), "cannot write", masks)
+    fails(run("bench", ours, "--json", ours), "cannot write", ours)
+    fails(run("export", ours, "--out", tmp_path / "a.onnx", "--json", ours), "cannot write", ours)
+    shutil.copy(ours, tmp_path / "b.bin")  # a weights file, and where OpenVINO's weights would go
+    fails(run("export", tmp_path / "b.bin", "--to", "openvino", "--out", tmp_path / "b.xml"), "cannot write", tmp_path / "b.bin")
+    (tmp_path / "b.bin").unlink()
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_predict_shows_names_as_they_are(run: Run, model: Path, tmp_path: Path) -> None:

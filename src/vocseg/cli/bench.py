@@ -61,8 +61,10 @@ def bench(
     memory
         Measure the peak memory too, of each contestant in a process of its own.
     """
+    from vocseg.files import refuse_to_replace
     from vocseg.models.costs import parse_size
 
+    refuse_to_replace([json], [model, weights, *(peer.removeprefix("tflite:") for peer in _peers(against, ""))])
     source = weights if weights != "none" or not model.endswith(".safetensors") else None
     field: list[Contestant]
     if train:

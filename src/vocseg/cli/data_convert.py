@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from dataclasses import asdict
 from pathlib import Path
@@ -105,7 +106,7 @@ def convert(
     if not source.exists():  # told before torch is imported
         raise DataError(f"{source} does not exist")
     from vocseg.data.convert import Options, convert, parse_classes
-    from vocseg.files import write_json
+    from vocseg.files import refuse_to_replace, write_json
     from vocseg.wording import counted
 
     options = Options(
@@ -121,6 +122,9 @@ def convert(
         polygons=segments == "polygons",
         parts=objects == "parts",
     )
+    given = [source, images, masks, None if splits is None else Path(splits)]
+    read = (path for place in given if place is not None for path in (place, *place.rglob("*")))
+    refuse_to_replace([json], itertools.chain([colours, classes], read))
     report = convert(source, out, options)
     for line in report.describe():
         print(line)

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from vocseg.cli.options import JsonOption
-from vocseg.data.layout import data_folder
+from vocseg.data.layout import protect_data
 
 
 def doctor(
@@ -51,7 +51,7 @@ def doctor(
     void
         Labels to become void (255) in the copy.
     """
-    data_folder(data)  # what is not there is told before torch is imported
+    protect_data(data, [mask_dir], [json, html])  # what is not there is told before torch is imported
     from vocseg.data.doctor.examine import examine
     from vocseg.data.doctor.page import write_page
     from vocseg.data.doctor.repair import repair, require_empty

@@ -47,8 +47,9 @@ def download(
         Leave the downloaded archive in the folder.
     """
     from vocseg.data.download import download as have
-    from vocseg.files import write_json
+    from vocseg.files import refuse_to_replace, write_json
 
+    refuse_to_replace([json])
     log_to_terminal()
     outcome = have(folder, year, trainaug, mirror or (), keep_archive)
     counts = ", ".join(f"{count} {split}" for split, count in outcome.pictures.items())

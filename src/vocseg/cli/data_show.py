@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from vocseg.data.layout import data_folder
+from vocseg.data.layout import protect_data
 
 
 def show(
@@ -54,7 +54,7 @@ def show(
     out
         Where to write the sheet.
     """
-    data_folder(data)  # what is not there is told before torch is imported
+    protect_data(data, [mask_dir], [out])  # what is not there is told before torch is imported
     from vocseg.data.doctor import views
     from vocseg.draw import save_image
     from vocseg.errors import SettingError

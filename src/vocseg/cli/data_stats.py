@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vocseg.cli.options import JsonOption
-from vocseg.data.layout import data_folder
+from vocseg.data.layout import protect_data
 from vocseg.wording import counted
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def stats(
     out
         Write plots of classes, co-occurrence, regions and picture sizes to this folder.
     """
-    data_folder(data)  # what is not there is told before torch is imported
+    plots = None if out is None else out / "classes.png"  # what holds for one of them holds for all
+    protect_data(data, [mask_dir], [json, plots])  # what is not there is told before torch is imported
     from vocseg.data.stats import describe
     from vocseg.files import writable_folder, write_json
 

@@ -29,10 +29,11 @@ def demo(*, out: Path = Path("demo"), train: bool = True, json: JsonOption = Non
 
     from vocseg.demo import MADE_UP_DATA, MADE_UP_RUN, photographs, score, train_made_up, write_demo_page
     from vocseg.evaluation.report import percent
-    from vocseg.files import writable_folder, write_json
+    from vocseg.files import refuse_to_replace, writable_folder, write_json
     from vocseg.inference.segmenter import Segmenter
     from vocseg.wording import shares
 
+    refuse_to_replace([out / "index.html", json])
     writable_folder(out)
     segmenter = Segmenter()
     print("1. the sample photographs")

@@ -51,7 +51,7 @@ def evaluate(
     """
     data_folder(data)  # what is not there is told before torch is imported
     from vocseg.data.dataset import VocDataset
-    from vocseg.data.layout import VocFolder
+    from vocseg.data.layout import VocFolder, protect_data
     from vocseg.evaluation.evaluate import check_classes
     from vocseg.evaluation.evaluate import evaluate as run_evaluation
     from vocseg.evaluation.report import print_evaluation
@@ -61,6 +61,8 @@ def evaluate(
 
     require_trained(model, weights)
     dataset = VocDataset(VocFolder.find(data, mask_dir), split)
+    masks = [] if save_masks is None else [save_masks / f"{name}.png" for name in dataset.names]
+    protect_data(data, [mask_dir], [*masks, json], [model, weights])
     segmenter = Segmenter(model, weights=weights, device=device, precision=precision, exact=exact, engine=engine)
     check_classes(segmenter.info.classes, dataset.classes, model, str(dataset.folder.root))
     if save_masks is not None:

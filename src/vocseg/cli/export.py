@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from vocseg.cli.options import JsonOption, MaskDirOption, WeightsOption
-from vocseg.data.layout import data_folder
+from vocseg.data.layout import data_folder, protect_data
 from vocseg.errors import SettingError
 from vocseg.voc import MASKS
 
@@ -78,7 +78,7 @@ def export(
     from vocseg.export.export import SUFFIXES, Int8, file_bytes
     from vocseg.export.export import export as write
     from vocseg.export.report import print_parity
-    from vocseg.files import write_json
+    from vocseg.files import refuse_to_replace, write_json
     from vocseg.models import create_model
     from vocseg.models.costs import parse_size
     from vocseg.models.registry import is_file_name, require_trained
@@ -86,6 +86,10 @@ def export(
     path = out or Path((Path(model).stem if is_file_name(model) else model.replace(":", "-")) + SUFFIXES[to])
     if path.suffix != SUFFIXES[to]:
         raise SettingError(f"--out {path} must end in {SUFFIXES[to]} for {to}")
+    outputs = [path, path.with_suffix(".bin") if to == "openvino" else None, json]
+    refuse_to_replace(outputs, [model, weights])
+    if data is not None:
+        protect_data(data, [mask_dir], outputs)
     pixels = None if size is None else parse_size(size)
     require_trained(model, weights)
     built = create_model(model, weights=weights).eval()

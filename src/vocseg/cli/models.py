@@ -7,7 +7,7 @@ from typing import Any
 
 from vocseg.cli.options import JsonOption
 from vocseg.errors import InputError
-from vocseg.files import write_json
+from vocseg.files import refuse_to_replace, write_json
 from vocseg.progress import progress
 
 
@@ -33,6 +33,7 @@ def models(pattern: str | None = None, /, *, size: str = "375x500", json: JsonOp
     from vocseg.models.costs import costs, parse_size
     from vocseg.models.registry import find_zoo
 
+    refuse_to_replace([json])
     height, width = parse_size(size)
     rows: list[dict[str, Any]] = []
     names = _select(pattern)

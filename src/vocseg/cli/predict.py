@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from vocseg.cli.options import DeviceOption, EngineOption, ExactOption, JsonOption, PrecisionOption, WeightsOption
 from vocseg.errors import DataError, InputError
-from vocseg.files import writable_folder, write_json
+from vocseg.files import refuse_to_replace, writable_folder, write_json
 from vocseg.progress import progress
 from vocseg.wording import counted, shares
 
@@ -56,10 +56,8 @@ def predict(
     files = _find_pictures(pictures, out)  # what is not there is told before torch is imported
     targets = _targets(files)
     named = (_mask, _overlay) if overlay else (_mask,)
-    outputs = {name(out, target).resolve() for target in targets for name in named}
-    for source, _ in files:
-        if source.resolve() in outputs:
-            raise InputError(f"a mask or an overlay in {out} would replace the picture {source}; choose another --out")
+    outputs = [name(out, target) for target in targets for name in named]
+    refuse_to_replace([*outputs, json], [*(source for source, _ in files), model, weights])
     from vocseg import draw
     from vocseg.inference.segmenter import Segmenter
     from vocseg.models.registry import require_trained

@@ -33,12 +33,13 @@ def score(
         Folder of the predicted masks, each of its picture's size.
     """
     data_folder(data)  # what is not there is told before torch is imported
-    from vocseg.data.layout import VocFolder
+    from vocseg.data.layout import VocFolder, protect_data
     from vocseg.evaluation.report import print_evaluation
     from vocseg.evaluation.score import score_folder
     from vocseg.files import write_json
 
     folder = VocFolder.find(data, mask_dir)
+    protect_data(data, [mask_dir], [json], masks.glob("*"))
     result = score_folder(masks, folder, split)
     print_evaluation(result, f"{masks} on {split} of {folder.root}")
     if json is not None:

@@ -43,9 +43,10 @@ def synth(
         Write into a folder that is not empty.
     """
     from vocseg.data.synthetic import write_synthetic
-    from vocseg.files import write_json
+    from vocseg.files import refuse_to_replace, write_json
     from vocseg.models.costs import parse_size
 
+    refuse_to_replace([json])
     counts = write_synthetic(folder, train=train, val=val, size=parse_size(size), seed=seed, force=force)
     print(f"{train} train and {val} val pictures in {folder}")
     if json is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,7 @@ from cyclopts.config import Dict
 
 from vocseg.cli.log import log_to_terminal
 from vocseg.cli.options import JsonOption
-from vocseg.data.layout import data_folder
+from vocseg.data.layout import protect_data
 from vocseg.errors import InputError, SettingError
 from vocseg.files import write_json
 from vocseg.training.settings import Changes, Settings, find_recipe, load_settings, read_settings, settings_of_stages
@@ -105,7 +106,7 @@ def train(
         from vocseg.data.download import download_voc
 
         download_voc(Path(settings.data))
-    data_folder(settings.data)  # what is not there is told before torch is imported
+    _protect(settings, config, resume, [json, find_lr])  # what is not there is told before torch is imported
     from vocseg.devices import keep_memory
     from vocseg.training.run import RunFolder
     from vocseg.training.stages import train_in_stages
@@ -123,6 +124,15 @@ def train(
         result = _results(run_training(settings, resumed))
     if json is not None:
         write_json(json, result)
+
+
+def _protect(settings: Settings, config: str | None, resume: Path | None, outputs: list[Path | None]) -> None:
+    """Raise OutputError where an output would replace what the training reads, DataError where there is no data set."""
+    read = [config, settings.model, settings.weights, settings.teacher, settings.teacher_weights]
+    below = [(name, "*") for name in (settings.unlabelled, settings.soft_labels) if name]
+    below += [(str(resume), pattern) for pattern in ("config.toml", "last/*") if resume]
+    files = (file for folder, pattern in below for file in Path(folder).glob(pattern))
+    protect_data(settings.data, [settings.mask_dir, settings.val_mask_dir], outputs, itertools.chain(read, files))
 
 
 def _rehearse(settings: Settings, stages: list[Changes], dry_run: bool, find_lr: Path | None, json: Path | None) -> None:

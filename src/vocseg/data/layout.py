@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import glob
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from vocseg import voc
 from vocseg.errors import DataError, nearest, reason
+from vocseg.files import refuse_to_replace
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
+PICTURE_SUFFIXES = voc.IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,14 @@ class VocFolder:
         Of several years the newest is taken. Raises DataError, naming the folder, where there is no such layout.
         """
         top = data_folder(data)
-        years = sorted([*top.glob("VOC20[0-9][0-9]"), *top.glob("VOCdevkit/VOC20[0-9][0-9]")], key=lambda path: path.name)
-        for root in (top, *reversed(years)):
-            if (root / voc.IMAGES).is_dir():
-                if not (root / mask_dir).is_dir():
-                    raise DataError(f"no mask folder {root / mask_dir}")
-                return cls(root, mask_dir, read_classes(root / voc.CLASSES_FILE))
-        raise DataError(
-            f"{top} is not in VOC layout: neither it nor a VOC20xx or VOCdevkit/VOC20xx below it has a {voc.IMAGES} folder"
-        )
+        root = _find_root(top)
+        if root is None:
+            raise DataError(
+                f"{top} is not in VOC layout: neither it nor a VOC20xx or VOCdevkit/VOC20xx below it has a {voc.IMAGES} folder"
+            )
+        if not (root / mask_dir).is_dir():
+            raise DataError(f"no mask folder {root / mask_dir}")
+        return cls(root, mask_dir, read_classes(root / voc.CLASSES_FILE))
 
     @cached_property
     def splits(self) -> list[str]:
@@ -90,6 +91,28 @@ class VocFolder:
         elsewhere = sorted(path.parent.name for path in self.root.glob(f"{voc.MASKS}*/{glob.escape(name)}.png"))
         hint = f" (it has one in {elsewhere[0]}: --mask-dir {elsewhere[0]})" if elsewhere else ""
         raise DataError(f"id '{name}' has no mask in {self.root / self.mask_dir}{hint}")
+
+
+def _find_root(top: Path) -> Path | None:
+    """The folder in VOC layout that ``top`` is or holds, of several years the newest."""
+    years = sorted([*top.glob("VOC20[0-9][0-9]"), *top.glob("VOCdevkit/VOC20[0-9][0-9]")], key=lambda path: path.name)
+    return next((root for root in (top, *reversed(years)) if (root / voc.IMAGES).is_dir()), None)
+
+
+def protect_data(
+    data: str | Path, mask_dirs: Iterable[str | None], outputs: Iterable[Path | None], inputs: Iterable[str | Path | None] = ()
+) -> None:
+    """Raise OutputError where an output would replace an input or a file of the data set (:func:`vocseg.files.refuse_to_replace`).
+
+    Raises DataError where there is no folder ``data``; that it is no data set is told by :meth:`VocFolder.find`.
+    """
+    root = _find_root(data_folder(data))
+    folders: list[Path] = []
+    if root is not None:
+        masks = [root / name for name in mask_dirs if name is not None]
+        folders = [root / voc.IMAGES, root / voc.SPLITS, *root.glob(f"{voc.MASKS}*"), *masks]
+        inputs = [root / voc.CLASSES_FILE, root / "labelmap.txt", *inputs]
+    refuse_to_replace(outputs, inputs, folders)
 
 
 def data_folder(data: str | Path) -> Path:
