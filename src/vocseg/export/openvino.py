@@ -38,4 +38,4 @@ def read_openvino(path: Path, exact: bool = False) -> tuple[Masker, ModelInfo]:
         compiled = compile_graph(graph, torch.float32 if exact else None)
     except RuntimeError as error:
         raise ModelError(f"cannot read OpenVINO network {path}: {str(error).splitlines()[0]}") from error
-    return lambda pictures: torch.from_numpy(compiled(pictures.contiguous().numpy())[0]), info
+    return lambda pictures: torch.from_numpy(compiled(pictures.contiguous().numpy())), info

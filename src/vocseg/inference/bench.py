@@ -158,7 +158,7 @@ def _openvino(task: Task, precision: str) -> Runner:
         graph = openvino.convert_model(_MainOutput(task.build()), example_input=example, input=[example.shape])
     compiled = compile_graph(graph, getattr(torch, precision))
     picture = task.picture()[None]
-    return lambda: _classes(compiled(picture.float().numpy())[0])
+    return lambda: _classes(compiled(picture.float().numpy()))
 
 
 def _onnxruntime(task: Task) -> Runner:

@@ -1,7 +1,7 @@
 """What runs a network's layers: torch itself, its compiler, OpenVINO or ONNX Runtime.
 
 Each engine takes layers in eval mode with batch normalisation folded, and gives a function from normalised pictures (float32,
-N x 3 x H x W, any size) to the values of the main output.
+N x 3 x H x W, any size) to the values of the main output. Several threads may call that function at once.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import importlib.util
 import os
 import shutil
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -19,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -30,6 +32,10 @@ from vocseg.telemetry import import_onnxruntime, import_openvino, unreported
 
 EngineName = Literal["auto", "torch", "compile", "openvino", "onnxruntime"]
 Run = Callable[[Tensor], Tensor]
+Array = np.ndarray[Any, Any]
+
+PREPARING = threading.RLock()
+"""Held while layers are converted: in place, and by tracers and compilers that keep state for the whole process."""
 
 CACHE_BYTES = 2 << 30
 """Size of the cache of converted networks above which the oldest go."""
@@ -78,7 +84,14 @@ def compile_engine(layers: nn.Module, precision: torch.dtype) -> Run:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         compiled = torch.compile(layers, dynamic=True)
-    return lambda pictures: compiled(pictures.to(precision, memory_format=torch.channels_last))
+
+    def run(pictures: Tensor) -> Tensor:
+        # Any call may compile for another kind of size. Threads that did so side by side would use up the compilations that torch
+        # allows, and in older versions of it a call fails while another thread compiles.
+        with PREPARING:
+            return compiled(pictures.to(precision, memory_format=torch.channels_last))
+
+    return run
 
 
 def openvino_engine(layers: nn.Module, precision: torch.dtype, example: Tensor, keep: bool) -> Run:
@@ -103,10 +116,11 @@ def openvino_engine(layers: nn.Module, precision: torch.dtype, example: Tensor, 
 
     def run(pictures: Tensor) -> Tensor:
         if min(pictures.shape[2:]) < smallest:
-            if not in_torch:
-                in_torch.append(torch_engine(layers, precision))
+            with PREPARING:
+                if not in_torch:
+                    in_torch.append(torch_engine(layers, precision))
             return in_torch[0](pictures)
-        return torch.from_numpy(compiled(pictures.contiguous().numpy())[0])
+        return torch.from_numpy(compiled(pictures.contiguous().numpy()))
 
     return run
 
@@ -147,12 +161,29 @@ def _graph(module: nn.Module, example: Tensor) -> Any:
         return openvino.convert_model(torch.jit.freeze(traced), input=[openvino.PartialShape([-1, example.shape[1], -1, -1])])
 
 
-def compile_graph(graph: Any, precision: torch.dtype | None) -> Any:
-    """An OpenVINO graph ready to run on the processor; without a precision, in the one that OpenVINO takes by itself."""
+def compile_graph(graph: Any, precision: torch.dtype | None) -> Callable[[Array], Array]:
+    """Make an OpenVINO graph of one input and one output a function that runs it on the processor, from any number of threads.
+
+    Without a precision it runs in the one that OpenVINO takes by itself.
+    """
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     if precision is not None:
         settings["INFERENCE_PRECISION_HINT"] = {torch.float32: "f32", torch.bfloat16: "bf16"}[precision]
-    return import_openvino().compile_model(graph, "CPU", settings)
+    compiled = import_openvino().compile_model(graph, "CPU", settings)
+    idle: list[Any] = []
+
+    def run(inputs: Array) -> Array:
+        # The compiled network called as a function has one request, and threads would write over each other's images in it.
+        # Requests outlive threads, of which a server may start one for each image.
+        try:
+            request = idle.pop()
+        except IndexError:
+            request = compiled.create_infer_request()
+        output: Array = request.infer(inputs, share_inputs=True)[0]  # a copy
+        idle.append(request)
+        return output
+
+    return run
 
 
 class _Convolution(nn.Module):

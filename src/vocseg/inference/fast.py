@@ -20,6 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from vocseg.inference.contest import PAUSE
 from vocseg.inference.engines import (
+    PREPARING,
     EngineName,
     Layers,
     Run,
@@ -79,9 +80,11 @@ class FastModel(nn.Module):
         """Logits of uint8 RGB pictures (N x 3 x H x W), at the network's own resolution where that is coarser."""
         parts = stages(self.layers.network)
         inputs = parts.pad((pictures.float() - self.mean) / self.std)
-        if self._run is None:
-            self._run = self._prepare(inputs)
-        return parts.finish(self._run(inputs), pictures.shape[2], pictures.shape[3])
+        run = self._run
+        if run is None:
+            with PREPARING:  # by the first of several threads
+                run = self._run = self._run or self._prepare(inputs)
+        return parts.finish(run(inputs), pictures.shape[2], pictures.shape[3])
 
     def _prepare(self, example: Tensor) -> Run:
         if self.engine == "openvino":
@@ -107,15 +110,16 @@ class FastModel(nn.Module):
             start = time.perf_counter()
             values = in_torch(inputs)
             seconds = time.perf_counter() - start
-            self.remaining -= len(inputs)
-            # The first run measures its convolutions as well; a picture later the time is the right one.
-            if self._warm and self.remaining * seconds > PREPARATION_SECONDS:
-                prepared = openvino_engine(self.layers, self.precision, inputs, self.keep)
-                engines = dict(zip(ENGINES, (in_torch, prepared), strict=True))
-                runs = {name: partial(engine, inputs) for name, engine in engines.items()}
-                limit = max(CONTEST_SECONDS, CONTEST_SHARE * self.remaining * seconds)
-                self._run = engines[choices.find(key, ENGINES, partial(race, runs, CONTEST_ROUNDS, limit, PAUSE))]
-            self._warm = True
+            with PREPARING:
+                self.remaining -= len(inputs)
+                # The first run measures its convolutions as well; a picture later the time is the right one.
+                if self._warm and self._run is run and self.remaining * seconds > PREPARATION_SECONDS:
+                    prepared = openvino_engine(self.layers, self.precision, inputs, self.keep)
+                    engines = dict(zip(ENGINES, (in_torch, prepared), strict=True))
+                    runs = {name: partial(engine, inputs) for name, engine in engines.items()}
+                    limit = max(CONTEST_SECONDS, CONTEST_SHARE * self.remaining * seconds)
+                    self._run = engines[choices.find(key, ENGINES, partial(race, runs, CONTEST_ROUNDS, limit, PAUSE))]
+                self._warm = True
             return values
 
         return run

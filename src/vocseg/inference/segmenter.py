@@ -65,6 +65,9 @@ class Segmenter:
     the network runs as it was trained, in float32; otherwise rewritten (:mod:`vocseg.inference.fast`) and run by ``engine``
     (:mod:`vocseg.inference.engines`), which gives the same masks but for rounding. Raises ModelError.
 
+    Several threads may use one Segmenter: each gets the masks that it would get alone. Not so several processes: after a fork
+    make a new Segmenter in the child, since the threads of the engines do not come along.
+
     >>> segment = Segmenter("lraspp_mobilenet_v3_large", weights="none", device="cpu")
     >>> segment(torch.zeros(3, 48, 64, dtype=torch.uint8)).mask.shape
     torch.Size([48, 64])

@@ -6,6 +6,7 @@ import atexit
 import json
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -31,17 +32,23 @@ class Choices:
     def __init__(self) -> None:
         self.made: dict[str, str] = {}
         self._unsaved = False
+        self._measuring = threading.RLock()  # a measurement may find choices of its own
 
     def find(self, key: str, names: Sequence[str], measure: Callable[[], Mapping[str, float]]) -> str:
         """The choice for ``key`` among ``names``: the known one, or that of the least seconds by ``measure()``."""
         chosen = self.known(key, names)
-        if chosen is None:
-            seconds = measure()
-            chosen = min(names, key=seconds.__getitem__)
-            if not self._unsaved:
-                atexit.register(self.save)
-            self._unsaved = True
-            self.made[_whole(key, names)] = chosen
+        if chosen is not None:
+            return chosen
+        # Threads that measured side by side would disturb each other, and might choose differently.
+        with self._measuring:
+            chosen = self.known(key, names)
+            if chosen is None:
+                seconds = measure()
+                chosen = min(names, key=seconds.__getitem__)
+                if not self._unsaved:
+                    atexit.register(self.save)
+                self._unsaved = True
+                self.made[_whole(key, names)] = chosen
         return chosen
 
     def known(self, key: str, names: Sequence[str]) -> str | None:
