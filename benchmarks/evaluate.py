@@ -2,7 +2,7 @@
 
     python benchmarks/evaluate.py FOLDER_WITH_VOCdevkit --model deeplabv3_resnet101 --split val_2007
 
-All start from the same random weights. The bare passes are those that the evaluation makes, on pictures already in memory,
+All start from the same random weights. The bare passes are those that the evaluation makes, on images already in memory,
 with logits at full size and nothing done with them.
 """
 
@@ -21,10 +21,10 @@ from torchvision.transforms.functional import pil_to_tensor
 from vocseg import voc
 from vocseg.data.dataset import VocDataset
 from vocseg.data.layout import VocFolder
-from vocseg.devices import machine
 from vocseg.evaluation.evaluate import evaluate
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import SegmentationModel, create_model
+from vocseg.utils.system import machine
 
 
 @torch.inference_mode()
@@ -34,9 +34,9 @@ def plain(model: SegmentationModel, dataset: VocDataset) -> None:
     classes = len(model.info.classes)
     matrix, loss = torch.zeros(classes, classes, dtype=torch.int64), 0.0
     for name in dataset.names:
-        picture = pil_to_tensor(Image.open(dataset.folder.picture(name)).convert("RGB"))
+        image = pil_to_tensor(Image.open(dataset.folder.image(name)).convert("RGB"))
         mask = pil_to_tensor(Image.open(dataset.folder.mask(name))).long()
-        logits = model(picture[None])["out"]
+        logits = model(image[None])["out"]
         loss += float(cross_entropy(logits, mask, ignore_index=voc.VOID))
         valid = mask != voc.VOID
         matrix += torch.bincount(classes * mask[valid] + logits.argmax(1)[valid], minlength=classes**2).view(classes, classes)
@@ -54,14 +54,14 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--model", default="deeplabv3_resnet101")
     parser.add_argument("--split", default="val_2007")
-    parser.add_argument("--pictures", type=int, help="the first so many only")
+    parser.add_argument("--images", type=int, help="the first so many only")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--rounds", type=int, default=1, help="of evaluation and bare passes in turn")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     model = create_model(arguments.model, weights="none")
     dataset = VocDataset(VocFolder.find(arguments.data), arguments.split)
-    dataset.names = dataset.names[: arguments.pictures]
+    dataset.names = dataset.names[: arguments.images]
 
     def prepare_and_evaluate() -> Segmenter:
         segmenter = Segmenter(model, engine=arguments.engine)
@@ -72,13 +72,13 @@ def main() -> None:
     segmenter = prepare_and_evaluate()
     whole = time.perf_counter() - start
     reference = seconds(lambda: plain(model, dataset))
-    pictures = [dataset.read(index).picture for index in range(len(dataset))]
+    images = [dataset.read(index).image for index in range(len(dataset))]
     passes, evaluations = [], []
     for _ in range(arguments.rounds):
-        passes.append(seconds(lambda: [segmenter.logits(picture) for picture in pictures]))
+        passes.append(seconds(lambda: [segmenter.logits(image) for image in images]))
         evaluations.append(seconds(lambda: evaluate(segmenter, dataset)))
     overhead = statistics.median(mine / bare for mine, bare in zip(evaluations, passes, strict=True)) - 1
-    print(f"{arguments.model} on {len(dataset)} pictures of {arguments.split}, {machine()}")
+    print(f"{arguments.model} on {len(dataset)} images of {arguments.split}, {machine()}")
     print(f"whole evaluation {whole:.1f} s, plain loop in float32 {reference:.1f} s: {reference / whole:.2f}x")
     print(f"when prepared: evaluation {min(evaluations):.1f} s, bare passes {min(passes):.1f} s: {100 * overhead:+.0f} %")
 

@@ -26,10 +26,10 @@ def main() -> None:
     tiles = []
     for path in arguments.photographs:
         result = segmenter(path)
-        colours = dict(zip(result.info.classes, result.info.palette, strict=True))
-        tinted = draw.overlay(result.picture, result.mask, result.info.palette)
+        colors = dict(zip(result.info.classes, result.info.palette, strict=True))
+        tinted = draw.overlay(result.image, result.mask, result.info.palette)
         small = tinted.resize((round(tinted.width * HEIGHT / tinted.height), HEIGHT), Image.Resampling.LANCZOS)
-        rows = [(f"{name} {share:.0%}", colours[name]) for name, share in result.areas().items() if share >= 0.005]
+        rows = [(f"{name} {share:.0%}", colors[name]) for name, share in result.areas().items() if share >= 0.005]
         tiles.append(draw.legend(small, rows))
     draw.save_image(draw.side_by_side(tiles), arguments.out)
 

@@ -68,7 +68,7 @@ def main() -> None:
     options += ["--no-memory"] if arguments.no_memory else []
     results = [bench(model, *options) for model in arguments.models]
     print(table(results))
-    print(f"\none {arguments.size} picture: p50 in ms (peak MB); {arguments.rounds} rounds in turn on {results[0]['machine']}")
+    print(f"\none {arguments.size} image: p50 in ms (peak MB); {arguments.rounds} rounds in turn on {results[0]['machine']}")
 
 
 if __name__ == "__main__":

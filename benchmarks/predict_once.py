@@ -1,4 +1,4 @@
-"""Time one picture from pressing return to the mask on disk, in turn with the same in plain torchvision.
+"""Time one image from pressing return to the mask on disk, in turn with the same in plain torchvision.
 
     python benchmarks/predict_once.py photo.jpg
     python benchmarks/predict_once.py photo.jpg --model lraspp_mobilenet_v3_large --rounds 9
@@ -18,13 +18,13 @@ from pathlib import Path
 
 import torch
 
-from vocseg.devices import machine
 from vocseg.models import create_model, save_model
+from vocseg.utils.system import machine
 
 PLAIN = """
 import sys, torch, torchvision
 from PIL import Image
-name, weights, picture, out = sys.argv[1:]
+name, weights, image, out = sys.argv[1:]
 network = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=21, **
                                        ({} if name.startswith("lraspp") else {"aux_loss": True}))
 network.load_state_dict(torch.load(weights))
@@ -34,7 +34,7 @@ transform = torchvision.transforms.Compose([
     torchvision.transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 ])
 with torch.inference_mode():
-    logits = network(transform(Image.open(picture).convert("RGB"))[None])["out"]
+    logits = network(transform(Image.open(image).convert("RGB"))[None])["out"]
 Image.fromarray(logits.argmax(1)[0].to(torch.uint8).numpy()).save(out)
 """
 
@@ -47,7 +47,7 @@ def seconds(command: list[str]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("picture")
+    parser.add_argument("image")
     parser.add_argument("--model", default="deeplabv3_resnet101", help="a network of torchvision")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
@@ -56,7 +56,7 @@ def main() -> None:
         model = create_model(arguments.model, weights="none")
         save_model(folder / "model.safetensors", model)
         torch.save(model.network.state_dict(), folder / "model.pth")
-        ours = [sys.executable, "-m", "vocseg", "predict", arguments.picture, "--model", str(folder / "model.safetensors"),
+        ours = [sys.executable, "-m", "vocseg", "predict", arguments.image, "--model", str(folder / "model.safetensors"),
                 "--out", str(folder / "out"), "--no-overlay"]  # fmt: skip
         plain = [
             sys.executable,
@@ -64,7 +64,7 @@ def main() -> None:
             PLAIN,
             arguments.model,
             str(folder / "model.pth"),
-            arguments.picture,
+            arguments.image,
             str(folder / "mask.png"),
         ]
         first = seconds(ours), seconds(plain)

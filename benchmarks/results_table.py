@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 FEW = "few-results"
-HEAD = ("model", "split", "pictures", "pixel accuracy", "loss", "mIoU")
+HEAD = ("model", "split", "images", "pixel accuracy", "loss", "mIoU")
 
 
 def name_of(folder: Path) -> str:

@@ -1,10 +1,10 @@
-"""How right a teacher is about training crops: asked about the crops themselves, and about whole pictures before.
+"""How right a teacher is about training crops: asked about the crops themselves, and about whole images before.
 
     python benchmarks/teacher.py FOLDER --split val_2007 --soft-labels soft_val --teacher deeplabv3_mnv2.safetensors
 
-Pictures of a split with masks that the teacher has not learnt from go through the transforms of training (scales of 0.5 to 2,
+Images of a split with masks that the teacher has not learned from go through the transforms of training (scales of 0.5 to 2,
 crops, mirror images); each cell of soft labels counts by the mask's pixel in its middle. The two are what `vocseg train
---teach-on batches` and `--teach-on pictures` learn from.
+--teach-on batches` and `--teach-on images` learn from.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import torch
 from torch import Tensor
 
 from vocseg import voc
-from vocseg.data.transforms import SOFT_CELL
-from vocseg.losses import shown_cells
+from vocseg.data.transforms.geometry import SOFT_CELL
 from vocseg.metrics import ConfusionMatrix
-from vocseg.training.hints import Teacher
-from vocseg.training.job import prepare
-from vocseg.training.settings import Settings
-from vocseg.training.teacher import load_teacher
+from vocseg.training.config import Settings
+from vocseg.training.distillation.features import Teacher
+from vocseg.training.distillation.teacher import load_teacher
+from vocseg.training.losses import shown_cells
+from vocseg.training.setup import prepare
 
 
 def middles(masks: Tensor, soft: Tensor) -> Tensor:
-    """The class in the middle of each cell of soft labels, void where nothing of the picture is shown."""
+    """The class in the middle of each cell of soft labels, void where nothing of the image is shown."""
     return masks[:, SOFT_CELL // 2 :: SOFT_CELL, SOFT_CELL // 2 :: SOFT_CELL].where(shown_cells(soft), voc.VOID)
 
 
@@ -45,7 +45,7 @@ def main() -> None:
         job = prepare(
             Settings(
                 data=arguments.data, split=arguments.split, val_split=arguments.split, model="two_layer_net", crop=crop,
-                colour_jitter=0.4, batch_size=16, iterations=arguments.batches, workers=0, teacher=arguments.teacher,
+                color_jitter=0.4, batch_size=16, iterations=arguments.batches, workers=0, teacher=arguments.teacher,
                 teacher_weights=arguments.teacher_weights, soft_labels=arguments.soft_labels,
             )
         )  # fmt: skip
@@ -56,9 +56,9 @@ def main() -> None:
             for batch in islice(batches, arguments.batches):
                 assert batch.soft is not None
                 truth = middles(batch.masks, batch.soft)
-                for matrix, soft in ((asked, teacher(batch.pictures)[0]), (kept, batch.soft)):
+                for matrix, soft in ((asked, teacher(batch.images)[0]), (kept, batch.soft)):
                     matrix.update(soft.max(1).indices.to(torch.uint8), truth)
-        for name, matrix in (("asked about the crops", asked), ("about whole pictures", kept)):
+        for name, matrix in (("asked about the crops", asked), ("about whole images", kept)):
             scores = matrix.scores()
             print(f"crops of {crop}, {name}: mIoU {100 * scores.miou:.2f}, pixel accuracy {100 * scores.pixel_accuracy:.2f}")
 

@@ -3,8 +3,8 @@
     pip install ai-edge-litert
     python benchmarks/tflite_masks.py deeplabv3_mnv2_pascal_quant.tflite data val masks
 
-For networks like TensorFlow's quantised DeepLabV3: one uint8 RGB picture in, class ids out. A picture goes to the top
-left of a grey canvas of the network's input size, shrunk first where it is larger.
+For networks like TensorFlow's quantized DeepLabV3: one uint8 RGB image in, class ids out. An image goes to the top
+left of a gray canvas of the network's input size, shrunk first where it is larger.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import torch
 from tqdm import tqdm
 
 from vocseg import draw
+from vocseg.bench.tflite import TfliteNetwork
 from vocseg.data.dataset import VocDataset
 from vocseg.data.layout import VocFolder
-from vocseg.inference.tflite import TfliteNetwork
 
 
 def main() -> None:
@@ -34,13 +34,13 @@ def main() -> None:
     segment = TfliteNetwork(arguments.network, arguments.threads)
     dataset = VocDataset(VocFolder.find(arguments.data), arguments.split)
     times = []
-    for index in tqdm(range(len(dataset)), unit="picture", disable=None):
+    for index in tqdm(range(len(dataset)), unit="image", disable=None):
         sample = dataset.read(index)
         start = time.perf_counter()
-        mask = segment(sample.picture)
+        mask = segment(sample.image)
         times.append(time.perf_counter() - start)
         draw.save_mask(mask, arguments.out / f"{sample.name}.png")
-    print(f"{len(times)} masks in {arguments.out}; median {1000 * statistics.median(times):.1f} ms a picture")
+    print(f"{len(times)} masks in {arguments.out}; median {1000 * statistics.median(times):.1f} ms an image")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Time our reading and training transforms against torchvision's reference presets, on one core and real pictures.
+"""Time our reading and training transforms against torchvision's reference presets, on one core and real images.
 
     python benchmarks/transforms.py FOLDER_WITH_VOCdevkit
 
-The presets are those of references/segmentation/presets.py: Pillow decodes, transforms v2 work on Pillow pictures. Ours give
-uint8 crops, which the network's normalisation takes as they are.
+The presets are those of references/segmentation/presets.py: Pillow decodes, transforms v2 work on Pillow images. Ours give
+uint8 crops, which the network's normalization takes as they are.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from torchvision.transforms import v2
 
 from vocseg.data.dataset import VocDataset
 from vocseg.data.layout import VocFolder
-from vocseg.data.transforms import training_transform
-from vocseg.devices import machine
-from vocseg.models.model import IMAGENET_MEAN, IMAGENET_STD
+from vocseg.data.transforms.geometry import training_transform
+from vocseg.models.base import IMAGENET_MEAN, IMAGENET_STD
+from vocseg.utils.system import machine
 
 BASE, CROP = 520, 480
 
@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
     parser.add_argument("--split", default="train")
-    parser.add_argument("--pictures", type=int, default=150)
+    parser.add_argument("--images", type=int, default=150)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", DeprecationWarning)
     torch.set_num_threads(1)
@@ -57,13 +57,13 @@ def main() -> None:
 
     def read_theirs(index: int) -> object:
         name = ours.names[index]
-        picture = Image.open(ours.folder.picture(name)).convert("RGB")
+        image = Image.open(ours.folder.image(name)).convert("RGB")
         mask = tv_tensors.Mask(v2.functional.pil_to_tensor(Image.open(ours.folder.mask(name))))
-        return theirs(picture, mask)
+        return theirs(image, mask)
 
     ways = {"vocseg": lambda index: ours[index, index], "torchvision": read_theirs}
     times: dict[str, list[float]] = {name: [] for name in ways}
-    for index in range(min(arguments.pictures, len(ours))):
+    for index in range(min(arguments.images, len(ours))):
         for name, way in ways.items():
             start = time.perf_counter()
             way(index)
@@ -71,7 +71,7 @@ def main() -> None:
     for name, seconds in times.items():
         print(f"{name:12} {1000 * statistics.mean(seconds):6.2f} ms a sample (median {1000 * statistics.median(seconds):.2f})")
     ratio = sum(times["torchvision"]) / sum(times["vocseg"])
-    print(f"vocseg is {ratio:.2f}x as fast; {CROP}x{CROP} crops of {len(times['vocseg'])} pictures, one core, on {machine()}")
+    print(f"vocseg is {ratio:.2f}x as fast; {CROP}x{CROP} crops of {len(times['vocseg'])} images, one core, on {machine()}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     curl -LO https://github.com/google-coral/test_data/raw/master/deeplabv3_mnv2_pascal_quant.tflite
     python benchmarks/weights_from_tflite.py deeplabv3_mnv2_pascal_quant.tflite deeplabv3_mnv2.safetensors
 
-Weights become floating-point numbers. Batch normalisation is folded into the file's convolutions: here it adds their biases and
+Weights become floating-point numbers. Batch normalization is folded into the file's convolutions: here it adds their biases and
 does nothing else.
 """
 
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from vocseg import voc
-from vocseg.inference.tflite import TfliteNetwork
+from vocseg.bench.tflite import TfliteNetwork
 from vocseg.models import create_model, save_model
 
 BLOCKS = 17

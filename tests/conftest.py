@@ -1,4 +1,4 @@
-"""Fixtures: a tiny synthetic data set, the real pictures where they are, the command line in this process."""
+"""Fixtures: a tiny synthetic data set, the real images where they are, the command line in this process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REAL = Path(os.environ.get("VOCSEG_TEST_VOC", Path(__file__).parents[2] / "share
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if (REAL / "VOCdevkit").is_dir():
         return
-    skip = pytest.mark.skip(reason=f"no real VOC pictures in {REAL} (set VOCSEG_TEST_VOC)")
+    skip = pytest.mark.skip(reason=f"no real VOC images in {REAL} (set VOCSEG_TEST_VOC)")
     for item in items:
         if item.get_closest_marker("real_voc"):
             item.add_marker(skip)
@@ -35,7 +35,7 @@ def real_voc() -> Path:
 
 @pytest.fixture(scope="session")
 def real_few(real_voc: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set of 24 + 10 of the real pictures, linked."""
+    """A data set of 24 + 10 of the real images, linked."""
     folder, source = tmp_path_factory.mktemp("real") / "data", VocFolder.find(real_voc)
     target = folder / "VOCdevkit" / "VOC2012"
     lists = target / voc.SPLITS
@@ -50,7 +50,7 @@ def real_few(real_voc: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def synth(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A VOC-layout folder of 6 + 4 small pictures; do not change it."""
+    """A VOC-layout folder of 6 + 4 small images; do not change it."""
     folder = tmp_path_factory.mktemp("synth") / "data"
     write_synthetic(folder, train=6, val=4, size=(40, 48), seed=3)
     return folder

@@ -16,7 +16,7 @@ import pytest
 
 from vocseg.cli.main import app
 from vocseg.data.synthetic import write_synthetic
-from vocseg.training.settings import Settings, read_settings, settings_of_stages
+from vocseg.training.config import Settings, read_settings, settings_of_stages
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
@@ -61,14 +61,14 @@ def test_readme_runs(tmp_path: Path) -> None:
 def test_readme_on_voc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., tuple[int, str, str]]) -> None:
     """README's lines for VOC itself, with a tiny data set in its place, random weights, and one step of training."""
     from vocseg.models import create_model
-    from vocseg.training import trainer
+    from vocseg.training import loop as trainer
 
     write_synthetic(tmp_path / "data" / "VOCdevkit" / "VOC2012", train=4, val=2, size=(40, 48))
     (tmp_path / "data" / "VOCdevkit" / "VOC2012" / "classes.txt").unlink()
     monkeypatch.chdir(tmp_path)
     shutil.copy(next((tmp_path / "data").rglob("*.jpg")), "photo.jpg")
     weights = create_model("deeplabv3_resnet101", weights="none").network.state_dict()
-    monkeypatch.setattr("vocseg.models.torchvision_zoo._download", lambda _: weights)
+    monkeypatch.setattr("vocseg.models.zoo.torchvision._download", lambda _: weights)
     real = trainer.train
     monkeypatch.setattr(
         trainer, "train", lambda settings, resume: real(replace(settings, crop=32, batch_size=2, iterations=1), resume)

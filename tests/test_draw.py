@@ -11,7 +11,7 @@ from vocseg import draw, voc
 from vocseg.errors import OutputError
 
 
-def test_mask_png_holds_ids_and_voc_colours(tmp_path: Path) -> None:
+def test_mask_png_holds_ids_and_voc_colors(tmp_path: Path) -> None:
     mask = torch.tensor([[0, 1, 20], [255, 15, 7]], dtype=torch.uint8)
     draw.save_mask(mask, tmp_path / "mask.png")
     with Image.open(tmp_path / "mask.png") as image:
@@ -27,10 +27,10 @@ def test_own_palette_is_filled_up_and_void_kept(tmp_path: Path) -> None:
 
 
 def test_overlay_tints_objects_and_leaves_background() -> None:
-    picture = torch.full((3, 160, 160), 100, dtype=torch.uint8)
+    image = torch.full((3, 160, 160), 100, dtype=torch.uint8)
     mask = torch.zeros(160, 160, dtype=torch.uint8)
     mask[80:] = 1
-    pixels = np.array(draw.overlay(picture, mask, opacity=0.5))
+    pixels = np.array(draw.overlay(image, mask, opacity=0.5))
     assert (pixels[0, 0] == 100).all()
     assert pixels[120, 6].tolist() == [114, 50, 50]
     assert (pixels[79] == 255).all()  # the outline
@@ -45,12 +45,12 @@ def test_outlines_are_as_wide_to_the_eye(size: int, width: int) -> None:
 
 
 @pytest.mark.parametrize("width", [1, 20, 500])
-def test_legend_keeps_the_picture_and_fits_its_text(width: int) -> None:
+def test_legend_keeps_the_image_and_fits_its_text(width: int) -> None:
     image = Image.new("RGB", (width, 30), "red")
     sheet = draw.legend(image, [(name, voc.PALETTE[label]) for label, name in enumerate(voc.CLASSES)])
     assert sheet.width >= width
     assert sheet.crop((0, 0, width, 30)).tobytes() == image.tobytes()
-    assert {voc.PALETTE[label] for label in range(21)} <= {colour for _, colour in sheet.getcolors(1 << 20)}
+    assert {voc.PALETTE[label] for label in range(21)} <= {color for _, color in sheet.getcolors(1 << 20)}
 
 
 def test_legend_of_nothing() -> None:
@@ -75,5 +75,5 @@ def test_contact_sheet(count: int, columns: int) -> None:
     used = min(columns, count)
     assert sheet.width == used * 66 + 2
     assert sheet.getpixel((0, 0)) == (255, 255, 255)
-    colours = {colour for _, colour in sheet.getcolors(1 << 16) or []}
-    assert (255, 0, 0) in colours
+    colors = {color for _, color in sheet.getcolors(1 << 16) or []}
+    assert (255, 0, 0) in colors

@@ -19,7 +19,7 @@ def slow_voc_scores(
     pairs: list[tuple[list[list[int]], list[list[int]]]], num_classes: int
 ) -> tuple[list[float | None], float | None]:
     """IoU per class and pixel accuracy by the devkit's words: per class, true positives / (true positives + false positives
-    + false negatives), counted pixel by pixel over all pictures; pixels marked void in the truth do not count."""
+    + false negatives), counted pixel by pixel over all images; pixels marked void in the truth do not count."""
     tp, fp, fn = [0] * num_classes, [0] * num_classes, [0] * num_classes
     right = total = 0
     for prediction, truth in pairs:
@@ -39,8 +39,8 @@ def slow_voc_scores(
 
 
 @st.composite
-def pictures(draw: st.DrawFn) -> tuple[int, list[tuple[torch.Tensor, torch.Tensor]]]:
-    """A number of classes and some (prediction, truth) pairs: one-pixel pictures, absent classes and void included."""
+def images(draw: st.DrawFn) -> tuple[int, list[tuple[torch.Tensor, torch.Tensor]]]:
+    """A number of classes and some (prediction, truth) pairs: one-pixel images, absent classes and void included."""
     num_classes = draw(st.integers(1, 21))
     used = draw(st.lists(st.integers(0, num_classes - 1), min_size=1, max_size=5))
     pairs = []
@@ -52,7 +52,7 @@ def pictures(draw: st.DrawFn) -> tuple[int, list[tuple[torch.Tensor, torch.Tenso
     return num_classes, pairs
 
 
-@given(pictures())
+@given(images())
 @settings(max_examples=150, deadline=None)
 def test_against_slow_reference(case: tuple[int, list[tuple[torch.Tensor, torch.Tensor]]]) -> None:
     num_classes, pairs = case
@@ -103,7 +103,7 @@ def test_hand_made() -> None:
     assert got.frequency_weighted_iou == pytest.approx((2 * 1 / 3 + 2 * 2 / 3) / 5)
 
 
-def test_one_matrix_over_all_pictures_is_no_mean_over_pictures() -> None:
+def test_one_matrix_over_all_images_is_no_mean_over_images() -> None:
     total = ConfusionMatrix(("a", "b"))
     total.update(torch.zeros(1, 99, dtype=torch.uint8), torch.zeros(1, 99, dtype=torch.uint8))
     total.update(torch.tensor([[0]]), torch.tensor([[1]]))

@@ -32,14 +32,14 @@ print("ours", flush=True)
 
 import os
 import torch
-from vocseg.export.int8 import quantise
+from vocseg.export.int8 import quantize
 from vocseg.inference import engines
-from vocseg.telemetry import import_onnxruntime
+from vocseg.utils.telemetry import import_onnxruntime
 
 environment = dict(os.environ)
 graph = engines._graph(torch.nn.Conv2d(3, 2, 1), torch.zeros(1, 3, 8, 8))
 engines._keep(graph, Path("floating.xml"))
-quantise(Path("floating.xml"), Path("int8.xml"), [torch.zeros(3, 8, 8, dtype=torch.float32)])
+quantize(Path("floating.xml"), Path("int8.xml"), [torch.zeros(3, 8, 8, dtype=torch.float32)])
 import_onnxruntime()
 assert dict(os.environ) == environment
 """

@@ -1,8 +1,8 @@
 from vocseg import voc
 
 
-def test_colours_are_the_devkits() -> None:
-    # First colours, the last class, and void, as printed in the devkit's documentation (VOClabelcolormap).
+def test_colors_are_the_devkits() -> None:
+    # First colors, the last class, and void, as printed in the devkit's documentation (VOClabelcolormap).
     assert voc.PALETTE[:5] == ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128))
     assert voc.PALETTE[20] == (0, 64, 128)
     assert voc.PALETTE[voc.VOID] == (224, 224, 192)

@@ -10,71 +10,71 @@ from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
 from vocseg import voc
-from vocseg.files import replacing
-from vocseg.fonts import find_font
+from vocseg.utils.files import replacing
+from vocseg.utils.fonts import find_font
 
-Colours = Sequence[Sequence[int]]
+Colors = Sequence[Sequence[int]]
 
 
-def palette_image(mask: Tensor, palette: Colours = voc.PALETTE) -> Image.Image:
-    """A mask (uint8 class ids, H x W) as a palette picture whose pixel values are the ids; 255 keeps VOC's void colour."""
+def palette_image(mask: Tensor, palette: Colors = voc.PALETTE) -> Image.Image:
+    """A mask (uint8 class ids, H x W) as a palette image whose pixel values are the ids; 255 keeps VOC's void color."""
     image = Image.fromarray(mask.cpu().numpy(), mode="P")
-    image.putpalette(bytes(part for colour in _full(palette) for part in colour))
+    image.putpalette(bytes(part for color in _full(palette) for part in color))
     return image
 
 
-def save_mask(mask: Tensor, path: Path, palette: Colours = voc.PALETTE) -> None:
+def save_mask(mask: Tensor, path: Path, palette: Colors = voc.PALETTE) -> None:
     """Write a mask as palette PNG, atomically; OutputError where it cannot be written."""
     save_image(palette_image(mask, palette), path)
 
 
 def save_image(image: Image.Image, path: Path) -> None:
-    """Write a Pillow picture atomically in the format of its suffix."""
+    """Write a Pillow image atomically in the format of its suffix."""
     kind = "JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else path.suffix[1:].upper()
     with replacing(path) as temporary:
         image.save(temporary, kind, **({"quality": 92} if kind == "JPEG" else {}))
 
 
-def overlay(picture: Tensor, mask: Tensor, palette: Colours = voc.PALETTE, opacity: float = 0.55) -> Image.Image:
-    """The picture (uint8 RGB, 3 x H x W) tinted with the colours of its mask, outlines white; background is left alone.
+def overlay(image: Tensor, mask: Tensor, palette: Colors = voc.PALETTE, opacity: float = 0.55) -> Image.Image:
+    """The image (uint8 RGB, 3 x H x W) tinted with the colors of its mask, outlines white; background is left alone.
 
-    Pictures of less than 112 pixels have no outlines, which would hide them.
+    Images of less than 112 pixels have no outlines, which would hide them.
     """
-    pixels = picture.permute(1, 2, 0).cpu().numpy().astype(np.float32)
+    pixels = image.permute(1, 2, 0).cpu().numpy().astype(np.float32)
     labels = mask.cpu().numpy()
-    colours = np.array(_full(palette), dtype=np.float32)[labels]
-    tinted = np.where((labels > 0)[..., None], pixels * (1 - opacity) + colours * opacity, pixels)
+    colors = np.array(_full(palette), dtype=np.float32)[labels]
+    tinted = np.where((labels > 0)[..., None], pixels * (1 - opacity) + colors * opacity, pixels)
     tinted[_edges(labels)] = 255
     return Image.fromarray(tinted.round().astype(np.uint8))
 
 
 def legend(image: Image.Image, rows: Sequence[tuple[str, Sequence[int]]]) -> Image.Image:
-    """``image`` with a strip below it that names colours: one swatch and text for each ``(text, RGB)`` of ``rows``."""
+    """``image`` with a strip below it that names colors: one swatch and text for each ``(text, RGB)`` of ``rows``."""
     if not rows:
         return image
     height = max(12, min(28, round(image.width / 28)))
     font = find_font(height * 0.75, "".join(text for text, _ in rows))
     gap = height // 2
     places, x, y = [], gap, gap
-    for text, colour in rows:
+    for text, color in rows:
         width = height + gap // 2 + round(font.getlength(text))
         if x > gap and x + width + gap > image.width:
             x, y = gap, y + height + gap // 2
-        places.append((x, y, text, tuple(colour)))
+        places.append((x, y, text, tuple(color)))
         x += width + 2 * gap
     widest = max(place[0] + height + gap + round(font.getlength(place[2])) for place in places)
     sheet = Image.new("RGB", (max(image.width, widest), image.height + y + height + gap), "white")
     sheet.paste(image, (0, 0))
     draw = ImageDraw.Draw(sheet)
-    for x, y, text, colour in places:
+    for x, y, text, color in places:
         top = image.height + y
-        draw.rectangle((x, top, x + height - 1, top + height - 1), fill=colour, outline="black")
+        draw.rectangle((x, top, x + height - 1, top + height - 1), fill=color, outline="black")
         draw.text((x + height + gap // 2, top + height / 2), text, fill="black", font=font, anchor="lm")
     return sheet
 
 
 def side_by_side(images: Sequence[Image.Image], gap: int = 6) -> Image.Image:
-    """Pictures in one row on white, top aligned."""
+    """Images in one row on white, top aligned."""
     sheet = Image.new("RGB", (sum(im.width + gap for im in images) - gap, max(im.height for im in images)), "white")
     x = 0
     for image in images:
@@ -84,7 +84,7 @@ def side_by_side(images: Sequence[Image.Image], gap: int = 6) -> Image.Image:
 
 
 def contact_sheet(tiles: Sequence[tuple[Image.Image, str]], columns: int = 4, tile: int = 320) -> Image.Image:
-    """Pictures with captions on a white grid, each fitted into a square of ``tile`` pixels."""
+    """Images with captions on a white grid, each fitted into a square of ``tile`` pixels."""
     font = find_font(max(10, tile / 22), "".join(caption for _, caption in tiles))
     gap, line = tile // 32, round(tile / 16)
     columns = max(1, min(columns, len(tiles)))
@@ -104,14 +104,14 @@ def contact_sheet(tiles: Sequence[tuple[Image.Image, str]], columns: int = 4, ti
     return sheet
 
 
-def _full(palette: Colours) -> list[tuple[int, int, int]]:
-    """A palette of a few classes filled up with VOC's to 256 colours."""
+def _full(palette: Colors) -> list[tuple[int, int, int]]:
+    """A palette of a few classes filled up with VOC's to 256 colors."""
     own = [(int(red), int(green), int(blue)) for red, green, blue in palette]
     return (own + list(voc.PALETTE[len(own) :]))[:255] + [voc.PALETTE[voc.VOID]]
 
 
 def _edges(labels: np.ndarray) -> np.ndarray:
-    """Pixels to whose right or below another label is near: nearer in small pictures, so that outlines are as wide to the eye."""
+    """Pixels to whose right or below another label is near: nearer in small images, so that outlines are as wide to the eye."""
     edges = np.zeros(labels.shape, dtype=bool)
     for distance in range(1, 1 + min(8, round(min(labels.shape) / 375 + 0.2))):
         edges[:, :-distance] |= labels[:, :-distance] != labels[:, distance:]

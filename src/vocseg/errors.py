@@ -19,7 +19,7 @@ class InputError(VocsegError):
 
 
 class DataError(InputError):
-    """A picture, a mask or a split list is missing or malformed."""
+    """An image, a mask or a split list is missing or malformed."""
 
 
 class ModelError(InputError):

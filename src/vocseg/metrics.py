@@ -1,4 +1,4 @@
-"""The score: one confusion matrix over all pictures, and what is read off it."""
+"""The score: one confusion matrix over all images, and what is read off it."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def scores(matrix: Tensor, classes: Sequence[str]) -> Scores:
     """Read the scores off a confusion matrix (int64, true rows, predicted columns).
 
     IoU of a class is true positives / (true + predicted - true positives), as in ``VOCevalseg.m`` of the VOC2012 devkit,
-    which counts over all pictures at once. A class in neither truth nor prediction has none and is left out of the mean.
+    which counts over all images at once. A class in neither truth nor prediction has none and is left out of the mean.
     """
     counts = matrix.to(torch.float64).cpu()
     hits, truth, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
@@ -134,7 +134,7 @@ def _ratio(part: float, whole: float) -> float | None:
 
 
 class ConfusionMatrix:
-    """A confusion matrix that grows picture by picture.
+    """A confusion matrix that grows image by image.
 
     >>> total = ConfusionMatrix(("background", "cat"))
     >>> total.update(torch.tensor([[0, 1]]), torch.tensor([[0, 0]]))
@@ -147,7 +147,7 @@ class ConfusionMatrix:
         self.counts = torch.zeros(len(self.classes), len(self.classes), dtype=torch.int64, device=device)
 
     def update(self, prediction: Tensor, truth: Tensor) -> None:
-        """Add the pixels of one or more pictures; see :func:`confusion_matrix`."""
+        """Add the pixels of one or more images; see :func:`confusion_matrix`."""
         self.counts += confusion_matrix(prediction, truth, len(self.classes))
 
     def scores(self) -> Scores:

@@ -1,4 +1,4 @@
-"""Pascal VOC's constants: class names, void label, colours, folder names."""
+"""Pascal VOC's constants: class names, void label, colors, folder names."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ SPLITS = "ImageSets/Segmentation"
 CLASSES_FILE = "classes.txt"
 
 
-def colour(label: int) -> tuple[int, int, int]:
-    """RGB colour (0..255 each) of a label 0..255: the bits of the label dealt to R, G, B from the top (``VOClabelcolormap.m``)."""
+def color(label: int) -> tuple[int, int, int]:
+    """RGB color (0..255 each) of a label 0..255: the bits of the label dealt to R, G, B from the top (``VOClabelcolormap.m``)."""
     red = green = blue = 0
     rest = label
     for shift in range(7, -1, -1):
@@ -36,5 +36,5 @@ def colour(label: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
-PALETTE: tuple[tuple[int, int, int], ...] = tuple(colour(label) for label in range(256))
-"""RGB colour of each of the 256 labels; ``PALETTE[VOID]`` is the cream of void borders."""
+PALETTE: tuple[tuple[int, int, int], ...] = tuple(color(label) for label in range(256))
+"""RGB color of each of the 256 labels; ``PALETTE[VOID]`` is the cream of void borders."""

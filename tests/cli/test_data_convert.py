@@ -17,13 +17,13 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(scope="module")
 def roads(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures in frames, masks of ids 0 to 5 in labels, called _L, with 11 for what is not labelled."""
+    """Images in frames, masks of ids 0 to 5 in labels, called _L, with 11 for what is not labeled."""
     root = tmp_path_factory.mktemp("in") / "roads"
     for folder in ("frames", "labels"):
         (root / folder).mkdir(parents=True)
     for number in range(12):
-        picture, mask = draw_sample(np.random.default_rng(number), (40, 48))
-        Image.fromarray(picture).save(root / "frames" / f"seq_{number:04d}.jpg")
+        image, mask = draw_sample(np.random.default_rng(number), (40, 48))
+        Image.fromarray(image).save(root / "frames" / f"seq_{number:04d}.jpg")
         Image.fromarray(np.where(mask == 255, 11, mask).astype(np.uint8)).save(root / "labels" / f"seq_{number:04d}_L.png")
     return root
 
@@ -46,8 +46,8 @@ def test_from_files_to_a_score(run: Run, roads: Path, tmp_path: Path) -> None:
     code, text, err = run("train", "--data", out, "--out", trained, *options)
     assert code == 0, err
     # what it found, in two lines
-    assert f"\ntrain: {train} pictures, " in text
-    assert f"\nval: {val} pictures, " in text
+    assert f"\ntrain: {train} images, " in text
+    assert f"\nval: {val} images, " in text
     code, text, err = run("evaluate", trained / "best.safetensors", "--data", out)
     assert code == 0, err
     assert "of 6 classes" in text
@@ -82,8 +82,8 @@ def test_class_names_in_every_way(run: Run, roads: Path, tmp_path: Path) -> None
         (["--from", "labelme"], ["no LabelMe file"]),
         (["--from", "supervisely"], ["cannot read", "meta.json"]),
         (["--from", "voc"], ["not in VOC layout"]),
-        (["--from", "coco", "--colours", "c.csv"], ["--colours is for masks in folders, not for coco"]),
-        (["--colours", "gone.csv"], ["cannot read colour table gone.csv"]),
+        (["--from", "coco", "--colors", "c.csv"], ["--colors is for masks in folders, not for coco"]),
+        (["--colors", "gone.csv"], ["cannot read color table gone.csv"]),
         (["--images", "a", "--masks", "b"], ["a is not a folder"]),
     ],
 )
@@ -111,7 +111,7 @@ def test_many_classes(run: Run, tmp_path: Path) -> None:
     options = ["--model", "simple_conv_net", "--epochs", 1, "--crop", 32, "--batch-size", 2, "--workers", 0]
     code, text, err = run("train", "--data", tmp_path / "out", "--out", tmp_path / "run", *options)
     assert code == 0, err
-    assert "train: 4 pictures, 150 of 150 classes, 0.0% void" in text
+    assert "train: 4 images, 150 of 150 classes, 0.0% void" in text
     code, _, err = run(
         "predict", root / "images", "--model", tmp_path / "run" / "best.safetensors", "--out", tmp_path / "predictions"
     )
@@ -127,5 +127,5 @@ def test_out_of_voc(run: Run, synth: Path, tmp_path: Path) -> None:
     ]
     code, text, _ = run("data", "convert", synth, tmp_path / "yolo", "--to", "yolo")
     assert code == 0
-    assert "10 pictures in YOLO format" in text
+    assert "10 images in YOLO format" in text
     assert (tmp_path / "yolo" / "data.yaml").is_file()

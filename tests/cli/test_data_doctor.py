@@ -38,10 +38,10 @@ class Page(HTMLParser):
 def test_sound(run: Run, synth: Path, tmp_path: Path) -> None:
     code, out, err = run("data", "doctor", synth, "--splits", "train", "--json", tmp_path / "d.json")
     assert code == 0, err
-    assert "1 split, 6 picture-mask pairs" in out
+    assert "1 split, 6 image-mask pairs" in out
     assert "0 errors" in out
     assert list(json.loads((tmp_path / "d.json").read_text())["splits"]) == ["train"]
-    assert run("data", "doctor", synth, "--splits", "train", "val")[1].count("2 splits, 10 picture-mask pairs") == 1
+    assert run("data", "doctor", synth, "--splits", "train", "val")[1].count("2 splits, 10 image-mask pairs") == 1
 
 
 def test_errors_and_page(run: Run, damaged: Path, tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_errors_and_page(run: Run, damaged: Path, tmp_path: Path) -> None:
     ids = np.array(Image.open(path))
     ids[0] = 99
     Image.fromarray(ids).save(path)
-    (damaged / voc.IMAGES / "synth_000002.jpg").write_bytes(b"no picture")
+    (damaged / voc.IMAGES / "synth_000002.jpg").write_bytes(b"no image")
     (damaged / voc.SPLITS / "<b>&.txt").write_text("synth_000001\nnope\n")
     values, html = tmp_path / "d.json", tmp_path / "d.html"
     code, out, _ = run("data", "doctor", damaged, "--json", values, "--html", html)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vocseg.data.mirrors import VOC_ARCHIVES, Archive
+from vocseg.download.mirrors import VOC_ARCHIVES, Archive
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -29,16 +29,16 @@ def test_says_what_it_did(run: Run, tar: Path, tmp_path: Path) -> None:
     data, report = tmp_path / "data", tmp_path / "report.json"
     code, out, err = run("data", "download", data, "--mirror", tar, "--json", report)
     assert (code, err) == (0, "")
-    assert out.splitlines()[-1] == f"{data / 'VOCdevkit' / 'VOC2012'}: 6 train, 4 val pictures"
+    assert out.splitlines()[-1] == f"{data / 'VOCdevkit' / 'VOC2012'}: 6 train, 4 val images"
     assert json.loads(report.read_text()) == {
         "folder": str(data / "VOCdevkit" / "VOC2012"),
-        "pictures": {"train": 6, "val": 4},
+        "images": {"train": 6, "val": 4},
         "archives": {VOC_ARCHIVES["2012"].name: str(tar)},
     }
     code, out, _ = run("data", "download", data)
     assert code == 0
     assert "is a part of VOC2012: 6 of 1,464 train" in out
-    assert out.splitlines()[-1] == f"{data / 'VOCdevkit' / 'VOC2012'}: 6 train, 4 val pictures; all was there already"
+    assert out.splitlines()[-1] == f"{data / 'VOCdevkit' / 'VOC2012'}: 6 train, 4 val images; all was there already"
 
 
 def test_several_mirrors(run: Run, tar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

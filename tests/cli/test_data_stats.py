@@ -12,7 +12,7 @@ Run = Callable[..., tuple[int, str, str]]
 def test_stats(run: Run, synth: Path, tmp_path: Path) -> None:
     code, out, err = run("data", "stats", synth, "--split", "val", "--json", tmp_path / "s.json", "--out", tmp_path / "plots")
     assert code == 0, err
-    assert "val: 4 pictures" in out
+    assert "val: 4 images" in out
     assert "triangle" in out
     assert json.loads((tmp_path / "s.json").read_text())["images"] == 4
     assert len(list((tmp_path / "plots").glob("*.png"))) == 4
@@ -21,7 +21,7 @@ def test_stats(run: Run, synth: Path, tmp_path: Path) -> None:
 def test_show(run: Run, synth: Path, tmp_path: Path) -> None:
     code, out, err = run("data", "show", synth, "synth_000001", "synth_000008.jpg", "--out", tmp_path / "two.png")
     assert code == 0, err
-    assert "2 pictures in" in out
+    assert "2 images in" in out
     assert "synth_000001, synth_000008" in out
     with Image.open(tmp_path / "two.png") as image:
         assert image.width > 600
@@ -30,14 +30,14 @@ def test_show(run: Run, synth: Path, tmp_path: Path) -> None:
         for seed in (1, 1, 2)
     ]
     assert drawn[0] == drawn[1]
-    assert drawn[0].startswith("3 pictures")
+    assert drawn[0].startswith("3 images")
 
 
 def test_show_a_class(run: Run, synth: Path, tmp_path: Path) -> None:
     _, out, _ = run("data", "show", synth, "--class", "disc", "--out", tmp_path / "o.png")
     statistics = tmp_path / "s.json"
     run("data", "stats", synth, "--json", statistics)
-    assert out.startswith(f"{json.loads(statistics.read_text())['per_class']['disc']['pictures']} pictures")
+    assert out.startswith(f"{json.loads(statistics.read_text())['per_class']['disc']['images']} images")
 
 
 def test_show_what_is_broken(run: Run, damaged: Path, tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_show_what_is_broken(run: Run, damaged: Path, tmp_path: Path) -> None:
     ids = [f"synth_{number:06d}" for number in range(5)]
     code, out, err = run("data", "show", damaged, *ids, "--out", tmp_path / "o.png")
     assert code == 0, err
-    assert out.startswith("5 pictures")
+    assert out.startswith("5 images")
 
 
 def test_bad_use(run: Run, synth: Path, tmp_path: Path) -> None:

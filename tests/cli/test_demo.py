@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vocseg import demo
+from vocseg.app import demo
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -18,8 +18,8 @@ def test_photographs(run: Run, tmp_path: Path) -> None:
     assert code == 0, err
     assert "page: " in out
     values = json.loads((tmp_path / "demo.json").read_text())
-    areas = {row["picture"]: row["areas"] for row in values["photographs"]}
-    # The bundled network knows a cat, people and a picture without any of its objects.
+    areas = {row["image"]: row["areas"] for row in values["photographs"]}
+    # The bundled network knows a cat, people and an image without any of its objects.
     assert areas["chelsea"]["cat"] > 0.6
     assert areas["astronaut"]["person"] > 0.3
     assert areas["camera"]["person"] > 0.2
@@ -50,7 +50,7 @@ def demo_data(folder: Path) -> None:
 
 def test_the_bundled_network_is_what_one_gets(tmp_path: Path) -> None:
     from vocseg import Segmenter
-    from vocseg.models.vocseg_s import TRAINED
+    from vocseg.models.zoo.vocseg_s import TRAINED
 
     assert TRAINED.stat().st_size < 8e6
     segmenter = Segmenter(device="cpu")

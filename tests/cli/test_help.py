@@ -35,7 +35,7 @@ def test_help_does_not_import_torch() -> None:
 
 
 def test_the_network_in_the_box_imports_torch_alone(tmp_path: Path) -> None:
-    """torchvision, timm and torch's compiler take seconds to import, longer than the picture."""
+    """torchvision, timm and torch's compiler take seconds to import, longer than the image."""
     Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
     code = (
         "import sys; from vocseg.cli.main import app\n"
@@ -62,7 +62,7 @@ def test_version(run: Run) -> None:
         (["train", "--batch-size", "two"], "--batch-size"),
         (["train", "--augment", "none"], "--augment"),
         (["evaluate"], "--model requires an argument"),
-        (["predict"], "PICTURES"),
+        (["predict"], "IMAGES"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_2(run: Run, arguments: list[str], message: str) -> None:

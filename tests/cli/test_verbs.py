@@ -40,7 +40,7 @@ def fails(result: tuple[int, str, str], *parts: object) -> None:
 
 
 @pytest.mark.parametrize("verb", [("predict", "photo.jpg"), ("evaluate",), ("export",)])
-def test_networks_that_have_learnt_nothing_are_not_taken_for_models(
+def test_networks_that_have_learned_nothing_are_not_taken_for_models(
     run: Run, synth: Path, tmp_path: Path, verb: tuple[str, ...]
 ) -> None:
     files = [min((synth / voc.IMAGES).iterdir()) if part == "photo.jpg" else part for part in verb[1:]]
@@ -78,9 +78,9 @@ def test_train_evaluate_score_predict(run: Run, synth: Path, model: Path, tmp_pa
     rows = json.loads(areas.read_text())["predictions"]
     assert len(rows) == 10
     for row in rows:
-        with Image.open(row["picture"]) as picture, Image.open(row["mask"]) as mask:
+        with Image.open(row["image"]) as image, Image.open(row["mask"]) as mask:
             assert mask.mode == "P"
-            assert mask.size == picture.size
+            assert mask.size == image.size
         assert sum(row["areas"].values()) == pytest.approx(1)
         assert Path(row["overlay"]).is_file()
     name = "synth_000006.png"
@@ -94,14 +94,14 @@ def test_evaluate_takes_a_name_with_weights(run: Run, synth: Path, model: Path) 
 
 
 def test_predict_names_and_folders(run: Run, synth: Path, model: Path, tmp_path: Path) -> None:
-    pictures = tmp_path / "in"
-    (pictures / "deep").mkdir(parents=True)
+    images = tmp_path / "in"
+    (images / "deep").mkdir(parents=True)
     source = synth / voc.IMAGES / "synth_000000.jpg"
-    shutil.copy(source, pictures / "a.jpg")
-    shutil.copy(source, pictures / "deep" / "a.JPG")
-    Image.open(source).save(pictures / "a.png")
-    (pictures / "notes.txt").touch()
-    assert run("predict", pictures, source, source, "--model", model, "--out", tmp_path / "out", "--no-overlay")[0] == 0
+    shutil.copy(source, images / "a.jpg")
+    shutil.copy(source, images / "deep" / "a.JPG")
+    Image.open(source).save(images / "a.png")
+    (images / "notes.txt").touch()
+    assert run("predict", images, source, source, "--model", model, "--out", tmp_path / "out", "--no-overlay")[0] == 0
     found = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png"))
     assert found == ["a.jpg.png", "a.png.png", "deep/a.png", "synth_000000-2.png", "synth_000000.jpg.png"]
 
@@ -136,12 +136,12 @@ def test_train_in_stages(run: Run, synth: Path, tmp_path: Path, monkeypatch: pyt
     code, text, err = run(*plan, "--dry-run")
     assert code == 0, err
     first, second = text.split("stage 2 of 2, from the weights of the one before; what it sets otherwise:\n")
-    assert "3 iterations of 2 pictures, 1 epoch" in first
+    assert "3 iterations of 2 images, 1 epoch" in first
     assert 'model = "two_layer_net"' in first
     assert "\ncrop = 24\n" in first
     assert "lr = 0.02" in first
     assert "lr = 0.02" not in second
-    assert "2 iterations of 2 pictures, 1 epoch" in second
+    assert "2 iterations of 2 images, 1 epoch" in second
     assert second.startswith("epochs = 9.0\niterations = 2\ncrop = 32\nseed = 1\n\n")
     assert re.search(r"\nall 2 stages: about .* s, without validation\nno run folder was made\n$", second)
     assert not (tmp_path / "runs").exists()
@@ -212,22 +212,22 @@ def test_missing_and_empty_split_lists(run: Run, damaged: Path, model: Path, tmp
     both(run, damaged, model, tmp_path / "out", path, "no split list")
 
 
-@pytest.mark.parametrize(("folder", "suffix", "kind"), [(voc.IMAGES, "jpg", "picture"), (voc.MASKS, "png", "mask")])
+@pytest.mark.parametrize(("folder", "suffix", "kind"), [(voc.IMAGES, "jpg", "image"), (voc.MASKS, "png", "mask")])
 def test_id_without_its_file(run: Run, damaged: Path, model: Path, tmp_path: Path, folder: str, suffix: str, kind: str) -> None:
     (damaged / folder / f"synth_000008.{suffix}").unlink()
     both(run, damaged, model, tmp_path / "out", f"id 'synth_000008' has no {kind}", damaged / folder)
 
 
 def test_defective_files(run: Run, damaged: Path, model: Path, tmp_path: Path) -> None:
-    picture, mask = damaged / voc.IMAGES / "synth_000008.jpg", damaged / voc.MASKS / "synth_000008.png"
-    content, truth = picture.read_bytes(), Image.open(mask).copy()
-    picture.write_bytes(content[: len(content) // 2])
-    both(run, damaged, model, tmp_path / "out", picture, "truncated")
-    Image.open(damaged / voc.IMAGES / "synth_000007.jpg").resize((20, 20)).save(picture)
-    both(run, damaged, model, tmp_path / "out", picture, "is 20x20", mask)
-    picture.write_bytes(content)
+    image, mask = damaged / voc.IMAGES / "synth_000008.jpg", damaged / voc.MASKS / "synth_000008.png"
+    content, truth = image.read_bytes(), Image.open(mask).copy()
+    image.write_bytes(content[: len(content) // 2])
+    both(run, damaged, model, tmp_path / "out", image, "truncated")
+    Image.open(damaged / voc.IMAGES / "synth_000007.jpg").resize((20, 20)).save(image)
+    both(run, damaged, model, tmp_path / "out", image, "is 20x20", mask)
+    image.write_bytes(content)
     truth.convert("RGB").save(mask)
-    both(run, damaged, model, tmp_path / "out", mask, "RGB colour picture")
+    both(run, damaged, model, tmp_path / "out", mask, "RGB color image")
     labels = np.array(truth)
     labels[0, 0] = 77
     Image.fromarray(labels).save(mask)
@@ -249,20 +249,20 @@ def test_models_that_are_none(run: Run, synth: Path, model: Path, tmp_path: Path
 
 
 def test_predict_bad_input(run: Run, model: Path, tmp_path: Path) -> None:
-    fails(run("predict", tmp_path / "none.jpg", "--model", model), "no picture or folder", tmp_path / "none.jpg")
+    fails(run("predict", tmp_path / "none.jpg", "--model", model), "no image or folder", tmp_path / "none.jpg")
     (tmp_path / "empty").mkdir()
-    fails(run("predict", tmp_path / "empty", "--model", model), tmp_path / "empty", "holds no pictures")
-    (tmp_path / "bad.jpg").write_text("no picture")
+    fails(run("predict", tmp_path / "empty", "--model", model), tmp_path / "empty", "holds no images")
+    (tmp_path / "bad.jpg").write_text("no image")
     fails(run("predict", tmp_path / "bad.jpg", "--model", model, "--out", tmp_path / "out"), tmp_path / "bad.jpg")
     assert list((tmp_path / "out").iterdir()) == []
     Image.new("RGB", (20, 20)).save(tmp_path / "good.png")
     (tmp_path / "worse.gif").write_bytes(b"GIF89a")
     files = [tmp_path / name for name in ("bad.jpg", "good.png", "worse.gif")]
     result = run("predict", *files, "--model", model, "--out", tmp_path / "out", "--json", tmp_path / "areas.json")
-    fails(result, "2 of 3 pictures left out", files[0], files[2])
+    fails(result, "2 of 3 images left out", files[0], files[2])
     assert (tmp_path / "out" / "good.png").is_file()
     left_out = json.loads((tmp_path / "areas.json").read_text())["left_out"]
-    assert [row["picture"] for row in left_out] == [str(files[0]), str(files[2])]
+    assert [row["image"] for row in left_out] == [str(files[0]), str(files[2])]
 
 
 def test_predict_goes_on_after_formats_that_are_not_read(run: Run, model: Path, tmp_path: Path) -> None:
@@ -270,16 +270,16 @@ def test_predict_goes_on_after_formats_that_are_not_read(run: Run, model: Path, 
     (tmp_path / "in" / "a.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 3\n%%EndComments\nshowpage\n%%EOF\n")
     Image.new("RGB", (20, 20)).save(tmp_path / "in" / "b.png")
     result = run("predict", tmp_path / "in", "--model", model, "--out", tmp_path / "out")
-    fails(result, "1 of 2 pictures left out", tmp_path / "in" / "a.jpg", "not supported (JPEG, PNG, GIF, BMP, WEBP, TIFF are)")
+    fails(result, "1 of 2 images left out", tmp_path / "in" / "a.jpg", "not supported (JPEG, PNG, GIF, BMP, WEBP, TIFF are)")
     assert (tmp_path / "out" / "b.png").is_file()
 
 
-def test_predict_replaces_no_picture(run: Run, model: Path, tmp_path: Path) -> None:
+def test_predict_replaces_no_image(run: Run, model: Path, tmp_path: Path) -> None:
     for name in ("a.png", "b_overlay.jpg", "b.jpg"):
         Image.new("RGB", (20, 20), "red").save(tmp_path / name)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    for picture in (tmp_path, tmp_path / "a.png"):
-        fails(run("predict", picture, "--model", model, "--out", tmp_path), "would replace ", tmp_path / "a.png")
+    for image in (tmp_path, tmp_path / "a.png"):
+        fails(run("predict", image, "--model", model, "--out", tmp_path), "would replace ", tmp_path / "a.png")
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
     overlay = tmp_path / "b_overlay.jpg"
     alone = ("predict", tmp_path / "b.jpg", overlay, "--model", model, "--out", tmp_path)
@@ -288,7 +288,7 @@ def test_predict_replaces_no_picture(run: Run, model: Path, tmp_path: Path) -> N
     assert overlay.read_bytes() == before[overlay]
     for name in ("b.png", "b_overlay.png"):
         (tmp_path / name).unlink()
-    for _ in range(2):  # predictions of the first are no pictures to the second
+    for _ in range(2):  # predictions of the first are no images to the second
         assert run("predict", tmp_path, "--model", model, "--out", tmp_path / "deep" / "out")[0] == 0
         assert len(list((tmp_path / "deep" / "out").iterdir())) == 6
 
@@ -396,8 +396,8 @@ def test_synth(run: Run, tmp_path: Path) -> None:
         "data", "synth", tmp_path / "d", "--train", 3, "--val", 2, "--size", "32x32", "--json", tmp_path / "s.json"
     )
     assert code == 0, err
-    assert "3 train and 2 val pictures" in out
-    assert json.loads((tmp_path / "s.json").read_text())["pictures_per_class"]["background"] == 5
+    assert "3 train and 2 val images" in out
+    assert json.loads((tmp_path / "s.json").read_text())["images_per_class"]["background"] == 5
 
 
 def test_bench(run: Run, tmp_path: Path) -> None:

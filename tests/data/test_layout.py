@@ -56,7 +56,7 @@ def test_ids(damaged: Path) -> None:
     [
         (None, r"no split list .*bad\.txt \(lists there: train, trainval, val\)"),
         ("\n \n", r"split list .*bad\.txt is empty"),
-        ("nobody\n", r"id 'nobody' has no picture in .*JPEGImages"),
+        ("nobody\n", r"id 'nobody' has no image in .*JPEGImages"),
         ("synth_000001\nsynth_000001\n", r"bad\.txt names 'synth_000001' twice"),
     ],
 )
@@ -88,14 +88,14 @@ def test_missing_mask_and_folders(damaged: Path, tmp_path: Path) -> None:
         VocFolder.find(tmp_path / "file")
 
 
-def test_png_pictures_and_upper_case(damaged: Path) -> None:
+def test_png_images_and_upper_case(damaged: Path) -> None:
     from PIL import Image
 
     jpeg = damaged / voc.IMAGES / "synth_000006.jpg"
     Image.open(jpeg).save(damaged / voc.IMAGES / "synth_000006.PNG")
-    assert VocFolder.find(damaged).picture("synth_000006") == jpeg
+    assert VocFolder.find(damaged).image("synth_000006") == jpeg
     jpeg.unlink()
-    assert VocFolder.find(damaged).picture("synth_000006").suffix == ".PNG"
+    assert VocFolder.find(damaged).image("synth_000006").suffix == ".PNG"
 
 
 def test_a_mask_that_lies_elsewhere_is_pointed_out(damaged: Path) -> None:

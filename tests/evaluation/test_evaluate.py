@@ -25,8 +25,8 @@ def test_against_a_plain_loop(segmenter: Segmenter, val_set: VocDataset) -> None
     result = evaluate(segmenter, val_set)
     matrix, losses = ConfusionMatrix(val_set.classes), []
     for index in range(len(val_set)):
-        picture, mask, *_ = val_set[index]
-        logits = segmenter.network(picture[None])["out"].detach()
+        image, mask, *_ = val_set[index]
+        logits = segmenter.network(image[None])["out"].detach()
         matrix.update(logits.argmax(1)[0], mask)
         target = mask[None].long()
         losses.append(cross_entropy(logits.double(), target, ignore_index=255, reduction="none")[target != 255])
@@ -41,22 +41,22 @@ def test_saved_masks_score_the_same(segmenter: Segmenter, val_set: VocDataset, t
     assert score_folder(tmp_path, val_set.folder, "val").scores == result.scores
 
 
-def test_protocol_resizes_the_picture_and_scores_at_its_own_size(val_set: VocDataset) -> None:
+def test_protocol_resizes_the_image_and_scores_at_its_own_size(val_set: VocDataset) -> None:
     from dataclasses import replace
 
-    from vocseg.data.transforms import resize_picture
+    from vocseg.data.transforms.geometry import resize_image
 
     model = create_model("simple_conv_net", val_set.classes)
     model.info = replace(model.info, short_side=20)
     segmenter = Segmenter(model, device="cpu", precision="float32")
-    picture = val_set[0].picture
-    height, width = picture.shape[1:]
-    assert segmenter.logits(picture).shape == (1, 6, height, width)
-    small = resize_picture(picture, (20, round(width * 20 / height)) if height <= width else (round(height * 20 / width), 20))
+    image = val_set[0].image
+    height, width = image.shape[1:]
+    assert segmenter.logits(image).shape == (1, 6, height, width)
+    small = resize_image(image, (20, round(width * 20 / height)) if height <= width else (round(height * 20 / width), 20))
     with torch.no_grad():
         small_logits = model.eval()(small[None])["out"]
     want = torch.nn.functional.interpolate(small_logits, size=(height, width), mode="bilinear")
-    torch.testing.assert_close(segmenter.logits(picture), want, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(segmenter.logits(image), want, rtol=1e-4, atol=1e-5)
     assert evaluate(segmenter, val_set).scores.classes_scored > 0
 
 
@@ -93,7 +93,7 @@ def test_score_folder_errors(segmenter: Segmenter, val_set: VocDataset, tmp_path
     with pytest.raises(DataError, match=rf"mask {victim}: predicted value 6 is outside the classes 0\.\.5"):
         score_folder(tmp_path, folder, "val")
     victim.unlink()
-    with pytest.raises(DataError, match=rf"has no mask for 1 of the 4 pictures of val; the first: {victim.name}"):
+    with pytest.raises(DataError, match=rf"has no mask for 1 of the 4 images of val; the first: {victim.name}"):
         score_folder(tmp_path, folder, "val")
 
 

@@ -19,9 +19,9 @@ from vocseg.data.layout import VocFolder
 from vocseg.errors import ExportError, ModelError, OutputError
 from vocseg.export import export as exporting
 from vocseg.export.export import Int8, export, file_bytes
-from vocseg.export.gate import Parity, compare
 from vocseg.export.onnx import Masker, read_onnx
 from vocseg.export.openvino import read_openvino
+from vocseg.export.parity import Parity, compare
 from vocseg.inference.segmenter import Segmenter
 from vocseg.metrics import ConfusionMatrix
 from vocseg.models import ModelInfo, SegmentationModel, create_model, save_model
@@ -61,7 +61,7 @@ def openvino_file(model: SegmentationModel, tmp_path_factory: pytest.TempPathFac
     return path
 
 
-def pictures(count: int, height: int, width: int) -> Tensor:
+def images(count: int, height: int, width: int) -> Tensor:
     generator = torch.Generator().manual_seed(height)
     return torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=generator)
 
@@ -77,10 +77,10 @@ def assert_gives_the_masks(model: SegmentationModel, masker: Masker, seen: Tenso
 
 @settings(max_examples=8, deadline=None)
 @given(count=st.integers(1, 3), height=st.integers(17, 90), width=st.integers(17, 90))
-def test_files_take_any_number_of_pictures_of_any_size(
+def test_files_take_any_number_of_images_of_any_size(
     model: SegmentationModel, onnx_file: Path, openvino_file: Path, count: int, height: int, width: int
 ) -> None:
-    seen = pictures(count, height, width)
+    seen = images(count, height, width)
     assert_gives_the_masks(model, read_onnx(onnx_file)[0], seen)
     assert_gives_the_masks(model, read_openvino(openvino_file, exact=True)[0], seen)
 
@@ -94,9 +94,9 @@ def test_a_file_of_one_size_takes_that_alone(model: SegmentationModel, tmp_path:
     path = tmp_path / "network.onnx"
     assert export(model, path, "onnx", size=(64, 96)).same > 0.999
     masker, _ = read_onnx(path)
-    assert_gives_the_masks(model, masker, pictures(2, 64, 96))
+    assert_gives_the_masks(model, masker, images(2, 64, 96))
     with pytest.raises(Exception, match=r"96|64"):
-        masker(pictures(1, 64, 64))
+        masker(images(1, 64, 64))
 
 
 def test_what_differs_is_not_written(model: SegmentationModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ def test_what_differs_is_not_written(model: SegmentationModel, tmp_path: Path, m
 
 def test_the_gate_counts_pixels_and_scores_both(model: SegmentationModel, val_set: VocDataset) -> None:
     exact = Segmenter(model, exact=True, device="cpu")
-    seen = [(sample.picture, sample.mask) for sample in (val_set.read(0), val_set.read(1))]
+    seen = [(sample.image, sample.mask) for sample in (val_set.read(0), val_set.read(1))]
     wrong = 0
     pixels = sum(mask.numel() for _, mask in seen)
 
@@ -128,11 +128,11 @@ def test_the_gate_counts_pixels_and_scores_both(model: SegmentationModel, val_se
     warm = wrong
     wrong = 0
     parity = compare(masker, exact, exact, seen, None)
-    assert parity.pictures == 2
+    assert parity.images == 2
     assert parity.same == pytest.approx(1 - (wrong - warm) / pixels)
     matrix = ConfusionMatrix(val_set.classes)
-    for picture, mask in seen:
-        matrix.update(exact(picture).mask, mask)
+    for image, mask in seen:
+        matrix.update(exact(image).mask, mask)
     assert parity.model_miou == matrix.scores().miou
     assert parity.miou != parity.model_miou
 
@@ -150,14 +150,14 @@ def test_int8_may_lose_so_many_points(miou: float, passes: bool) -> None:
 def test_int8_is_smaller_and_much_the_same(model: SegmentationModel, synth: Path, openvino_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "network.xml"
     data = VocDataset(VocFolder.find(synth), "train")
-    parity = export(model, path, "openvino", judged_on=data, int8=Int8(data, pictures=4, max_loss=100))
-    assert parity.pictures == len(data)
+    parity = export(model, path, "openvino", judged_on=data, int8=Int8(data, images=4, max_loss=100))
+    assert parity.images == len(data)
     assert file_bytes(path) < 0.45 * file_bytes(openvino_file)
-    assert quantised(path, "Convolution")
-    assert not quantised(path, "GroupConvolution")  # depthwise
+    assert quantized(path, "Convolution")
+    assert not quantized(path, "GroupConvolution")  # depthwise
 
 
-def quantised(path: Path, kind: str) -> bool:
+def quantized(path: Path, kind: str) -> bool:
     """Whether layers of a kind take 8-bit values."""
     root = ElementTree.parse(path).getroot()
     kinds = {layer.get("id"): layer.get("type") for layer in root.iter("layer")}

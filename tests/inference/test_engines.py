@@ -1,4 +1,4 @@
-"""Every engine gives the plain network's logits, for pictures of any size."""
+"""Every engine gives the plain network's logits, for images of any size."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from vocseg.errors import ModelError
-from vocseg.inference import engines, fast
+from vocseg.inference import engines
+from vocseg.inference import optimize as fast
 from vocseg.inference.engines import has_openvino, torch_engine
-from vocseg.inference.fast import FastModel
+from vocseg.inference.optimize import FastModel
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import SegmentationModel, create_model
-from vocseg.models.choices import Choices
-from vocseg.models.convolution import Geometry, taps_for_tracing, traced_convolutions
+from vocseg.ops.choices import Choices
+from vocseg.ops.conv_cpu import Geometry, taps_for_tracing, traced_convolutions
 
 openvino_only = pytest.mark.skipif(not has_openvino(), reason="openvino is not installed")
 
@@ -41,14 +42,14 @@ def model() -> SegmentationModel:
     return made
 
 
-def pictures(height: int, width: int) -> torch.Tensor:
+def images(height: int, width: int) -> torch.Tensor:
     return torch.randint(0, 256, (1, 3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(height))
 
 
 def assert_same(model: SegmentationModel, fast_model: FastModel, height: int, width: int) -> None:
     with torch.inference_mode():
-        want = model(pictures(height, width))["out"]
-        got = fast_model(pictures(height, width)).full()
+        want = model(images(height, width))["out"]
+        got = fast_model(images(height, width)).full()
     assert float((got - want).abs().max()) <= 1e-4 * float(want.abs().max())
 
 
@@ -89,19 +90,19 @@ def test_old_conversions_make_room(own_cache: Path, monkeypatch: pytest.MonkeyPa
 
 
 @openvino_only
-def test_auto_prepares_only_for_many_pictures(model: SegmentationModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_prepares_only_for_many_images(model: SegmentationModel, monkeypatch: pytest.MonkeyPatch) -> None:
     prepared = []
     original = fast.openvino_engine
     monkeypatch.setattr(fast, "openvino_engine", lambda *arguments: prepared.append(1) or original(*arguments))
     few = Segmenter(model, device="cpu", precision="float32")
     few.expect(3)
     for _ in range(3):
-        few(pictures(64, 64)[0])
+        few(images(64, 64)[0])
     assert not prepared
     monkeypatch.setattr(fast, "PREPARATION_SECONDS", 0.0)
     many = Segmenter(model, device="cpu", precision="float32")
     many.expect(4)
-    masks = [many(pictures(64, 64)[0]).mask for _ in range(4)]
+    masks = [many(images(64, 64)[0]).mask for _ in range(4)]
     assert len(prepared) == 1
     assert all(torch.equal(mask, masks[0]) for mask in masks)
 
@@ -132,12 +133,12 @@ def test_auto_remembers_which_engine_won(model: SegmentationModel, monkeypatch: 
 def test_missing_engines_are_named(model: SegmentationModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match="openvino is not installed; pip install openvino"):
-        FastModel(model, engine="openvino")(pictures(64, 64))
+        FastModel(model, engine="openvino")(images(64, 64))
     with pytest.raises(ModelError, match="onnx is not installed"):
-        FastModel(model, engine="onnxruntime")(pictures(64, 64))
+        FastModel(model, engine="onnxruntime")(images(64, 64))
     monkeypatch.setattr(engines.shutil, "which", lambda name: None)
     with pytest.raises(ModelError, match=r"C\+\+ compiler"):
-        FastModel(model, engine="compile")(pictures(64, 64))
+        FastModel(model, engine="compile")(images(64, 64))
 
 
 @given(st.integers(1, 3), st.integers(8, 20), st.integers(8, 20), st.integers(1, 7), st.booleans())

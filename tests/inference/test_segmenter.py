@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import vocseg
-from vocseg.data.photographs import FOLDER as SAMPLES
+from vocseg.data.samples import FOLDER as SAMPLES
 from vocseg.errors import DataError, SettingError
 from vocseg.inference.segmenter import protocol_size
 
@@ -27,8 +27,8 @@ def test_file_pillow_array_and_tensor_agree(segment: vocseg.Segmenter) -> None:
     assert result.mask.shape == (300, 451)
     assert result.mask.dtype == torch.uint8
     assert torch.equal(result.mask, segment(str(path)).mask)
-    assert torch.equal(result.mask, segment(result.picture).mask)
-    assert torch.equal(result.mask, segment(result.picture.permute(1, 2, 0).numpy()).mask)
+    assert torch.equal(result.mask, segment(result.image).mask)
+    assert torch.equal(result.mask, segment(result.image.permute(1, 2, 0).numpy()).mask)
     assert torch.equal(result.mask, segment.logits(path)[0].argmax(0).to(torch.uint8))
     assert repr(result).startswith("Segmentation(451 x 300 pixels by two_layer_net: ")
     with Image.open(path) as image:
@@ -55,8 +55,8 @@ def test_odd_sizes(segment: vocseg.Segmenter, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("value", [3, torch.zeros(3, 4, 4), torch.zeros(4, 4, dtype=torch.uint8)])
-def test_what_is_no_picture(segment: vocseg.Segmenter, value: object) -> None:
-    with pytest.raises(DataError, match="a picture is a file, a Pillow picture, or uint8 pixels"):
+def test_what_is_no_image(segment: vocseg.Segmenter, value: object) -> None:
+    with pytest.raises(DataError, match="an image is a file, a Pillow image, or uint8 pixels"):
         segment(value)  # type: ignore[arg-type]
 
 

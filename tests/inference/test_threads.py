@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from vocseg.data.photographs import photographs
-from vocseg.data.read import read_picture
-from vocseg.inference import fast
+from vocseg.data.image_io import read_image
+from vocseg.data.samples import photographs
+from vocseg.inference import optimize as fast
 from vocseg.inference.segmenter import Segmenter
-from vocseg.models.choices import Choices
+from vocseg.ops.choices import Choices
 
 THREADS = 8
 NEEDED = {"openvino": ["openvino"], "onnxruntime": ["onnx", "onnxscript", "onnxruntime"]}
@@ -26,7 +26,7 @@ NEEDED = {"openvino": ["openvino"], "onnxruntime": ["onnx", "onnxscript", "onnxr
 def images() -> list[Tensor]:
     """Parts of photographs, each of another size."""
     ours = photographs()
-    whole = [read_picture(ours.folder.picture(name)) for name in ours.names][:8]
+    whole = [read_image(ours.folder.image(name)) for name in ours.names][:8]
     return [image[:, : 64 + 24 * number, : 300 - 20 * number] for number, image in enumerate(whole)] + [
         image[:, 100 - 9 * number :, 10 * number : 250 + 3 * number] for number, image in enumerate(whole)
     ]

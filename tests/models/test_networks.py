@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from vocseg.losses import Criterion
 from vocseg.models import create_model, save_model
 from vocseg.models.registry import ZOOS
-from vocseg.models.smp_zoo import SmpZoo
+from vocseg.models.zoo.smp import SmpZoo
+from vocseg.training.losses import Criterion
 
 SMALL = ["two_layer_net", "simple_conv_net", "lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v2", "vocseg-s"]
 SMP = [f"{name}:{'tu-vit_tiny_patch16_224' if name == 'dpt' else 'resnet18'}" for name in SmpZoo().architectures()]
 LARGE = ["deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50", "fcn_resnet50"]
 
 
-def pictures(*shape: int) -> torch.Tensor:
+def images(*shape: int) -> torch.Tensor:
     return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0)).to(torch.uint8)
 
 
@@ -25,7 +25,7 @@ def pictures(*shape: int) -> torch.Tensor:
 def test_shapes_gradients_and_class_layers(name: str) -> None:
     model = create_model(name, ["a", "b", "c"], "none")
     side = 64
-    outputs = model(pictures(2, 3, side, side))
+    outputs = model(images(2, 3, side, side))
     with_aux = name in LARGE
     assert set(outputs) == ({"out", "aux"} if with_aux else {"out"})
     assert all(logits.shape == (2, 3, side, side) for logits in outputs.values())
@@ -44,24 +44,24 @@ def test_shapes_gradients_and_class_layers(name: str) -> None:
 def test_any_size_in_eval_mode(name: str, size: tuple[int, int]) -> None:
     model = create_model(name, ["a", "b"], "none").eval()
     with torch.inference_mode():
-        assert model(pictures(1, 3, *size))["out"].shape == (1, 2, *size)
+        assert model(images(1, 3, *size))["out"].shape == (1, 2, *size)
 
 
 @pytest.mark.parametrize("name", SMALL + ["unet:resnet18"])
-def test_a_picture_in_a_batch_is_that_picture_alone(name: str) -> None:
+def test_a_image_in_a_batch_is_that_image_alone(name: str) -> None:
     model = create_model(name, ["a", "b"], "none").eval()
-    batch = pictures(3, 3, 64, 96)
+    batch = images(3, 3, 64, 96)
     with torch.inference_mode():
         together = model(batch)["out"]
-        alone = torch.cat([model(picture[None])["out"] for picture in batch])
+        alone = torch.cat([model(image[None])["out"] for image in batch])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
 
 
-def test_pictures_are_normalised_as_torchvision_does() -> None:
+def test_images_are_normalized_as_torchvision_does() -> None:
     from torchvision.transforms.v2 import functional as F
 
     model = create_model("two_layer_net", ["a", "b"]).eval()
-    batch = pictures(2, 3, 16, 16)
+    batch = images(2, 3, 16, 16)
     scaled = F.normalize(F.to_dtype(batch, torch.float32, scale=True), list(model.info.mean), list(model.info.std))
     torch.testing.assert_close(model(batch)["out"], model.network(scaled)["out"], rtol=1e-5, atol=1e-5)
 
@@ -99,5 +99,5 @@ def test_model_file_round_trip(name: str, tmp_path: Path) -> None:
     again = create_model(str(tmp_path / "m.safetensors")).eval()
     assert again.info == replace(info, vocseg_version=again.info.vocseg_version)
     assert again.info.vocseg_version
-    batch = pictures(1, 3, 64, 64)
+    batch = images(1, 3, 64, 64)
     assert torch.equal(model(batch)["out"], again(batch)["out"])

@@ -12,7 +12,7 @@ from vocseg import voc
 from vocseg.errors import ModelError
 from vocseg.models import create_model, save_model
 from vocseg.models.checkpoint import read_weights_file
-from vocseg.models.costs import costs, parse_size
+from vocseg.models.complexity import costs, parse_size
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vocseg.training.settings import Settings
+from vocseg.training.config import Settings
 
 
 @pytest.fixture

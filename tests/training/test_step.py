@@ -7,22 +7,22 @@ import copy
 import pytest
 import torch
 
-from vocseg.data.loading import Batch
+from vocseg.data.loader import Batch
 from vocseg.errors import TrainingError
-from vocseg.losses import Criterion, parse_loss
 from vocseg.models import SegmentationModel, create_model
-from vocseg.training.processes import Processes
+from vocseg.training.distributed import Processes
+from vocseg.training.losses import Criterion, parse_loss
 from vocseg.training.step import Step
 
 
 def batch(void: bool = True) -> Batch:
     generator = torch.Generator().manual_seed(0)
-    pictures = torch.randint(0, 256, (8, 3, 24, 24), dtype=torch.uint8, generator=generator)
+    images = torch.randint(0, 256, (8, 3, 24, 24), dtype=torch.uint8, generator=generator)
     masks = torch.randint(0, 21, (8, 24, 24), generator=generator).to(torch.uint8)
-    if void:  # much in some pictures, all of one
+    if void:  # much in some images, all of one
         masks[:3, 5:] = 255
         masks[5] = 255
-    return Batch(pictures, masks, [str(number) for number in range(8)])
+    return Batch(images, masks, [str(number) for number in range(8)])
 
 
 def take(
@@ -52,7 +52,7 @@ def test_parts_give_the_gradient_of_the_batch(parts: int) -> None:
 def test_gradient_is_autograds() -> None:
     model, given = create_model("simple_conv_net"), batch()
     got, loss = take(model, given, 1)
-    want = torch.nn.functional.cross_entropy(model(given.pictures)["out"], given.masks.long(), ignore_index=255)
+    want = torch.nn.functional.cross_entropy(model(given.images)["out"], given.masks.long(), ignore_index=255)
     want.backward()
     assert loss == pytest.approx(float(want), rel=1e-5)
     for one, parameter in zip(got, model.parameters(), strict=True):
@@ -66,7 +66,7 @@ def test_mixed_precision_rounds_the_gradient_and_keeps_float32_weights(parts: in
     mixed, near = take(model, batch(), parts, precision=torch.bfloat16)
     assert near == pytest.approx(loss, rel=0.01)
     for one, other in zip(mixed, exact, strict=True):
-        assert one.dtype == torch.float32  # and so are weights and the optimiser's state
+        assert one.dtype == torch.float32  # and so are weights and the optimizer's state
         assert float((one - other).norm()) < 0.05 * float(other.norm())
     assert any(not torch.equal(one, other) for one, other in zip(mixed, exact, strict=True))
 
@@ -82,7 +82,7 @@ def test_a_loss_that_is_not_finite_changes_nothing() -> None:
         model.network.affine2.bias[0] = float("nan")
     before = copy.deepcopy(model.state_dict())
     step = Step(model, torch.optim.SGD(model.parameters(), lr=1.0), Criterion(), torch.float32, Processes(torch.device("cpu")))
-    with pytest.raises(TrainingError, match="loss is nan with pictures 0, 1, 2"):
+    with pytest.raises(TrainingError, match="loss is nan with images 0, 1, 2"):
         step(batch())
     for name, value in model.state_dict().items():
         torch.testing.assert_close(value, before[name], equal_nan=True)

@@ -11,7 +11,7 @@ from cyclopts.validators import Number
 from vocseg.cli.options import DeviceOption, EngineOption, JsonOption, PrecisionOption
 
 if TYPE_CHECKING:
-    from vocseg.inference.contest import Contestant
+    from vocseg.bench.harness import Contestant
 
 
 def bench(
@@ -30,9 +30,9 @@ def bench(
     engine: EngineOption = "auto",
     json: JsonOption = None,
 ) -> None:
-    """Time one picture or a training step, ours and peers' in turn.
+    """Time one image or a training step, ours and peers' in turn.
 
-    From the uint8 picture to its mask, in one process; every contestant starts from the same weights.
+    From the uint8 image to its mask, in one process; every contestant starts from the same weights.
 
     ```
     vocseg bench lraspp_mobilenet_v3_large
@@ -45,7 +45,7 @@ def bench(
     model
         Model file or name.
     size
-        HxW of the picture, as it enters the network.
+        HxW of the image, as it enters the network.
     against
         Comma-separated peers: torchvision (the plain network, float32), openvino and compile (torch.compile) in float32 and
         bfloat16, onnxruntime, tflite:FILE.tflite (another network); with --train, torchvision (its reference script) and
@@ -61,26 +61,26 @@ def bench(
     memory
         Measure the peak memory too, of each contestant in a process of its own.
     """
-    from vocseg.files import refuse_to_replace
-    from vocseg.models.costs import parse_size
+    from vocseg.models.complexity import parse_size
+    from vocseg.utils.files import refuse_to_replace
 
     refuse_to_replace([json], [model, weights, *(peer.removeprefix("tflite:") for peer in _peers(against, ""))])
     source = weights if weights != "none" or not model.endswith(".safetensors") else None
     field: list[Contestant]
     if train:
-        from vocseg.training import step_bench as training
+        from vocseg.bench import training_step as training
 
         task = training.Task(model, source, batch_size, crop, device)
         field = training.contestants(task, _peers(against, "torchvision,autocast"), precision)
-        what, height, width, pictures = f"training step of {batch_size} x {crop}x{crop}", crop, crop, batch_size
+        what, height, width, images = f"training step of {batch_size} x {crop}x{crop}", crop, crop, batch_size
     else:
-        from vocseg.inference import bench as inference
+        from vocseg.bench import prediction as inference
 
         height, width = parse_size(size)
-        picture = inference.Task(model, source, (height, width), device)
-        field = inference.contestants(picture, _peers(against, "torchvision"), precision, engine)
-        what, pictures = f"one {size} picture", 1
-    _hold(model, what, (height, width), pictures, field, rounds, memory, json)
+        image = inference.Task(model, source, (height, width), device)
+        field = inference.contestants(image, _peers(against, "torchvision"), precision, engine)
+        what, images = f"one {size} image", 1
+    _hold(model, what, (height, width), images, field, rounds, memory, json)
 
 
 def _peers(against: str | None, usual: str) -> list[str]:
@@ -88,21 +88,21 @@ def _peers(against: str | None, usual: str) -> list[str]:
 
 
 def _hold(
-    model: str, what: str, size: tuple[int, int], pictures: int, field: list[Contestant], rounds: int, memory: bool, json: Any
+    model: str, what: str, size: tuple[int, int], images: int, field: list[Contestant], rounds: int, memory: bool, json: Any
 ) -> None:
-    from vocseg.devices import machine
-    from vocseg.files import write_json
-    from vocseg.inference import contest
+    from vocseg.bench import harness as contest
     from vocseg.models import read_info
-    from vocseg.models.costs import costs
+    from vocseg.models.complexity import costs
     from vocseg.models.registry import is_file_name
+    from vocseg.utils.files import write_json
+    from vocseg.utils.system import machine
 
     architecture = read_info(Path(model)).architecture if is_file_name(model) else model
     parameters, multiply_adds = costs(architecture, *size)
     timings = contest.run(field, rounds)
     peaks = contest.peak_memory(field) if memory else [None] * len(field)
-    values = contest.report(timings, peaks, pictures)
-    print(f"{model}, {what}; {parameters / 1e6:.3g} M parameters, {multiply_adds / 1e9:.3g} G multiply-adds a picture")
+    values = contest.report(timings, peaks, images)
+    print(f"{model}, {what}; {parameters / 1e6:.3g} M parameters, {multiply_adds / 1e9:.3g} G multiply-adds an image")
     _print(values)
     print(f"{rounds} rounds in turn on {machine()}")
     if json is not None:
@@ -125,7 +125,7 @@ def _print(values: dict[str, Any]) -> None:
     for heading in ("p50 ms", "p95 ms", "pict./s", "ready s", "MB", "ratio", "same"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in values["results"]:
-        figures = [_short(row[key]) for key in ("p50_ms", "p95_ms", "pictures_per_second", "prepare_s")]
+        figures = [_short(row[key]) for key in ("p50_ms", "p95_ms", "images_per_second", "prepare_s")]
         peak = "-" if row["peak_mb"] is None else str(row["peak_mb"])
         ratios = (row["ratio"], values["same_precision"].get(row["name"]))
         words = ["" if ratio is None or row is reference else f"{ratio:.2f}x" for ratio in ratios]

@@ -27,7 +27,7 @@ def convert(
     images: Path | None = None,
     masks: Path | None = None,
     classes: str | None = None,
-    colours: Annotated[Path | None, Parameter(name=("--colours", "--colors"))] = None,
+    colors: Annotated[Path | None, Parameter(name=("--colors", "--colors"))] = None,
     void: str | None = None,
     splits: str | None = None,
     seed: int = 0,
@@ -46,18 +46,18 @@ def convert(
     vocseg evaluate runs/roads/best.safetensors --data voc_roads
     ```
 
-    Coloured masks, COCO, and out of VOC:
+    Colored masks, COCO, and out of VOC:
 
     ```
-    vocseg data convert shots voc_shots --colours colours.csv
+    vocseg data convert shots voc_shots --colors colors.csv
     vocseg data convert coco/annotations voc_coco --images coco
     vocseg data convert VOCdevkit coco_voc --to coco
     ```
 
     SOURCE is told by what lies there:
 
-    - folders: pictures and masks in folders of their own (images and masks, train and trainannot, ...), or side by side;
-      masks may be called like their pictures with an ending (`_L`, `_mask`). Folders called train, val, test are splits.
+    - folders: images and masks in folders of their own (images and masks, train and trainannot, ...), or side by side;
+      masks may be called like their images with an ending (`_L`, `_mask`). Folders called train, val, test are splits.
     - camvid: folders, with the 11 classes of SegNet's CamVid (11 is void). Only when asked for.
     - cityscapes: `*_labelIds.png` in nested folders; the 19 classes that are scored, all else void.
     - coco: instance or stuff JSON. The smaller object is on top, crowds are void.
@@ -81,15 +81,15 @@ def convert(
     to
         voc, coco (JSON with images/) or yolo (polygons with data.yaml; it knows neither background nor void).
     images
-        Folder of the pictures, where they are not found by themselves.
+        Folder of the images, where they are not found by themselves.
     masks
-        Folder of the masks; of VOC layout its name, as SegmentationClassAug. There, pictures without a mask in SegmentationClass
+        Folder of the masks; of VOC layout its name, as SegmentationClassAug. There, images without a mask in SegmentationClass
         take it from another SegmentationClass* by themselves.
     classes
         Names split by commas, or a file with one a line: of labels 0, 1, 2, ... in masks of ids; where the source names its
         classes, those to take, in the order of their new ids. Without it, ids without names are called class_0, class_1, ...
-    colours
-        What the colours of masks mean: CSV with name,r,g,b (or id,name,r,g,b; a header does no harm), or CVAT's labelmap.txt.
+    colors
+        What the colors of masks mean: CSV with name,r,g,b (or id,name,r,g,b; a header does no harm), or CVAT's labelmap.txt.
     void
         Labels of id masks, or class names, that stand for no class, split by commas: 11 or 0,11 or void. 255 always does.
         Ids above them close up.
@@ -101,13 +101,13 @@ def convert(
     segments
         COCO: run lengths, which are exact everywhere, or polygons along pixel edges.
     objects
-        COCO: one object for each class of a picture, or for each part of it that hangs together.
+        COCO: one object for each class of an image, or for each part of it that hangs together.
     """
     if not source.exists():  # told before torch is imported
         raise DataError(f"{source} does not exist")
-    from vocseg.data.convert import Options, convert, parse_classes
-    from vocseg.files import refuse_to_replace, write_json
-    from vocseg.wording import counted
+    from vocseg.convert import Options, convert, parse_classes
+    from vocseg.utils.files import refuse_to_replace, write_json
+    from vocseg.utils.text import counted
 
     options = Options(
         kind=kind,
@@ -115,7 +115,7 @@ def convert(
         images=images,
         masks=masks,
         classes=parse_classes(classes) if classes else None,
-        colours=colours,
+        colors=colors,
         void=tuple(token.strip() for token in (void or "").split(",") if token.strip()),
         splits=splits,
         seed=seed,
@@ -124,11 +124,11 @@ def convert(
     )
     given = [source, images, masks, None if splits is None else Path(splits)]
     read = (path for place in given if place is not None for path in (place, *place.rglob("*")))
-    refuse_to_replace([json], itertools.chain([colours, classes], read))
+    refuse_to_replace([json], itertools.chain([colors, classes], read))
     report = convert(source, out, options)
     for line in report.describe():
         print(line)
-    print(f"written: {out}, {counted(report.images, 'picture')} in {FORMATS[to]}")
+    print(f"written: {out}, {counted(report.images, 'image')} in {FORMATS[to]}")
     if to == "voc":
         quoted = shlex.quote(str(out))
         print(f"next: vocseg data doctor {quoted}, vocseg train --data {quoted} --config finetune")

@@ -25,7 +25,7 @@ def doctor(
 ) -> None:
     """Check a data set, and repair a copy of it.
 
-    Reads every picture and mask once and tells what is wrong with files, masks, labels and splits, leaks between
+    Reads every image and mask once and tells what is wrong with files, masks, labels and splits, leaks between
     splits by content included, and what to do about it. The exit code is 0, 2 with errors, and with `--strict` 1 with warnings.
 
     ```
@@ -45,19 +45,19 @@ def doctor(
     strict
         Exit with 1 where there are warnings.
     html
-        Write a page with example pictures.
+        Write a page with example images.
     fix
         Write a repaired copy to this new folder, and a log of each change.
     void
         Labels to become void (255) in the copy.
     """
     protect_data(data, [mask_dir], [json, html])  # what is not there is told before torch is imported
-    from vocseg.data.doctor.examine import examine
-    from vocseg.data.doctor.page import write_page
-    from vocseg.data.doctor.repair import repair, require_empty
-    from vocseg.data.doctor.report import print_diagnosis, print_repairs, verdict
+    from vocseg.doctor.examine import examine
+    from vocseg.doctor.page import write_page
+    from vocseg.doctor.repair import repair, require_empty
+    from vocseg.doctor.report import print_diagnosis, print_repairs, verdict
     from vocseg.errors import SettingError
-    from vocseg.files import write_json
+    from vocseg.utils.files import write_json
 
     if void and fix is None:
         raise SettingError("--void needs --fix")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from vocseg.cli.log import log_to_terminal
+from vocseg.cli.console import log_to_terminal
 from vocseg.cli.options import JsonOption
 
 
@@ -38,21 +38,21 @@ def download(
     folder
         Where VOCdevkit is to lie.
     year
-        VOC of which year: trainval, pictures and masks.
+        VOC of which year: trainval, images and masks.
     trainaug
-        Make SegmentationClassAug and trainaug.txt (10,582 pictures) from SBD as well; needs scipy.
+        Make SegmentationClassAug and trainaug.txt (10,582 images) from SBD as well; needs scipy.
     mirror
         Another place to look first, a URL or a path: the archive, or the folder that holds it. May be given repeatedly.
     keep_archive
         Leave the downloaded archive in the folder.
     """
-    from vocseg.data.download import download as have
-    from vocseg.files import refuse_to_replace, write_json
+    from vocseg.download.voc import download as have
+    from vocseg.utils.files import refuse_to_replace, write_json
 
     refuse_to_replace([json])
     log_to_terminal()
     outcome = have(folder, year, trainaug, mirror or (), keep_archive)
-    counts = ", ".join(f"{count} {split}" for split, count in outcome.pictures.items())
-    print(f"{outcome.folder.root}: {counts} pictures{'' if outcome.origins else '; all was there already'}")
+    counts = ", ".join(f"{count} {split}" for split, count in outcome.images.items())
+    print(f"{outcome.folder.root}: {counts} images{'' if outcome.origins else '; all was there already'}")
     if json is not None:
-        write_json(json, {"folder": str(outcome.folder.root), "pictures": outcome.pictures, "archives": outcome.origins})
+        write_json(json, {"folder": str(outcome.folder.root), "images": outcome.images, "archives": outcome.origins})

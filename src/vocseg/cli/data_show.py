@@ -23,10 +23,10 @@ def show(
     seed: int = 0,
     out: Path = Path("show.png"),
 ) -> None:
-    """Look at pictures with their masks.
+    """Look at images with their masks.
 
-    Writes a contact sheet of overlays with ids and a legend: of the ids given, or of pictures drawn from a split.
-    A picture that its mask does not fit is shown beside it.
+    Writes a contact sheet of overlays with ids and a legend: of the ids given, or of images drawn from a split.
+    An image that its mask does not fit is shown beside it.
 
     ```
     vocseg data show data 2007_000032 2007_000039
@@ -38,27 +38,27 @@ def show(
     data
         Folder that holds VOCdevkit, VOCdevkit itself, or a folder in VOC layout.
     ids
-        Picture ids or file names.
+        Image ids or file names.
     split
         Split to draw from; train by default, or what there is.
     count
         How many to draw.
     class_
-        Only pictures that show this class.
+        Only images that show this class.
     mask_dir
         Folder of the masks. By default SegmentationClass, or another SegmentationClass* that has them.
     columns
-        Pictures in a row.
+        Images in a row.
     seed
-        Same seed, same pictures.
+        Same seed, same images.
     out
         Where to write the sheet.
     """
     protect_data(data, [mask_dir], [out])  # what is not there is told before torch is imported
-    from vocseg.data.doctor import views
+    from vocseg.doctor import views
     from vocseg.draw import save_image
     from vocseg.errors import SettingError
-    from vocseg.wording import counted
+    from vocseg.utils.text import counted
 
     if count < 1 or columns < 1:
         raise SettingError(f"--count and --columns must be at least 1, not {count} and {columns}")
@@ -68,4 +68,4 @@ def show(
         data, ids or [], split=split, name=class_, number=count, mask_dir=mask_dir, columns=columns, seed=seed
     )
     save_image(sheet, out)
-    print(f"{counted(len(shown), 'picture')} in {out}: {', '.join(shown)}")
+    print(f"{counted(len(shown), 'image')} in {out}: {', '.join(shown)}")

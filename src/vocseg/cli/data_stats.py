@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from vocseg.cli.options import JsonOption
 from vocseg.data.layout import protect_data
-from vocseg.wording import counted
+from vocseg.utils.text import counted
 
 if TYPE_CHECKING:
-    from vocseg.data.stats import Statistics
+    from vocseg.doctor.stats import Statistics
 
 
 def stats(
@@ -24,8 +24,8 @@ def stats(
 ) -> None:
     """Describe a split.
 
-    Pictures, pixels and connected regions of each class, what each class is shown with, sizes of pictures. Touching
-    objects of a class are one region; specks of less than a thousandth of the picture are left out.
+    Images, pixels and connected regions of each class, what each class is shown with, sizes of images. Touching
+    objects of a class are one region; specks of less than a thousandth of the image are left out.
 
     ```
     vocseg data stats data
@@ -41,12 +41,12 @@ def stats(
     mask_dir
         Folder of the masks. By default SegmentationClass, or another SegmentationClass* that has them.
     out
-        Write plots of classes, co-occurrence, regions and picture sizes to this folder.
+        Write plots of classes, co-occurrence, regions and image sizes to this folder.
     """
     plots = None if out is None else out / "classes.png"  # what holds for one of them holds for all
     protect_data(data, [mask_dir], [json, plots])  # what is not there is told before torch is imported
-    from vocseg.data.stats import describe
-    from vocseg.files import writable_folder, write_json
+    from vocseg.doctor.stats import describe
+    from vocseg.utils.files import writable_folder, write_json
 
     if out is not None:
         writable_folder(out)
@@ -55,7 +55,7 @@ def stats(
     if json is not None:
         write_json(json, statistics.to_dict())
     if out is not None:
-        from vocseg.data.plots import write_plots
+        from vocseg.doctor.plots import write_plots
 
         print(f"plots: {', '.join(str(path) for path in write_plots(statistics, out))}")
 
@@ -70,7 +70,7 @@ def _print(statistics: Statistics) -> None:
     companions = 2 if console.width >= 90 else 1
     table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("class", no_wrap=True)
-    for heading in ("pictures", "pixels", "regions", "mean region"):
+    for heading in ("images", "pixels", "regions", "mean region"):
         table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
     table.add_column("often with", no_wrap=True)
     for name, row in values["per_class"].items():
@@ -78,20 +78,20 @@ def _print(statistics: Statistics) -> None:
         others = [(other, number) for other, number in others if number and other != "background"][:companions]
         table.add_row(
             name,
-            f"{row['pictures']:,}",
+            f"{row['images']:,}",
             f"{row['pixel_share']:.2%}",
             f"{row['regions']:,}",
             "-" if row["mean_region"] is None else f"{row['mean_region']:.2%}",
-            "" if name == "background" else ", ".join(f"{other} {number / row['pictures']:.0%}" for other, number in others),
+            "" if name == "background" else ", ".join(f"{other} {number / row['images']:.0%}" for other, number in others),
         )
     console.print(
-        f"{statistics.root} {values['split']}: {counted(values['images'], 'picture')}, masks of {values['mask_dir']}, "
+        f"{statistics.root} {values['split']}: {counted(values['images'], 'image')}, masks of {values['mask_dir']}, "
         f"{values['void_share']:.2%} void",
         highlight=False,
         markup=False,
         soft_wrap=True,
     )
     console.print(table)
-    sizes = [f"{size} ({number:,})" for size, number in list(values["picture_sizes"].items())[:5]]
-    more = f" and {len(values['picture_sizes']) - 5:,} more" if len(values["picture_sizes"]) > 5 else ""
+    sizes = [f"{size} ({number:,})" for size, number in list(values["image_sizes"].items())[:5]]
+    more = f" and {len(values['image_sizes']) - 5:,} more" if len(values["image_sizes"]) > 5 else ""
     console.print(f"sizes HxW: {', '.join(sizes)}{more}", highlight=False, soft_wrap=True)

@@ -27,11 +27,11 @@ def demo(*, out: Path = Path("demo"), train: bool = True, json: JsonOption = Non
     """
     import shutil
 
-    from vocseg.demo import MADE_UP_DATA, MADE_UP_RUN, photographs, score, train_made_up, write_demo_page
+    from vocseg.app.demo import MADE_UP_DATA, MADE_UP_RUN, photographs, score, train_made_up, write_demo_page
     from vocseg.evaluation.report import percent
-    from vocseg.files import refuse_to_replace, writable_folder, write_json
     from vocseg.inference.segmenter import Segmenter
-    from vocseg.wording import shares
+    from vocseg.utils.files import refuse_to_replace, writable_folder, write_json
+    from vocseg.utils.text import shares
 
     refuse_to_replace([out / "index.html", json])
     writable_folder(out)
@@ -50,10 +50,10 @@ def demo(*, out: Path = Path("demo"), train: bool = True, json: JsonOption = Non
         for part in (out / MADE_UP_DATA, out / MADE_UP_RUN):
             shutil.rmtree(part, ignore_errors=True)
         trained = train_made_up(out)
-        print(f"   mIoU {percent(trained.score.scores.miou)} on pictures it has not seen, after {trained.seconds:.0f} s")
+        print(f"   mIoU {percent(trained.score.scores.miou)} on images it has not seen, after {trained.seconds:.0f} s")
     write_demo_page(out / "index.html", segmenter, shown, scored, trained)
     print(f"page: {out / 'index.html'}")
     if json is not None:
-        rows = [{"picture": p.name, "seconds": round(p.seconds, 4), "areas": p.result.areas()} for p in shown]
+        rows = [{"image": p.name, "seconds": round(p.seconds, 4), "areas": p.result.areas()} for p in shown]
         made_up = None if trained is None else trained.score.to_dict() | {"training_seconds": round(trained.seconds, 1)}
         write_json(json, {"photographs": rows, "score": scored.to_dict(), "made_up": made_up})

@@ -35,7 +35,7 @@ def evaluate(
 ) -> None:
     """Score a model on a split.
 
-    One confusion matrix over all pictures at their own size, void left out, as the VOC devkit scores.
+    One confusion matrix over all images at their own size, void left out, as the VOC devkit scores.
 
     ```
     vocseg evaluate runs/deeplabv3_resnet101/best.safetensors --data data
@@ -55,9 +55,9 @@ def evaluate(
     from vocseg.evaluation.evaluate import check_classes
     from vocseg.evaluation.evaluate import evaluate as run_evaluation
     from vocseg.evaluation.report import print_evaluation
-    from vocseg.files import writable_folder, write_json
     from vocseg.inference.segmenter import Segmenter
     from vocseg.models.registry import require_trained
+    from vocseg.utils.files import writable_folder, write_json
 
     require_trained(model, weights)
     dataset = VocDataset(VocFolder.find(data, mask_dir), split)

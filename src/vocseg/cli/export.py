@@ -25,7 +25,7 @@ def export(
     data: str | None = None,
     split: str = "val",
     calibrate_on: str = "train",
-    calibration_pictures: Annotated[int, Parameter(validator=Number(gte=1))] = 300,
+    calibration_images: Annotated[int, Parameter(validator=Number(gte=1))] = 300,
     max_loss: Annotated[float, Parameter(validator=Number(gte=0))] = 0.3,
     mask_dir: MaskDirOption = MASKS,
     weights: WeightsOption = None,
@@ -33,7 +33,7 @@ def export(
 ) -> None:
     """Write a model as a file for ONNX Runtime or OpenVINO.
 
-    One graph from uint8 RGB pictures (N x 3 x H x W) to masks (uint8 class ids, N x H x W): normalisation, padding, upsampling
+    One graph from uint8 RGB images (N x 3 x H x W) to masks (uint8 class ids, N x H x W): normalization, padding, upsampling
     and arg-max are inside. The file is written only if it gives the model's masks.
 
     ```
@@ -51,17 +51,17 @@ def export(
     out
         File; by default MODEL.onnx or MODEL.xml here.
     size
-        HxW, to take pictures of that size alone; by default any.
+        HxW, to take images of that size alone; by default any.
     int8
-        8-bit integers instead of floating point: smaller and faster. Needs --data, whose pictures give the ranges of numbers,
+        8-bit integers instead of floating point: smaller and faster. Needs --data, whose images give the ranges of numbers,
         and --to openvino.
     data
-        Pictures with masks that file and model are compared on; without them, the photographs that come with the package.
+        Images with masks that file and model are compared on; without them, the photographs that come with the package.
     split
         Split list to compare on.
     calibrate_on
-        Split list whose pictures give the ranges for --int8.
-    calibration_pictures
+        Split list whose images give the ranges for --int8.
+    calibration_images
         How many of them.
     max_loss
         Points of mIoU that --int8 may lose.
@@ -69,7 +69,7 @@ def export(
     if int8 and to != "openvino":
         raise SettingError("--int8 goes with --to openvino")
     if int8 and data is None:
-        raise SettingError("--int8 needs --data: pictures for the ranges of numbers, and masks to see what is lost")
+        raise SettingError("--int8 needs --data: images for the ranges of numbers, and masks to see what is lost")
     if data is not None:
         data_folder(data)  # what is not there is told before torch is imported
     from vocseg.data.dataset import VocDataset
@@ -78,10 +78,10 @@ def export(
     from vocseg.export.export import SUFFIXES, Int8, file_bytes
     from vocseg.export.export import export as write
     from vocseg.export.report import print_parity
-    from vocseg.files import refuse_to_replace, write_json
     from vocseg.models import create_model
-    from vocseg.models.costs import parse_size
+    from vocseg.models.complexity import parse_size
     from vocseg.models.registry import is_file_name, require_trained
+    from vocseg.utils.files import refuse_to_replace, write_json
 
     path = out or Path((Path(model).stem if is_file_name(model) else model.replace(":", "-")) + SUFFIXES[to])
     if path.suffix != SUFFIXES[to]:
@@ -99,7 +99,7 @@ def export(
         judged_on = VocDataset(folder, split)
         check_classes(built.info.classes, judged_on.classes, model, str(folder.root))
         if int8:
-            eight = Int8(VocDataset(folder, calibrate_on), calibration_pictures, max_loss)
+            eight = Int8(VocDataset(folder, calibrate_on), calibration_images, max_loss)
     parity = write(built, path, to, size=pixels, judged_on=judged_on, int8=eight)
     print_parity(parity, model, path)
     if json is not None:

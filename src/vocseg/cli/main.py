@@ -17,13 +17,13 @@ from vocseg.cli.data_doctor import doctor
 from vocseg.cli.data_download import download
 from vocseg.cli.data_show import show
 from vocseg.cli.data_stats import stats
+from vocseg.cli.data_synth import synth
 from vocseg.cli.demo import demo
 from vocseg.cli.evaluate import evaluate
 from vocseg.cli.export import export
 from vocseg.cli.models import models
 from vocseg.cli.predict import predict
 from vocseg.cli.score import score
-from vocseg.cli.synth import synth
 from vocseg.cli.train import train_app
 from vocseg.errors import VocsegError
 

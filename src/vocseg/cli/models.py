@@ -7,8 +7,8 @@ from typing import Any
 
 from vocseg.cli.options import JsonOption
 from vocseg.errors import InputError
-from vocseg.files import refuse_to_replace, write_json
-from vocseg.progress import progress
+from vocseg.utils.files import refuse_to_replace, write_json
+from vocseg.utils.progress import progress
 
 
 def models(pattern: str | None = None, /, *, size: str = "375x500", json: JsonOption = None) -> None:
@@ -28,9 +28,9 @@ def models(pattern: str | None = None, /, *, size: str = "375x500", json: JsonOp
         Name, or pattern with * and ?, of the models to list; with a colon, from segmentation_models_pytorch, whose models
         are too many for the plain list.
     size
-        Picture size HxW for the multiply-adds.
+        Image size HxW for the multiply-adds.
     """
-    from vocseg.models.costs import costs, parse_size
+    from vocseg.models.complexity import costs, parse_size
     from vocseg.models.registry import find_zoo
 
     refuse_to_replace([json])
@@ -54,7 +54,7 @@ def models(pattern: str | None = None, /, *, size: str = "375x500", json: JsonOp
 
 def _select(pattern: str | None) -> list[str]:
     from vocseg.models.registry import ZOOS, find_zoo
-    from vocseg.models.smp_zoo import SmpZoo
+    from vocseg.models.zoo.smp import SmpZoo
 
     if pattern is None:
         return [name for zoo in ZOOS if not isinstance(zoo, SmpZoo) for name in zoo.names()]
@@ -91,9 +91,9 @@ def _print(rows: list[dict[str, Any]], size: str, pattern: str | None) -> None:
     console.print(table)
     sources = sorted({row["published_miou"][1] for row in rows if row.get("published_miou")})
     measured = f"; mIoU: published, on {', '.join(sources)}" if sources else ""
-    console.print(f"GMACs: billions of multiply-adds for a {size} picture{measured}", highlight=False)
+    console.print(f"GMACs: billions of multiply-adds for a {size} image{measured}", highlight=False)
     if pattern is None:
-        from vocseg.models.smp_zoo import SmpZoo
+        from vocseg.models.zoo.smp import SmpZoo
 
         smp = SmpZoo()
         console.print(

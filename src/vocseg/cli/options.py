@@ -21,7 +21,7 @@ PrecisionOption = Annotated[
 ]
 EngineOption = Annotated[
     Literal["auto", "torch", "compile", "openvino", "onnxruntime"],
-    Parameter(help="What runs the network; auto: torch, or OpenVINO where it pays for that many pictures."),
+    Parameter(help="What runs the network; auto: torch, or OpenVINO where it pays for that many images."),
 ]
 ExactOption = Annotated[bool, Parameter(negative=(), help="Run the plain network in float32, not the one rewritten for speed.")]
 JsonOption = Annotated[Path | None, Parameter(name="--json", help="Write the numbers to this file as well.")]

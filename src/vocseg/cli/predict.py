@@ -11,17 +11,17 @@ from cyclopts import Parameter
 
 from vocseg.cli.options import DeviceOption, EngineOption, ExactOption, JsonOption, PrecisionOption, WeightsOption
 from vocseg.errors import DataError, InputError
-from vocseg.files import refuse_to_replace, writable_folder, write_json
-from vocseg.progress import progress
-from vocseg.wording import counted, shares
+from vocseg.utils.files import refuse_to_replace, writable_folder, write_json
+from vocseg.utils.progress import progress
+from vocseg.utils.text import counted, shares
 
 NAMED = 10
-"""Unreadable pictures that the error names."""
+"""Unreadable images that the error names."""
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 
 
 def predict(
-    pictures: Annotated[list[Path], Parameter(help="Pictures, and folders that are searched for them.")],
+    images: Annotated[list[Path], Parameter(help="Images, and folders that are searched for them.")],
     /,
     *,
     model: str = "vocseg-s",
@@ -34,7 +34,7 @@ def predict(
     exact: ExactOption = False,
     json: JsonOption = None,
 ) -> None:
-    """Turn pictures into masks and overlays.
+    """Turn images into masks and overlays.
 
     Each gets a palette PNG of its own size, and an overlay with a legend of the classes found.
 
@@ -53,7 +53,7 @@ def predict(
     overlay
         Write overlays as well.
     """
-    files = _find_pictures(pictures, out)  # what is not there is told before torch is imported
+    files = _find_images(images, out)  # what is not there is told before torch is imported
     targets = _targets(files)
     named = (_mask, _overlay) if overlay else (_mask,)
     outputs = [name(out, target) for target in targets for name in named]
@@ -78,7 +78,7 @@ def predict(
         seconds = time.perf_counter() - start
         mask = _mask(out, target)
         result.save_mask(mask)
-        row = {"picture": str(source), "mask": str(mask), "seconds": round(seconds, 4), "areas": result.areas()}
+        row = {"image": str(source), "mask": str(mask), "seconds": round(seconds, 4), "areas": result.areas()}
         if overlay:
             row["overlay"] = str(_overlay(out, target))
             draw.save_image(result.overlay(), _overlay(out, target))
@@ -88,12 +88,12 @@ def predict(
     shown = [str(relative) for source, relative in files if source not in bad]
     _print(shown, results, f"{'masks and overlays' if overlay else 'masks'} in {out}")
     if json is not None:
-        left_out = [{"picture": str(source), "error": str(error)} for source, error in bad.items()]
+        left_out = [{"image": str(source), "error": str(error)} for source, error in bad.items()]
         write_json(json, {"model": model, "images": len(results), "predictions": results, "left_out": left_out})
     if bad:
         errors = "; ".join(str(error) for error in list(bad.values())[:NAMED])
         more = f"; and {len(bad) - NAMED} more (--json names all)" if len(bad) > NAMED else ""
-        raise DataError(f"{len(bad)} of {counted(len(files), 'picture')} left out: {errors}{more}")
+        raise DataError(f"{len(bad)} of {counted(len(files), 'image')} left out: {errors}{more}")
 
 
 def _mask(out: Path, target: Path) -> Path:
@@ -104,10 +104,10 @@ def _overlay(out: Path, target: Path) -> Path:
     return out / f"{target}_overlay.jpg"
 
 
-def _find_pictures(paths: list[Path], out: Path) -> list[tuple[Path, Path]]:
+def _find_images(paths: list[Path], out: Path) -> list[tuple[Path, Path]]:
     """Pairs (file, its path below the folder it was found in); InputError for a path that is neither or an empty folder.
 
-    What lies in ``out`` below a folder are predictions, not pictures.
+    What lies in ``out`` below a folder are predictions, not images.
     """
     found: list[tuple[Path, Path]] = []
     for path in paths:
@@ -116,17 +116,17 @@ def _find_pictures(paths: list[Path], out: Path) -> list[tuple[Path, Path]]:
             if path.resolve() in out.resolve().parents:
                 inside = [file for file in inside if out.resolve() not in file.resolve().parents]
             if not inside:
-                raise InputError(f"folder {path} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+                raise InputError(f"folder {path} holds no images ({', '.join(sorted(SUFFIXES))})")
             found += [(file, file.relative_to(path)) for file in inside]
         elif path.is_file():
             found.append((path, Path(path.name)))
         else:
-            raise InputError(f"no picture or folder {path}")
+            raise InputError(f"no image or folder {path}")
     return found
 
 
 def _targets(files: list[tuple[Path, Path]]) -> list[Path]:
-    """Output names without suffix: the picture's own; where two would be the same, with its suffix and then a number."""
+    """Output names without suffix: the image's own; where two would be the same, with its suffix and then a number."""
     stems = Counter(relative.with_suffix("") for _, relative in files)
     targets: list[Path] = []
     taken: set[Path] = set()
@@ -147,7 +147,7 @@ def _print(names: list[str], results: list[dict[str, Any]], written: str, limit:
     from rich.table import Table
 
     table = Table(header_style="bold")
-    table.add_column("picture")
+    table.add_column("image")
     table.add_column("classes found")
     table.add_column("s", justify="right")
     for name, row in list(zip(names, results, strict=True))[:limit]:
@@ -155,4 +155,4 @@ def _print(names: list[str], results: list[dict[str, Any]], written: str, limit:
     console = Console()
     console.print(table)
     more = f" ({len(results) - limit} not shown)" if len(results) > limit else ""
-    console.print(f"{counted(len(results), 'picture')}{more}; {written}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{counted(len(results), 'image')}{more}; {written}", markup=False, highlight=False, soft_wrap=True)

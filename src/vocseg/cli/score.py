@@ -20,7 +20,7 @@ def score(
 ) -> None:
     """Score a folder of mask PNGs from any tool.
 
-    The masks are named `<id>.png`, palette or grey, of their pictures' own size; values are class ids.
+    The masks are named `<id>.png`, palette or gray, of their images' own size; values are class ids.
 
     ```
     vocseg score masks --data data --split val
@@ -30,13 +30,13 @@ def score(
     Parameters
     ----------
     masks
-        Folder of the predicted masks, each of its picture's size.
+        Folder of the predicted masks, each of its image's size.
     """
     data_folder(data)  # what is not there is told before torch is imported
     from vocseg.data.layout import VocFolder, protect_data
     from vocseg.evaluation.report import print_evaluation
     from vocseg.evaluation.score import score_folder
-    from vocseg.files import write_json
+    from vocseg.utils.files import write_json
 
     folder = VocFolder.find(data, mask_dir)
     protect_data(data, [mask_dir], [json], masks.glob("*"))

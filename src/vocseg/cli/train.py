@@ -11,15 +11,15 @@ from cyclopts import App, Parameter, Token
 from cyclopts.argument import ArgumentCollection
 from cyclopts.config import Dict
 
-from vocseg.cli.log import log_to_terminal
+from vocseg.cli.console import log_to_terminal
 from vocseg.cli.options import JsonOption
 from vocseg.data.layout import protect_data
 from vocseg.errors import InputError, SettingError
-from vocseg.files import write_json
-from vocseg.training.settings import Changes, Settings, find_recipe, load_settings, read_settings, settings_of_stages
+from vocseg.training.config import Changes, Settings, find_recipe, load_settings, read_settings, settings_of_stages
+from vocseg.utils.files import write_json
 
 if TYPE_CHECKING:
-    from vocseg.training.run import RunFolder
+    from vocseg.training.run_folder import RunFolder
 
 
 def _settings_from_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -103,14 +103,14 @@ def train(
     """
     log_to_terminal()
     if download and not dry_run:
-        from vocseg.data.download import download_voc
+        from vocseg.download.voc import download_voc
 
         download_voc(Path(settings.data))
     _protect(settings, config, resume, [json, find_lr])  # what is not there is told before torch is imported
-    from vocseg.devices import keep_memory
-    from vocseg.training.run import RunFolder
+    from vocseg.training.loop import train as run_training
+    from vocseg.training.run_folder import RunFolder
     from vocseg.training.stages import train_in_stages
-    from vocseg.training.trainer import train as run_training
+    from vocseg.utils.system import keep_memory
 
     keep_memory()
     if dry_run or find_lr is not None:
@@ -129,18 +129,18 @@ def train(
 def _protect(settings: Settings, config: str | None, resume: Path | None, outputs: list[Path | None]) -> None:
     """Raise OutputError where an output would replace what the training reads, DataError where there is no data set."""
     read = [config, settings.model, settings.weights, settings.teacher, settings.teacher_weights]
-    below = [(name, "*") for name in (settings.unlabelled, settings.soft_labels) if name]
+    below = [(name, "*") for name in (settings.unlabeled, settings.soft_labels) if name]
     below += [(str(resume), pattern) for pattern in ("config.toml", "last/*") if resume]
     files = (file for folder, pattern in below for file in Path(folder).glob(pattern))
     protect_data(settings.data, [settings.mask_dir, settings.val_mask_dir], outputs, itertools.chain(read, files))
 
 
 def _rehearse(settings: Settings, stages: list[Changes], dry_run: bool, find_lr: Path | None, json: Path | None) -> None:
-    from vocseg.progress import duration
-    from vocseg.training.job import prepare, rate_scale
-    from vocseg.training.rehearsal import dry_run as rehearse
-    from vocseg.training.rehearsal import find_rate, plot_rates
+    from vocseg.training.dry_run import dry_run as rehearse
+    from vocseg.training.dry_run import find_rate, plot_rates
+    from vocseg.training.setup import prepare, rate_scale
     from vocseg.training.stages import prepare_stage
+    from vocseg.utils.progress import duration
 
     runs = settings_of_stages(settings, stages) or [settings]
     if dry_run:

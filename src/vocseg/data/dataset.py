@@ -9,19 +9,19 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from vocseg.data.image_io import read_image, read_mask
 from vocseg.data.layout import VocFolder
-from vocseg.data.read import read_mask, read_picture
 from vocseg.errors import DataError
 
 
 class Sample(NamedTuple):
-    """One picture (uint8 RGB, 3 x H x W), its mask (uint8 class ids, H x W, 255 = void) and its id.
+    """One image (uint8 RGB, 3 x H x W), its mask (uint8 class ids, H x W, 255 = void) and its id.
 
     ``soft`` are a teacher's class probabilities where there is one: uint8 (255 = 1), classes x h x w on a coarser grid over
-    the same picture; cells that show nothing of it are 0 in all classes.
+    the same image; cells that show nothing of it are 0 in all classes.
     """
 
-    picture: Tensor
+    image: Tensor
     mask: Tensor
     name: str
     soft: Tensor | None = None
@@ -32,7 +32,7 @@ Transform = Callable[[Sample, torch.Generator], Sample]
 
 
 class VocDataset(Dataset[Sample]):
-    """The pictures and masks of one split.
+    """The images and masks of one split.
 
     Indexed by an integer, or by a pair ``(index, seed)``: the seed alone decides what a random transform does, so a
     sample does not depend on which worker made it, or when.
@@ -58,16 +58,15 @@ class VocDataset(Dataset[Sample]):
         return len(self.names)
 
     def read(self, index: int) -> Sample:
-        """The untransformed sample; DataError where its files are unreadable, of different size, or wrongly labelled."""
+        """The untransformed sample; DataError where its files are unreadable, of different size, or wrongly labeled."""
         name = self.names[index]
-        picture = read_picture(self.folder.picture(name))
+        image = read_image(self.folder.image(name))
         mask = read_mask(self.folder.mask(name), len(self.classes))
-        if picture.shape[1:] != mask.shape:
+        if image.shape[1:] != mask.shape:
             raise DataError(
-                f"picture {self.folder.picture(name)} is {size_text(picture)} "
-                f"but mask {self.folder.mask(name)} is {size_text(mask)}"
+                f"image {self.folder.image(name)} is {size_text(image)} but mask {self.folder.mask(name)} is {size_text(mask)}"
             )
-        return Sample(picture, mask, name)
+        return Sample(image, mask, name)
 
     def __getitem__(self, index: int | tuple[int, int]) -> Sample:
         index, seed = index if isinstance(index, tuple) else (index, 0)
@@ -76,5 +75,5 @@ class VocDataset(Dataset[Sample]):
 
 
 def size_text(tensor: Tensor) -> str:
-    """``HxW`` of a picture or mask."""
+    """``HxW`` of an image or mask."""
     return f"{tensor.shape[-2]}x{tensor.shape[-1]}"

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from vocseg import voc
 from vocseg.errors import DataError, nearest, reason
-from vocseg.files import refuse_to_replace
+from vocseg.utils.files import refuse_to_replace
 
-PICTURE_SUFFIXES = voc.IMAGE_SUFFIXES
+IMAGE_SUFFIXES = voc.IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)
 class VocFolder:
-    """A folder laid out like VOC2012: pictures, masks, split lists, class names.
+    """A folder laid out like VOC2012: images, masks, split lists, class names.
 
     Build it with :meth:`find`.
     """
@@ -49,8 +49,8 @@ class VocFolder:
         return sorted(path.stem for path in (self.root / voc.SPLITS).glob("*.txt"))
 
     @cached_property
-    def _pictures(self) -> dict[str, Path]:
-        return files_by_stem(self.root / voc.IMAGES, PICTURE_SUFFIXES)
+    def _images(self) -> dict[str, Path]:
+        return files_by_stem(self.root / voc.IMAGES, IMAGE_SUFFIXES)
 
     @cached_property
     def _masks(self) -> dict[str, Path]:
@@ -65,24 +65,24 @@ class VocFolder:
         return read_split(path)
 
     def ids(self, split: str) -> list[str]:
-        """Picture ids of a split, in the list's order; each is known to have a picture and a mask.
+        """Image ids of a split, in the list's order; each is known to have an image and a mask.
 
         Raises DataError for a missing or empty list, an id without its files, or an id listed twice.
         """
         ids = self.listed(split)
         seen: set[str] = set()
         for name in ids:
-            self.picture(name), self.mask(name)
+            self.image(name), self.mask(name)
             if name in seen:
                 raise DataError(f"split list {self.root / voc.SPLITS / split}.txt names '{name}' twice")
             seen.add(name)
         return ids
 
-    def picture(self, name: str) -> Path:
-        """File of a picture; DataError where there is none."""
-        if name in self._pictures:
-            return self._pictures[name]
-        raise DataError(f"id '{name}' has no picture in {self.root / voc.IMAGES}")
+    def image(self, name: str) -> Path:
+        """File of an image; DataError where there is none."""
+        if name in self._images:
+            return self._images[name]
+        raise DataError(f"id '{name}' has no image in {self.root / voc.IMAGES}")
 
     def mask(self, name: str) -> Path:
         """File of a mask; DataError where there is none."""
@@ -102,7 +102,7 @@ def _find_root(top: Path) -> Path | None:
 def protect_data(
     data: str | Path, mask_dirs: Iterable[str | None], outputs: Iterable[Path | None], inputs: Iterable[str | Path | None] = ()
 ) -> None:
-    """Raise OutputError where an output would replace an input or a file of the data set (:func:`vocseg.files.refuse_to_replace`).
+    """Raise OutputError where an output would replace an input or a file of the data set (see :func:`refuse_to_replace`).
 
     Raises DataError where there is no folder ``data``; that it is no data set is told by :meth:`VocFolder.find`.
     """

@@ -12,11 +12,11 @@ from PIL import Image, ImageDraw
 
 from vocseg import draw, voc
 from vocseg.errors import OutputError, SettingError
-from vocseg.files import writable_folder, write_text
-from vocseg.progress import progress
+from vocseg.utils.files import writable_folder, write_text
+from vocseg.utils.progress import progress
 
 CLASSES = ("background", "disc", "square", "triangle", "cross", "ring")
-"""One shape each; a shape's class shows in its outline, its texture and, loosely, its colour."""
+"""One shape each; a shape's class shows in its outline, its texture and, loosely, its color."""
 
 HUES = (None, (214, 72, 60), (66, 124, 214), (84, 176, 80), (222, 182, 50), (164, 84, 190))
 MIN_SIZE = 16
@@ -27,13 +27,13 @@ Pixels = NDArray[np.float32]
 def write_synthetic(
     folder: Path, *, train: int = 200, val: int = 50, size: tuple[int, int] = (128, 160), seed: int = 0, force: bool = False
 ) -> dict[str, int]:
-    """Write ``train`` + ``val`` pictures of about ``size`` (height, width) below ``folder``, which then is a VOC-layout folder.
+    """Write ``train`` + ``val`` images of about ``size`` (height, width) below ``folder``, which then is a VOC-layout folder.
 
-    The same seed gives the same masks and picture content. Returns the number of pictures that show each class. Raises
+    The same seed gives the same masks and image content. Returns the number of images that show each class. Raises
     OutputError where the folder is not empty (without ``force``) or cannot be written, SettingError for bad numbers.
     """
     if train < 1 or val < 1:
-        raise SettingError(f"a data set needs at least one train and one val picture, not {train} and {val}")
+        raise SettingError(f"a data set needs at least one train and one val image, not {train} and {val}")
     if min(size) < MIN_SIZE:
         raise SettingError(f"size {size[0]}x{size[1]} is too small for shapes; at least {MIN_SIZE}x{MIN_SIZE}")
     if folder.exists() and not force and (not folder.is_dir() or any(folder.iterdir())):
@@ -43,8 +43,8 @@ def write_synthetic(
     names = [f"synth_{number:06d}" for number in range(train + val)]
     shown = dict.fromkeys(CLASSES, 0)
     for number, name in enumerate(progress(names, len(names), "draw")):
-        picture, mask = draw_sample(np.random.default_rng((seed, number)), size)
-        draw.save_image(Image.fromarray(picture), folder / voc.IMAGES / f"{name}.jpg")
+        image, mask = draw_sample(np.random.default_rng((seed, number)), size)
+        draw.save_image(Image.fromarray(image), folder / voc.IMAGES / f"{name}.jpg")
         draw.save_mask(torch.from_numpy(mask), folder / voc.MASKS / f"{name}.png")
         for label in np.unique(mask[mask != voc.VOID]):
             shown[CLASSES[label]] += 1
@@ -55,27 +55,27 @@ def write_synthetic(
 
 
 def draw_sample(rng: np.random.Generator, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """One picture (uint8, H x W x 3) and its mask (uint8, H x W) with one to four shapes; sizes vary by a fifth."""
+    """One image (uint8, H x W x 3) and its mask (uint8, H x W) with one to four shapes; sizes vary by a fifth."""
     height, width = (max(MIN_SIZE, round(side * rng.uniform(0.9, 1.1))) for side in size)
-    picture = _ground(rng, height, width)
+    image = _ground(rng, height, width)
     mask = np.zeros((height, width), dtype=np.uint8)
     for _ in range(rng.integers(1, 5)):
         label = int(rng.integers(1, len(CLASSES)))
         inside = _shape(rng, label, height, width)
-        picture[inside] = _texture(rng, label, height, width)[inside]
+        image[inside] = _texture(rng, label, height, width)[inside]
         mask[inside] = label
-    picture += rng.normal(0, 6, picture.shape).astype(np.float32)
-    return picture.clip(0, 255).astype(np.uint8), _with_void_border(mask)
+    image += rng.normal(0, 6, image.shape).astype(np.float32)
+    return image.clip(0, 255).astype(np.uint8), _with_void_border(mask)
 
 
 def _ground(rng: np.random.Generator, height: int, width: int) -> Pixels:
-    """Greyish clouds: noise at two scales, smoothly enlarged."""
+    """Grayish clouds: noise at two scales, smoothly enlarged."""
     clouds = np.zeros((height, width, 3), dtype=np.float32)
     for cells, strength in ((4, 50), (16, 25)):
         noise = rng.uniform(-1, 1, (cells, cells, 3)).astype(np.float32)
-        grey = noise.mean(axis=2, keepdims=True).repeat(3, axis=2)
+        gray = noise.mean(axis=2, keepdims=True).repeat(3, axis=2)
         for channel in range(3):
-            plane = Image.fromarray(0.6 * grey[..., channel] + 0.4 * noise[..., channel])
+            plane = Image.fromarray(0.6 * gray[..., channel] + 0.4 * noise[..., channel])
             clouds[..., channel] += strength * np.asarray(plane.resize((width, height), Image.Resampling.BICUBIC))
     return clouds + np.float32(rng.uniform(90, 165))
 
@@ -109,7 +109,7 @@ def _shape(rng: np.random.Generator, label: int, height: int, width: int) -> NDA
 
 
 def _texture(rng: np.random.Generator, label: int, height: int, width: int) -> Pixels:
-    """The class's colour, varied, under its pattern: dots, checks, stripes, grain or waves."""
+    """The class's color, varied, under its pattern: dots, checks, stripes, grain or waves."""
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     period = rng.uniform(5, 9)
     phase = rng.uniform(0, 2 * math.pi, 2)
@@ -121,15 +121,13 @@ def _texture(rng: np.random.Generator, label: int, height: int, width: int) -> P
         "cross": rng.uniform(-1, 1, (height, width)),
         "ring": np.cos(0.6 * (across - down)),
     }[CLASSES[label]]
-    colour = np.array(HUES[label], dtype=np.float32) + rng.uniform(-28, 28, 3)
-    return (colour + 32 * pattern[..., None]).astype(np.float32)
+    color = np.array(HUES[label], dtype=np.float32) + rng.uniform(-28, 28, 3)
+    return (color + 32 * pattern[..., None]).astype(np.float32)
 
 
 def _with_void_border(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The mask with the pixels on both sides of each outline void, as VOC's annotators left them."""
     padded = np.pad(mask, 1, mode="edge")
-    neighbours = [
-        padded[1 + dy : 1 + dy + mask.shape[0], 1 + dx : 1 + dx + mask.shape[1]] for dy in (-1, 0, 1) for dx in (-1, 0, 1)
-    ]
-    border = np.any([neighbour != mask for neighbour in neighbours], axis=0)
+    neighbors = [padded[1 + dy : 1 + dy + mask.shape[0], 1 + dx : 1 + dx + mask.shape[1]] for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    border = np.any([neighbor != mask for neighbor in neighbors], axis=0)
     return np.where(border, np.uint8(voc.VOID), mask)

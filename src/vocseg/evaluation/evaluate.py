@@ -12,13 +12,13 @@ from torch import Tensor
 
 from vocseg import draw, voc
 from vocseg.data.dataset import VocDataset
-from vocseg.data.loading import evaluation_workers, samples
+from vocseg.data.loader import evaluation_workers, samples
 from vocseg.errors import ModelError
 from vocseg.evaluation.result import Evaluation
 from vocseg.inference.segmenter import Segmenter
-from vocseg.losses import pixel_cross_entropy
 from vocseg.metrics import ConfusionMatrix
-from vocseg.progress import progress
+from vocseg.training.losses import pixel_cross_entropy
+from vocseg.utils.progress import progress
 
 
 def check_classes(model: tuple[str, ...], data: tuple[str, ...], name: str, where: str) -> None:
@@ -39,10 +39,10 @@ def evaluate(
     shard: tuple[int, int] = (0, 1),
     gather: Callable[[Tensor], Tensor] = lambda sums: sums,
 ) -> Evaluation:
-    """Predict every picture of a split at its own size and score all pixels at once.
+    """Predict every image of a split at its own size and score all pixels at once.
 
     ``workers``: loader processes, by default as many as help. ``save_masks`` is a folder for the predictions, as palette PNGs
-    named by id. Of several processes each predicts the pictures of its ``shard`` (number, of how many), and ``gather`` adds
+    named by id. Of several processes each predicts the images of its ``shard`` (number, of how many), and ``gather`` adds
     their sums up: pixels are counted once, whatever the number of processes. Raises ModelError where the classes
     differ, DataError for unreadable data.
     """
@@ -56,8 +56,8 @@ def evaluate(
     loss = torch.zeros((), dtype=torch.float64)
     pixels = 0
     with closing(samples(dataset, workers, own)) as read:
-        for picture, mask, name, _ in progress(read, len(own), title or f"evaluate {dataset.split}"):
-            logits = segmenter.coarse_logits(picture)
+        for image, mask, name, _ in progress(read, len(own), title or f"evaluate {dataset.split}"):
+            logits = segmenter.coarse_logits(image)
             valid = int((mask != voc.VOID).sum())
             with torch.inference_mode():
                 mean, classes = pixel_cross_entropy(logits, mask[None].to(logits.values.device))

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vocseg.evaluation.result import Evaluation
-from vocseg.wording import counted
+from vocseg.utils.text import counted
 
 
 def print_evaluation(result: Evaluation, title: str) -> None:
@@ -23,7 +23,7 @@ def print_evaluation(result: Evaluation, title: str) -> None:
     lines = (
         f"[bold]mIoU {percent(scores.miou)}[/]  pixel accuracy {percent(scores.pixel_accuracy)}{loss}",
         f"mean accuracy {percent(scores.mean_accuracy)}  frequency-weighted IoU {percent(scores.frequency_weighted_iou)}",
-        f"{counted(result.images, 'picture')} of {result.split}, mean over {scores.classes_scored} of {len(scores.per_class)} "
+        f"{counted(result.images, 'image')} of {result.split}, mean over {scores.classes_scored} of {len(scores.per_class)} "
         f"classes, {result.seconds:.1f} s",
     )
     console.print(title, markup=False, highlight=False, soft_wrap=True)

@@ -9,12 +9,12 @@ from pathlib import Path
 from torch import Tensor
 
 from vocseg.data.dataset import size_text
+from vocseg.data.image_io import read_mask
 from vocseg.data.layout import VocFolder, files_by_stem
-from vocseg.data.read import read_mask
 from vocseg.errors import DataError, InputError
 from vocseg.evaluation.result import Evaluation
 from vocseg.metrics import ConfusionMatrix, confusion_matrix
-from vocseg.progress import progress
+from vocseg.utils.progress import progress
 
 
 def score_folder(predictions: Path, folder: VocFolder, split: str) -> Evaluation:
@@ -31,7 +31,7 @@ def score_folder(predictions: Path, folder: VocFolder, split: str) -> Evaluation
     missing = [name for name in names if name not in files]
     if missing:
         raise DataError(
-            f"{predictions} has no mask for {len(missing)} of the {len(names)} pictures of {split}; the first: {missing[0]}.png"
+            f"{predictions} has no mask for {len(missing)} of the {len(names)} images of {split}; the first: {missing[0]}.png"
         )
     matrix = ConfusionMatrix(folder.classes)
 

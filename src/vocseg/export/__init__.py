@@ -1,1 +1,1 @@
-"""Trained networks as files for other programs: one graph from pictures to masks."""
+"""Trained networks as files for other programs: one graph from images to masks."""

@@ -12,17 +12,17 @@ from typing import Literal
 from torch import Tensor
 
 from vocseg.data.dataset import VocDataset
-from vocseg.data.loading import samples
-from vocseg.data.photographs import photographs
-from vocseg.data.read import read_picture
-from vocseg.export.gate import Parity, compare, input_of
-from vocseg.export.int8 import quantise
+from vocseg.data.image_io import read_image
+from vocseg.data.loader import samples
+from vocseg.data.samples import photographs
+from vocseg.export.int8 import quantize
 from vocseg.export.onnx import read_onnx, write_onnx
 from vocseg.export.openvino import read_openvino, write_openvino
-from vocseg.files import cannot_write
+from vocseg.export.parity import Parity, compare, input_of
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import SegmentationModel
-from vocseg.progress import progress
+from vocseg.utils.files import cannot_write
+from vocseg.utils.progress import progress
 
 Format = Literal["onnx", "openvino"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
@@ -30,10 +30,10 @@ SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
 
 @dataclass(frozen=True)
 class Int8:
-    """What a file in 8-bit integers is made with, pictures for its ranges, and the points of mIoU that it may lose."""
+    """What a file in 8-bit integers is made with, images for its ranges, and the points of mIoU that it may lose."""
 
     calibration: VocDataset
-    pictures: int
+    images: int
     max_loss: float
 
 
@@ -48,7 +48,7 @@ def export(
 ) -> Parity:
     """Write a model to ``path`` (OpenVINO: and the .bin beside it), if the file does what the model does (:mod:`.gate`).
 
-    ``size`` (height, width): take pictures of that one alone. ``judged_on``: the split that both segment; None: the
+    ``size`` (height, width): take images of that one alone. ``judged_on``: the split that both segment; None: the
     photographs that come with the package. ``int8`` goes with OpenVINO. Raises ExportError where file and model differ,
     ModelError where the network cannot be exported or a package is missing, OutputError.
     """
@@ -76,27 +76,27 @@ def _write(model: SegmentationModel, path: Path, form: Format, size: tuple[int, 
     write_onnx(model, graph, size)
     write_openvino(graph, floating if int8 else path, model.info)
     if int8 is not None:
-        quantise(floating, path, [input_of(picture, model.info.short_side, size) for picture in _some(int8)])
+        quantize(floating, path, [input_of(image, model.info.short_side, size) for image in _some(int8)])
     return path
 
 
 def _seen(dataset: VocDataset | None) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """The pictures that file and model are compared on, with their masks where the classes are the data's."""
+    """The images that file and model are compared on, with their masks where the classes are the data's."""
     if dataset is None:
         ours = photographs()
         for name in ours.names:
-            yield read_picture(ours.folder.picture(name)), None
+            yield read_image(ours.folder.image(name)), None
         return
-    for picture, mask, _, _ in progress(samples(dataset, workers=0), len(dataset), f"compare on {dataset.split}"):
-        yield picture, mask
+    for image, mask, _, _ in progress(samples(dataset, workers=0), len(dataset), f"compare on {dataset.split}"):
+        yield image, mask
 
 
 def _some(int8: Int8) -> Iterator[Tensor]:
-    """Pictures of the calibration split, evenly spaced over it."""
+    """Images of the calibration split, evenly spaced over it."""
     dataset = int8.calibration
-    count = min(int8.pictures, len(dataset))
+    count = min(int8.images, len(dataset))
     for place in progress(range(count), count, "calibrate"):
-        yield read_picture(dataset.folder.picture(dataset.names[place * len(dataset) // count]))
+        yield read_image(dataset.folder.image(dataset.names[place * len(dataset) // count]))
 
 
 def file_bytes(path: Path) -> int:

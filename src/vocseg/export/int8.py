@@ -11,13 +11,13 @@ from pathlib import Path
 from torch import Tensor
 
 from vocseg.export.onnx import require
-from vocseg.telemetry import import_nncf, import_openvino, unreported
+from vocseg.utils.telemetry import import_nncf, import_openvino, unreported
 
 
-def quantise(source: Path, target: Path, pictures: Sequence[Tensor]) -> None:
-    """Write an OpenVINO network to ``target`` with weights and activations in int8, their ranges those seen with ``pictures``.
+def quantize(source: Path, target: Path, images: Sequence[Tensor]) -> None:
+    """Write an OpenVINO network to ``target`` with weights and activations in int8, their ranges those seen with ``images``.
 
-    ``pictures``: uint8 RGB, 3 x H x W. Weights are symmetric by channel, activations asymmetric (the preset "mixed" of
+    ``images``: uint8 RGB, 3 x H x W. Weights are symmetric by channel, activations asymmetric (the preset "mixed" of
     NNCF; Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference", 2018). Depthwise layers stay in
     floating point: their channels differ most in range (Sheng et al., "A quantization-friendly separable convolution for
     MobileNets", 2018), and they take little of the time. Raises ModelError where NNCF is missing.
@@ -29,9 +29,9 @@ def quantise(source: Path, target: Path, pictures: Sequence[Tensor]) -> None:
         logging.getLogger("nncf").setLevel(logging.ERROR)
         graph = nncf.quantize(
             openvino.Core().read_model(source),
-            nncf.Dataset(pictures, lambda picture: picture[None].numpy()),
+            nncf.Dataset(images, lambda image: image[None].numpy()),
             preset=nncf.QuantizationPreset.MIXED,
             ignored_scope=nncf.IgnoredScope(types=["GroupConvolution"], validate=False),
-            subset_size=len(pictures),
+            subset_size=len(images),
         )
     openvino.save_model(graph, target, compress_to_fp16=False)

@@ -1,4 +1,4 @@
-"""A model as an ONNX file: one graph from uint8 pictures to masks."""
+"""A model as an ONNX file: one graph from uint8 images to masks."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ import torch
 from torch import Tensor, nn
 
 from vocseg.errors import ModelError
-from vocseg.export.frame import INNER, INNER_MASKS, PICTURES, framed
+from vocseg.export.pre_post import IMAGES, INNER, INNER_MASKS, framed
 from vocseg.inference.engines import onnx_session
-from vocseg.inference.fast import for_inference
+from vocseg.inference.optimize import for_inference
 from vocseg.models import ModelInfo, SegmentationModel
 from vocseg.models.staged import Padding, stages
 
 Masker = Callable[[Tensor], Tensor]
-"""From uint8 RGB pictures (N x 3 x H x W) to their masks (uint8 class ids, N x H x W)."""
+"""From uint8 RGB images (N x 3 x H x W) to their masks (uint8 class ids, N x H x W)."""
 
 INFO = "vocseg"
 """Key under which a file says what its model is: JSON of the model's info."""
 COUNTS = (5, 6)
-"""How many times the padding's multiple the sides are of the pictures that a graph for any size is drawn from."""
+"""How many times the padding's multiple the sides are of the images that a graph for any size is drawn from."""
 
 
 class Classes(nn.Module):
-    """The class of the largest logit of each pixel of normalised, padded pictures: uint8, N x H x W."""
+    """The class of the largest logit of each pixel of normalized, padded images: uint8, N x H x W."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = for_inference(network)
         _fix_same_padding(network)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        logits: Tensor = self.network(pictures)["out"]
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images)["out"]
         return logits.argmax(1).to(torch.uint8)
 
 
 def _fix_same_padding(network: nn.Module) -> None:
-    """Give timm's convolutions with TensorFlow's "same" padding a fixed one, in place, where pictures are padded to the stride.
+    """Give timm's convolutions with TensorFlow's "same" padding a fixed one, in place, where images are padded to the stride.
 
     On a side that is a multiple of the stride the padding is the same for all sizes; left to the size, it takes torch minutes.
     """
@@ -72,7 +72,7 @@ def require(*packages: str) -> None:
 
 
 def write_onnx(model: SegmentationModel, path: Path, size: tuple[int, int] | None = None) -> None:
-    """Write a model to an ONNX file that takes batches of any number of pictures, of any ``size`` or of that one.
+    """Write a model to an ONNX file that takes batches of any number of images, of any ``size`` or of that one.
 
     Raises ModelError where onnx is missing or the network cannot be drawn as a graph.
     """
@@ -90,7 +90,7 @@ def write_onnx(model: SegmentationModel, path: Path, size: tuple[int, int] | Non
                 dynamic_shapes=({0: torch.export.Dim("N", min=1)} | free,),
             )  # fmt: skip
     except Exception as error:
-        hint = " for pictures of any size; give it a --size" if size is None else ""
+        hint = " for images of any size; give it a --size" if size is None else ""
         cause = str(error).strip().splitlines()[0]
         raise ModelError(f"{model.info.architecture} cannot be exported{hint}: {cause}") from error
     assert program is not None
@@ -102,7 +102,7 @@ def write_onnx(model: SegmentationModel, path: Path, size: tuple[int, int] | Non
 
 
 def _any_size(padding: Padding) -> tuple[Tensor, dict[int, Any]]:
-    """Pictures to draw a graph from, and the sides that are free in it: the padding's multiple n + its extra."""
+    """Images to draw a graph from, and the sides that are free in it: the padding's multiple n + its extra."""
     if padding.multiple == 1:
         return torch.zeros(2, 3, *(32 * count for count in COUNTS)), dict.fromkeys((2, 3), torch.export.Dim.DYNAMIC)
     least = -(-padding.smallest // padding.multiple)
@@ -125,4 +125,4 @@ def read_onnx(path: Path) -> tuple[Masker, ModelInfo]:
         raise ModelError(f"{path} is no ONNX file that vocseg exported") from None
     except Exception as error:  # onnxruntime's own are many
         raise ModelError(f"cannot read ONNX file {path}: {str(error).splitlines()[0]}") from error
-    return lambda pictures: torch.from_numpy(session.run(None, {PICTURES: pictures.contiguous().numpy()})[0]), info
+    return lambda images: torch.from_numpy(session.run(None, {IMAGES: images.contiguous().numpy()})[0]), info

@@ -11,7 +11,7 @@ from vocseg.errors import ModelError
 from vocseg.export.onnx import INFO, Masker, require
 from vocseg.inference.engines import compile_graph
 from vocseg.models import ModelInfo
-from vocseg.telemetry import import_openvino, unreported
+from vocseg.utils.telemetry import import_openvino, unreported
 
 
 def write_openvino(onnx_file: Path, path: Path, info: ModelInfo) -> None:
@@ -38,4 +38,4 @@ def read_openvino(path: Path, exact: bool = False) -> tuple[Masker, ModelInfo]:
         compiled = compile_graph(graph, torch.float32 if exact else None)
     except RuntimeError as error:
         raise ModelError(f"cannot read OpenVINO network {path}: {str(error).splitlines()[0]}") from error
-    return lambda pictures: torch.from_numpy(compiled(pictures.contiguous().numpy())), info
+    return lambda images: torch.from_numpy(compiled(images.contiguous().numpy())), info

@@ -9,16 +9,16 @@ from rich.table import Table
 
 from vocseg.evaluation.report import percent
 from vocseg.export.export import file_bytes
-from vocseg.export.gate import Parity
-from vocseg.wording import counted
+from vocseg.export.parity import Parity
+from vocseg.utils.text import counted
 
 
 def print_parity(parity: Parity, model: str, path: Path) -> None:
     """Print how the file and its model compare."""
-    table = Table(title=f"{model} and {path}, on {counted(parity.pictures, 'picture')}")
+    table = Table(title=f"{model} and {path}, on {counted(parity.images, 'image')}")
     table.add_column("")
     scored = parity.miou is not None
-    for title in (*(["mIoU"] if scored else []), "ms a picture"):
+    for title in (*(["mIoU"] if scored else []), "ms an image"):
         table.add_column(title, justify="right")
     rows = [(model, parity.model_miou, parity.model_seconds), (path.name, parity.miou, parity.seconds)]
     for name, miou, seconds in rows:

@@ -1,6 +1,6 @@
 """What runs a network's layers: torch itself, its compiler, OpenVINO or ONNX Runtime.
 
-Each engine takes layers in eval mode with batch normalisation folded, and gives a function from normalised pictures (float32,
+Each engine takes layers in eval mode with batch normalization folded, and gives a function from normalized images (float32,
 N x 3 x H x W, any size) to the values of the main output. Several threads may call that function at once.
 """
 
@@ -25,10 +25,10 @@ import torch
 from torch import Tensor, nn
 
 from vocseg.errors import ModelError
-from vocseg.models.choices import cache_folder, choices, machine_key, race
-from vocseg.models.convolution import Geometry, fast_convolutions, taps_for_tracing, traced_convolutions
 from vocseg.models.staged import stages
-from vocseg.telemetry import import_onnxruntime, import_openvino, unreported
+from vocseg.ops.choices import cache_folder, choices, machine_key, race
+from vocseg.ops.conv_cpu import Geometry, fast_convolutions, taps_for_tracing, traced_convolutions
+from vocseg.utils.telemetry import import_onnxruntime, import_openvino, unreported
 
 EngineName = Literal["auto", "torch", "compile", "openvino", "onnxruntime"]
 Run = Callable[[Tensor], Tensor]
@@ -51,8 +51,8 @@ class Layers(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        return stages(self.network).layers(pictures)["out"]
+    def forward(self, images: Tensor) -> Tensor:
+        return stages(self.network).layers(images)["out"]
 
 
 def has_openvino() -> bool:
@@ -64,9 +64,9 @@ def torch_engine(layers: nn.Module, precision: torch.dtype) -> Run:
     """Eager torch; ``layers`` are converted in place."""
     layers.to(dtype=precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def run(pictures: Tensor) -> Tensor:
+    def run(images: Tensor) -> Tensor:
         with fast_convolutions():
-            return layers(pictures.to(precision, memory_format=torch.channels_last))
+            return layers(images.to(precision, memory_format=torch.channels_last))
 
     return run
 
@@ -78,26 +78,26 @@ def require_compiler() -> None:
 
 
 def compile_engine(layers: nn.Module, precision: torch.dtype) -> Run:
-    """``torch.compile`` for pictures of any size; ModelError where the machine has no C++ compiler."""
+    """``torch.compile`` for images of any size; ModelError where the machine has no C++ compiler."""
     require_compiler()
     layers.to(dtype=precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         compiled = torch.compile(layers, dynamic=True)
 
-    def run(pictures: Tensor) -> Tensor:
+    def run(images: Tensor) -> Tensor:
         # Any call may compile for another kind of size. Threads that did so side by side would use up the compilations that torch
         # allows, and in older versions of it a call fails while another thread compiles.
         with PREPARING:
-            return compiled(pictures.to(precision, memory_format=torch.channels_last))
+            return compiled(images.to(precision, memory_format=torch.channels_last))
 
     return run
 
 
 def openvino_engine(layers: nn.Module, precision: torch.dtype, example: Tensor, keep: bool) -> Run:
-    """OpenVINO for pictures of any size; those too small for its graph run in torch.
+    """OpenVINO for images of any size; those too small for its graph run in torch.
 
-    ``example`` are pictures of a usual size. With ``keep`` the converted network is kept on disk and found there the next
+    ``example`` are images of a usual size. With ``keep`` the converted network is kept on disk and found there the next
     time. Raises ModelError where OpenVINO is missing.
     """
     if not has_openvino():
@@ -114,19 +114,19 @@ def openvino_engine(layers: nn.Module, precision: torch.dtype, example: Tensor, 
     compiled = compile_graph(graph, precision)
     in_torch: list[Run] = []
 
-    def run(pictures: Tensor) -> Tensor:
-        if min(pictures.shape[2:]) < smallest:
+    def run(images: Tensor) -> Tensor:
+        if min(images.shape[2:]) < smallest:
             with PREPARING:
                 if not in_torch:
                     in_torch.append(torch_engine(layers, precision))
-            return in_torch[0](pictures)
-        return torch.from_numpy(compiled(pictures.contiguous().numpy()))
+            return in_torch[0](images)
+        return torch.from_numpy(compiled(images.contiguous().numpy()))
 
     return run
 
 
 SMALLEST = ["vocseg", "smallest side"]
-"""Where a converted network says how small a picture may be."""
+"""Where a converted network says how small an image may be."""
 
 
 def _convert(layers: nn.Module, precision: torch.dtype, example: Tensor) -> Any:
@@ -262,7 +262,7 @@ def onnx_session(path: Path) -> Any:
 
 
 def onnxruntime_engine(layers: nn.Module, example: Tensor) -> Run:
-    """ONNX Runtime in float32, for pictures of any size. Raises ModelError where it is missing."""
+    """ONNX Runtime in float32, for images of any size. Raises ModelError where it is missing."""
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing:
         raise ModelError(f"{missing[0]} is not installed; pip install onnx onnxscript onnxruntime")
@@ -272,7 +272,7 @@ def onnxruntime_engine(layers: nn.Module, example: Tensor) -> Run:
         path = Path(folder) / "layers.onnx"
         torch.onnx.export(
             layers.eval(), (example,), path, dynamo=True, external_data=False, verbose=False,
-            input_names=["pictures"], dynamic_shapes=(sides,),
+            input_names=["images"], dynamic_shapes=(sides,),
         )  # fmt: skip
         session = onnx_session(path)
-    return lambda pictures: torch.from_numpy(session.run(None, {"pictures": pictures.contiguous().numpy()})[0])
+    return lambda images: torch.from_numpy(session.run(None, {"images": images.contiguous().numpy()})[0])

@@ -1,4 +1,4 @@
-"""The public predictor: a picture in, a mask of its own size out."""
+"""The public predictor: an image in, a mask of its own size out."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vocseg import draw
-from vocseg.data.read import read_picture
-from vocseg.data.transforms import resize_picture
-from vocseg.devices import find_device, find_precision
+from vocseg.data.image_io import read_image
+from vocseg.data.transforms.geometry import resize_image
 from vocseg.errors import DataError
 from vocseg.inference.engines import EngineName
-from vocseg.inference.fast import FastModel
+from vocseg.inference.optimize import FastModel
 from vocseg.models import ModelInfo, SegmentationModel, create_model
-from vocseg.models.upsampling import CoarseLogits
-from vocseg.models.vocseg_s import NAME
-from vocseg.wording import shares
+from vocseg.models.zoo.vocseg_s import NAME
+from vocseg.ops.low_res_logits import CoarseLogits
+from vocseg.utils.system import find_device, find_precision
+from vocseg.utils.text import shares
 
-Picture = str | Path | Image.Image | np.ndarray[Any, Any] | Tensor
-"""A file, a Pillow picture, or uint8 RGB pixels: an array H x W x 3 or a tensor 3 x H x W."""
+ImageLike = str | Path | Image.Image | np.ndarray[Any, Any] | Tensor
+"""A file, a Pillow image, or uint8 RGB pixels: an array H x W x 3 or a tensor 3 x H x W."""
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """A picture (uint8 RGB, 3 x H x W), its mask (uint8 class ids, H x W), and the model that made it."""
+    """An image (uint8 RGB, 3 x H x W), its mask (uint8 class ids, H x W), and the model that made it."""
 
-    picture: Tensor
+    image: Tensor
     mask: Tensor
     info: ModelInfo
 
@@ -41,7 +41,7 @@ class Segmentation:
         return f"Segmentation({width} x {height} pixels by {self.info.architecture}: {', '.join(shares(self.areas()))})"
 
     def areas(self) -> dict[str, float]:
-        """Share of the picture, 0..1, of each class found, largest first."""
+        """Share of the image, 0..1, of each class found, largest first."""
         counts = torch.bincount(self.mask.flatten().long(), minlength=len(self.info.classes)) / max(1, self.mask.numel())
         found = [(name, share) for name, share in zip(self.info.classes, counts.tolist(), strict=True) if share]
         return dict(sorted(found, key=lambda row: -row[1]))
@@ -51,18 +51,18 @@ class Segmentation:
         draw.save_mask(self.mask, Path(path), self.info.palette)
 
     def overlay(self) -> Image.Image:
-        """The picture tinted with the mask's colours over a legend of the classes found."""
-        tinted = draw.overlay(self.picture, self.mask, self.info.palette)
-        colours = dict(zip(self.info.classes, self.info.palette, strict=True))
+        """The image tinted with the mask's colors over a legend of the classes found."""
+        tinted = draw.overlay(self.image, self.mask, self.info.palette)
+        colors = dict(zip(self.info.classes, self.info.palette, strict=True))
         areas = self.areas()
-        return draw.legend(tinted, [(text, colours[name]) for text, name in zip(shares(areas), areas, strict=True)])
+        return draw.legend(tinted, [(text, colors[name]) for text, name in zip(shares(areas), areas, strict=True)])
 
 
 class Segmenter:
     """Predicts masks with one model; without one named, with that of the package.
 
     ``model`` and ``weights`` are what :func:`vocseg.models.create_model` takes, or a model, which is copied. With ``exact``
-    the network runs as it was trained, in float32; otherwise rewritten (:mod:`vocseg.inference.fast`) and run by ``engine``
+    the network runs as it was trained, in float32; otherwise rewritten (:mod:`vocseg.inference.optimize`) and run by ``engine``
     (:mod:`vocseg.inference.engines`), which gives the same masks but for rounding. Raises ModelError.
 
     Several threads may use one Segmenter: each gets the masks that it would get alone. Not so several processes: after a fork
@@ -101,51 +101,51 @@ class Segmenter:
         kind = self.network.precision if isinstance(self.network, FastModel) else torch.float32
         return str(kind).removeprefix("torch.")
 
-    def expect(self, pictures: int) -> None:
-        """Say how many pictures will come, so that the engine ``auto`` may prepare what pays for that many."""
+    def expect(self, images: int) -> None:
+        """Say how many images will come, so that the engine ``auto`` may prepare what pays for that many."""
         if isinstance(self.network, FastModel):
-            self.network.expect(pictures)
+            self.network.expect(images)
 
-    def __call__(self, picture: Picture) -> Segmentation:
-        """Segment a picture: a file, a Pillow picture, or uint8 RGB pixels. Raises DataError."""
-        pixels = _to_tensor(picture)
+    def __call__(self, image: ImageLike) -> Segmentation:
+        """Segment an image: a file, a Pillow image, or uint8 RGB pixels. Raises DataError."""
+        pixels = _to_tensor(image)
         return Segmentation(pixels, self.coarse_logits(pixels).classes()[0].cpu(), self.info)
 
-    def logits(self, picture: Picture) -> Tensor:
-        """Class logits of a picture at its own size: float32, 1 x classes x H x W. Raises DataError."""
-        return self.coarse_logits(_to_tensor(picture)).full()
+    def logits(self, image: ImageLike) -> Tensor:
+        """Class logits of an image at its own size: float32, 1 x classes x H x W. Raises DataError."""
+        return self.coarse_logits(_to_tensor(image)).full()
 
     @torch.inference_mode()
-    def coarse_logits(self, picture: Tensor) -> CoarseLogits:
-        """Logits of a picture (uint8 RGB, 3 x H x W) before their upsampling to its size.
+    def coarse_logits(self, image: Tensor) -> CoarseLogits:
+        """Logits of an image (uint8 RGB, 3 x H x W) before their upsampling to its size.
 
-        The picture goes through the network at the size that the model's input protocol asks for.
+        The image goes through the network at the size that the model's input protocol asks for.
         """
-        size = (picture.shape[1], picture.shape[2])
-        inputs = resize_picture(picture, protocol_size(size, self.info.short_side))
+        size = (image.shape[1], image.shape[2])
+        inputs = resize_image(image, protocol_size(size, self.info.short_side))
         output = self.network(inputs[None].to(self.device))
         coarse = output if isinstance(output, CoarseLogits) else CoarseLogits(output["out"])
         return coarse.upsampled(size)
 
 
 def protocol_size(size: tuple[int, int], short_side: int | None) -> tuple[int, int]:
-    """Height and width at which a picture of ``size`` goes into a network whose protocol is ``short_side``."""
+    """Height and width at which an image of ``size`` goes into a network whose protocol is ``short_side``."""
     if short_side is None:
         return size
     factor = short_side / min(size)
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
-def _to_tensor(picture: Any) -> Tensor:
-    if isinstance(picture, str | Path):
-        return read_picture(picture)
-    if isinstance(picture, Image.Image):
-        picture = np.array(picture.convert("RGB"))
-    if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3:
-        return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).contiguous()
-    if isinstance(picture, Tensor) and picture.dtype == torch.uint8 and picture.dim() == 3 and picture.shape[0] == 3:
-        return picture
-    described = f"{tuple(picture.shape)} {picture.dtype}" if isinstance(picture, Tensor | np.ndarray) else type(picture).__name__
+def _to_tensor(image: Any) -> Tensor:
+    if isinstance(image, str | Path):
+        return read_image(image)
+    if isinstance(image, Image.Image):
+        image = np.array(image.convert("RGB"))
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
+        return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).contiguous()
+    if isinstance(image, Tensor) and image.dtype == torch.uint8 and image.dim() == 3 and image.shape[0] == 3:
+        return image
+    described = f"{tuple(image.shape)} {image.dtype}" if isinstance(image, Tensor | np.ndarray) else type(image).__name__
     raise DataError(
-        f"a picture is a file, a Pillow picture, or uint8 pixels, H x W x 3 in numpy and 3 x H x W in torch, not {described}"
+        f"an image is a file, a Pillow image, or uint8 pixels, H x W x 3 in numpy and 3 x H x W in torch, not {described}"
     )

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from vocseg import __version__
 from vocseg.errors import ModelError
-from vocseg.files import cannot_write, replacing
-from vocseg.models.compact import pack, unpack
-from vocseg.models.model import ModelInfo, SegmentationModel
+from vocseg.models.base import ModelInfo, SegmentationModel
+from vocseg.models.quantize import pack, unpack
+from vocseg.utils.files import cannot_write, replacing
 
 METADATA_KEY = "vocseg"
 
@@ -24,7 +24,7 @@ METADATA_KEY = "vocseg"
 def save_model(path: Path, model: SegmentationModel, info: ModelInfo | None = None, *, compact: bool = False) -> None:
     """Write a model file atomically. ``info`` replaces the model's own. Raises OutputError, e.g. for a full disk.
 
-    ``compact`` writes most weights as int8 (:mod:`vocseg.models.compact`): little more than a quarter of the size.
+    ``compact`` writes most weights as int8 (:mod:`vocseg.models.quantize`): little more than a quarter of the size.
     """
     values = (info or model.info).to_dict() | {"vocseg_version": __version__}
     # Tied tensors are refused by the format, and views would be written as a whole: plain copies are neither.

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from vocseg import voc
 from vocseg.errors import ModelError, nearest
-from vocseg.models.baselines import Baselines
+from vocseg.models.base import ModelInfo, SegmentationModel
 from vocseg.models.checkpoint import read_info, read_model_file, read_weights_file
-from vocseg.models.deeplab_mobilenet import DeepLabMobileNetZoo
-from vocseg.models.model import ModelInfo, SegmentationModel
-from vocseg.models.smp_zoo import SmpZoo
-from vocseg.models.torchvision_zoo import TorchvisionZoo
-from vocseg.models.transfer import load_weights
-from vocseg.models.vocseg_s import VocsegZoo
-from vocseg.models.zoo import Zoo
+from vocseg.models.family import Zoo
+from vocseg.models.weights import load_weights
+from vocseg.models.zoo.baselines import Baselines
+from vocseg.models.zoo.deeplab_mobilenet import DeepLabMobileNetZoo
+from vocseg.models.zoo.smp import SmpZoo
+from vocseg.models.zoo.torchvision import TorchvisionZoo
+from vocseg.models.zoo.vocseg_s import VocsegZoo
 
 ZOOS: tuple[Zoo, ...] = (VocsegZoo(), TorchvisionZoo(), DeepLabMobileNetZoo(), Baselines(), SmpZoo())
 
@@ -66,12 +66,12 @@ def is_file_name(text: str) -> bool:
 
 
 def comes_untrained(name: str, weights: str | None) -> bool:
-    """Whether a ``--model`` and ``--weights`` that was not given make a network that has not learnt to segment."""
+    """Whether a ``--model`` and ``--weights`` that was not given make a network that has not learned to segment."""
     return weights is None and not is_file_name(name) and find_zoo(name).weights[0] in ("backbone", "none")
 
 
 def require_trained(name: str, weights: str | None) -> None:
-    """Raise ModelError where a name without ``weights`` gives a network that has not learnt to segment."""
+    """Raise ModelError where a name without ``weights`` gives a network that has not learned to segment."""
     if comes_untrained(name, weights):
         raise ModelError(f"{name} comes untrained: train it first, or give --weights FILE (--weights none to see noise)")
 

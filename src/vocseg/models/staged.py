@@ -10,12 +10,12 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from vocseg.models.upsampling import CoarseLogits
+from vocseg.ops.low_res_logits import CoarseLogits
 
 
 @dataclass(frozen=True)
 class Padding:
-    """Pads normalised pictures with the mean colour at the right and at the bottom.
+    """Pads normalized images with the mean color at the right and at the bottom.
 
     A side becomes ``multiple`` n + ``extra`` pixels, ``smallest`` at least, which is such a number too.
     """
@@ -24,9 +24,9 @@ class Padding:
     extra: int = 0
     smallest: int = 1
 
-    def __call__(self, pictures: Tensor) -> Tensor:
-        height, width = pictures.shape[-2:]
-        return pad(pictures, (0, self.side(width) - width, 0, self.side(height) - height))
+    def __call__(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        return pad(images, (0, self.side(width) - width, 0, self.side(height) - height))
 
     def side(self, length: int) -> int:
         """What a side becomes."""
@@ -40,7 +40,7 @@ def _upsampled(values: Tensor, height: int, width: int) -> CoarseLogits:
 
 @dataclass(frozen=True)
 class Stages:
-    """``finish(layers(pad(pictures))[name], height, width)`` is the network's output ``name`` for pictures of that size."""
+    """``finish(layers(pad(images))[name], height, width)`` is the network's output ``name`` for images of that size."""
 
     layers: Callable[[Tensor], dict[str, Tensor]]
     pad: Padding = Padding()
@@ -56,9 +56,9 @@ def stages(network: nn.Module) -> Stages:
     return Stages(network, finish=lambda values, height, width: CoarseLogits(values))
 
 
-def _torchvision_layers(network: Any, pictures: Tensor) -> dict[str, Tensor]:
+def _torchvision_layers(network: Any, images: Tensor) -> dict[str, Tensor]:
     """The layers of torchvision's segmentation networks: LRASPP's classifier takes two of the backbone's outputs, others one."""
-    features = network.backbone(pictures)
+    features = network.backbone(images)
     if type(network).__name__ == "LRASPP":
         return {"out": network.classifier(features)}
     outputs = {"out": network.classifier(features["out"])}
@@ -67,8 +67,8 @@ def _torchvision_layers(network: Any, pictures: Tensor) -> dict[str, Tensor]:
     return outputs
 
 
-def coarse_logits(network: nn.Module, pictures: Tensor) -> dict[str, CoarseLogits]:
-    """What a network of the registry gives for normalised pictures, before its last upsampling."""
+def coarse_logits(network: nn.Module, images: Tensor) -> dict[str, CoarseLogits]:
+    """What a network of the registry gives for normalized images, before its last upsampling."""
     parts = stages(network)
-    height, width = pictures.shape[-2:]
-    return {name: parts.finish(values, height, width) for name, values in parts.layers(parts.pad(pictures)).items()}
+    height, width = images.shape[-2:]
+    return {name: parts.finish(values, height, width) for name, values in parts.layers(parts.pad(images)).items()}

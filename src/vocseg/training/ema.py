@@ -14,7 +14,7 @@ class Ema:
     """A copy of a model that follows it: after step t, average = d average + (1 - d) weights, d = min(decay, (1 + t) / (10 + t)).
 
     The ramp, TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``, keeps the first weights from lingering. Statistics
-    of batch normalisation are averaged too; whole numbers are copied.
+    of batch normalization are averaged too; whole numbers are copied.
     """
 
     def __init__(self, model: SegmentationModel, decay: float) -> None:
@@ -24,7 +24,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, model: SegmentationModel) -> None:
-        """Follow ``model`` after an optimiser step."""
+        """Follow ``model`` after an optimizer step."""
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         self.steps += 1
         averaged: list[Tensor] = []

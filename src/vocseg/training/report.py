@@ -12,14 +12,14 @@ import torch
 from vocseg import draw
 from vocseg.errors import SettingError
 from vocseg.evaluation.report import percent
-from vocseg.files import replacing, write_text
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import SegmentationModel
-from vocseg.training.job import Job
-from vocseg.training.run import RunFolder
+from vocseg.training.run_folder import RunFolder
+from vocseg.training.setup import Job
+from vocseg.utils.files import replacing, write_text
 
 SHOWN = 4
-"""Validation pictures, at the most, whose overlays go to TensorBoard after each epoch."""
+"""Validation images, at the most, whose overlays go to TensorBoard after each epoch."""
 
 CURVES = {"train": ("train", "tab:blue"), "val": ("val", "tab:orange"), "val_ema": ("val, average", "tab:green")}
 
@@ -37,13 +37,13 @@ def write_curves(run: RunFolder) -> None:
         iterations, values, lr = zip(*steps, strict=True)
         losses.plot(iterations, values, color="tab:blue", alpha=0.25, linewidth=0.8, label="train, each step")
         rates.plot(iterations, lr, color="tab:gray")
-    for part, (label, colour) in CURVES.items():
+    for part, (label, color) in CURVES.items():
         known = [row for row in rows if part in row]
         at = [row["iteration"] for row in known]
         for axes, key, factor in ((losses, "loss", 1), (mious, "miou", 100)):
             points = [(x, row[part][key] * factor) for x, row in zip(at, known, strict=True) if row[part][key] is not None]
             if points:
-                axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=3, label=label)
+                axes.plot(*zip(*points, strict=True), color=color, marker="o", markersize=3, label=label)
     for axes, title in ((losses, "loss"), (mious, "mIoU, %"), (rates, "learning rate")):
         axes.set_title(title)
         axes.set_xlabel("iteration")
@@ -81,7 +81,7 @@ def write_report(run: RunFolder, job: Job) -> None:
         "",
         f"## Best: epoch {best['epoch']} ({named})",
         "",
-        f"{figures['split']}, {figures['images']} pictures: mIoU {percent(figures['miou'])} over {figures['classes_scored']} "
+        f"{figures['split']}, {figures['images']} images: mIoU {percent(figures['miou'])} over {figures['classes_scored']} "
         f"classes, pixel accuracy {percent(figures['pixel_accuracy'])}. `{run.best.name}` holds these weights.",
         "",
         "| class | IoU | precision | recall |",
@@ -116,7 +116,7 @@ def require_tensorboard() -> None:
 
 
 class Board:
-    """TensorBoard: scalars, IoU by class, and overlays of the same validation pictures after each epoch.
+    """TensorBoard: scalars, IoU by class, and overlays of the same validation images after each epoch.
 
     What an earlier process wrote beyond the ``iteration`` that a run goes on from is no longer shown.
     """
@@ -128,7 +128,7 @@ class Board:
         self.job = job
 
     def epoch(self, record: dict[str, Any], model: SegmentationModel) -> None:
-        """Write an epoch's record and what ``model`` makes of the pictures."""
+        """Write an epoch's record and what ``model`` makes of the images."""
         step = record["iteration"]
         self.writer.add_scalar("learning rate", record["lr"], step)
         for part in ("train", "val", "val_ema"):
@@ -142,8 +142,8 @@ class Board:
         count = len(self.job.val_set)
         for index in range(0, count, -(-count // SHOWN)):
             sample = self.job.val_set.read(index)
-            mask = segment(sample.picture).mask
-            overlay = draw.overlay(sample.picture, mask, model.info.palette)
+            mask = segment(sample.image).mask
+            overlay = draw.overlay(sample.image, mask, model.info.palette)
             self.writer.add_image(f"val/{sample.name}", _pixels(overlay), step)
         self.writer.flush()
 

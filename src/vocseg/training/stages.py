@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vocseg.devices import find_device
+from vocseg.cli.signals import StopSignals
 from vocseg.errors import InputError, SettingError, TrainingStopped
 from vocseg.evaluation.report import percent
-from vocseg.files import write_text
 from vocseg.models.registry import is_file_name
-from vocseg.training.job import Job, prepare
-from vocseg.training.processes import Processes
+from vocseg.training.config import Changes, Settings, load_settings, read_settings, settings_of_stages
+from vocseg.training.distributed import Processes
+from vocseg.training.loop import train_job
 from vocseg.training.report import best_of, require_tensorboard
-from vocseg.training.run import RunFolder, log, same_run
-from vocseg.training.settings import Changes, Settings, load_settings, read_settings, settings_of_stages
-from vocseg.training.signals import StopSignals
-from vocseg.training.trainer import train_job
+from vocseg.training.run_folder import RunFolder, log, same_run
+from vocseg.training.setup import Job, prepare
+from vocseg.utils.files import write_text
+from vocseg.utils.system import find_device
 
 LENGTHS = ("epochs", "iterations")
 """Settings that a resumed run may change, but not one in stages."""
@@ -29,7 +29,7 @@ def train_in_stages(settings: Settings, stages: Sequence[Changes], resume: RunFo
 
     Stages 1, 2, ... are runs of their own, in folders of these names within ``settings.out``, with what they set otherwise than
     ``settings``. Each but the first begins with the moving average that the one before ended with, or with its weights where it
-    kept no average. Raises what :func:`vocseg.training.trainer.train` does; what is wrong with any stage before the first one
+    kept no average. Raises what :func:`vocseg.training.loop.train` does; what is wrong with any stage before the first one
     that is still to be trained begins.
     """
     planned = settings_of_stages(settings, stages)

@@ -1,4 +1,4 @@
-"""One optimiser step: forward and backward of a batch, whole or in parts, alone or shared with other processes."""
+"""One optimizer step: forward and backward of a batch, whole or in parts, alone or shared with other processes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vocseg.data.loading import Batch
-from vocseg.data.transforms import SOFT_CELL
-from vocseg.devices import autocast
+from vocseg.data.loader import Batch
+from vocseg.data.transforms.geometry import SOFT_CELL
 from vocseg.errors import TrainingError
-from vocseg.losses import Criterion, distillation_loss, shown_cells, valid_weight
 from vocseg.models import SegmentationModel
-from vocseg.models.convolution import fast_convolutions
-from vocseg.models.upsampling import CoarseLogits
-from vocseg.training.hints import Hints, Teacher, recorded, taps
-from vocseg.training.job import Job
-from vocseg.training.processes import Processes
+from vocseg.ops.conv_cpu import fast_convolutions
+from vocseg.ops.low_res_logits import CoarseLogits
+from vocseg.training.distillation.features import Hints, Teacher, recorded, taps
+from vocseg.training.distributed import Processes
+from vocseg.training.losses import Criterion, distillation_loss, shown_cells, valid_weight
+from vocseg.training.setup import Job
+from vocseg.utils.system import autocast
 
 
 class Outputs(NamedTuple):
@@ -35,11 +35,11 @@ class CoarseOutputs(nn.Module):
         self.model = model
         self.hints = hints
 
-    def forward(self, pictures: Tensor) -> Outputs:
+    def forward(self, images: Tensor) -> Outputs:
         if self.hints is None:
-            return Outputs(self.model.coarse(pictures), {})
+            return Outputs(self.model.coarse(images), {})
         with recorded(taps(self.model)) as features:
-            logits = self.model.coarse(pictures)
+            logits = self.model.coarse(images)
         return Outputs(logits, self.hints(features))
 
 
@@ -58,7 +58,7 @@ class Step:
     def __init__(
         self,
         model: SegmentationModel,
-        optimiser: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer,
         criterion: Criterion,
         precision: torch.dtype,
         processes: Processes,
@@ -73,7 +73,7 @@ class Step:
     ) -> None:
         self.model = model
         self.network = processes.wrap(CoarseOutputs(model, hints))
-        self.optimiser = optimiser
+        self.optimizer = optimizer
         self.criterion = criterion
         self.precision = precision
         self.processes = processes
@@ -83,11 +83,11 @@ class Step:
         self.teacher, self.hints = teacher, hints
 
     @classmethod
-    def of(cls, job: Job, optimiser: torch.optim.Optimizer, processes: Processes) -> Step:
+    def of(cls, job: Job, optimizer: torch.optim.Optimizer, processes: Processes) -> Step:
         """The steps of a run."""
         settings = job.settings
         return cls(
-            job.model, optimiser, job.criterion, job.precision, processes,
+            job.model, optimizer, job.criterion, job.precision, processes,
             parts=settings.accumulate, mask_weight=settings.mask_weight, distill_weight=settings.distill_weight,
             hint_weight=settings.hint_weight, clip_norm=settings.clip_norm, teacher=job.teacher, hints=job.hints,
         )  # fmt: skip
@@ -99,7 +99,7 @@ class Step:
         matter. Raises TrainingError for a loss that is not finite, before the weights change.
         """
         masks = batch.masks.to(self.processes.device, non_blocking=True)
-        pictures = batch.pictures.to(self.processes.device, non_blocking=True)
+        images = batch.images.to(self.processes.device, non_blocking=True)
         soft = None if batch.soft is None else batch.soft.to(self.processes.device, non_blocking=True)
         weight = valid_weight(masks, self.criterion.class_weights)
         if soft is not None:
@@ -108,35 +108,35 @@ class Step:
             cells = weight.new_tensor(0.0 if self.teacher is None else float(masks.numel() // SOFT_CELL**2))
         ours = torch.stack([weight.double(), cells.double(), weight.new_tensor(float(due), dtype=torch.float64)])
         weight, cells, dues = self.processes.sum(ours).float()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         losses, classes = [], []
-        pieces = list(zip(*(_cut(values, self.parts) for values in (pictures, masks, soft)), strict=True))
-        for number, (picture, mask, soft_labels) in enumerate(pieces):
+        pieces = list(zip(*(_cut(values, self.parts) for values in (images, masks, soft)), strict=True))
+        for number, (image, mask, soft_labels) in enumerate(pieces):
             last = number == len(pieces) - 1
             with self.processes.watched():
                 if last:
-                    loss, found = self._backward(picture, mask, soft_labels, weight, cells, len(pieces), batch.names)
+                    loss, found = self._backward(image, mask, soft_labels, weight, cells, len(pieces), batch.names)
                 else:
                     with self.processes.without_sync(self.network):
-                        loss, found = self._backward(picture, mask, soft_labels, weight, cells, len(pieces), batch.names)
+                        loss, found = self._backward(image, mask, soft_labels, weight, cells, len(pieces), batch.names)
             losses.append(loss)
             classes.append(found)
         if self.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
-        self.optimiser.step()
+        self.optimizer.step()
         return StepResult(torch.stack(losses).sum(), torch.cat(classes), masks, bool(dues))
 
     def _backward(
-        self, pictures: Tensor, masks: Tensor, soft: Tensor | None, weight: Tensor, cells: Tensor, parts: int, names: list[str]
+        self, images: Tensor, masks: Tensor, soft: Tensor | None, weight: Tensor, cells: Tensor, parts: int, names: list[str]
     ) -> tuple[Tensor, Tensor]:
         with autocast(self.processes.device, self.precision), fast_convolutions():
-            outputs = self.network(pictures)
+            outputs = self.network(images)
         share = 1 / (parts * self.processes.count)
         loss = self.criterion(outputs.logits, masks, weight, share)
         total = self.mask_weight * loss.total
         hints: dict[str, CoarseLogits] = {}
         if self.teacher is not None:
-            answer, hints = self.teacher(pictures)
+            answer, hints = self.teacher(images)
             if soft is None:
                 soft = answer
         if soft is not None:
@@ -144,7 +144,7 @@ class Step:
         if self.hints is not None:
             total = total + self.hint_weight * share * self.hints.distance(outputs.features, hints)
         if not torch.isfinite(total):
-            raise TrainingError(f"loss is {total.item()} with pictures {', '.join(names)}")
+            raise TrainingError(f"loss is {total.item()} with images {', '.join(names)}")
         # Gradients are averaged over processes; the loss is a share of a sum.
         (total * self.processes.count).backward()  # type: ignore[no-untyped-call]
         return loss.main.detach(), loss.classes

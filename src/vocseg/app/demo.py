@@ -1,0 +1,157 @@
+"""What vocseg does, shown on what comes with it: photographs, made-up data, one page."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from vocseg import draw
+from vocseg.data.dataset import VocDataset
+from vocseg.data.image_io import open_image, read_mask
+from vocseg.data.layout import VocFolder
+from vocseg.data.samples import photographs as sample_photographs
+from vocseg.data.synthetic import write_synthetic
+from vocseg.evaluation.evaluate import evaluate
+from vocseg.evaluation.report import percent
+from vocseg.evaluation.result import Evaluation
+from vocseg.inference.segmenter import Segmentation, Segmenter
+from vocseg.training.config import Settings, find_recipe, load_settings
+from vocseg.training.loop import train
+from vocseg.training.run_folder import RunFolder
+from vocseg.utils.files import replacing, write_text
+from vocseg.utils.html import embedded, page, swatch
+from vocseg.utils.system import machine
+
+MADE_UP_DATA, MADE_UP_RUN = "synthetic_data", "synthetic_run"
+SIDE = 420
+"""Longest side of an image on the page, pixels."""
+SHOWN = 4
+"""Predictions on made-up images on the page."""
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A sample photograph: its segmentation, the truth in colors, and the seconds of the first pass and of a later one."""
+
+    name: str
+    result: Segmentation
+    truth: Image.Image
+    first: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network trained on made-up data: its run, the seconds it took, its score, predictions beside their images."""
+
+    run: RunFolder
+    seconds: float
+    score: Evaluation
+    predictions: list[Image.Image]
+
+
+def photographs(segmenter: Segmenter, out: Path) -> list[Photograph]:
+    """Segment the sample photographs, which are copied to ``out``; masks and overlays go there too."""
+    dataset = sample_photographs()
+    folder = dataset.folder
+    found = []
+    for name in dataset.names:
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            result = segmenter(folder.image(name))
+            times.append(time.perf_counter() - start)
+        truth = read_mask(folder.mask(name), len(folder.classes))
+        tinted = draw.overlay(result.image, truth, segmenter.info.palette)
+        found.append(Photograph(name, result, tinted, times[0], min(times[1:])))
+        with replacing(out / folder.image(name).name) as temporary:
+            shutil.copyfile(folder.image(name), temporary)
+        result.save_mask(out / f"{name}.png")
+        draw.save_image(result.overlay(), out / f"{name}_overlay.jpg")
+    return found
+
+
+def score(segmenter: Segmenter) -> Evaluation:
+    """Score the model on the sample photographs."""
+    return evaluate(segmenter, sample_photographs(), workers=0)
+
+
+def train_made_up(out: Path, **changes: Any) -> Trained:
+    """Make a synthetic data set, train the recipe ``synthetic`` on it and predict some of its validation images.
+
+    ``changes`` are of the recipe's settings.
+    """
+    data = out / MADE_UP_DATA
+    write_synthetic(data)
+    start = time.perf_counter()
+    recipe: Settings = load_settings(find_recipe("synthetic"), data=str(data), out=str(out / MADE_UP_RUN), **changes)
+    run = train(recipe)
+    seconds = time.perf_counter() - start
+    segmenter = Segmenter(str(run.best))
+    val = VocDataset(VocFolder.find(data), "val")
+    predictions = [segmenter(val.folder.image(name)).overlay() for name in val.names[:SHOWN]]
+    return Trained(run, seconds, evaluate(segmenter, val, workers=0), predictions)
+
+
+def write_demo_page(
+    path: Path, segmenter: Segmenter, shown: Sequence[Photograph], scored: Evaluation, trained: Trained | None
+) -> None:
+    """Write the page, atomically; it needs no other file."""
+    figures = "\n".join(_figure(photograph) for photograph in shown)
+    info = segmenter.info
+    legend = " ".join(
+        f'<span class="name">{swatch(color)}{escape(name)}</span>' for name, color in zip(info.classes, info.palette, strict=True)
+    )
+    body = f"""<h1>vocseg</h1>
+<p>{escape(machine())}</p>
+<h2>Photographs, segmented by {escape(info.architecture)}</h2>
+<p>Left: prediction; right: masks drawn by hand. {_sentence(scored)}</p>
+{figures}
+<p>{legend}</p>
+{"" if trained is None else _training(trained)}"""
+    write_text(path, page("vocseg demo", body))
+
+
+def _sentence(scored: Evaluation) -> str:
+    return (
+        f"mIoU {percent(scored.scores.miou)} over the {scored.scores.classes_scored} classes in prediction or truth, "
+        f"pixel accuracy {percent(scored.scores.pixel_accuracy)}."
+    )
+
+
+def _figure(photograph: Photograph) -> str:
+    result = photograph.result
+    colors = dict(zip(result.info.classes, result.info.palette, strict=True))
+    tinted = draw.overlay(result.image, result.mask, result.info.palette)
+    areas = "".join(
+        f"<tr><td>{swatch(colors[name])}{escape(name)}</td><td>{share:.1%}</td></tr>" for name, share in result.areas().items()
+    )
+    height, width = result.mask.shape
+    times = f"{1000 * photograph.seconds:.0f} ms from file to mask ({1000 * photograph.first:.0f} ms the first time)"
+    return f"""<section><h3>{escape(photograph.name)}</h3>
+<p>{width} x {height} pixels: {times}</p>
+<div class="examples">{embedded(_small(tinted))}{embedded(_small(photograph.truth))}
+<table><thead><tr><th>class</th><th>area</th></tr></thead><tbody>{areas}</tbody></table></div></section>"""
+
+
+def _training(trained: Trained) -> str:
+    images = "".join(embedded(_small(image)) for image in trained.predictions)
+    with open_image(trained.run.curves) as curves:
+        drawn = embedded(curves)
+    return f"""<h2>Training on made-up data</h2>
+<p>A small U-Net from scratch, {trained.seconds:.0f} s: mIoU {percent(trained.score.scores.miou)} on
+{trained.score.images} images it has not seen.</p>
+<figure>{drawn}</figure>
+<div class="examples">{images}</div>"""
+
+
+def _small(image: Image.Image) -> Image.Image:
+    factor = min(1.0, SIDE / max(image.size))
+    return image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.LANCZOS)

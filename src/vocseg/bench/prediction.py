@@ -1,0 +1,182 @@
+"""Segmenting one image, by us and by the engines and libraries that people use instead.
+
+Every contestant goes from the uint8 image to its mask, and all but TensorFlow Lite's start from the same network.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vocseg.bench.harness import Contestant, Runner
+from vocseg.bench.tflite import TfliteNetwork
+from vocseg.data.image_io import read_image
+from vocseg.data.samples import photographs
+from vocseg.data.transforms.geometry import resize_image
+from vocseg.errors import ModelError, nearest
+from vocseg.inference.engines import EngineName, compile_graph, onnx_session, require_compiler
+from vocseg.inference.segmenter import Segmenter
+from vocseg.models import SegmentationModel, create_model
+from vocseg.ops.low_res_logits import CoarseLogits
+from vocseg.utils.system import find_device, find_precision
+from vocseg.utils.telemetry import import_openvino, unreported
+
+PEERS = ("torchvision", "openvino", "onnxruntime", "compile", "tflite:FILE.tflite")
+PRECISIONS = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
+NEEDED = {
+    "openvino": ("openvino",),
+    "onnxruntime": ("onnx", "onnxscript", "onnxruntime"),
+    "tflite": ("ai_edge_litert",),
+}
+MANY = 1449
+"""Images that our engine ``auto`` is told to expect: VOC's val split."""
+
+
+class Task(NamedTuple):
+    """Which model segments an image of which size, and where. ``model`` and ``weights`` as :func:`create_model` takes them."""
+
+    model: str
+    weights: str | None
+    size: tuple[int, int]
+    device: str = "auto"
+
+    def build(self) -> SegmentationModel:
+        """The model, with random weights where it has none; not to be changed."""
+        return _build(self.model, self.weights)
+
+    def image(self) -> Tensor:
+        """A photograph of the package, brought to the size: uint8 RGB, 3 x H x W."""
+        photograph = photographs()
+        return resize_image(read_image(photograph.folder.image(photograph.names[0])), self.size)
+
+
+@lru_cache(maxsize=1)
+def _build(model: str, weights: str | None) -> SegmentationModel:
+    torch.manual_seed(0)
+    built = create_model(model, weights=weights).eval()
+    built.info = replace(built.info, short_side=None)
+    return built
+
+
+def contestants(task: Task, peers: Sequence[str], precision: str = "auto", engine: EngineName = "auto") -> list[Contestant]:
+    """Ours first, then the peers'. With precision ``auto`` ours takes part in the other precision as well, where a peer does.
+
+    Raises ModelError for a peer that is unknown or not installed.
+    """
+    best = PRECISIONS[find_precision(precision, find_device(task.device))]
+    others = [contestant for peer in dict.fromkeys(peers) for contestant in _peer(peer, task)]
+    ours = [best]
+    if precision == "auto":
+        ours += [name for name in PRECISIONS.values() if name != best and name in {other.precision for other in others}]
+    return [Contestant("vocseg", name, partial(_ours, task, name, engine)) for name in ours] + others
+
+
+def _peer(peer: str, task: Task) -> Iterator[Contestant]:
+    name, _, file = peer.partition(":")
+    known = [known.partition(":")[0] for known in PEERS]
+    if name not in known or bool(file) != (name == "tflite"):
+        raise ModelError(f"unknown peer '{peer}'{nearest(name, known) or ''}: there are {', '.join(PEERS)}")
+    missing = [package for package in NEEDED.get(name, ()) if importlib.util.find_spec(package) is None]
+    if missing:
+        raise ModelError(f"{missing[0]} is not installed; pip install {' '.join(NEEDED[name])}".replace("_", "-"))
+    if name == "torchvision":
+        yield Contestant(name, "float32", partial(_plain, task))
+    elif name == "onnxruntime":
+        yield Contestant(name, "float32", partial(_onnxruntime, task))
+    elif name == "tflite":
+        kind = TfliteNetwork(file, 1).dtype.name
+        yield Contestant(name, kind, partial(_tflite, file, task))
+    else:
+        if name == "compile":
+            require_compiler()
+        make = _openvino if name == "openvino" else _compiled
+        for precision in PRECISIONS.values():
+            yield Contestant(name, precision, partial(make, task, precision))
+
+
+def _ours(task: Task, precision: str, engine: EngineName) -> Runner:
+    segmenter = Segmenter(task.build(), device=task.device, precision=precision, engine=engine)
+    image = task.image()
+    if engine == "auto":  # let it settle
+        segmenter.expect(MANY)
+        for _ in range(2):
+            segmenter(image)
+        segmenter.expect(0)  # or it might turn to another engine within the rounds
+    return lambda: segmenter(image).mask
+
+
+def _plain(task: Task) -> Runner:
+    """As everyone runs it: eval mode, float32, arg-max of what the network returns."""
+    return _masks(task, _MainOutput(task.build()).to(find_device(task.device)))
+
+
+def _compiled(task: Task, precision: str) -> Runner:
+    """``torch.compile`` of the same, its weights made constants, for this one size."""
+    network = _MainOutput(task.build(), getattr(torch, precision)).to(find_device(task.device))
+    return _masks(task, torch.compile(network, options={"freezing": True}))
+
+
+class _MainOutput(nn.Module):
+    """A copy of the whole plain model, with its main output only."""
+
+    def __init__(self, model: SegmentationModel, precision: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model).requires_grad_(False).eval()
+        self.model.network.to(precision)
+        self.precision = precision
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model.network(self.model.normalized(images).to(self.precision))["out"]
+
+
+def _masks(task: Task, network: Callable[[Tensor], Tensor]) -> Runner:
+    image, device = task.image()[None], find_device(task.device)
+
+    @torch.inference_mode()
+    def segment() -> Tensor:
+        return network(image.to(device)).argmax(1)[0].to(torch.uint8).cpu()
+
+    return segment
+
+
+def _openvino(task: Task, precision: str) -> Runner:
+    openvino = import_openvino()
+    example = torch.zeros(1, 3, *task.size)
+    with warnings.catch_warnings(), unreported():
+        warnings.simplefilter("ignore")  # its converter traces with torch.jit
+        graph = openvino.convert_model(_MainOutput(task.build()), example_input=example, input=[example.shape])
+    compiled = compile_graph(graph, getattr(torch, precision))
+    image = task.image()[None]
+    return lambda: _classes(compiled(image.float().numpy()))
+
+
+def _onnxruntime(task: Task) -> Runner:
+    example = torch.zeros(1, 3, *task.size)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = Path(folder) / "model.onnx"
+        network = _MainOutput(task.build())
+        torch.onnx.export(network, (example,), path, dynamo=True, external_data=False, verbose=False, input_names=["images"])
+        session = onnx_session(path)
+    image = task.image()[None]
+    return lambda: _classes(session.run(None, {"images": image.float().numpy()})[0])
+
+
+def _tflite(file: str, task: Task) -> Runner:
+    network, image = TfliteNetwork(file), task.image()
+    return lambda: network(image)
+
+
+def _classes(logits: Any) -> Tensor:
+    return CoarseLogits(torch.from_numpy(logits)).classes()[0]

@@ -1,0 +1,114 @@
+"""A training step, ours and as torchvision's reference script takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from vocseg import voc
+from vocseg.bench.harness import Contestant, Runner
+from vocseg.bench.prediction import PRECISIONS
+from vocseg.data.loader import Batch
+from vocseg.errors import ModelError, SettingError, nearest
+from vocseg.models import SegmentationModel, create_model
+from vocseg.training.config import Settings
+from vocseg.training.distributed import Processes
+from vocseg.training.losses import Criterion
+from vocseg.training.optimizer import build_optimizer
+from vocseg.training.step import Step
+from vocseg.utils.system import autocast, find_device, find_precision, keep_memory
+
+PEERS = ("torchvision", "autocast")
+AUX_WEIGHT = 0.5
+"""Of torchvision's reference script (references/segmentation/train.py)."""
+
+
+class Task(NamedTuple):
+    """A step of which model on how many crops of which side, and where."""
+
+    model: str
+    weights: str | None
+    batch_size: int
+    crop: int
+    device: str = "auto"
+
+    def build(self) -> SegmentationModel:
+        """A model of its own in training mode, on the device."""
+        torch.manual_seed(0)
+        return create_model(self.model, weights=self.weights).train().to(find_device(self.device))
+
+    def batch(self, classes: int) -> tuple[Tensor, Tensor]:
+        """Noise (uint8, N x 3 x crop x crop), and masks of class blobs with some void (uint8, N x crop x crop)."""
+        generator = torch.Generator().manual_seed(0)
+        shape = (self.batch_size, self.crop, self.crop)
+        images = torch.randint(0, 256, (shape[0], 3, *shape[1:]), dtype=torch.uint8, generator=generator)
+        cells = torch.randint(0, classes, (self.batch_size, 1, 8, 8), generator=generator).float()
+        masks = torch.nn.functional.interpolate(cells, shape[1:], mode="nearest")[:, 0].to(torch.uint8)
+        masks[:, ::16] = voc.VOID
+        device = find_device(self.device)
+        return images.to(device), masks.to(device)
+
+
+def contestants(task: Task, peers: Sequence[str], precision: str = "auto") -> list[Contestant]:
+    """Ours first, then the peers': torchvision's reference script in float32, and the same under bfloat16 autocast.
+
+    With precision ``auto`` ours takes part in the other precision as well, where a peer does. Raises ModelError for an unknown
+    peer or a model that cannot take the step, SettingError for a batch or crop that is not positive.
+    """
+    if task.batch_size < 1 or task.crop < 1:
+        raise SettingError(f"batch size {task.batch_size} and crop {task.crop} must be 1 or more")
+    for peer in peers:
+        if peer not in PEERS:
+            raise ModelError(f"unknown peer '{peer}' of a training step{nearest(peer, list(PEERS))}: there are {', '.join(PEERS)}")
+    others = [
+        Contestant(peer, name, partial(_plain, task, name))
+        for peer, name in zip(PEERS, PRECISIONS.values(), strict=True)
+        if peer in peers
+    ]
+    best = PRECISIONS[find_precision(precision, find_device(task.device))]
+    ours = [best]
+    if precision == "auto":
+        ours += [other.precision for other in others if other.precision != best]
+    return [Contestant("vocseg", name, partial(_ours, task, name)) for name in ours] + others
+
+
+def _ours(task: Task, precision: str) -> Runner:
+    model = task.build()
+    model.to(memory_format=torch.channels_last)
+    optimizer = build_optimizer(model, Settings())
+    images, masks = task.batch(len(model.info.classes))
+    step = Step(model, optimizer, Criterion(), getattr(torch, precision), Processes(find_device(task.device)))
+    batch = Batch(images, masks, ["noise"] * len(images))
+
+    def run() -> float:
+        keep_memory()  # as `vocseg train` does
+        loss = step(batch).loss.item()
+        keep_memory(False)
+        return loss
+
+    return run
+
+
+def _plain(task: Task, precision: str) -> Runner:
+    model = task.build()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+    images, masks = task.batch(len(model.info.classes))
+    device = find_device(task.device)
+
+    def step() -> float:
+        with autocast(device, getattr(torch, precision)):
+            outputs = model(images)
+            target = masks.long()
+            losses = {name: cross_entropy(logits, target, ignore_index=voc.VOID) for name, logits in outputs.items()}
+            total = losses["out"] + AUX_WEIGHT * losses["aux"] if "aux" in losses else losses["out"]
+        optimizer.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        return losses["out"].item()
+
+    return step

@@ -1,0 +1,53 @@
+"""``vocseg data synth``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vocseg.cli.options import JsonOption
+
+
+def synth(
+    folder: Path,
+    /,
+    *,
+    train: int = 200,
+    val: int = 50,
+    size: str = "128x160",
+    seed: int = 0,
+    force: bool = False,
+    json: JsonOption = None,
+) -> None:
+    """Write a small synthetic data set.
+
+    In VOC layout: textured shapes on textured ground, void borders, split lists.
+
+    ```
+    vocseg data synth demo/data
+    vocseg data synth tiny --train 8 --val 4 --size 64x64 --seed 7
+    ```
+
+    Parameters
+    ----------
+    folder
+        Where to write; must be new or empty.
+    train
+        Images in the train split.
+    val
+        Images in the val split.
+    size
+        HxW around which the images' sizes vary.
+    seed
+        Same seed, same images.
+    force
+        Write into a folder that is not empty.
+    """
+    from vocseg.data.synthetic import write_synthetic
+    from vocseg.models.complexity import parse_size
+    from vocseg.utils.files import refuse_to_replace, write_json
+
+    refuse_to_replace([json])
+    counts = write_synthetic(folder, train=train, val=val, size=parse_size(size), seed=seed, force=force)
+    print(f"{train} train and {val} val images in {folder}")
+    if json is not None:
+        write_json(json, {"train": train, "val": val, "images_per_class": counts})

@@ -1,0 +1,112 @@
+"""Supervisely's projects: ``meta.json`` and folders with ``ann/<image>.json`` and ``img/<image>`` (docs.supervisely.com)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import zlib
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from vocseg.convert import shapes
+from vocseg.convert.source import (
+    ImageFinder,
+    Item,
+    Mask,
+    Source,
+    labels_by_name,
+    left_out,
+    named_classes,
+    read_json,
+    split_of_path,
+    unique_ids,
+)
+from vocseg.data.image_io import UNREADABLE, open_image
+from vocseg.errors import DataError
+
+AREAS = ("bitmap", "polygon", "rectangle")
+
+
+def find_supervisely(root: Path, images: Path | None = None) -> Source:
+    """The data set of a project folder. Classes are background and those of ``meta.json`` in its order; where objects
+    overlap, the later in the file is on top. Data sets of the project called train, val or test are the splits.
+
+    Raises DataError, naming the file.
+    """
+    meta = read_json(root / "meta.json")
+    try:
+        names = named_classes([str(entry["title"]) for entry in meta["classes"]], root / "meta.json")
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{root / 'meta.json'} is not Supervisely's: it has no list 'classes' with titles") from error
+    labels = labels_by_name(names)
+    finder = ImageFinder([images or root])
+    missing, kept = [], []
+    other: Counter[str] = Counter()
+    for file in sorted(root.rglob("ann/*.json")):
+        image = finder.find(f"img/{file.stem}", file)
+        if image is None:
+            missing.append(file)
+            continue
+        for figure in _objects(read_json(file), file):
+            if figure.get("classTitle") not in labels:
+                raise DataError(f"{file} has an object of class '{figure.get('classTitle')}', which is not in meta.json")
+            if figure.get("geometryType") not in AREAS:
+                other[str(figure.get("geometryType"))] += 1
+        kept.append((file, image))
+    if not kept:
+        raise DataError(f"no ann/*.json below {root} has its image{f' (such as {missing[0]})' if missing else ''}")
+    ids = unique_ids([image for _, image in kept], images or root)
+    splits: dict[str, list[str]] = {}
+    for id_, (file, _) in zip(ids, kept, strict=True):
+        split = split_of_path(file.relative_to(root).parent)
+        if split:
+            splits.setdefault(split, []).append(id_)
+    items = [Item(id_, image, file, partial(_mask, file, labels)) for id_, (file, image) in zip(ids, kept, strict=True)]
+    notes = left_out(other.total(), "object", ", neither bitmap, polygon nor rectangle", *list(other)[:1])
+    notes += left_out(len(missing), "annotation", " without its image", *missing[:1])
+    return Source("supervisely", str(root), items, names, named=True, optional=frozenset({0}), splits=splits, notes=notes)
+
+
+def _objects(content: Any, file: Path) -> list[dict[str, Any]]:
+    objects = content.get("objects") if isinstance(content, dict) else None
+    if not isinstance(objects, list) or not all(isinstance(one, dict) for one in objects):
+        raise DataError(f"{file} is not Supervisely's: it has no list 'objects'")
+    return objects
+
+
+def _mask(file: Path, labels: dict[str, int]) -> Mask:
+    content = read_json(file)
+    try:
+        height, width = int(content["size"]["height"]), int(content["size"]["width"])
+        figures = [figure for figure in content["objects"] if figure.get("geometryType") in AREAS]
+        return shapes.paint(height, width, [(_region(one, height, width), labels[one["classTitle"]]) for one in figures])
+    except (KeyError, TypeError, zlib.error, binascii.Error, *UNREADABLE) as error:
+        raise DataError(f"{file} cannot be read as Supervisely's: {type(error).__name__}: {error}") from error
+
+
+def _region(figure: dict[str, Any], height: int, width: int) -> shapes.Region:
+    if figure["geometryType"] == "bitmap":
+        left, top = (int(part) for part in figure["bitmap"]["origin"])
+        with open_image(io.BytesIO(zlib.decompress(base64.b64decode(figure["bitmap"]["data"])))) as image:
+            # The format's own reader takes the alpha channel; some writers make plain gray.
+            stamp = np.asarray(image.convert("RGBA"))[..., 3] > 0
+            if stamp.all() and "transparency" not in image.info and image.mode in ("1", "L", "P"):
+                stamp = np.asarray(image) > 0
+        return shapes.place(stamp, left, top, height, width)
+    # Corners are pixels; those on an outline are filled, and those on a hole's are cleared, as the SDK's Polygon draws.
+    canvas = Image.new("1", (width, height))
+    pen = ImageDraw.Draw(canvas)
+    outline = [(float(x), float(y)) for x, y in figure["points"]["exterior"]]
+    if figure["geometryType"] == "rectangle":
+        pen.rectangle(outline, fill=1)
+    elif len(outline) > 2:
+        pen.polygon(outline, fill=1, outline=1)
+        for hole in figure["points"].get("interior", []):
+            pen.polygon([(float(x), float(y)) for x, y in hole], fill=0, outline=0)
+    return np.asarray(canvas)

@@ -1,6 +1,0 @@
-"""Data sets of other formats into VOC layout, and out of it."""
-
-from vocseg.data.convert.classes import parse_classes
-from vocseg.data.convert.pipeline import Options, Report, convert
-
-__all__ = ["Options", "Report", "convert", "parse_classes"]

@@ -1,0 +1,180 @@
+"""Batches of samples, made in the background by torch's DataLoader."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from vocseg.data.dataset import Sample, VocDataset
+from vocseg.errors import VocsegError
+
+
+class Batch(NamedTuple):
+    """Images (uint8, N x 3 x H x W), masks (uint8, N x H x W), ids, and soft labels (uint8, N x classes x h x w) if any."""
+
+    images: Tensor
+    masks: Tensor
+    names: list[str]
+    soft: Tensor | None = None
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
+
+
+def default_workers() -> int:
+    """Loader processes that leave most of the processor to the network: half the cores, one to eight."""
+    return max(1, min(8, cores() // 2))
+
+
+def evaluation_workers(device: torch.device) -> int:
+    """Loader processes of an evaluation: none where the network takes both of two cores.
+
+    Reading an image costs less than the way from a process that was given a core of the network's.
+    """
+    return 0 if device.type == "cpu" and cores() <= 2 else default_workers()
+
+
+def samples(dataset: VocDataset, workers: int, indices: Sequence[int] | None = None) -> Generator[Sample]:
+    """The samples of a data set, or those at ``indices``, in order, one at a time, each of its own size.
+
+    To be closed where not all are taken.
+    """
+    order = range(len(dataset)) if indices is None else indices
+    yield from _load(
+        DataLoader(
+            _Guarded(dataset),
+            batch_size=None,
+            sampler=order,
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+            worker_init_fn=_outlive_one_sigterm,
+        )
+    )
+
+
+def training_batches(
+    dataset: VocDataset,
+    batch_size: int,
+    workers: int,
+    seed: int,
+    start: int = 0,
+    shard: tuple[int, int] = (0, 1),
+    repeats: Tensor | None = None,
+) -> Generator[Batch]:
+    """Endless shuffled batches of transformed samples, from iteration ``start`` on; of each, the ``shard`` (number, of how many).
+
+    To be closed, which ends the loader processes.
+
+    The order is one seeded permutation of the data set after another, cut into batches without regard to where one ends:
+    every batch is full and every image is seen equally often. Position in that order, not the worker or the time, seeds
+    each sample's transform, so that a run resumed at an iteration sees what it would have seen.
+
+    With ``repeats`` (one number an image) a permutation is of as many draws, each image among them in proportion to its
+    number, rounded up or down at random.
+    """
+    order = _EndlessBatches(len(dataset), batch_size, seed, start, shard, repeats)
+    loader: DataLoader[Any] = DataLoader(
+        _Guarded(dataset), batch_sampler=order, num_workers=workers, collate_fn=_collate, pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_outlive_one_sigterm,
+    )  # fmt: skip
+    yield from _load(loader)
+
+
+class _EndlessBatches:
+    """Batch sampler over endless permutations; yields lists of ``(index, sample seed)``."""
+
+    def __init__(
+        self, length: int, batch_size: int, seed: int, start: int, shard: tuple[int, int], repeats: Tensor | None = None
+    ) -> None:
+        self.repeats = repeats
+        self.length, self.batch_size, self.seed, self.start = length, batch_size, seed, start
+        self.rank, self.count = shard
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        position = self.start * self.batch_size
+        while True:
+            batch = []
+            for _ in range(self.batch_size):
+                epoch, within = divmod(position, self.length)
+                if within == 0 or position == self.start * self.batch_size:
+                    permutation = self._permutation(_generator(self.seed, epoch))
+                batch.append((permutation[within], sample_seed(self.seed, position)))
+                position += 1
+            share = self.batch_size // self.count
+            yield batch[self.rank * share : (self.rank + 1) * share]
+
+    def _permutation(self, generator: torch.Generator) -> list[int]:
+        if self.repeats is None:
+            return torch.randperm(self.length, generator=generator).tolist()
+        # Systematic sampling: evenly spaced points on the images' intervals laid end to end.
+        ends = self.repeats.double().cumsum(0)
+        points = (torch.arange(self.length) + torch.rand((), generator=generator, dtype=torch.float64)) * (ends[-1] / self.length)
+        drawn = torch.searchsorted(ends, points, right=True).clamp(max=self.length - 1)
+        return drawn[torch.randperm(self.length, generator=generator)].tolist()
+
+
+def sample_seed(seed: int, position: int) -> int:
+    """Seed of the sample at a position of the training order; well apart for neighboring positions and seeds."""
+    # splitmix64's finalizer (Steele et al., "Fast splittable pseudorandom number generators", OOPSLA 2014)
+    mixed = (seed * 0x9E3779B97F4A7C15 + (position + 1) * 0xD1B54A32D192ED03) & 0xFFFFFFFFFFFFFFFF
+    mixed = ((mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    mixed = ((mixed ^ mixed >> 27) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    return (mixed ^ mixed >> 31) >> 1
+
+
+def _generator(seed: int, epoch: int) -> torch.Generator:
+    return torch.Generator().manual_seed(sample_seed(~seed & 0xFFFFFFFF, epoch))
+
+
+def _outlive_one_sigterm(_worker: int) -> None:
+    """Let a loader process go on at the first SIGTERM: one for the whole process group is for the main process to obey.
+
+    A second one ends it, as torch and multiprocessing send where a process does not end by itself.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class _Guarded(Dataset[Any]):
+    """Hands a VocsegError over as a value: DataLoader would bury its one line in a worker's traceback."""
+
+    def __init__(self, dataset: VocDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int | tuple[int, int]) -> Sample | VocsegError:
+        try:
+            return self.dataset[index]
+        except VocsegError as error:
+            return error
+
+
+def _collate(items: list[Any]) -> Batch | VocsegError:
+    for item in items:
+        if isinstance(item, VocsegError):
+            return item
+    images, masks, names, soft = zip(*items, strict=True)
+    return Batch(torch.stack(images), torch.stack(masks), list(names), None if soft[0] is None else torch.stack(soft))
+
+
+def _load(loader: DataLoader[Any]) -> Generator[Any]:
+    items = iter(loader)
+    try:
+        for item in items:
+            if isinstance(item, VocsegError):
+                raise item
+            yield item
+    finally:
+        # Ends the loader processes now: while an error, or its traceback, keeps this frame, they would go on, and Python would wait
+        # for them at its end.
+        del items

@@ -1,0 +1,104 @@
+"""A quick check of a whole split before anything is trained on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from vocseg import voc
+from vocseg.data.dataset import VocDataset
+from vocseg.data.sampling import median_frequency_weights
+from vocseg.doctor.checks import inspect_image, inspect_mask, problems
+from vocseg.doctor.issues import KINDS
+from vocseg.errors import DataError
+from vocseg.utils.progress import progress
+from vocseg.utils.text import counted
+
+
+def _zeros() -> Tensor:
+    return torch.zeros(256, dtype=torch.int64)
+
+
+@dataclass
+class SplitSummary:
+    """What the masks of a split hold, by label 0..255 (int64 each).
+
+    ``pixels`` of the label, ``images_per_class`` that show it, and ``shown_in``: all pixels, void left out, of those images.
+    """
+
+    split: str
+    classes: tuple[str, ...]
+    images: int = 0
+    pixels: Tensor = field(default_factory=_zeros)
+    images_per_class: Tensor = field(default_factory=_zeros)
+    shown_in: Tensor = field(default_factory=_zeros)
+    labels: list[Tensor] = field(default_factory=list)
+    """Which labels each image shows, in the split's order: bool, 256."""
+
+    def add(self, counts: Tensor) -> None:
+        """Count in a mask, given its pixels of each label."""
+        self.images += 1
+        self.pixels += counts
+        self.images_per_class += counts > 0
+        self.labels.append(counts > 0)
+        self.shown_in += torch.where(counts > 0, counts.sum() - counts[voc.VOID], 0)
+
+    @property
+    def absent(self) -> list[str]:
+        """Classes that no mask shows."""
+        return [name for label, name in enumerate(self.classes) if not self.images_per_class[label]]
+
+    def class_weights(self) -> Tensor:
+        """The classes' median-frequency weights (float32)."""
+        return median_frequency_weights(self.pixels[: len(self.classes)], self.shown_in[: len(self.classes)])
+
+    def images_of(self) -> list[list[int]]:
+        """Positions in the split of the images that show each class but the background; classes never shown are left out."""
+        shown = torch.stack(self.labels)[:, 1 : len(self.classes)]
+        return [column.nonzero()[:, 0].tolist() for column in shown.T if column.any()]
+
+    def describe(self) -> str:
+        """One line: images, classes present and absent, share of void."""
+        absent = self.absent
+        void = float(self.pixels[voc.VOID]) / max(1, int(self.pixels.sum()))
+        present = f"{len(self.classes) - len(absent)} of {len(self.classes)} classes"
+        without = f" (none of {', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''})" if absent else ""
+        return f"{self.split}: {counted(self.images, 'image')}, {present}{without}, {void:.1%} void"
+
+
+def repeat_factors(labels: Sequence[Tensor], classes: int, threshold: float) -> Tensor:
+    """How often an image is to be seen for one sight of a common one (float64, one an image).
+
+    ``labels`` are those that each image shows, bool. The largest of its classes' max(1, sqrt(threshold / f)), f the share of
+    images that show the class (Gupta et al., "LVIS", 2019, section 3.2).
+    """
+    shown = torch.stack(list(labels))[:, :classes].double()
+    factors = (threshold / shown.mean(0).clamp(min=1e-12)).sqrt().clamp(min=1)
+    return (shown * factors).amax(1).clamp(min=1)
+
+
+def check_split(dataset: VocDataset) -> SplitSummary:
+    """Read every mask and every image's header of a split; raises DataError for the first error, naming the file and the value.
+
+    Found here: unreadable masks, color and 16-bit masks, stray labels, images of another size than their mask, files that
+    are no images, and truncated JPEGs. The doctor (:mod:`vocseg.doctor`) finds more.
+    """
+    colors = voc.PALETTE[: len(dataset.classes)] + voc.PALETTE[voc.VOID :]
+
+    def count(name: str) -> Tensor:
+        mask = inspect_mask(dataset.folder.mask(name), colors)
+        image = inspect_image(dataset.folder.image(name), decode=False)
+        for problem in problems(image, mask, len(dataset.classes)):
+            if KINDS[problem.kind].severity == "error":
+                raise DataError(problem.text)
+        return torch.from_numpy(mask.counts)
+
+    summary = SplitSummary(dataset.split, dataset.classes)
+    with ThreadPoolExecutor() as pool:
+        for counts in progress(pool.map(count, dataset.masked), len(dataset.masked), f"check {dataset.split}"):
+            summary.add(counts)
+    return summary

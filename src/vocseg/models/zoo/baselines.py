@@ -1,0 +1,66 @@
+"""The two small networks of Saito, "Deep Learning from Scratch" (2016), as dense predictors: the floor of any table."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from vocseg.models.family import Built
+
+PATCH = 9
+"""Side of the patch that ``two_layer_net`` sees of a pixel."""
+
+
+class TwoLayerNet(nn.Module):
+    """Affine - ReLU - affine on the 9x9 patch around each pixel: the book's ``TwoLayerNet`` (chapter 4), slid over the image."""
+
+    def __init__(self, num_classes: int, hidden: int = 100) -> None:
+        super().__init__()
+        self.affine1 = nn.Conv2d(3, hidden, PATCH, padding=PATCH // 2)
+        self.relu = nn.ReLU(inplace=True)
+        self.affine2 = nn.Conv2d(hidden, num_classes, 1)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return {"out": self.affine2(self.relu(self.affine1(images)))}
+
+
+class SimpleConvNet(nn.Module):
+    """Conv 5x5 (30) - ReLU - pool - affine - ReLU - affine: the book's ``SimpleConvNet`` (chapter 7) made fully convolutional.
+
+    The first affine layer sees 12x12 pooled positions, as it does on the book's 28x28 digits; it is a 12x12 convolution
+    here. Logits are upsampled bilinearly from half size.
+    """
+
+    def __init__(self, num_classes: int, filters: int = 30, hidden: int = 100) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, filters, 5, padding=2)
+        self.relu1 = nn.ReLU(inplace=True)
+        self.pool1 = nn.MaxPool2d(2, ceil_mode=True)
+        self.pad1 = nn.ZeroPad2d((5, 6, 5, 6))
+        self.affine1 = nn.Conv2d(filters, hidden, 12)
+        self.relu2 = nn.ReLU(inplace=True)
+        self.affine2 = nn.Conv2d(hidden, num_classes, 1)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        features = self.pool1(self.relu1(self.conv1(images)))
+        logits = self.affine2(self.relu2(self.affine1(self.pad1(features))))
+        return {"out": interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)}
+
+
+class Baselines:
+    """The zoo of the two baselines; they have no pretrained weights."""
+
+    title = "baselines"
+    weights: tuple[str, ...] = ("none",)
+    networks: ClassVar[dict[str, type[nn.Module]]] = {"two_layer_net": TwoLayerNet, "simple_conv_net": SimpleConvNet}
+
+    def names(self) -> list[str]:
+        return list(self.networks)
+
+    def build(self, name: str, num_classes: int, weights: str) -> Built:
+        return Built(self.networks[name](num_classes), class_layers=("affine2",))
+
+    def published(self, name: str) -> tuple[float, str] | None:
+        return None

@@ -1,0 +1,90 @@
+"""``deeplabv3_mobilenet_v2``: the DeepLabV3 that TensorFlow publishes for phones, on torchvision's MobileNetV2."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from vocseg.models.family import Built
+from vocseg.models.staged import Padding, Stages
+from vocseg.ops.low_res_logits import CoarseLogits
+
+NAME = "deeplabv3_mobilenet_v2"
+STRIDE = 16
+PADDING = Padding(STRIDE, extra=1)
+
+
+def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+class DeepLabMobileNetV2(nn.Module):
+    """MobileNetV2 at output stride 16 under a pyramid of a 1x1 convolution and the pooled image.
+
+    Sandler et al., "MobileNetV2" (2018), section 6.3. Takes any size: images are padded to 16 n + 1, at which TensorFlow's
+    padding and torch's are the same, and its published weights give the published masks.
+    """
+
+    def __init__(self, num_classes: int, width: int = 256) -> None:
+        super().__init__()
+        from torchvision.models import mobilenet_v2
+
+        # The last layer widens to 1280 for ImageNet's classes.
+        self.features = mobilenet_v2(weights=None).features[:-1]
+        for number, block in enumerate(self.features):
+            depthwise = [part for part in block.modules() if isinstance(part, nn.Conv2d) and part.groups > 1]
+            for conv in depthwise if number >= _LAST_STRIDE else ():
+                conv.stride = (1, 1)
+                if number > _LAST_STRIDE:
+                    conv.dilation = conv.padding = (2, 2)
+        channels = self.features[-1].out_channels
+        self.image_pooling = _pointwise(channels, width)
+        self.aspp0 = _pointwise(channels, width)
+        self.concat_projection = _pointwise(2 * width, width)
+        self.classifier = nn.Conv2d(width, num_classes, 1)
+
+    def layers(self, images: Tensor) -> dict[str, Tensor]:
+        """Logits at a sixteenth of the (padded) images' size, corners on corners."""
+        features = self.features(images)
+        own = self.aspp0(features)
+        pooled = self.image_pooling(features.mean((2, 3), keepdim=True)).expand_as(own)
+        return {"out": self.classifier(self.concat_projection(torch.cat([pooled, own], 1)))}
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        padded = PADDING(images)
+        logits = interpolate(self.layers(padded)["out"], size=padded.shape[2:], mode="bilinear", align_corners=True)
+        return {"out": logits[..., : images.shape[2], : images.shape[3]]}
+
+    def taps(self) -> dict[str, nn.Module]:
+        """Features at output stride 16: those of the encoder, and those that the pyramid makes of them."""
+        return {"encoder": self.features, "pyramid": self.concat_projection}
+
+    def stages(self) -> Stages:
+        """See :mod:`vocseg.models.staged`."""
+        return Stages(self.layers, PADDING, _finish)
+
+
+_LAST_STRIDE = 14
+"""The block of MobileNetV2 that halves the size for the fifth time."""
+
+
+def _finish(values: Tensor, height: int, width: int) -> CoarseLogits:
+    size = (STRIDE * (values.shape[-2] - 1) + 1, STRIDE * (values.shape[-1] - 1) + 1)
+    return CoarseLogits(values).upsampled(size, align_corners=True).cropped(height, width)
+
+
+class DeepLabMobileNetZoo:
+    """Trained by TensorFlow or from nothing: published weights come as a file."""
+
+    title = "tensorflow"
+    weights: tuple[str, ...] = ("none",)
+
+    def names(self) -> list[str]:
+        return [NAME]
+
+    def build(self, name: str, num_classes: int, weights: str) -> Built:
+        return Built(DeepLabMobileNetV2(num_classes), ("classifier",), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+
+    def published(self, name: str) -> tuple[float, str] | None:
+        return None

@@ -1,0 +1,130 @@
+"""EfficientNet-Lite2 as a backbone at output stride 16.
+
+Tan and Le, "EfficientNet" (2019), in the Lite form of TensorFlow's tpu/efficientnet/lite: no squeeze-and-excitation, rectifiers
+cut at 6, stem and ends not scaled. Weights have the names of timm's ``tf_efficientnet_lite2``. It is written down here since
+importing timm, with all its networks, takes longer than segmenting an image.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+
+class Stage(NamedTuple):
+    """``blocks`` inverted residual blocks, the first with the stride; depthwise filters of side ``kernel``."""
+
+    blocks: int
+    kernel: int
+    stride: int
+    dilation: int
+    channels: int
+
+
+STEM = 32
+FIRST = 16
+EXPANSION = 6
+STAGES = (
+    Stage(3, 3, 2, 1, 24),
+    Stage(3, 5, 2, 1, 48),
+    Stage(4, 3, 2, 1, 88),
+    Stage(4, 5, 1, 1, 120),
+    Stage(5, 5, 1, 2, 208),  # of stride 2 in the classifier: dilated from its second block on instead
+    Stage(1, 3, 1, 2, 352),
+)
+"""Width 1.1 and depth 1.2 times that of Lite0; channels rounded to multiples of 8."""
+EPSILON = 1e-3
+
+
+class _NormAct(nn.BatchNorm2d):
+    """Batch normalization and, but at the end of a block, the rectifier after it."""
+
+    def __init__(self, channels: int, rectify: bool = True) -> None:
+        super().__init__(channels, eps=EPSILON)
+        self.act = nn.ReLU6(inplace=True) if rectify else nn.Identity()
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        rectified: Tensor = self.act(super().forward(input))
+        return rectified
+
+
+class _SameConv2d(nn.Conv2d):
+    """A convolution of stride 2 with TensorFlow's "same" padding for even sides: a pixel more at the right and at the bottom."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, groups: int = 1) -> None:
+        super().__init__(inputs, outputs, kernel, stride=2, groups=groups, bias=False)
+        self.sides = (kernel // 2 - 1, kernel // 2) * 2
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        return super().forward(pad(input, self.sides))
+
+
+def _depthwise(channels: int, kernel: int, stride: int, dilation: int) -> nn.Conv2d:
+    if stride == 2:
+        return _SameConv2d(channels, channels, kernel, channels)
+    reach = dilation * (kernel // 2)
+    return nn.Conv2d(channels, channels, kernel, padding=reach, dilation=dilation, groups=channels, bias=False)
+
+
+class _First(nn.Module):
+    """The depthwise separable block that follows the stem."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv_dw = _depthwise(STEM, 3, 1, 1)
+        self.bn1 = _NormAct(STEM)
+        self.conv_pw = nn.Conv2d(STEM, FIRST, 1, bias=False)
+        self.bn2 = _NormAct(FIRST, rectify=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.bn2(self.conv_pw(self.bn1(self.conv_dw(features))))
+
+
+class _InvertedResidual(nn.Module):
+    """Expansion, depthwise convolution, projection (Sandler et al., "MobileNetV2", 2018)."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, dilation: int) -> None:
+        super().__init__()
+        wide = EXPANSION * inputs
+        self.residual = stride == 1 and inputs == outputs
+        self.conv_pw = nn.Conv2d(inputs, wide, 1, bias=False)
+        self.bn1 = _NormAct(wide)
+        self.conv_dw = _depthwise(wide, kernel, stride, dilation)
+        self.bn2 = _NormAct(wide)
+        self.conv_pwl = nn.Conv2d(wide, outputs, 1, bias=False)
+        self.bn3 = _NormAct(outputs, rectify=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        found: Tensor = self.bn3(self.conv_pwl(self.bn2(self.conv_dw(self.bn1(self.conv_pw(features))))))
+        return found + features if self.residual else found
+
+
+class EfficientNetLite2(nn.Module):
+    """Features at strides 4, 8 and 16 (24, 48 and 352 channels) of normalized images whose sides are multiples of 16."""
+
+    channels = (STAGES[0].channels, STAGES[1].channels, STAGES[-1].channels)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv_stem = _SameConv2d(3, STEM, 3)
+        self.bn1 = _NormAct(STEM)
+        stages: list[nn.Module] = [nn.Sequential(_First())]
+        inputs = FIRST
+        dilation = 1
+        for stage in STAGES:
+            blocks = []
+            for number in range(stage.blocks):
+                blocks.append(_InvertedResidual(inputs, stage.channels, stage.kernel, 1 if number else stage.stride, dilation))
+                inputs, dilation = stage.channels, stage.dilation
+            stages.append(nn.Sequential(*blocks))
+        self.blocks = nn.Sequential(*stages)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        features = self.bn1(self.conv_stem(images))
+        found = []
+        for stage in self.blocks:
+            features = stage(features)
+            found.append(features)
+        return found[1], found[2], found[-1]

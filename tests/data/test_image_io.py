@@ -1,0 +1,225 @@
+"""Images of every kind that users have, and masks of every kind that they should not."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import vocseg
+from vocseg.convert import masks
+from vocseg.convert.readers import labelme, supervisely
+from vocseg.convert.readers.folders import find_folders
+from vocseg.data.image_io import UNREADABLE, read_image, read_mask
+from vocseg.doctor.checks import image_size
+from vocseg.errors import DataError
+
+RAMP = np.stack([np.tile(np.arange(0, 240, 10, dtype=np.uint8), (16, 1))] * 3, axis=-1)
+RAMP[..., 1] = RAMP[..., 0] // 2
+RAMP[:8, :, 2] = 200
+
+
+def image(mode: str = "RGB") -> Image.Image:
+    return Image.fromarray(RAMP).convert(mode)
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "bmp", "tif"])
+def test_lossless_formats(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    image().save(path, **({"lossless": True} if suffix == "webp" else {}))
+    assert torch.equal(read_image(path), torch.from_numpy(RAMP).permute(2, 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mode"), [("jpg", "RGB"), ("jpg", "CMYK"), ("jpg", "L"), ("gif", "P"), ("png", "LA"), ("png", "1")]
+)
+def test_modes_come_out_as_rgb(tmp_path: Path, suffix: str, mode: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    image(mode).save(path)
+    got = read_image(path)
+    want = np.array(Image.open(path).convert("RGB"), dtype=np.int16)
+    assert got.shape == (3, 16, 24)
+    assert got.dtype == torch.uint8
+    assert np.abs(got.permute(1, 2, 0).numpy() - want).mean() < 2
+
+
+def test_alpha_is_dropped(tmp_path: Path) -> None:
+    rgba = np.dstack([RAMP, np.full((16, 24), 7, np.uint8)])
+    Image.fromarray(rgba).save(tmp_path / "a.png")
+    assert torch.equal(read_image(tmp_path / "a.png"), torch.from_numpy(RAMP).permute(2, 0, 1))
+
+
+def test_sixteen_bits_are_scaled(tmp_path: Path) -> None:
+    gray = RAMP[..., 0].astype(np.uint16) * 257
+    Image.fromarray(gray).save(tmp_path / "a.png")
+    assert torch.equal(read_image(tmp_path / "a.png"), torch.from_numpy(RAMP[..., 0]).expand(3, -1, -1))
+
+
+TURNS = {
+    1: lambda pixels: pixels,
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.transpose(1, 0, 2),
+    6: lambda pixels: pixels[::-1].transpose(1, 0, 2),
+    7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda pixels: pixels[:, ::-1].transpose(1, 0, 2),
+}
+"""What brings the stored pixels upright, by EXIF orientation (CIPA DC-008, 4.6.4)."""
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(tmp_path: Path, orientation: int, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{suffix}"
+    options = {"jpg": {"quality": 100, "subsampling": 0}, "webp": {"lossless": True}}
+    image().save(path, exif=exif, **options.get(suffix, {}))
+    want = TURNS[orientation](RAMP).astype(np.int16)
+    got = read_image(path).permute(1, 2, 0).numpy()
+    assert got.shape == want.shape
+    assert np.abs(got - want).max() <= (4 if suffix == "jpg" else 0)
+    assert image_size(path) == want.shape[:2]
+
+
+@pytest.mark.parametrize(("quality", "subsampling", "mode"), [(95, 0, "RGB"), (75, 2, "RGB"), (30, 1, "RGB"), (80, 0, "L")])
+def test_jpeg_pixels_are_those_of_torchvision(tmp_path: Path, quality: int, subsampling: int, mode: str) -> None:
+    from torchvision.io import ImageReadMode, decode_image
+
+    noise = np.random.default_rng(0).integers(0, 256, (9, 13, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((131, 97)).convert(mode).save(tmp_path / "a.jpg", quality=quality, subsampling=subsampling)
+    assert torch.equal(read_image(tmp_path / "a.jpg"), decode_image(str(tmp_path / "a.jpg"), mode=ImageReadMode.RGB))
+
+
+def test_broken_images(tmp_path: Path) -> None:
+    image().resize((200, 200)).save(tmp_path / "a.jpg")
+    content = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 2])
+    (tmp_path / "text.jpg").write_text("no image")
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(DataError, match=r"cannot decode image .*cut\.jpg: .*truncated"):
+        read_image(tmp_path / "cut.jpg")
+    with pytest.raises(DataError, match=r"cannot decode image .*text\.jpg"):
+        read_image(tmp_path / "text.jpg")
+    with pytest.raises(DataError, match=r"empty\.jpg: the file is empty"):
+        read_image(tmp_path / "empty.jpg")
+    with pytest.raises(DataError, match=r"cannot read .*none\.jpg: No such file"):
+        read_image(tmp_path / "none.jpg")
+    Image.fromarray(RAMP[..., 0].astype(np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(DataError, match=r"float\.tif: mode F has no fixed range"):
+        read_image(tmp_path / "float.tif")
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 24 16\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+@pytest.fixture
+def ghostscript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that is there once somebody has started Ghostscript."""
+    started, gs = tmp_path / "started", tmp_path / "bin" / "gs"
+    gs.parent.mkdir()
+    gs.write_text(f"#!/bin/sh\ntouch '{started}'\n")
+    gs.chmod(0o755)
+    monkeypatch.setenv("PATH", str(gs.parent), prepend=":")
+    return started
+
+
+def in_folders(path: Path) -> None:
+    (path.parent / "labelmap.txt").write_text("road:1,2,3::\n")
+    for kind in ("images", "masks"):
+        (path.parent / kind).mkdir()
+        (path.parent / kind / "a.png").write_bytes(path.read_bytes())
+    find_folders(path.parent)
+
+
+def in_labelme(path: Path) -> None:
+    labelme._stamp(base64.b64encode(path.read_bytes()).decode(), [[0, 0]], 16, 24)
+
+
+def in_supervisely(path: Path) -> None:
+    data = base64.b64encode(zlib.compress(path.read_bytes())).decode()
+    supervisely._region({"geometryType": "bitmap", "bitmap": {"origin": [0, 0], "data": data}}, 16, 24)
+
+
+READERS = [read_image, read_mask, image_size, masks.read_labels, in_folders, in_labelme, in_supervisely]
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_postscript_is_not_run(tmp_path: Path, ghostscript: Path, read: Callable[[Path], object]) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(POSTSCRIPT)
+    with pytest.raises((DataError, *UNREADABLE), match=r"damaged, no image, or of a format that is not supported \(JPEG, PNG, "):
+        read(path)
+    assert not ghostscript.exists()
+
+
+@pytest.mark.parametrize("kind", ["EPS", "AVIF", "DDS", "PPM", "TGA", "ICO", "PDF"])
+def test_other_formats_are_not_read(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "photo.jpg"
+    Image.init()
+    if kind not in Image.SAVE:
+        pytest.skip(f"this Pillow writes no {kind}")
+    image().save(path, kind)
+    for read in (read_image, read_mask, image_size):
+        with pytest.raises(DataError, match=r"photo\.jpg: damaged, .*not supported"):
+            read(path)
+
+
+def test_several_jpegs_in_one_file(tmp_path: Path) -> None:
+    """As cameras write them (MPO): the first is read."""
+    image().save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[image()])
+    with Image.open(tmp_path / "a.jpg") as opened:
+        assert opened.format == "MPO"
+    assert read_image(tmp_path / "a.jpg").shape == (3, 16, 24)
+    with pytest.raises(DataError, match="is a JPEG"):
+        masks.read_labels(tmp_path / "a.jpg")
+
+
+def test_files_are_opened_in_one_place() -> None:
+    root = Path(vocseg.__file__).parent
+    assert [path.name for path in root.rglob("*.py") if "Image.open(" in path.read_text(encoding="utf-8")] == ["image_io.py"]
+
+
+LABELS = np.array([[0, 1, 2], [3, 255, 2]], dtype=np.uint8)
+
+
+@pytest.mark.parametrize("mode", ["P", "L"])
+def test_palette_and_gray_masks(tmp_path: Path, mode: str) -> None:
+    image = Image.fromarray(LABELS, mode="P")
+    image.putpalette([5] * 768) if mode == "P" else None
+    (image if mode == "P" else Image.fromarray(LABELS)).save(tmp_path / "m.png")
+    assert read_mask(tmp_path / "m.png", 4).tolist() == LABELS.tolist()
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_few_bit_palettes(tmp_path: Path, bits: int) -> None:
+    labels = (np.arange(21, dtype=np.uint8) % 2**bits).reshape(3, 7)
+    image = Image.fromarray(labels, mode="P")
+    image.putpalette(bytes(range(3 * 2**bits)))
+    image.save(tmp_path / "m.png", bits=bits)
+    assert read_mask(tmp_path / "m.png").tolist() == labels.tolist()
+
+
+def test_bad_masks(tmp_path: Path) -> None:
+    Image.fromarray(LABELS).save(tmp_path / "m.png")
+    with pytest.raises(DataError, match=r"m\.png holds label 3 \(1 pixels outside 0\.\.2 and 255\)"):
+        read_mask(tmp_path / "m.png", 3)
+    image().save(tmp_path / "rgb.png")
+    with pytest.raises(DataError, match=r"rgb\.png is an RGB color image"):
+        read_mask(tmp_path / "rgb.png", 3)
+    image("LA").save(tmp_path / "la.png")
+    with pytest.raises(DataError, match=r"la\.png is of mode LA; 8-bit class ids"):
+        read_mask(tmp_path / "la.png", 3)
+    Image.fromarray(LABELS.astype(np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(DataError, match=r"deep\.png is a 16-bit image"):
+        read_mask(tmp_path / "deep.png", 3)
+    (tmp_path / "text.png").write_text("no mask")
+    with pytest.raises(DataError, match=r"cannot decode mask .*text\.png"):
+        read_mask(tmp_path / "text.png", 3)

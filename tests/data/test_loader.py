@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import multiprocessing
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+
+from vocseg.data import loader as loading
+from vocseg.data.dataset import VocDataset
+from vocseg.data.layout import VocFolder
+from vocseg.data.loader import sample_seed, samples, training_batches
+from vocseg.data.transforms.geometry import training_transform
+from vocseg.errors import DataError
+
+
+@pytest.fixture
+def train_set(synth: Path) -> VocDataset:
+    return VocDataset(VocFolder.find(synth), "train", training_transform("scale-crop", 32))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_samples_come_in_order_and_own_size(val_set: VocDataset, workers: int) -> None:
+    got = list(samples(val_set, workers))
+    assert [sample.name for sample in got] == val_set.names
+    for sample, direct in zip(got, (val_set[index] for index in range(4)), strict=True):
+        assert torch.equal(sample.image, direct.image)
+        assert torch.equal(sample.mask, direct.mask)
+
+
+def test_every_batch_is_full_and_every_image_seen_equally_often(train_set: VocDataset) -> None:
+    batches = list(islice(training_batches(train_set, 4, 0, seed=1), 9))  # 36 places: six passes over six images
+    assert all(batch.images.shape == (4, 3, 32, 32) and batch.masks.shape == (4, 32, 32) for batch in batches)
+    names = [name for batch in batches for name in batch.names]
+    assert set(Counter(names).values()) == {6}
+    for start in range(0, 36, 6):
+        assert len(set(names[start : start + 6])) == 6
+
+
+def test_workers_and_the_point_of_start_change_nothing(train_set: VocDataset) -> None:
+    plain = list(islice(training_batches(train_set, 4, 0, seed=1), 6))
+    for other in (
+        list(islice(training_batches(train_set, 4, 2, seed=1), 6)),
+        plain[:3] + list(islice(training_batches(train_set, 4, 0, seed=1, start=3), 3)),
+    ):
+        for one, two in zip(plain, other, strict=True):
+            assert one.names == two.names
+            assert torch.equal(one.images, two.images)
+            assert torch.equal(one.masks, two.masks)
+
+
+def test_seeds_differ(train_set: VocDataset) -> None:
+    orders = {tuple(next(training_batches(train_set, 6, 0, seed=seed)).names) for seed in range(5)}
+    assert len(orders) > 1
+    assert len({sample_seed(seed, position) for seed in range(30) for position in range(300)}) == 9000
+    assert all(0 <= sample_seed(seed, 7) < 2**63 for seed in range(100))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_workers_data_error_arrives_whole(damaged: Path, workers: int) -> None:
+    path = damaged / "JPEGImages" / "synth_000007.jpg"
+    path.write_bytes(path.read_bytes()[:300])
+    dataset = VocDataset(VocFolder.find(damaged), "val")
+    with pytest.raises(DataError, match=r"^cannot decode image .*synth_000007\.jpg: [^\n]*$") as kept:
+        list(samples(dataset, workers))
+    assert kept.value.__traceback__ is not None
+    assert not multiprocessing.active_children()  # though the traceback keeps the generator
+    train = VocDataset(VocFolder.find(damaged), "val", training_transform("center-square", 16))
+    with pytest.raises(DataError, match=r"^cannot decode image .*synth_000007\.jpg: [^\n]*$"):
+        list(islice(training_batches(train, 4, workers, seed=0), 1))
+
+
+def test_repeated_images_come_in_proportion(train_set: VocDataset) -> None:
+    repeats = torch.tensor([1.0, 3.0, 1.0, 1.0, 2.5, 1.0])
+    batches = list(islice(training_batches(train_set, 6, 0, seed=1, repeats=repeats), 200))
+    counts = Counter(name for batch in batches for name in batch.names)
+    for name, repeat in zip(train_set.names, repeats.tolist(), strict=True):
+        expected = repeat / float(repeats.sum()) * 6
+        assert counts[name] / 200 == pytest.approx(expected, abs=0.08)
+        in_an_epoch = {Counter(batch.names)[name] for batch in batches}
+        assert in_an_epoch <= {int(expected), int(expected) + 1}
+    alike = list(islice(training_batches(train_set, 6, 0, seed=1, repeats=torch.full((6,), 1.7)), 5))
+    assert all(set(batch.names) == set(train_set.names) for batch in alike)
+
+
+@pytest.mark.parametrize(
+    ("cores", "device", "workers"), [(1, "cpu", 0), (2, "cpu", 0), (3, "cpu", 1), (2, "cuda", 1), (64, "cpu", 8), (64, "cuda", 8)]
+)
+def test_an_evaluation_on_two_cores_reads_by_itself(cores: int, device: str, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "cores", lambda: cores)
+    assert loading.evaluation_workers(torch.device(device)) == workers

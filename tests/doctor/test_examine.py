@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from doctor.defects import DEFECTS, image_path, labels, mask, name, save
+from vocseg import voc
+from vocseg.data.dataset import VocDataset
+from vocseg.data.layout import VocFolder
+from vocseg.data.synthetic import CLASSES
+from vocseg.doctor.examine import examine
+from vocseg.doctor.issues import KINDS
+from vocseg.doctor.split_summary import check_split
+from vocseg.errors import DataError
+
+COMPANIONS = {
+    # What a defect cannot but bring with it.
+    "no_lists": set(),
+    "missing_mask": {"orphan-image"},
+    "unknown_file": set(),
+    "deep_stray": {"deep-mask"},
+    "binary": {"gray-mask", "absent-class", "all-background"},
+    "unknown_color": {"color-mask"},
+    "interpolated": {"absent-class"},
+    "reordered_palette": {"absent-class"},
+    "stray_label": {"absent-class"},
+    "deep_mask": set(),
+    "overlap": {"absent-class", "near-leak"},
+    "other_masks": {"absent-class"},
+}
+"""Kinds that come with a defect besides its own; an absent class only where ids are damaged."""
+
+
+def test_a_first_class_that_is_no_background_may_fill_a_image(broken: Path) -> None:
+    names = (broken / "classes.txt").read_text().split()
+    DEFECTS["all_background"][1](broken)
+    (broken / "classes.txt").write_text("\n".join(["road", *names[1:]]))
+    assert "all-background" not in {finding.kind for finding in examine(broken).findings}
+
+
+def test_sound(sound: Path) -> None:
+    diagnosis = examine(sound)
+    assert diagnosis.findings == ()
+    assert diagnosis.exit_code(strict=True) == 0
+    assert diagnosis.pairs == 10
+    assert {split.name: len(split.ids) for split in diagnosis.survey.splits} == {"train": 6, "trainval": 10, "val": 4}
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_each_defect_is_found_exactly(broken: Path, defect: str) -> None:
+    kind, damage = DEFECTS[defect]
+    expected = damage(broken)
+    diagnosis = examine(broken)
+    found = {finding.kind: {case.file for case in finding.cases} for finding in diagnosis.findings}
+    assert found[kind] == expected
+    assert set(found) <= {kind, "absent-class"} | COMPANIONS.get(defect, set())
+    severity = KINDS[kind].severity
+    assert diagnosis.exit_code() == (2 if "error" in {KINDS[other].severity for other in found} else 0)
+    assert severity != "warning" or diagnosis.exit_code(strict=True) in (1, 2)
+    values = json.loads(json.dumps(diagnosis.to_dict(), allow_nan=False))
+    assert {row["kind"]: {case["file"] for case in row["files"]} for row in values["findings"]} == found
+
+
+def test_every_kind_has_a_defect() -> None:
+    assert {kind for kind, _ in DEFECTS.values()} == set(KINDS)
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_the_check_before_training_agrees(broken: Path, defect: str) -> None:
+    """What the doctor calls an error of a file, the trainer's quick check refuses, and nothing else."""
+    kind, damage = DEFECTS[defect]
+    damage(broken)
+    if KINDS[kind].severity == "error" and kind not in ("same-id", "leak", "binary-mask", "unreadable-list"):
+        with pytest.raises(DataError):
+            check_split(VocDataset(VocFolder.find(broken), "trainval" if kind not in ("repeated-id", "list-of-files") else "train"))
+    elif defect not in ("no_lists", "class_names", "overlap", "other_masks", "leak", "near_leak", "duplicate", "near_duplicate"):
+        check_split(VocDataset(VocFolder.find(broken), "trainval"))
+
+
+def test_class_table_and_weights(sound: Path) -> None:
+    folder = VocFolder.find(sound)
+    values = examine(sound).to_dict()
+    for split in ("train", "val"):
+        ids = folder.ids(split)
+        masks = [np.array(Image.open(folder.mask(id_))) for id_ in ids]
+        frequency = []
+        for label in range(len(CLASSES)):
+            showing = [one for one in masks if (one == label).any()]
+            row = values["splits"][split]["per_class"][CLASSES[label]]
+            assert row["images"] == len(showing)
+            assert row["pixels"] == sum(int((one == label).sum()) for one in masks)
+            frequency.append(row["pixels"] / sum(int((one != voc.VOID).sum()) for one in showing))
+        middle = sorted(frequency)[(len(frequency) - 1) // 2]
+        weights = [row["class_weight"] for row in values["splits"][split]["per_class"].values()]
+        assert weights == pytest.approx([middle / one for one in frequency], rel=1e-4)
+        assert values["splits"][split]["void_pixels"] == sum(int((one == voc.VOID).sum()) for one in masks)
+
+
+def test_a_class_that_is_absent_weighs_one(broken: Path) -> None:
+    DEFECTS["absent_class"][1](broken)
+    assert examine(broken).summaries["train"].class_weights()[-1] == 1
+
+
+def test_summaries_are_those_of_the_check(sound: Path) -> None:
+    ours, theirs = examine(sound).summaries["val"], check_split(VocDataset(VocFolder.find(sound), "val"))
+    assert torch.equal(ours.pixels, theirs.pixels)
+    assert torch.equal(ours.shown_in, theirs.shown_in)
+
+
+def test_chosen_splits_only(broken: Path) -> None:
+    DEFECTS["stray_label"][1](broken)
+    diagnosis = examine(broken, splits=["val"])
+    assert [case.file for case in diagnosis.findings[0].cases] == [f"{voc.MASKS}/{name(7)}.png"]
+    assert diagnosis.pairs == 4
+    with pytest.raises(DataError, match=r"no split list .*vall\.txt; did you mean 'val'"):
+        examine(broken, splits=["vall"])
+
+
+def test_mask_dir(broken: Path) -> None:
+    (broken / voc.MASKS).rename(broken / "labels")
+    with pytest.raises(DataError, match=r"no mask folder .*SegmentationClass; .*JPEGImages \(10 \.jpg\), labels \(10 \.png\)"):
+        examine(broken)
+    assert examine(broken, mask_dir="labels").findings == ()
+
+
+def test_other_layouts_are_explained(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        examine(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="it holds no images"):
+        examine(tmp_path)
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+        Image.new("L", (4, 4)).save(tmp_path / folder / "a.png")
+    with pytest.raises(DataError, match=r"images \(1 \.png\), labels \(1 \.png\); `vocseg data convert`"):
+        examine(tmp_path)
+
+
+def test_road_scenes(tmp_path: Path) -> None:
+    """Another kind of data set: no lists, own classes, class 0 no background, a stray void id in gray masks."""
+    rng = np.random.default_rng(0)
+    for folder in (voc.IMAGES, voc.MASKS):
+        (tmp_path / folder).mkdir()
+    for number in range(5):
+        Image.fromarray(rng.integers(0, 255, (30, 40, 3), np.uint8)).save(image_path(tmp_path, number))
+        ids = rng.integers(0, 11, (3, 4), np.uint8).repeat(10, 0).repeat(10, 1)
+        ids[0] = 11
+        Image.fromarray(ids).save(mask(tmp_path, number))
+    (tmp_path / "classes.txt").write_text("".join(f"road{label}\n" for label in range(11)))
+    found = {finding.kind: len(finding.cases) for finding in examine(tmp_path).findings}
+    assert found == {"stray-label": 5, "no-lists": 1, "gray-mask": 5}
+
+
+def test_nothing_at_all(broken: Path) -> None:
+    """No crash without a single pair."""
+    for path in [*(broken / voc.IMAGES).iterdir(), *(broken / voc.MASKS).iterdir()]:
+        path.unlink()
+    diagnosis = examine(broken)
+    assert diagnosis.pairs == 0
+    assert {finding.kind for finding in diagnosis.findings} == {"missing-image"}
+    shutil.rmtree(broken / "ImageSets")
+    assert {finding.kind for finding in examine(broken).findings} == {"no-lists"}
+
+
+def test_all_defects_at_once_do_not_crash(broken: Path) -> None:
+    for defect, (_, damage) in DEFECTS.items():
+        if defect not in ("no_lists", "missing_image", "missing_mask", "orphan_mask"):
+            try:
+                damage(broken)
+            except (OSError, ValueError):
+                continue  # an earlier defect has left nothing to damage
+    assert examine(broken).count("error") > 5
+
+
+def test_odd_files(broken: Path) -> None:
+    """A one-bit, a tiny and a 32-bit mask; a folder named like a mask."""
+    Image.fromarray(labels(broken, 1) > 0).save(mask(broken, 1))
+    Image.new("RGB", (1, 1)).save(image_path(broken, 2))
+    save(np.array([[1]]), mask(broken, 2))
+    Image.fromarray(np.full(labels(broken, 3).shape, 70000, np.int32)).save(mask(broken, 3).with_suffix(".tif"))
+    mask(broken, 3).with_suffix(".tif").rename(mask(broken, 3))
+    mask(broken, 4).unlink()
+    mask(broken, 4).mkdir()
+    found = {finding.kind: {case.file for case in finding.cases} for finding in examine(broken).findings}
+    assert found["unreadable-mask"] == {f"{voc.MASKS}/{name(4)}.png"}
+    assert found["stray-label"] == found["deep-mask"] == {f"{voc.MASKS}/{name(3)}.png"}
+    assert found["gray-mask"] == {f"{voc.MASKS}/{name(1)}.png"}
+    assert set(found) - {"absent-class"} == {"unreadable-mask", "stray-label", "deep-mask", "gray-mask"}
+
+
+@pytest.mark.real_voc
+def test_real(real_voc: Path) -> None:
+    diagnosis = examine(real_voc, splits=["train_2007", "val_2007"])
+    assert diagnosis.findings == ()
+    assert diagnosis.pairs == 472

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vocseg import voc
+from vocseg.data.dataset import VocDataset
+from vocseg.data.layout import VocFolder
+from vocseg.doctor.split_summary import check_split, repeat_factors
+from vocseg.errors import DataError
+
+
+def check(folder: Path) -> str:
+    return check_split(VocDataset(VocFolder.find(folder), "val")).describe()
+
+
+def test_counts(val_set: VocDataset) -> None:
+    summary = check_split(val_set)
+    masks = [val_set[index].mask for index in range(len(val_set))]
+    assert torch.equal(summary.pixels, sum(torch.bincount(mask.flatten(), minlength=256) for mask in masks))
+    assert summary.images_per_class[0] == 4
+    assert "val: 4 images" in summary.describe()
+
+
+def test_repeat_factors_are_lvis(val_set: VocDataset) -> None:
+    summary = check_split(val_set)
+    masks = [set(val_set[index].mask.unique().tolist()) - {255} for index in range(len(val_set))]
+    share = {label: sum(label in mask for mask in masks) / len(masks) for label in range(len(val_set.classes))}
+    for threshold in (0.0, 0.3, 0.9):
+        expected = [max(max(1.0, (threshold / share[label]) ** 0.5) for label in mask) for mask in masks]
+        assert repeat_factors(summary.labels, len(summary.classes), threshold).tolist() == pytest.approx(expected)
+    lists = summary.images_of()
+    shown = [label for label in range(1, len(val_set.classes)) if share[label]]
+    assert lists == [[index for index, mask in enumerate(masks) if label in mask] for label in shown]
+
+
+def test_absent_classes_are_named(damaged: Path) -> None:
+    for name in VocFolder.find(damaged).ids("val"):
+        path = damaged / voc.MASKS / f"{name}.png"
+        mask = np.array(Image.open(path))
+        Image.fromarray(np.where(mask == 2, 0, mask).astype(np.uint8)).save(path)
+    assert "5 of 6 classes (none of square)" in check(damaged)
+
+
+def test_defects(damaged: Path) -> None:
+    image = damaged / voc.IMAGES / "synth_000007.jpg"
+    content = image.read_bytes()
+    image.write_bytes(content[:-200])
+    with pytest.raises(DataError, match=r"synth_000007\.jpg: .*truncated"):
+        check(damaged)
+    with Image.open(damaged / voc.IMAGES / "synth_000006.jpg") as opened:
+        opened.resize((10, 9)).save(image)
+    with pytest.raises(DataError, match=r"image .*synth_000007\.jpg is 9x10 but mask .*synth_000007\.png is \d+x\d+"):
+        check(damaged)
+    image.write_bytes(b"x")
+    with pytest.raises(DataError, match=r"cannot read image .*synth_000007\.jpg"):
+        check(damaged)
+    image.write_bytes(content)
+    Image.new("L", (10, 10), 6).save(damaged / voc.MASKS / "synth_000007.png")
+    with pytest.raises(DataError, match=r"synth_000007\.png holds label 6"):
+        check(damaged)

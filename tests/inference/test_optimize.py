@@ -1,0 +1,61 @@
+"""The rewritten networks against the plain ones."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from vocseg.inference.optimize import FastModel, fold_batch_norm
+from vocseg.models import SegmentationModel, create_model
+
+NETWORKS = ["two_layer_net", "simple_conv_net", "lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50"]
+SMP = ["unet:resnet18", "deeplabv3plus:tu-tf_efficientnet_lite0", "upernet:resnet18", "segformer:mit_b0", "pan:resnet18"]
+
+
+def trained(name: str) -> SegmentationModel:
+    """A model whose batch normalization has statistics that matter."""
+    model = create_model(name, ["a", "b", "c"], "none").eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.2, 0.2)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+            nn.init.uniform_(module.weight, 0.7, 1.3)
+            nn.init.uniform_(module.bias, -0.2, 0.2)
+    return model
+
+
+@pytest.mark.parametrize("name", NETWORKS + SMP)
+@pytest.mark.parametrize("shape", [(1, 3, 65, 97), (3, 3, 64, 64)])
+def test_same_logits(name: str, shape: tuple[int, ...]) -> None:
+    model = trained(name)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    fast = FastModel(model)
+    with torch.inference_mode():
+        want = model(images)["out"]
+        got = fast(images).full()
+    assert float((got - want).abs().max()) <= 1e-4 * float(want.abs().max())
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["deeplabv3_resnet50", "unet:resnet18", "deeplabv3plus:tu-tf_efficientnet_lite0"])
+def test_every_batch_norm_is_folded(name: str) -> None:
+    network = trained(name).network
+    count = sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    if getattr(network, "aux_classifier", None) is not None:
+        network.aux_classifier, count = None, count - 1
+    assert fold_batch_norm(network) == count
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in network.modules()) == 0
+
+
+def test_a_convolution_used_twice_is_left_alone() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.norm(self.conv(x)) + self.conv(x)
+
+    assert fold_batch_norm(Twice().eval()) == 0

@@ -1,0 +1,54 @@
+"""benchmarks/weights_from_tflite.py."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from vocseg.models import create_model
+
+SCRIPT = Path(__file__).parents[3] / "benchmarks" / "weights_from_tflite.py"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("weights_from_tflite", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_folded_weights_make_the_same_network(script: ModuleType) -> None:
+    torch.manual_seed(0)
+    before = create_model("deeplabv3_mobilenet_v2").eval()
+    values: list[tuple[torch.Tensor, torch.Tensor]] = []
+    pending: nn.Conv2d | None = None
+    for part in before.network.modules():
+        if isinstance(part, nn.Conv2d):
+            if part.bias is not None:
+                values.append((part.weight, part.bias))
+            pending = part
+        elif isinstance(part, nn.BatchNorm2d):
+            nn.init.uniform_(part.weight, 0.5, 1.5)
+            for numbers in (part.bias, part.running_mean):
+                nn.init.normal_(numbers, std=0.1)
+            nn.init.uniform_(part.running_var, 0.5, 1.5)
+            assert pending is not None
+            folded = fuse_conv_bn_weights(
+                pending.weight, None, part.running_mean, part.running_var, part.eps, part.weight, part.bias
+            )
+            values.append(folded)
+    assert len(list(script.layers())) == len(values)
+    after = create_model("deeplabv3_mobilenet_v2").eval()
+    script.fill(after.network, values)
+    image = torch.randint(0, 256, (1, 3, 49, 65), dtype=torch.uint8)
+    with torch.no_grad():
+        torch.testing.assert_close(after(image)["out"], before(image)["out"], rtol=1e-3, atol=1e-3)

@@ -1,0 +1,239 @@
+"""A teacher that is asked about each batch, and its features."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import torch
+from torch.nn.functional import avg_pool2d, smooth_l1_loss
+
+from vocseg.data.layout import VocFolder
+from vocseg.errors import DataError, ModelError, SettingError
+from vocseg.models import SegmentationModel, create_model, save_model
+from vocseg.ops.low_res_logits import CoarseLogits
+from vocseg.training import loop as trainer
+from vocseg.training.config import Settings
+from vocseg.training.distillation.features import Hints, Teacher, recorded, taps
+from vocseg.training.distributed import Processes
+from vocseg.training.losses import Criterion, distillation_loss
+from vocseg.training.run_folder import RunFolder
+from vocseg.training.setup import prepare
+from vocseg.training.step import Step
+
+MODEL = "deeplabv3_mobilenet_v2"
+
+
+def images(number: int = 2, size: int = 48) -> torch.Tensor:
+    return torch.randint(0, 256, (number, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def model() -> SegmentationModel:
+    torch.manual_seed(0)
+    return create_model(MODEL)
+
+
+def test_soft_labels_are_the_softmax_of_mean_logits(model: SegmentationModel) -> None:
+    soft, features = Teacher(model, torch.float32)(images())
+    wanted = avg_pool2d(model.eval()(images())["out"], 8).softmax(1)
+    torch.testing.assert_close(soft.float(), 255 * wanted, rtol=0, atol=0.51)
+    assert features.keys() == {"encoder", "pyramid"}
+    assert all(isinstance(one, CoarseLogits) and one.size == (48, 48) for one in features.values())
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_nothing_stays_on_the_parts(model: SegmentationModel) -> None:
+    with recorded(taps(model)) as kept:
+        model.coarse(images())
+    assert kept["pyramid"].shape[1] == 256
+    assert not any(part._forward_hooks for part in model.modules())
+
+
+def test_distance_is_that_of_standardised_features(model: SegmentationModel) -> None:
+    student = create_model("vocseg-s", weights="none")
+    hints = Hints(student, model)
+    with recorded(taps(student)) as features:
+        student.coarse(images(size=64))
+    _, wanted = Teacher(model, torch.float32)(images(size=64))
+    projected = hints(features)
+    got = hints.distance(projected, wanted)
+    plain = torch.zeros(())
+    for name, values in projected.items():
+        assert values.shape[2:] == (4, 4)
+        target = avg_pool2d(wanted[name].full(), 16)
+        mean, variance = target.mean((0, 2, 3), keepdim=True), target.var((0, 2, 3), unbiased=False, keepdim=True)
+        plain = plain + smooth_l1_loss(values, (target - mean) / (variance + 1e-5).sqrt())
+    torch.testing.assert_close(got, plain, rtol=1e-3, atol=1e-4)
+    got.backward()
+    assert all(parameter.grad is not None for parameter in hints.parameters())
+    assert student.network.encoder.conv_stem.weight.grad is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "last"),
+    [
+        ("lraspp_mobilenet_v3_large", "backbone", "high"),
+        ("deeplabv3_resnet50", "backbone", "out"),
+        ("unet:resnet18", "network.encoder", -1),
+    ],
+)
+def test_the_features_of_other_networks_are_their_backbones_last(name: str, part: str, last: str | int) -> None:
+    student = create_model(name, weights="none").eval()
+    with torch.no_grad(), recorded(taps(student)) as features:
+        student.coarse(images(size=64))
+    with torch.no_grad():
+        wanted = student.network.get_submodule(part)(student.normalized(images(size=64)))
+    assert features.keys() == {"encoder"}
+    torch.testing.assert_close(features["encoder"], wanted[last])
+    hints = Hints(student, create_model(MODEL, weights="none"))
+    assert hints.names == ["encoder"]
+    assert hints(features)["encoder"].shape[1] == 320
+
+
+def test_models_without_features_in_common() -> None:
+    with pytest.raises(SettingError, match=r"simple_conv_net and deeplabv3_mobilenet_v2 have none in common"):
+        Hints(create_model("simple_conv_net"), create_model(MODEL))
+
+
+@pytest.fixture
+def settings(synth: Path, tmp_path: Path) -> Settings:
+    torch.manual_seed(5)
+    save_model(tmp_path / "teacher.safetensors", create_model(MODEL, VocFolder.find(synth).classes))
+    return Settings(
+        data=str(synth), model=MODEL, weights="none", crop=32, batch_size=4, iterations=5, workers=0, precision="float32",
+        device="cpu",
+        teacher=str(tmp_path / "teacher.safetensors"), teach_on="batches", hint_weight=0.5, cutmix=0.3, mixup=0.3, mask_weight=0.5,
+        ema=0.9, optimizer="adamw", lr=1e-3, out=str(tmp_path / "run"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("teach_on", ["batches", "images"])
+def test_a_step_is_the_weighted_sum(settings: Settings, tmp_path: Path, teach_on: Literal["batches", "images"]) -> None:
+    settings = replace(settings, mixup=0.0, teach_on=teach_on, soft_labels=str(tmp_path / "soft"), min_scale=0.2)
+    job = prepare(settings)
+    assert job.teacher is not None
+    assert job.hints is not None
+    batch = next(job.batches())
+    Step.of(job, torch.optim.SGD(job.model.parameters(), lr=0.0), Processes(torch.device("cpu")))(batch)
+    got = [parameter.grad.clone() for parameter in job.model.parameters() if parameter.grad is not None]
+    job.model.zero_grad()
+    for part in job.model.modules():  # the step before moved the statistics, which training does not use
+        part.train()
+    with recorded(taps(job.model)) as features:
+        outputs = job.model.coarse(batch.images)
+    soft, wanted = job.teacher(batch.images)
+    if teach_on == "images":
+        assert batch.soft is not None
+        soft = batch.soft
+        shown = soft.float().sum(1) > 127
+        assert shown.any()
+        assert not shown.all()  # scaled to a fifth, images are smaller than a crop
+    loss = 0.5 * Criterion()(outputs, batch.masks).total + distillation_loss(outputs["out"], soft)
+    (loss + 0.5 * job.hints.distance(job.hints(features), wanted)).backward()
+    want = [parameter.grad for parameter in job.model.parameters() if parameter.grad is not None]
+    for one, other in zip(got, want, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-4)
+
+
+def test_the_plan_tells_how_the_teacher_is_asked(settings: Settings, tmp_path: Path) -> None:
+    lines = prepare(settings).describe()
+    assert "probability of CutMix 0.3, mixup 0.3" in lines
+    learned = f"learned from {settings.teacher} as well, asked about each batch, with weight 1, from its features with 0.5"
+    assert lines[-1] == learned
+    assert f"{MODEL} with weights none on cpu in float32" in lines[2]
+    lines = prepare(replace(settings, teach_on="images", soft_labels=str(tmp_path / "soft"), hint_weight=0.0)).describe()
+    assert lines[-1] == f"learned from {settings.teacher} as well, with weight 1"
+
+
+def test_soft_labels_of_all_images_are_kept_beside_hints(settings: Settings, synth: Path, tmp_path: Path) -> None:
+    prepare(replace(settings, teach_on="images", soft_labels=str(tmp_path / "soft")))
+    assert {path.stem for path in (tmp_path / "soft").glob("*.npy")} == set(VocFolder.find(synth).ids("train"))
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = replace(settings, checkpoint_iterations=1, final_crop=48, final_share=0.4)
+    whole = trainer.train(replace(settings, out=str(tmp_path / "whole")))
+    save = trainer._Training._save
+
+    def cut_off(self: trainer._Training) -> None:
+        save(self)
+        if self.iteration == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer._Training, "_save", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.train(settings)
+    resumed = trainer.train(settings, RunFolder.open(settings.out or ""))
+    for name in ("last", "last_average"):
+        one, two = (create_model(str(getattr(run, name))).network.state_dict() for run in (whole, resumed))
+        assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_images_without_masks_are_learned_from_the_teacher(settings: Settings, synth: Path, tmp_path: Path) -> None:
+    folder = VocFolder.find(synth)
+    for number, name in enumerate(folder.ids("train")[:2]):
+        shutil.copy(folder.image(name), tmp_path / f"more_{number}.jpg")
+    job = prepare(replace(settings, unlabeled=str(tmp_path), soft_labels=None))
+    assert len(job.train_set) == len(folder.ids("train")) + 2
+    assert next(job.batches()).soft is None
+
+
+@pytest.mark.parametrize(
+    ("split", "message"), [("val", "is an image of the split val"), ("train", "has the name of an image of the split")]
+)
+def test_images_of_the_splits_are_not_taken_for_others(
+    settings: Settings, synth: Path, tmp_path: Path, split: str, message: str
+) -> None:
+    folder = VocFolder.find(synth)
+    image = folder.image(folder.ids(split)[0])
+    shutil.copy(image, tmp_path / image.name)
+    with pytest.raises(SettingError, match=message):
+        prepare(replace(settings, unlabeled=str(tmp_path), soft_labels=None))
+
+
+def test_soft_labels_beside_batches_are_those_of_images_without_masks(settings: Settings, synth: Path, tmp_path: Path) -> None:
+    extra = tmp_path / "extra"
+    extra.mkdir()
+    shutil.copy(min((synth / "JPEGImages").iterdir()), extra / "another.jpg")
+    job = prepare(replace(settings, unlabeled=str(extra), soft_labels=str(tmp_path / "soft"), repeat_threshold=0.5))
+    assert {path.name for path in (tmp_path / "soft").iterdir()} == {"another.npy", "teacher.json"}
+    assert next(job.batches()).soft is None  # batches are asked about, not read
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"teacher": None}, "teach_on batches needs a teacher"),
+        ({"teacher": None, "teach_on": "images", "mixup": 0.0}, "hint_weight needs a teacher"),
+        ({"teach_on": "images", "teacher": None, "hint_weight": 0.0}, "mixup needs soft_labels"),
+        (
+            {"teacher": None, "teach_on": "images", "mixup": 0.0, "hint_weight": 0.0, "teacher_weights": "w.pt"},
+            "teacher_weights needs a teacher",
+        ),
+        ({"cutmix": 0.8}, "at most 1 together, not 1.1"),
+    ],
+)
+def test_what_does_not_go_together(settings: Settings, change: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        replace(settings, **change)  # type: ignore[arg-type]
+
+
+def test_what_the_data_rules_out(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="crop 30 must be a multiple of 8"):
+        prepare(replace(settings, crop=30))
+    save_model(tmp_path / "other.safetensors", create_model(MODEL, ("a", "b")))
+    with pytest.raises((ModelError, DataError), match=r"teacher .* has 2 classes, the data has 6"):
+        prepare(replace(settings, teacher=str(tmp_path / "other.safetensors")))
+
+
+def test_a_teacher_by_name_takes_a_weights_file(settings: Settings, tmp_path: Path) -> None:
+    torch.save(create_model(settings.teacher or "").network.state_dict(), tmp_path / "weights.pt")
+    job = prepare(replace(settings, teacher=MODEL, teacher_weights=str(tmp_path / "weights.pt")))
+    assert job.teacher is not None
+    wanted = create_model(settings.teacher or "").network.state_dict()
+    assert all(torch.equal(value, wanted[name]) for name, value in job.teacher.model.network.state_dict().items())

@@ -1,0 +1,463 @@
+from __future__ import annotations
+
+import gc
+import itertools
+import json
+import multiprocessing
+import os
+import resource
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from vocseg.data.dataset import VocDataset
+from vocseg.data.layout import VocFolder
+from vocseg.errors import DataError, InputError, OutputError, SettingError, TrainingError
+from vocseg.evaluation.evaluate import evaluate
+from vocseg.inference.segmenter import Segmenter
+from vocseg.models import create_model, read_info
+from vocseg.training import loop as trainer
+from vocseg.training import report
+from vocseg.training import run_folder as run_module
+from vocseg.training import setup as job
+from vocseg.training.config import Settings, load_settings
+from vocseg.training.optimizer import rate_factor
+from vocseg.training.run_folder import RunFolder
+from vocseg.training.setup import Plan
+
+
+def test_run_folder(quick: Settings, synth: Path) -> None:
+    run = trainer.train(quick)
+    assert load_settings(run.config) == replace(quick, val_mask_dir="SegmentationClass")
+    assert {"torch", "vocseg", "processor", "command"} <= set(json.loads((run.root / "environment.json").read_text()))
+    rows = run.read_metrics()
+    # 6 images in batches of 4: epochs end after 2, 3 and 5 steps
+    assert [row["iteration"] for row in rows] == [2, 3, 5]
+    for row in rows:
+        for part in ("train", "val"):
+            assert {"loss", "pixel_accuracy", "miou"} <= set(row[part])
+            assert 0 <= row[part]["pixel_accuracy"] <= 1
+    log = (run.root / "log.txt").read_text()
+    assert "epoch 3/3" in log
+    assert "best val mIoU" in log
+    for path in (run.best, run.last):
+        info = read_info(path)
+        assert info.classes == VocFolder.find(synth).classes
+        assert "6 images" in (info.trained_on or "")
+    best = max(rows, key=lambda row: row["val"]["miou"])
+    assert read_info(run.best).scores["val"]["miou"] == best["val"]["miou"]
+    assert read_info(run.last).scores["val"]["miou"] == rows[-1]["val"]["miou"]
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 300))
+def test_plan_ends_with_its_last_epoch(images: int, batch_size: int, iterations: int) -> None:
+    if batch_size > images:
+        return
+    plan = Plan.of(Settings(batch_size=batch_size, iterations=iterations), images)
+    ends = [plan.end_of_epoch(epoch) for epoch in range(plan.epochs + 1)]
+    assert ends[0] == 0
+    assert ends[-1] == plan.total == iterations
+    assert all(before < after for before, after in itertools.pairwise(ends))
+
+
+def test_recorded_score_is_what_evaluate_gives(quick: Settings, synth: Path) -> None:
+    run = trainer.train(quick)
+    segmenter = Segmenter(str(run.last), device="cpu", precision="float32")
+    result = evaluate(segmenter, VocDataset(VocFolder.find(synth), "val"))
+    recorded = run.read_metrics()[-1]["val"]
+    assert recorded["miou"] == result.scores.miou
+    assert recorded["loss"] == pytest.approx(result.loss, rel=1e-6)
+
+
+def test_same_seed_same_run_and_another_seed_another(quick: Settings, tmp_path: Path) -> None:
+    losses = []
+    for number, seed in enumerate((0, 0, 1)):
+        run = trainer.train(replace(quick, seed=seed, out=str(tmp_path / str(number)), workers=number))
+        losses.append([row["train"]["loss"] for row in run.read_metrics()])
+    assert losses[0] == losses[1]
+    assert losses[0] != losses[2]
+
+
+class Killed(BaseException):
+    """Stands for the process being killed: nothing in the trainer catches it."""
+
+
+@pytest.mark.parametrize("model", ["simple_conv_net", "deeplabv3_mobilenet_v3_large"])  # without and with dropout and batch norm
+@pytest.mark.parametrize("killed_at", [1, 3, 4])
+def test_resumed_run_equals_an_uninterrupted_one(
+    quick: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, killed_at: int
+) -> None:
+    settings = replace(quick, model=model, weights="none", crop=32, checkpoint_minutes=0)
+    whole = trainer.train(replace(settings, out=str(tmp_path / "whole")))
+    original = job.training_batches
+
+    def cut_off(*arguments: Any) -> Iterator[Any]:
+        for number, batch in enumerate(original(*arguments)):
+            if number == killed_at:
+                raise Killed
+            yield batch
+
+    monkeypatch.setattr(job, "training_batches", cut_off)
+    with pytest.raises(Killed):
+        trainer.train(settings)
+    monkeypatch.setattr(job, "training_batches", original)
+    resumed = trainer.train(settings, RunFolder.open(quick.out or ""))
+    one, two = (create_model(str(run.last)).network.state_dict() for run in (whole, resumed))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    keep = ("epoch", "iteration", "lr", "train")
+    assert [{key: row[key] for key in keep} for row in whole.read_metrics()] == [
+        {key: row[key] for key in keep} for row in resumed.read_metrics()
+    ]
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("killed_at", [1, 3, 7])
+def test_killed_at_the_writing_of_a_file_loses_nothing(
+    quick: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int, late: bool
+) -> None:
+    """As a file gets its name or just after, of the run and of two resumed ones."""
+    settings = replace(quick, checkpoint_iterations=1)
+    whole = trainer.train(replace(settings, out=str(tmp_path / "whole")))
+    rename, renamed = os.replace, 0
+
+    def killed(source: Path, target: Path) -> None:
+        nonlocal renamed
+        renamed += 1
+        if renamed != killed_at or late:
+            rename(source, target)
+        if renamed == killed_at:
+            raise Killed
+
+    run = None
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        for _ in range(3):
+            renamed = 0
+            with pytest.raises(Killed):
+                trainer.train(settings, run)
+            run = RunFolder.open(quick.out or "") if (Path(quick.out or "") / "config.toml").exists() else None
+    resumed = trainer.train(settings, run)
+    assert resumed.read_steps() == whole.read_steps()
+    assert [row["train"] for row in resumed.read_metrics()] == [row["train"] for row in whole.read_metrics()]
+    assert resumed.last.read_bytes() == whole.last.read_bytes()
+
+
+@pytest.mark.parametrize("start", [0, 2, 6, 8])
+def test_crops_grow_towards_the_end(quick: Settings, start: int) -> None:
+    settings = replace(quick, iterations=10, crop=24, final_crop=40, final_share=0.4)
+    planned = job.prepare(settings)
+    assert "crops of 24 pixels, from iteration 6 on of 40" in "\n".join(planned.describe())
+    sizes = [batch.images.shape[-1] for batch in itertools.islice(planned.batches(start), 10 - start)]
+    assert sizes == [24] * max(0, 6 - start) + [40] * (10 - max(6, start))
+    plain = job.prepare(replace(settings, final_crop=None))
+    assert next(plain.batches(start)).names == next(planned.batches(start)).names
+
+
+def test_the_rate_follows_the_schedule(quick: Settings) -> None:
+    settings = replace(quick, iterations=5, schedule="cosine", warmup=2)
+    rates = [rate for _, _, rate in trainer.train(settings).read_steps()]
+    assert rates == [settings.lr * rate_factor(iteration, 5, settings) for iteration in range(5)]
+
+
+def test_a_run_that_begins_with_its_final_crops_says_so(quick: Settings) -> None:
+    planned = job.prepare(replace(quick, iterations=1, crop=24, final_crop=40, final_share=0.6))
+    assert "from iteration 0 on of 40" in "\n".join(planned.describe())
+    with closing(planned.batches()) as batches:
+        assert next(batches).images.shape[-1] == 40
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_save_and_say_how_to_go_on(quick: Settings, monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
+    original = job.training_batches
+
+    def interrupted(*arguments: Any) -> Iterator[Any]:
+        batches = original(*arguments)
+        signal.raise_signal(number)
+        yield from batches
+
+    before = signal.getsignal(number)
+    monkeypatch.setattr(job, "training_batches", interrupted)
+    with pytest.raises(TrainingError, match=rf"stopped by {number.name} at iteration 1; go on with: vocseg train --resume .*run"):
+        trainer.train(quick)
+    state = RunFolder(Path(quick.out or "")).load_state()
+    assert state is not None
+    assert state["iteration"] == 1
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("patience", [0, 1])
+def test_no_loader_process_outlives_the_training(quick: Settings, patience: int) -> None:
+    """Python waits at its end for one that does; the garbage collector, which may come in time, is switched off here."""
+    before = multiprocessing.active_children()  # of a test before, where the collector has yet to come by
+    gc.disable()
+    try:
+        trainer.train(replace(quick, workers=1, patience=patience, lr=0.0))
+        assert set(multiprocessing.active_children()) <= set(before)
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("patience", [1, 3])
+def test_early_stopping_waits_for_as_many_epochs_as_patience_says(quick: Settings, patience: int) -> None:
+    run = trainer.train(replace(quick, epochs=9, patience=patience, lr=0.0))  # nothing gets better than it was at first
+    assert len(run.read_metrics()) == 1 + patience
+    resumed = trainer.train(load_settings(run.config), RunFolder.open(quick.out or ""))
+    assert len(resumed.read_metrics()) == 1 + patience
+
+
+def test_a_runs_config_gives_its_losses_again(quick: Settings, tmp_path: Path) -> None:
+    """Bit for bit, with everything random in use."""
+    settings = replace(quick, iterations=20, color_jitter=0.4, copy_paste=0.5, repeat_threshold=0.5, precision="auto", workers=1)
+    first = trainer.train(settings)
+    again = trainer.train(load_settings(first.config, out=str(tmp_path / "again")))
+    assert len(first.read_steps()) == 20
+    assert first.steps.read_bytes() == again.steps.read_bytes()
+
+
+@pytest.fixture
+def file_limit() -> Iterator[Callable[[int], None]]:
+    """Sets the size, bytes, past which a file cannot be written: to the writer the same as a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, ignored)
+
+
+def test_a_full_disk_leaves_the_checkpoint_and_says_so(quick: Settings, tmp_path: Path, file_limit: Callable[[int], None]) -> None:
+    settings = replace(quick, checkpoint_iterations=1, schedule="constant")
+    whole = trainer.train(replace(settings, out=str(tmp_path / "whole")))
+    run = trainer.train(replace(settings, epochs=1))
+    state = run.states()[0]
+    best = run.best.read_bytes()
+    file_limit(state.stat().st_size // 2)
+    with pytest.raises(OutputError, match=rf"^cannot write .*; go on with: vocseg train --resume {run.root}$") as error:
+        trainer.train(settings, run)
+    file_limit(resource.RLIM_INFINITY)
+    assert "\n" not in str(error.value)
+    assert run.states()[0] == state
+    assert run.best.read_bytes() == best
+    assert not list(run.root.rglob("*.part"))
+    trainer.train(settings, run)
+    assert RunFolder(whole.root).last.read_bytes() == run.last.read_bytes()
+
+
+def test_validation_takes_the_official_masks(quick: Settings, damaged: Path) -> None:
+    """trainaug's masks have a folder of their own, which need not hold those of val."""
+    names = VocFolder.find(damaged).ids("train")
+    (damaged / "SegmentationClassAug").mkdir()
+    for name in names:
+        (damaged / "SegmentationClass" / f"{name}.png").rename(damaged / "SegmentationClassAug" / f"{name}.png")
+    run = trainer.train(replace(quick, data=str(damaged), mask_dir="SegmentationClassAug", iterations=1))
+    assert load_settings(run.config).val_mask_dir == "SegmentationClass"
+    (damaged / "SegmentationClass").rename(damaged / "Masks")
+    for path in (damaged / "SegmentationClassAug").iterdir():
+        path.rename(damaged / "Masks" / path.name)
+    again = trainer.train(replace(quick, data=str(damaged), mask_dir="Masks", iterations=1, out=str(run.root) + "2"))
+    assert load_settings(again.config).val_mask_dir == "Masks"
+
+
+def test_last_batch_of_one_does_not_break_batch_normalization(quick: Settings, damaged: Path) -> None:
+    # five images in batches of two: a plain loader's last batch would hold one
+    names = VocFolder.find(damaged).ids("train")
+    (damaged / "ImageSets" / "Segmentation" / "train.txt").write_text("\n".join(names[:5]))
+    model = "deeplabv3_mobilenet_v3_large"
+    run = trainer.train(replace(quick, data=str(damaged), model=model, weights="none", crop=32, batch_size=2, epochs=2))
+    assert [row["iteration"] for row in run.read_metrics()] == [3, 5]
+
+
+def test_single_image_batches_are_refused_where_the_model_cannot(quick: Settings) -> None:
+    with pytest.raises(
+        SettingError, match=r"cannot train with crop 32 \(batch normalization needs more than one image: --batch-size 2"
+    ):
+        trainer.train(replace(quick, model="deeplabv3_mobilenet_v3_large", weights="none", crop=32, batch_size=1))
+    assert not Path(quick.out or "").exists()
+    trainer.train(replace(quick, batch_size=1, iterations=2))
+
+
+def test_all_void_batches_train_to_no_nan(quick: Settings, damaged: Path) -> None:
+    from vocseg import draw
+
+    dataset = VocDataset(VocFolder.find(damaged), "train")
+    for index, name in enumerate(dataset.names[1:], 1):
+        draw.save_mask(torch.full_like(dataset.read(index).mask, 255), dataset.folder.mask(name))
+    run = trainer.train(replace(quick, data=str(damaged), epochs=1, batch_size=1))
+    losses = [loss for _, loss, _ in run.read_steps()]
+    assert sorted(losses)[:5] == [0.0] * 5
+    assert sorted(losses)[5] > 0
+    assert run.read_metrics()[0]["val"]["loss"] is not None
+
+
+def test_not_finite_loss_stops_with_the_images(quick: Settings) -> None:
+    with pytest.raises(TrainingError, match=r"iteration \d+: loss is (nan|inf) with images synth_0"):
+        trainer.train(replace(quick, lr=1e30, epochs=30))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"batch_size": 7}, SettingError, "batch_size 7 is larger than the split train of 6 images"),
+        ({"split": "tran"}, DataError, "no split list"),
+        ({"model": "simple_con_net"}, InputError, "did you mean 'simple_conv_net'"),
+        ({"data": "/nowhere"}, DataError, "data folder /nowhere does not exist"),
+        ({"model": "pspnet:resnet18", "weights": "none", "crop": 1, "batch_size": 1}, SettingError, "cannot train with crop 1"),
+        ({"freeze": "backbone"}, SettingError, "simple_conv_net has no backbone"),
+    ],
+)
+def test_bad_input_writes_nothing(quick: Settings, change: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        trainer.train(replace(quick, **change))
+    assert not Path(quick.out or "").exists()
+
+
+def test_a_share_of_one_image_is_refused_where_the_model_cannot(quick: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SettingError, match="more than one image: --batch-size 4 or more"):
+        job.prepare(replace(quick, model="deeplabv3_mobilenet_v3_large", weights="none", batch_size=2))
+
+
+def test_run_folders_are_not_overwritten(quick: Settings, tmp_path: Path) -> None:
+    trainer.train(replace(quick, iterations=1))
+    with pytest.raises(OutputError, match=r"holds a run already; go on with --resume"):
+        trainer.train(quick)
+    with pytest.raises(InputError, match="it is no run folder"):
+        RunFolder.open(tmp_path)
+
+
+def test_resume_of_another_run_is_refused(quick: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trainer.train(replace(quick, iterations=1))
+    with pytest.raises(
+        SettingError, match="cannot resume with another model: the run has 'simple_conv_net', now it is 'two_layer_net'"
+    ):
+        trainer.train(replace(quick, model="two_layer_net"), run)
+    with pytest.raises(
+        SettingError, match=r"cannot resume with another lr: the run has 0\.02, now it is 0\.1; a new run can start"
+    ):
+        trainer.train(replace(quick, lr=0.1), run)
+    monkeypatch.setattr(run_module, "LOCK_SECONDS", 0.0)
+    with run.locked(), pytest.raises(InputError, match="run is being trained by another process"):
+        trainer.train(replace(quick, iterations=2), run)
+    run.states()[0].write_bytes(b"damaged")
+    with pytest.raises(InputError, match=r"state-000000001\.pt is damaged"):
+        trainer.train(quick, run)
+
+
+def test_a_resumed_run_may_be_longer_and_says_so(quick: Settings, tmp_path: Path) -> None:
+    run = trainer.train(replace(quick, iterations=1))
+    trainer.train(replace(quick, iterations=4, tensorboard=False), run)
+    assert load_settings(run.config).iterations == 4
+    # 6 images in batches of 4: the first epoch was cut short, and is then ended
+    assert [(row["epoch"], row["iteration"]) for row in run.read_metrics()] == [(1, 1), (1, 2), (2, 3), (3, 4)]
+    before = {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file() and path.name != "log.txt"}
+    with pytest.raises(SettingError, match=r"cannot resume .*run with 3 iterations: it has 4 already"):
+        trainer.train(replace(quick, iterations=3), run)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_moved_data_set_is_the_same(quick: Settings, damaged: Path) -> None:
+    run = trainer.train(replace(quick, iterations=1))
+    trainer.train(replace(quick, iterations=2, data=str(damaged)), run)
+    assert load_settings(run.config).data == str(damaged)
+    mask = next((damaged / "SegmentationClass").iterdir())
+    Image.open(mask).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(mask)
+    with pytest.raises(SettingError, match="on other data"):
+        trainer.train(replace(quick, iterations=3, data=str(damaged)), run)
+
+
+def test_a_validation_that_is_not_finite_is_no_best(quick: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = trainer.evaluate
+    monkeypatch.setattr(trainer, "evaluate", lambda *args, **more: replace(real(*args, **more), loss=float("nan")))
+    with pytest.raises(TrainingError, match="the validation loss is nan after epoch 1"):
+        trainer.train(quick)
+    assert not (Path(quick.out or "") / "best.safetensors").exists()
+
+
+def test_without_tensorboard_nothing_is_written(quick: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "find_spec", lambda _: None)
+    with pytest.raises(SettingError, match="tensorboard is not installed"):
+        trainer.train(replace(quick, tensorboard=True))
+    assert not Path(quick.out or "").exists()
+
+
+def shown_in_tensorboard(run: RunFolder) -> Any:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run.root / "tensorboard"))
+    events.Reload()
+    return events
+
+
+def test_tensorboard_shows_what_was_measured(quick: Settings, val_set: VocDataset) -> None:
+    run = trainer.train(replace(quick, tensorboard=True, ema=0.5))
+    events = shown_in_tensorboard(run)
+    rows = run.read_metrics()
+    for part in ("train", "val", "val_ema"):
+        for key in ("loss", "miou", "pixel_accuracy"):
+            shown = [(event.step, event.value) for event in events.Scalars(f"{key}/{part}")]
+            assert shown == [(row["iteration"], pytest.approx(row[part][key])) for row in rows]
+    for name, row in rows[-1]["val"]["per_class"].items():
+        if row["iou"] is not None:
+            assert events.Scalars(f"IoU/{name}")[-1].value == pytest.approx(row["iou"])
+    images = [tag for tag in events.Tags()["images"] if tag.startswith("val/")]
+    assert len(images) == report.SHOWN
+    shown = events.Images(f"val/{val_set.names[0]}")
+    assert [image.step for image in shown] == [row["iteration"] for row in rows]
+    assert (shown[0].height, shown[0].width) == val_set.read(0).image.shape[1:]
+
+
+def test_tensorboard_shows_each_epoch_once_after_a_kill(quick: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = replace(quick, tensorboard=True)
+    with monkeypatch.context() as patch:
+        save = RunFolder.save_state
+
+        def killed(run: RunFolder, state: dict[str, Any], keep: int) -> None:
+            if state["epoch"] == 3:  # the second one is done, validated and shown
+                raise Killed
+            save(run, state, keep)
+
+        patch.setattr(RunFolder, "save_state", killed)
+        with pytest.raises(Killed):
+            trainer.train(settings)
+    run = trainer.train(settings, RunFolder.open(quick.out or ""))
+    events = shown_in_tensorboard(run)
+    assert [event.step for event in events.Scalars("miou/val")] == [row["iteration"] for row in run.read_metrics()]
+
+
+def test_fine_tuning_a_model_file_keeps_its_protocol(quick: Settings, tmp_path: Path) -> None:
+    first = trainer.train(replace(quick, iterations=1, eval_short_side=20))
+    second = trainer.train(replace(quick, model=str(first.best), iterations=1, lr=0.0, out=str(tmp_path / "second")))
+    assert read_info(second.best).short_side == 20
+    assert read_info(second.best).architecture == "simple_conv_net"
+    one, two = (create_model(str(run.best)).network.state_dict() for run in (first, second))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_a_small_model_learns(tmp_path: Path) -> None:
+    from vocseg.data.synthetic import write_synthetic
+
+    write_synthetic(tmp_path / "data", train=60, val=10, size=(64, 64), seed=1)
+    settings = Settings(
+        data=str(tmp_path / "data"), model="simple_conv_net", crop=64, batch_size=6, epochs=5, lr=0.02, head_lr_factor=1,
+        out=str(tmp_path / "run"), workers=0,
+    )  # fmt: skip
+    rows = trainer.train(settings).read_metrics()
+    assert rows[-1]["train"]["loss"] < 0.5 * rows[0]["train"]["loss"]
+    assert rows[-1]["val"]["miou"] > 0.6
+
+
+def test_nothing_but_void_is_no_training_data(quick: Settings, damaged: Path) -> None:
+    for name in VocFolder.find(damaged).ids("train"):
+        path = damaged / "SegmentationClass" / f"{name}.png"
+        with Image.open(path) as image:
+            Image.new("L", image.size, 255).save(path)
+    with pytest.raises(DataError, match="every mask of train is void"):
+        trainer.train(replace(quick, data=str(damaged)))
