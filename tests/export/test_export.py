@@ -39,7 +39,7 @@ def model(synth: Path) -> SegmentationModel:
     torch.manual_seed(0)
     made = create_model("lraspp_mobilenet_v3_large", VocFolder.find(synth).classes, "none").eval()
     with torch.no_grad():  # classes well apart, so that rounding does not decide
-        for parameter in made.class_parameters():
+        for parameter in made.head_parameters():
             parameter.mul_(5)
     return made
 

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from vocseg.models import create_model
 from vocseg.ops import low_res_logits as upsampling
-from vocseg.ops.low_res_logits import CoarseLogits, classes_of
+from vocseg.ops.low_res_logits import LowResLogits, classes_of
 from vocseg.training.losses import pixel_cross_entropy
 
 sides = st.integers(1, 9)
@@ -30,7 +30,7 @@ def test_full_and_classes(
     height: int, width: int, tall: int, wide: int, classes: int, align: bool, crop: bool, disagreeing: float
 ) -> None:
     values = torch.randn(2, classes, height, width).to(memory_format=torch.channels_last)
-    coarse, want = CoarseLogits(values).upsampled((tall, wide), align), plain(values, (tall, wide), align)
+    coarse, want = LowResLogits(values).upsampled((tall, wide), align), plain(values, (tall, wide), align)
     if crop:
         tall, wide = max(1, tall - 3), max(1, wide - 5)
         coarse, want = coarse.cropped(tall, wide), want[..., :tall, :wide]
@@ -49,7 +49,7 @@ def test_full_and_classes(
 def test_classes_of_regions(height: int, width: int, middle: int, tall: int, wide: int, align: bool) -> None:
     """A few regions of a class each, as masks have them: hardly a pixel needs its logits."""
     values = torch.randn(1, 5, height, width).repeat_interleave(4, 2).repeat_interleave(4, 3)
-    coarse = CoarseLogits(values).upsampled((middle, middle), align).upsampled((tall, wide))
+    coarse = LowResLogits(values).upsampled((middle, middle), align).upsampled((tall, wide))
     full = coarse.full()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(upsampling, "STRIP", 200)
@@ -61,7 +61,7 @@ def test_classes_of_regions(height: int, width: int, middle: int, tall: int, wid
 @settings(max_examples=40, deadline=None)
 def test_two_upsamplings(height: int, width: int, tall: int, wide: int, last_tall: int, last_wide: int) -> None:
     values = torch.randn(1, 3, height, width)
-    got = CoarseLogits(values).upsampled((tall, wide), True).upsampled((last_tall, last_wide)).full()
+    got = LowResLogits(values).upsampled((tall, wide), True).upsampled((last_tall, last_wide)).full()
     want = plain(plain(values, (tall, wide), True), (last_tall, last_wide), False)
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
 
@@ -76,7 +76,7 @@ def test_cross_entropy_and_its_gradient(void: str, size: tuple[int, int], strip:
     target = torch.randint(0, 4, (3, *size), generator=generator).to(torch.uint8)
     if void != "none":
         target[:, :: 2 if void == "some" else 1] = 255
-    loss, classes = pixel_cross_entropy(CoarseLogits(values).upsampled(size), target)
+    loss, classes = pixel_cross_entropy(LowResLogits(values).upsampled(size), target)
     (3 * loss).backward()
     got = values.grad
     exact = values.detach().double().requires_grad_()
@@ -89,7 +89,7 @@ def test_cross_entropy_and_its_gradient(void: str, size: tuple[int, int], strip:
 
 
 def test_no_gradient_wanted() -> None:
-    loss, _ = pixel_cross_entropy(CoarseLogits(torch.randn(1, 3, 4, 4)).upsampled((8, 8)), torch.zeros(1, 8, 8))
+    loss, _ = pixel_cross_entropy(LowResLogits(torch.randn(1, 3, 4, 4)).upsampled((8, 8)), torch.zeros(1, 8, 8))
     assert not loss.requires_grad
 
 
@@ -109,7 +109,7 @@ def test_networks_before_their_upsampling(name: str, shape: tuple[int, int]) -> 
     model = create_model(name, ["a", "b", "c"], "none").eval()
     images = torch.randint(0, 256, (2, 3, *shape), dtype=torch.uint8)
     with torch.inference_mode():
-        want, got = model(images), model.coarse(images)
+        want, got = model(images), model.low_res_logits(images)
     assert want.keys() == got.keys()
     for key, logits in want.items():
         torch.testing.assert_close(got[key].full(), logits, rtol=1e-4, atol=1e-4)

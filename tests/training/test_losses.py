@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
 from vocseg.errors import SettingError
-from vocseg.ops.low_res_logits import CoarseLogits
+from vocseg.ops.low_res_logits import LowResLogits
 from vocseg.training.losses import TERMS, Criterion, distillation_loss, parse_loss, pixel_cross_entropy, valid_weight
 
 
@@ -166,9 +166,9 @@ def test_unknown_losses_are_named(text: str, match: str) -> None:
 def test_class_weights_and_smoothing_are_torchs(coarse: bool, smoothing: float) -> None:
     out, _, target = batch()
     weights = torch.tensor([0.5, 1.0, 2.0, 0.1, 3.0])
-    logits = CoarseLogits(out).upsampled((12, 14)) if coarse else out
+    logits = LowResLogits(out).upsampled((12, 14)) if coarse else out
     truth = target.repeat_interleave(2, 1).repeat_interleave(2, 2) if coarse else target
-    full = logits.full() if isinstance(logits, CoarseLogits) else logits
+    full = logits.full() if isinstance(logits, LowResLogits) else logits
     want = cross_entropy(full, truth.long(), weights, ignore_index=255, label_smoothing=smoothing)
     torch.testing.assert_close(pixel_cross_entropy(logits, truth, weights, smoothing)[0], want, rtol=1e-5, atol=1e-6)
 
@@ -184,10 +184,10 @@ def test_parts_add_up_to_the_batch(seed: int, weighted: bool) -> None:
     weights = torch.rand(5, generator=generator) + 0.1 if weighted else None
     criterion = Criterion(class_weights=weights)
     whole, parts = out.clone().requires_grad_(), out.clone().requires_grad_()
-    total = criterion({"out": CoarseLogits(whole)}, target).total
+    total = criterion({"out": LowResLogits(whole)}, target).total
     total.backward()
     normalizer = valid_weight(target, weights)
-    added = [criterion({"out": CoarseLogits(parts[i : i + 2])}, target[i : i + 2], normalizer).total for i in (0, 2)]
+    added = [criterion({"out": LowResLogits(parts[i : i + 2])}, target[i : i + 2], normalizer).total for i in (0, 2)]
     sum(added).backward()
     torch.testing.assert_close(sum(added), total)
     torch.testing.assert_close(parts.grad, whole.grad)
@@ -199,7 +199,7 @@ def test_distillation_is_the_divergence_on_cells() -> None:
     soft = torch.rand(2, 3, 4, 4, generator=generator) + 0.1
     soft = (soft / soft.sum(1, keepdim=True) * 255).round().to(torch.uint8)
     soft[0, :, 0] = 0
-    got = distillation_loss(CoarseLogits(values), soft)
+    got = distillation_loss(LowResLogits(values), soft)
     cells = values.detach().double().view(2, 3, 4, 2, 4, 2).mean((3, 5)).log_softmax(1)
     terms = []
     for n, row, column in torch.nonzero(soft.sum(1) > 0).tolist():

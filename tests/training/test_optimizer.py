@@ -19,7 +19,7 @@ def test_class_layers_learn_ten_times_faster() -> None:
     body, heads = optimizer.param_groups
     assert (body["lr"], heads["lr"]) == (0.003, pytest.approx(0.03))
     assert all((group["momentum"], group["weight_decay"]) == (0.8, 0.01) for group in optimizer.param_groups)
-    assert {id(p) for p in heads["params"]} == {id(p) for p in model.class_parameters()}
+    assert {id(p) for p in heads["params"]} == {id(p) for p in model.head_parameters()}
     assert len(heads["params"]) == 4  # weight and bias of the main and the auxiliary head
     assert len(body["params"]) + 4 == len(list(model.parameters()))
 

@@ -27,7 +27,7 @@ from vocseg.errors import ModelError, nearest
 from vocseg.inference.engines import EngineName, compile_graph, onnx_session, require_compiler
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import SegmentationModel, create_model
-from vocseg.ops.low_res_logits import CoarseLogits
+from vocseg.ops.low_res_logits import LowResLogits
 from vocseg.utils.system import find_device, find_precision
 from vocseg.utils.telemetry import import_openvino, unreported
 
@@ -137,7 +137,11 @@ class _MainOutput(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.model.network(self.model.normalized(images).to(self.precision))["out"]
+        inputs = self.model.pad(self.model.normalize(images)).to(self.precision)
+        outputs = self.model.network(inputs)
+        if isinstance(outputs, dict):
+            return outputs["out"]
+        return self.model.upsample(outputs, images.shape[2], images.shape[3]).interpolated()
 
 
 def _masks(task: Task, network: Callable[[Tensor], Tensor]) -> Runner:
@@ -179,4 +183,4 @@ def _tflite(file: str, task: Task) -> Runner:
 
 
 def _classes(logits: Any) -> Tensor:
-    return CoarseLogits(torch.from_numpy(logits)).classes()[0]
+    return LowResLogits(torch.from_numpy(logits)).classes()[0]

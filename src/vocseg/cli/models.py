@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatch
 from typing import Any
 
 from vocseg.cli.options import JsonOption
@@ -31,40 +30,39 @@ def models(pattern: str | None = None, /, *, size: str = "375x500", json: JsonOp
         Image size HxW for the multiply-adds.
     """
     from vocseg.models.complexity import costs, parse_size
-    from vocseg.models.registry import find_zoo
+    from vocseg.models.registry import find_family
 
     refuse_to_replace([json])
     height, width = parse_size(size)
     rows: list[dict[str, Any]] = []
     names = _select(pattern)
     for name in progress(names, len(names), "count", "model"):
-        zoo = find_zoo(name)
+        family = find_family(name)
         try:
             parameters, multiply_adds = costs(name, height, width)
         except InputError as error:
             # Not every encoder goes with every decoder; a list says so and goes on.
-            rows.append({"name": name, "zoo": zoo.title, "error": str(error)})
+            rows.append({"name": name, "family": family.title, "error": str(error)})
             continue
-        row = {"name": name, "zoo": zoo.title, "weights": list(zoo.weights), "parameters": parameters}
-        rows.append(row | {"multiply_adds": multiply_adds, "published_miou": zoo.published(name)})
+        row = {"name": name, "family": family.title, "weights": list(family.weights), "parameters": parameters}
+        rows.append(row | {"multiply_adds": multiply_adds, "published_miou": family.published(name)})
     _print(rows, size, pattern)
     if json is not None:
         write_json(json, {"size": size, "models": rows})
 
 
 def _select(pattern: str | None) -> list[str]:
-    from vocseg.models.registry import ZOOS, find_zoo
-    from vocseg.models.zoo.smp import SmpZoo
+    from vocseg.models.registry import find_family, list_models
 
     if pattern is None:
-        return [name for zoo in ZOOS if not isinstance(zoo, SmpZoo) for name in zoo.names()]
+        return list_models()
     if not any(sign in pattern for sign in "*?["):
         if pattern.endswith(":"):
             pattern += "*"
         else:
-            find_zoo(pattern)
+            find_family(pattern)
             return [pattern]
-    names = [name for zoo in ZOOS if isinstance(zoo, SmpZoo) == (":" in pattern) for name in zoo.names() if fnmatch(name, pattern)]
+    names = list_models(pattern)
     if not names:
         raise InputError(f"no model matches '{pattern}'")
     return names
@@ -93,9 +91,9 @@ def _print(rows: list[dict[str, Any]], size: str, pattern: str | None) -> None:
     measured = f"; mIoU: published, on {', '.join(sources)}" if sources else ""
     console.print(f"GMACs: billions of multiply-adds for a {size} image{measured}", highlight=False)
     if pattern is None:
-        from vocseg.models.zoo.smp import SmpZoo
+        from vocseg.models.zoo.smp import SmpFamily
 
-        smp = SmpZoo()
+        smp = SmpFamily()
         console.print(
             f"and segmentation_models_pytorch, written arch:encoder: {', '.join(smp.architectures())} "
             f"x {len(smp.encoders())} encoders (`vocseg models unet:` lists them) and timm's (unet:tu-NAME)",

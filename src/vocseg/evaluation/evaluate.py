@@ -57,7 +57,7 @@ def evaluate(
     pixels = 0
     with closing(samples(dataset, workers, own)) as read:
         for image, mask, name, _ in progress(read, len(own), title or f"evaluate {dataset.split}"):
-            logits = segmenter.coarse_logits(image)
+            logits = segmenter.low_res_logits(image)
             valid = int((mask != voc.VOID).sum())
             with torch.inference_mode():
                 mean, classes = pixel_cross_entropy(logits, mask[None].to(logits.values.device))

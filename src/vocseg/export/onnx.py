@@ -18,7 +18,7 @@ from vocseg.export.pre_post import IMAGES, INNER, INNER_MASKS, framed
 from vocseg.inference.engines import onnx_session
 from vocseg.inference.optimize import for_inference
 from vocseg.models import ModelInfo, SegmentationModel
-from vocseg.models.staged import Padding, stages
+from vocseg.models.base import Padding
 
 Masker = Callable[[Tensor], Tensor]
 """From uint8 RGB images (N x 3 x H x W) to their masks (uint8 class ids, N x H x W)."""
@@ -32,24 +32,26 @@ COUNTS = (5, 6)
 class Classes(nn.Module):
     """The class of the largest logit of each pixel of normalized, padded images: uint8, N x H x W."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, model: SegmentationModel) -> None:
         super().__init__()
-        self.network = for_inference(network)
-        _fix_same_padding(network)
+        self.model = for_inference(model)
+        _fix_same_padding(model)
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.network(images)["out"]
+        values = self.model.layers(images)["out"]
+        logits = self.model.upsample_to_padded(values, (images.shape[2], images.shape[3])).interpolated()
         return logits.argmax(1).to(torch.uint8)
 
 
-def _fix_same_padding(network: nn.Module) -> None:
+def _fix_same_padding(model: SegmentationModel) -> None:
     """Give timm's convolutions with TensorFlow's "same" padding a fixed one, in place, where images are padded to the stride.
 
     On a side that is a multiple of the stride the padding is the same for all sizes; left to the size, it takes torch minutes.
     """
     from timm.layers.conv2d_same import Conv2dSame
 
-    if stages(network).pad.multiple == 1:
+    network = model.network
+    if model.padding.multiple == 1:
         return
     for name, conv in list(network.named_modules()):
         if isinstance(conv, Conv2dSame):
@@ -79,8 +81,8 @@ def write_onnx(model: SegmentationModel, path: Path, size: tuple[int, int] | Non
     require("onnx", "onnxscript")
     import onnx
 
-    network = Classes(copy.deepcopy(model.network)).eval()
-    padding = stages(network.network).pad
+    network = Classes(copy.deepcopy(model)).eval()
+    padding = model.padding
     example, free = _any_size(padding) if size is None else _one_size(padding, size)
     try:
         with torch.inference_mode(), warnings.catch_warnings():

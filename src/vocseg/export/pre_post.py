@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from vocseg.models.staged import Padding
+from vocseg.models.base import Padding
 
 IMAGES, MASKS = "images", "masks"
 """Names of a file's input (uint8 RGB, N x 3 x H x W) and output (uint8 class ids, N x H x W)."""

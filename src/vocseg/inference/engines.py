@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from vocseg.errors import ModelError
-from vocseg.models.staged import stages
+from vocseg.models import SegmentationModel
 from vocseg.ops.choices import cache_folder, choices, machine_key, race
 from vocseg.ops.conv_cpu import Geometry, fast_convolutions, taps_for_tracing, traced_convolutions
 from vocseg.utils.telemetry import import_onnxruntime, import_openvino, unreported
@@ -45,14 +45,14 @@ TAPS_FROM = 6
 
 
 class Layers(nn.Module):
-    """The layers of a network's main output alone."""
+    """Those layers of a model that its main output needs."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, model: SegmentationModel) -> None:
         super().__init__()
-        self.network = network
+        self.model = model
 
     def forward(self, images: Tensor) -> Tensor:
-        return stages(self.network).layers(images)["out"]
+        return self.model.layers(images)["out"]
 
 
 def has_openvino() -> bool:

@@ -33,9 +33,8 @@ from vocseg.inference.engines import (
     torch_engine,
 )
 from vocseg.models import SegmentationModel
-from vocseg.models.staged import stages
 from vocseg.ops.choices import choices, race
-from vocseg.ops.low_res_logits import CoarseLogits
+from vocseg.ops.low_res_logits import LowResLogits
 
 PROBE = 128
 """Side of the image that finds which layers follow each other: no network of the registry needs a larger one."""
@@ -48,9 +47,6 @@ class FastModel(nn.Module):
     on disk for the next process. ``consume`` rewrites the model itself, which is of no use afterwards. Raises ModelError where
     the engine is not to be had.
     """
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self,
@@ -65,9 +61,7 @@ class FastModel(nn.Module):
         self.precision = precision
         self.engine: EngineName = engine
         self.keep = keep
-        self.layers = Layers(for_inference(model.network if consume else copy.deepcopy(model.network)))
-        self.register_buffer("mean", model.mean)
-        self.register_buffer("std", model.std)
+        self.layers = Layers(for_inference(model if consume else copy.deepcopy(model)))
         self.remaining = 0
         self._run: Run | None = None
 
@@ -76,15 +70,15 @@ class FastModel(nn.Module):
         self.remaining = images
 
     @torch.inference_mode()
-    def forward(self, images: Tensor) -> CoarseLogits:
+    def forward(self, images: Tensor) -> LowResLogits:
         """Logits of uint8 RGB images (N x 3 x H x W), at the network's own resolution where that is coarser."""
-        parts = stages(self.layers.network)
-        inputs = parts.pad((images.float() - self.mean) / self.std)
+        model = self.layers.model
+        inputs = model.pad(model.normalize(images))
         run = self._run
         if run is None:
             with PREPARING:  # by the first of several threads
                 run = self._run = self._run or self._prepare(inputs)
-        return parts.finish(run(inputs), images.shape[2], images.shape[3])
+        return model.upsample(run(inputs), images.shape[2], images.shape[3])
 
     def _prepare(self, example: Tensor) -> Run:
         if self.engine == "openvino":
@@ -142,23 +136,23 @@ CONTEST_SHARE = 0.01
 """What it may take to compare two engines: seconds, or a share of the work to come. One round says little on a busy machine."""
 
 
-def for_inference(network: nn.Module) -> nn.Module:
-    """The network itself in eval mode, without an auxiliary head and with batch normalization folded."""
-    network.eval().requires_grad_(False)
-    if getattr(network, "aux_classifier", None) is not None:
-        network.aux_classifier = None  # type: ignore[assignment]
-    fold_batch_norm(network)
-    return network
+def for_inference(model: SegmentationModel) -> SegmentationModel:
+    """The model itself in eval mode, without an auxiliary head and with batch normalization folded."""
+    model.eval().requires_grad_(False)
+    model.without_auxiliary()
+    fold_batch_norm(model)
+    return model
 
 
-def fold_batch_norm(network: nn.Module) -> int:
+def fold_batch_norm(model: SegmentationModel) -> int:
     """Fold each batch normalization in eval mode into the convolution whose output it takes; returns how many were.
 
     Pairs are found by running the network on a small image and watching which tensor goes where, so it does not matter how the
     layers are written down. (On the meta device it would take no sums, but a second of imports.)
     w' = w g / sqrt(v + e), b' = (b - m) g / sqrt(v + e) + beta (Ioffe and Szegedy, 2015).
     """
-    pairs = _conv_norm_pairs(network)
+    pairs = _conv_norm_pairs(model)
+    network = model.network
     for conv_name, norm_name in pairs:
         conv, norm = network.get_submodule(conv_name), network.get_submodule(norm_name)
         assert isinstance(conv, nn.Conv2d)
@@ -175,7 +169,7 @@ def fold_batch_norm(network: nn.Module) -> int:
     return len(pairs)
 
 
-def _conv_norm_pairs(network: nn.Module) -> list[tuple[str, str]]:
+def _conv_norm_pairs(model: SegmentationModel) -> list[tuple[str, str]]:
     made: dict[int, tuple[str, Tensor]] = {}  # the tensor is kept, or its id would be given again
     calls: dict[str, int] = {}
     pairs: list[tuple[str, str]] = []
@@ -196,10 +190,10 @@ def _conv_norm_pairs(network: nn.Module) -> list[tuple[str, str]]:
         return hook
 
     with ExitStack() as hooks, torch.no_grad():
-        for name, module in network.named_modules():
+        for name, module in model.network.named_modules():
             if isinstance(module, nn.Conv2d):
                 hooks.callback(module.register_forward_hook(made_by(name)).remove)
             elif isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
                 hooks.callback(module.register_forward_pre_hook(taken_by(name)).remove)
-        network(next(network.parameters()).new_zeros(1, 3, PROBE, PROBE))
+        model.layers(model.pad(next(model.parameters()).new_zeros(1, 3, PROBE, PROBE)))
     return [(conv, norm) for conv, norm in pairs if calls[conv] == calls[norm] == 1]

@@ -20,7 +20,7 @@ from vocseg.inference.engines import EngineName
 from vocseg.inference.optimize import FastModel
 from vocseg.models import ModelInfo, SegmentationModel, create_model
 from vocseg.models.zoo.vocseg_s import NAME
-from vocseg.ops.low_res_logits import CoarseLogits
+from vocseg.ops.low_res_logits import LowResLogits
 from vocseg.utils.system import find_device, find_precision
 from vocseg.utils.text import shares
 
@@ -109,14 +109,14 @@ class Segmenter:
     def __call__(self, image: ImageLike) -> Segmentation:
         """Segment an image: a file, a Pillow image, or uint8 RGB pixels. Raises DataError."""
         pixels = _to_tensor(image)
-        return Segmentation(pixels, self.coarse_logits(pixels).classes()[0].cpu(), self.info)
+        return Segmentation(pixels, self.low_res_logits(pixels).classes()[0].cpu(), self.info)
 
     def logits(self, image: ImageLike) -> Tensor:
         """Class logits of an image at its own size: float32, 1 x classes x H x W. Raises DataError."""
-        return self.coarse_logits(_to_tensor(image)).full()
+        return self.low_res_logits(_to_tensor(image)).full()
 
     @torch.inference_mode()
-    def coarse_logits(self, image: Tensor) -> CoarseLogits:
+    def low_res_logits(self, image: Tensor) -> LowResLogits:
         """Logits of an image (uint8 RGB, 3 x H x W) before their upsampling to its size.
 
         The image goes through the network at the size that the model's input protocol asks for.
@@ -124,7 +124,7 @@ class Segmenter:
         size = (image.shape[1], image.shape[2])
         inputs = resize_image(image, protocol_size(size, self.info.short_side))
         output = self.network(inputs[None].to(self.device))
-        coarse = output if isinstance(output, CoarseLogits) else CoarseLogits(output["out"])
+        coarse = output if isinstance(output, LowResLogits) else LowResLogits(output["out"])
         return coarse.upsampled(size)
 
 

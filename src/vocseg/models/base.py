@@ -1,34 +1,37 @@
-"""A network together with what is needed to use it: classes, colors, normalization, input protocol."""
+"""The one interface of every network: a family of networks subclasses :class:`SegmentationModel` and answers it once."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from vocseg import voc
-from vocseg.models.staged import coarse_logits
-from vocseg.ops.low_res_logits import CoarseLogits
+from vocseg.ops.low_res_logits import LowResLogits
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+Triple = tuple[float, float, float]
+
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a model file says about its network beside the weights."""
+    """What a model file says about its network besides the weights."""
 
     architecture: str
     """Name in the registry."""
     classes: tuple[str, ...]
     """Class names in the order of their ids."""
     palette: tuple[tuple[int, int, int], ...] = ()
-    """RGB color of each class; VOC's where empty."""
-    mean: tuple[float, float, float] = IMAGENET_MEAN
+    """RGB color of each class; VOC's if empty."""
+    mean: Triple = IMAGENET_MEAN
     """Mean RGB subtracted from images scaled to 0..1."""
-    std: tuple[float, float, float] = IMAGENET_STD
+    std: Triple = IMAGENET_STD
     """Divisor after that."""
     short_side: int | None = None
     """Input protocol: images are resized to this shorter side; None: they go in at their own size."""
@@ -37,18 +40,19 @@ class ModelInfo:
     scores: dict[str, Any] = field(default_factory=dict)
     """Scores by split."""
     vocseg_version: str | None = None
+    """Version of vocseg that wrote the file."""
 
     def __post_init__(self) -> None:
         if not self.palette:
             object.__setattr__(self, "palette", voc.PALETTE[: len(self.classes)])
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form."""
+        """Return a form ready for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelInfo:
-        """The inverse of :meth:`to_dict`; raises KeyError or TypeError where a part is missing or of another kind."""
+        """Invert :meth:`to_dict`; raise KeyError or TypeError if a part is missing or of another kind."""
         known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
         known["classes"] = tuple(str(name) for name in values["classes"])
         known["palette"] = tuple(tuple(int(part) for part in rgb) for rgb in values["palette"])
@@ -56,37 +60,122 @@ class ModelInfo:
         return cls(**known)
 
 
-class SegmentationModel(nn.Module):
-    """A network that takes images as they are read and gives logits at their size.
+@dataclass(frozen=True)
+class Padding:
+    """Pad normalized images with the mean color at the right and at the bottom.
 
-    ``network`` maps normalized float images (N x 3 x H x W) to a dict with ``out`` and, where it has an auxiliary head,
-    ``aux``: logits, N x classes x H x W. ``class_layers`` names its layers with one output a class.
+    A side becomes ``multiple`` n + ``extra`` pixels, at least ``smallest``, which is such a number too.
+    """
+
+    multiple: int = 1
+    extra: int = 0
+    smallest: int = 1
+
+    def __call__(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        return pad(images, (0, self.side(width) - width, 0, self.side(height) - height))
+
+    def side(self, length: int) -> int:
+        """Return what a side of ``length`` pixels becomes."""
+        whole = length + (self.extra - length) % self.multiple
+        return max(whole, self.smallest) if self.smallest > 1 else whole
+
+
+class SegmentationModel(nn.Module):
+    """A network that takes images as they are read and gives class logits at their size.
+
+    ``network`` maps normalized float images, N x 3 x H x W, to logits, N x classes x h x w of any resolution, or to a dict
+    of such with the keys ``out`` and ``aux``. This class fits any such network; a family whose networks pad, end in an
+    upsampling, or have a backbone overrides the class variables and methods below. Training, prediction and export call
+    nothing else, so ``forward`` and the fast path are one code path: normalize, pad, layers, upsample.
     """
 
     mean: Tensor
     std: Tensor
+    backbone_layers: ClassVar[tuple[str, ...]] = ()
+    """Submodules of ``network`` that are pretrained: the backbone, or encoder."""
+    align_corners: ClassVar[bool] = False
+    """Whether the upsampling that ends the network puts corners on corners."""
+    feature_layers: ClassVar[dict[str, str]] = {}
+    """Feature name -> submodule of ``network`` whose output it is."""
 
-    def __init__(self, network: nn.Module, info: ModelInfo, class_layers: tuple[str, ...]) -> None:
+    def __init__(
+        self, network: nn.Module, info: ModelInfo, class_layers: tuple[str, ...] = (), padding: Padding | None = None
+    ) -> None:
         super().__init__()
         self.network = network
-        self.info = info
         self.class_layers = class_layers
+        """Submodules of ``network`` with one output a class."""
+        self.padding = padding or Padding()
+        self.set_info(info)
+
+    def set_info(self, info: ModelInfo) -> None:
+        """Take another description, its normalization included."""
+        self.info = info
         self.register_buffer("mean", torch.tensor(info.mean).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(info.std).view(1, 3, 1, 1) * 255, persistent=False)
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Class names in the order of their ids."""
+        return self.info.classes
+
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits of uint8 (or float, 0..255) RGB images, N x 3 x H x W."""
-        outputs: dict[str, Tensor] = self.network(self.normalized(images))
-        return outputs
+        """Compute logits, float32, N x classes x H x W, of uint8 (or float, 0..255) RGB images, N x 3 x H x W.
 
-    def coarse(self, images: Tensor) -> dict[str, CoarseLogits]:
-        """The same before the upsampling that ends the network."""
-        return coarse_logits(self.network, self.normalized(images))
+        The dict has ``out`` and, if the network has an auxiliary head, ``aux``.
+        """
+        return {name: logits.full() for name, logits in self.low_res_logits(images).items()}
 
-    def normalized(self, images: Tensor) -> Tensor:
-        """The network's input: float32, of the model's mean and standard deviation."""
+    def low_res_logits(self, images: Tensor) -> dict[str, LowResLogits]:
+        """Compute the same as :meth:`forward`, before the upsampling that ends the network."""
+        height, width = images.shape[-2:]
+        values = self.layers(self.pad(self.normalize(images)))
+        return {name: self.upsample(value, height, width) for name, value in values.items()}
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Bring uint8 (or float, 0..255) images to the mean and standard deviation that the network was trained with: float32."""
         return (images.float() - self.mean) / self.std
 
-    def class_parameters(self) -> list[nn.Parameter]:
+    def pad(self, inputs: Tensor) -> Tensor:
+        """Pad normalized images to a size that the network takes."""
+        return self.padding(inputs)
+
+    def layers(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Run the network on normalized, padded images up to its last upsampling: dict of N x classes x h x w."""
+        outputs = self.network(inputs)
+        return outputs if isinstance(outputs, dict) else {"out": outputs}
+
+    def upsample(self, values: Tensor, height: int, width: int) -> LowResLogits:
+        """Describe how the values of :meth:`layers` become logits of images of ``height`` x ``width`` pixels."""
+        padded = self.padding.side(height), self.padding.side(width)
+        return self.upsample_to_padded(values, padded).cropped(height, width)
+
+    def upsample_to_padded(self, values: Tensor, size: tuple[int, int]) -> LowResLogits:
+        """Describe how the values of :meth:`layers` become logits of padded images of ``size``."""
+        return LowResLogits(values).upsampled(size, self.align_corners)
+
+    @property
+    def features(self) -> dict[str, nn.Module]:
+        """The modules whose outputs are the network's named features; empty if the family names none."""
+        return {name: self.network.get_submodule(path) for name, path in self.feature_layers.items()}
+
+    def backbone(self) -> list[nn.Module]:
+        """The pretrained modules; empty if the network has no backbone."""
+        return [self.network.get_submodule(path) for path in self.backbone_layers]
+
+    def backbone_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the pretrained part."""
+        return [parameter for part in self.backbone() for parameter in part.parameters()]
+
+    def head_parameters(self) -> list[nn.Parameter]:
         """Parameters of the layers with one output a class."""
-        return [parameter for name in self.class_layers for parameter in self.network.get_submodule(name).parameters()]
+        return list(self._head_parameters())
+
+    def _head_parameters(self) -> Iterator[nn.Parameter]:
+        for name in self.class_layers:
+            yield from self.network.get_submodule(name).parameters()
+
+    def without_auxiliary(self) -> SegmentationModel:
+        """Drop the auxiliary head, which only training uses, in place; returns the model itself."""
+        return self

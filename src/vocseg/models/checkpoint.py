@@ -72,7 +72,7 @@ def _read(path: Path, weights: bool) -> tuple[ModelInfo, dict[str, Tensor]]:
 def read_weights_file(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
     """State dict and, where the file says, class names of a model file or of a foreign ``.safetensors`` or ``.pth``.
 
-    Foreign checkpoints are unwrapped from the usual keys (``model``, ``state_dict``, ...) and from a ``module.`` prefix.
+    Foreign checkpoints are unwrapped from the usual keys (``model``, ``state_dict``, ...).
     Pickles are loaded with ``weights_only=True``. Raises ModelError.
     """
     if not path.is_file():
@@ -84,7 +84,7 @@ def read_weights_file(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | 
                 state = _tensors(file)
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{path} is not a weights file: {error}") from error
-        return _plain(state), read_info(path).classes if ours else None
+        return state, read_info(path).classes if ours else None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
@@ -94,12 +94,8 @@ def read_weights_file(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | 
             content = content[key]
     if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
         raise ModelError(f"{path} holds no state dict of tensors")
-    return _plain(content), None
+    return content, None
 
 
 def _tensors(file: Any) -> dict[str, Tensor]:
     return unpack({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118  (no dict)
-
-
-def _plain(state: dict[str, Any]) -> dict[str, Tensor]:
-    return {key.removeprefix("module."): value for key, value in state.items()}

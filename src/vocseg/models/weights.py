@@ -19,6 +19,7 @@ def load_weights(model: SegmentationModel, state: Mapping[str, Tensor], classes:
     auxiliary head, which only training uses; layers that only the file has are passed over when they are auxiliary too.
     """
     own = model.network.state_dict()
+    state = _without_prefix(state, own)
     rows = _matching_rows(classes, model.info.classes)
     merged: dict[str, Tensor] = {}
     for key, target in own.items():
@@ -39,6 +40,19 @@ def load_weights(model: SegmentationModel, state: Mapping[str, Tensor], classes:
     if extra:
         raise ModelError(f"{source} does not fit {model.info.architecture}: it also has {extra[0]}")
     model.network.load_state_dict(merged)
+
+
+PREFIXES = ("module.", "_orig_mod.", "network.", "model.", "net.")
+"""What data parallelism, torch.compile, Lightning and others put before every name of a state dict."""
+
+
+def _without_prefix(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    while not state.keys() & own.keys():
+        prefix = next((prefix for prefix in PREFIXES if state and all(key.startswith(prefix) for key in state)), None)
+        if prefix is None:
+            break
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
 
 
 def _matching_rows(source: Sequence[str] | None, target: Sequence[str]) -> list[tuple[int, int]] | None:

@@ -61,45 +61,84 @@ class Strip(NamedTuple):
     logits: Tensor
 
 
-@dataclass(frozen=True)
-class CoarseLogits:
-    """Logits N x classes x h x w whose upsampling to H x W is ``rows @ values @ columns.T``; without those, full already.
+class Resize(NamedTuple):
+    """One bilinear upsampling, or a crop to the top left part."""
 
-    ``rows`` (H x h) and ``columns`` (W x w) are banded, as of :func:`upsampling_matrix` and products of such.
+    height: int
+    width: int
+    align_corners: bool = False
+    crop: bool = False
+
+
+@lru_cache(maxsize=256)
+def _matrices(shape: tuple[int, int], steps: tuple[Resize, ...]) -> tuple[Tensor, Tensor]:
+    """Steps along the two axes as matrices: H x h and W x w."""
+    with torch.inference_mode(False), torch.no_grad():  # they are used in training too
+        rows, columns = (torch.eye(side) for side in shape)
+        for step in steps:
+            if step.crop:
+                rows, columns = rows[: step.height], columns[: step.width]
+            else:
+                rows = upsampling_matrix(len(rows), step.height, step.align_corners) @ rows
+                columns = upsampling_matrix(len(columns), step.width, step.align_corners) @ columns
+    return rows, columns
+
+
+@dataclass(frozen=True)
+class LowResLogits:
+    """Logits N x classes x h x w, and the ``steps`` that bring them to H x W; without steps, full already.
+
+    On a CPU the upsampled logits are ``rows @ values @ columns.T``, where ``rows`` (H x h) and ``columns`` (W x w) are banded.
     """
 
     values: Tensor
-    rows: Tensor | None = None
-    columns: Tensor | None = None
+    steps: tuple[Resize, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the full logits."""
-        if self.rows is None or self.columns is None:
-            return self.values.shape[2], self.values.shape[3]
-        return len(self.rows), len(self.columns)
+        return (self.steps[-1].height, self.steps[-1].width) if self.steps else (self.values.shape[2], self.values.shape[3])
 
-    def upsampled(self, size: tuple[int, int], align_corners: bool = False) -> CoarseLogits:
+    @property
+    def rows(self) -> Tensor | None:
+        """The steps along the vertical axis as a matrix, H x h; None without steps."""
+        return _matrices((self.values.shape[2], self.values.shape[3]), self.steps)[0] if self.steps else None
+
+    @property
+    def columns(self) -> Tensor | None:
+        """The steps along the horizontal axis as a matrix, W x w; None without steps."""
+        return _matrices((self.values.shape[2], self.values.shape[3]), self.steps)[1] if self.steps else None
+
+    def upsampled(self, size: tuple[int, int], align_corners: bool = False) -> LowResLogits:
         """These logits followed by (one more) bilinear upsampling, to ``size``."""
-        if self.size == size:
-            return self
-        rows, columns = (upsampling_matrix(*pair, align_corners) for pair in zip(self.size, size, strict=True))
-        if self.rows is not None and self.columns is not None:
-            rows, columns = rows @ self.rows, columns @ self.columns
-        return CoarseLogits(self.values, rows, columns)
+        return self if self.size == tuple(size) else LowResLogits(self.values, (*self.steps, Resize(*size, align_corners)))
 
-    def cropped(self, height: int, width: int) -> CoarseLogits:
+    def cropped(self, height: int, width: int) -> LowResLogits:
         """The top left part of the full logits."""
-        if self.rows is None or self.columns is None:
-            return CoarseLogits(self.values[..., :height, :width])
-        return CoarseLogits(self.values, self.rows[:height], self.columns[:width])
+        if self.size == (height, width):
+            return self
+        if not self.steps:
+            return LowResLogits(self.values[..., :height, :width])
+        return LowResLogits(self.values, (*self.steps, Resize(height, width, crop=True)))
 
     def full(self) -> Tensor:
         """Logits at full size: float32, N x classes x H x W; differentiable."""
+        if self.values.device.type != "cpu" or torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+            return self.interpolated()
+        rows, columns = self.rows, self.columns
+        if rows is None or columns is None:
+            return self.values.float()
+        return rows @ (self.values.float() @ columns.T)
+
+    def interpolated(self) -> Tensor:
+        """The same as :meth:`full`, by torch's interpolation one step after another: for GPUs, compilers and exporters."""
         values = self.values.float()
-        if self.rows is None or self.columns is None:
-            return values
-        return self.rows.to(values.device) @ (values @ self.columns.to(values.device).T)
+        for step in self.steps:
+            if step.crop:
+                values = values[..., : step.height, : step.width]
+            else:
+                values = interpolate(values, size=(step.height, step.width), mode="bilinear", align_corners=step.align_corners)
+        return values
 
     def averaged(self, cells: tuple[int, int]) -> Tensor:
         """Means of the full logits over a grid of cells, without forming them: float32, N x classes x cells; differentiable."""
@@ -134,7 +173,7 @@ class CoarseLogits:
         out.copy_(least)
         down, across = (least != most).nonzero(as_tuple=True)
         if len(down) > DISAGREEING * out.numel():
-            for strip in CoarseLogits(planes[None], self.rows, self.columns).strips():
+            for strip in LowResLogits(planes[None], self.steps).strips():
                 out[strip.rows] = classes_of(strip.logits, strip.logits.amax(1, keepdim=True))
             return
         table = planes.permute(1, 2, 0).flatten(0, 1).contiguous()

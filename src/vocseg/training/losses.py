@@ -14,9 +14,9 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from vocseg import voc
 from vocseg.errors import SettingError, nearest
-from vocseg.ops.low_res_logits import CoarseLogits, classes_of
+from vocseg.ops.low_res_logits import LowResLogits, classes_of
 
-Logits = Tensor | CoarseLogits
+Logits = Tensor | LowResLogits
 """At full size, or before the last upsampling."""
 
 LOG2_E = math.log2(math.e)
@@ -32,7 +32,7 @@ class Loss(NamedTuple):
 
 def full(logits: Logits) -> Tensor:
     """Logits at full size, float32."""
-    return logits.full() if isinstance(logits, CoarseLogits) else logits.float()
+    return logits.full() if isinstance(logits, LowResLogits) else logits.float()
 
 
 def valid_weight(target: Tensor, class_weights: Tensor | None = None) -> Tensor:
@@ -58,7 +58,7 @@ def pixel_cross_entropy(
     kept.
     """
     divisor = (valid_weight(target, class_weights) if normalizer is None else normalizer).clamp(min=1e-12)
-    if isinstance(logits, CoarseLogits) and logits.values.device.type == "cpu" and not smoothing:
+    if isinstance(logits, LowResLogits) and logits.values.device.type == "cpu" and not smoothing:
         total, classes = _StripCrossEntropy.apply(logits.values, logits, target, class_weights)
         return total / divisor, classes
     planes = full(logits)
@@ -72,7 +72,7 @@ class _StripCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, values: Tensor, coarse: CoarseLogits, target: Tensor, class_weights: Tensor | None
+        ctx: Any, values: Tensor, coarse: LowResLogits, target: Tensor, class_weights: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         # ``values`` are those of ``coarse``, named so that autograd sees them.
         number, channels, height, _ = values.shape
@@ -260,7 +260,7 @@ def distillation_loss(logits: Logits, soft: Tensor, normalizer: Tensor | None = 
     cell, without upsampling them first. ``normalizer`` replaces the number of shown cells where the batch is part of a
     larger one. Hinton et al., "Distilling the knowledge in a neural network" (2015), at temperature 1.
     """
-    coarse = logits if isinstance(logits, CoarseLogits) else CoarseLogits(logits)
+    coarse = logits if isinstance(logits, LowResLogits) else LowResLogits(logits)
     averaged = coarse.averaged((soft.shape[2], soft.shape[3]))
     shown = shown_cells(soft)
     teacher = soft.float() / soft.float().sum(1, keepdim=True).clamp(min=1)

@@ -31,8 +31,8 @@ def build_optimizer(model: SegmentationModel, settings: Settings, others: nn.Mod
 
 
 def _groups(model: SegmentationModel, settings: Settings) -> Iterator[dict[str, Any]]:
-    heads = {id(parameter) for parameter in model.class_parameters()}
-    inner = {id(parameter) for part in backbone(model) for parameter in part.parameters()} - heads
+    heads = {id(parameter) for parameter in model.head_parameters()}
+    inner = {id(parameter) for parameter in model.backbone_parameters()} - heads
     factors = {
         id(p): settings.head_lr_factor if id(p) in heads else settings.backbone_lr_factor if id(p) in inner else 1.0
         for p in model.parameters()
@@ -53,14 +53,8 @@ def freeze(model: SegmentationModel, what: str) -> None:
         return
     # SyncBatchNorm too, which several GPUs have in place of BatchNorm2d.
     norms = [module for module in model.network.modules() if isinstance(module, _BatchNorm)]
-    for part in backbone(model) if what == "backbone" else norms:
+    for part in model.backbone() if what == "backbone" else norms:
         part.eval().requires_grad_(False)
-
-
-def backbone(model: SegmentationModel) -> list[nn.Module]:
-    """The pretrained part of a network, where it has one."""
-    inner = getattr(model.network, "network", model.network)
-    return [part for name in ("backbone", "encoder") if isinstance(part := getattr(inner, name, None), nn.Module)]
 
 
 def rate_factor(iteration: int, total: int, settings: Settings) -> float:

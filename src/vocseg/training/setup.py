@@ -30,7 +30,6 @@ from vocseg.training.distillation.soft_labels import TaughtDataset, classes_show
 from vocseg.training.distillation.teacher import load_teacher, write_soft_labels
 from vocseg.training.distributed import launched
 from vocseg.training.losses import Criterion, parse_loss
-from vocseg.training.optimizer import backbone
 from vocseg.utils.system import find_device, find_precision
 from vocseg.utils.text import counted
 
@@ -182,7 +181,7 @@ def prepare(settings: Settings) -> Job:
     for crop in (settings.crop, settings.final_crop):
         if crop is not None:
             _try_forward(model, settings.batch_size, settings.accumulate * launched(), crop)
-    if settings.freeze == "backbone" and not backbone(model):
+    if settings.freeze == "backbone" and not model.backbone():
         raise SettingError(f"{model.info.architecture} has no backbone that freeze could hold back")
     settings = replace(
         settings,

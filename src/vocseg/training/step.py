@@ -12,8 +12,8 @@ from vocseg.data.transforms.geometry import SOFT_CELL
 from vocseg.errors import TrainingError
 from vocseg.models import SegmentationModel
 from vocseg.ops.conv_cpu import fast_convolutions
-from vocseg.ops.low_res_logits import CoarseLogits
-from vocseg.training.distillation.features import Hints, Teacher, recorded, taps
+from vocseg.ops.low_res_logits import LowResLogits
+from vocseg.training.distillation.features import Hints, Teacher, recorded
 from vocseg.training.distributed import Processes
 from vocseg.training.losses import Criterion, distillation_loss, shown_cells, valid_weight
 from vocseg.training.setup import Job
@@ -23,11 +23,11 @@ from vocseg.utils.system import autocast
 class Outputs(NamedTuple):
     """Coarse logits by output, and features in the teacher's channels where hints are wanted."""
 
-    logits: dict[str, CoarseLogits]
+    logits: dict[str, LowResLogits]
     features: dict[str, Tensor]
 
 
-class CoarseOutputs(nn.Module):
+class LowResOutputs(nn.Module):
     """A model whose ``forward`` gives all that a loss needs: what data-parallel training wraps."""
 
     def __init__(self, model: SegmentationModel, hints: Hints | None) -> None:
@@ -37,9 +37,9 @@ class CoarseOutputs(nn.Module):
 
     def forward(self, images: Tensor) -> Outputs:
         if self.hints is None:
-            return Outputs(self.model.coarse(images), {})
-        with recorded(taps(self.model)) as features:
-            logits = self.model.coarse(images)
+            return Outputs(self.model.low_res_logits(images), {})
+        with recorded(self.model.features) as features:
+            logits = self.model.low_res_logits(images)
         return Outputs(logits, self.hints(features))
 
 
@@ -72,7 +72,7 @@ class Step:
         hints: Hints | None = None,
     ) -> None:
         self.model = model
-        self.network = processes.wrap(CoarseOutputs(model, hints))
+        self.network = processes.wrap(LowResOutputs(model, hints))
         self.optimizer = optimizer
         self.criterion = criterion
         self.precision = precision
@@ -134,7 +134,7 @@ class Step:
         share = 1 / (parts * self.processes.count)
         loss = self.criterion(outputs.logits, masks, weight, share)
         total = self.mask_weight * loss.total
-        hints: dict[str, CoarseLogits] = {}
+        hints: dict[str, LowResLogits] = {}
         if self.teacher is not None:
             answer, hints = self.teacher(images)
             if soft is None:

@@ -11,7 +11,7 @@ from torchvision.models import get_model_weights
 from vocseg import voc
 from vocseg.errors import ModelError
 from vocseg.models import create_model
-from vocseg.models.zoo.torchvision import TorchvisionZoo
+from vocseg.models.zoo.torchvision import TorchvisionFamily
 
 
 def conv(module: nn.Module) -> tuple[Any, ...]:
@@ -49,7 +49,7 @@ def test_module_tree_of_deeplabv3_resnet101() -> None:
     assert sum(parameter.numel() for parameter in network.parameters()) == 60_996_202
 
 
-@pytest.mark.parametrize("name", TorchvisionZoo().names())
+@pytest.mark.parametrize("name", TorchvisionFamily().names())
 def test_size_is_that_of_the_published_weights(name: str) -> None:
     with torch.device("meta"):
         network = create_model(name, weights="none").network

@@ -14,10 +14,10 @@ from torch.nn.functional import avg_pool2d, smooth_l1_loss
 from vocseg.data.layout import VocFolder
 from vocseg.errors import DataError, ModelError, SettingError
 from vocseg.models import SegmentationModel, create_model, save_model
-from vocseg.ops.low_res_logits import CoarseLogits
+from vocseg.ops.low_res_logits import LowResLogits
 from vocseg.training import loop as trainer
 from vocseg.training.config import Settings
-from vocseg.training.distillation.features import Hints, Teacher, recorded, taps
+from vocseg.training.distillation.features import Hints, Teacher, recorded
 from vocseg.training.distributed import Processes
 from vocseg.training.losses import Criterion, distillation_loss
 from vocseg.training.run_folder import RunFolder
@@ -42,13 +42,13 @@ def test_soft_labels_are_the_softmax_of_mean_logits(model: SegmentationModel) ->
     wanted = avg_pool2d(model.eval()(images())["out"], 8).softmax(1)
     torch.testing.assert_close(soft.float(), 255 * wanted, rtol=0, atol=0.51)
     assert features.keys() == {"encoder", "pyramid"}
-    assert all(isinstance(one, CoarseLogits) and one.size == (48, 48) for one in features.values())
+    assert all(isinstance(one, LowResLogits) and one.size == (48, 48) for one in features.values())
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
 def test_nothing_stays_on_the_parts(model: SegmentationModel) -> None:
-    with recorded(taps(model)) as kept:
-        model.coarse(images())
+    with recorded(model.features) as kept:
+        model.low_res_logits(images())
     assert kept["pyramid"].shape[1] == 256
     assert not any(part._forward_hooks for part in model.modules())
 
@@ -56,8 +56,8 @@ def test_nothing_stays_on_the_parts(model: SegmentationModel) -> None:
 def test_distance_is_that_of_standardised_features(model: SegmentationModel) -> None:
     student = create_model("vocseg-s", weights="none")
     hints = Hints(student, model)
-    with recorded(taps(student)) as features:
-        student.coarse(images(size=64))
+    with recorded(student.features) as features:
+        student.low_res_logits(images(size=64))
     _, wanted = Teacher(model, torch.float32)(images(size=64))
     projected = hints(features)
     got = hints.distance(projected, wanted)
@@ -78,15 +78,15 @@ def test_distance_is_that_of_standardised_features(model: SegmentationModel) -> 
     [
         ("lraspp_mobilenet_v3_large", "backbone", "high"),
         ("deeplabv3_resnet50", "backbone", "out"),
-        ("unet:resnet18", "network.encoder", -1),
+        ("unet:resnet18", "encoder", -1),
     ],
 )
 def test_the_features_of_other_networks_are_their_backbones_last(name: str, part: str, last: str | int) -> None:
     student = create_model(name, weights="none").eval()
-    with torch.no_grad(), recorded(taps(student)) as features:
-        student.coarse(images(size=64))
+    with torch.no_grad(), recorded(student.features) as features:
+        student.low_res_logits(images(size=64))
     with torch.no_grad():
-        wanted = student.network.get_submodule(part)(student.normalized(images(size=64)))
+        wanted = student.network.get_submodule(part)(student.normalize(images(size=64)))
     assert features.keys() == {"encoder"}
     torch.testing.assert_close(features["encoder"], wanted[last])
     hints = Hints(student, create_model(MODEL, weights="none"))
@@ -123,8 +123,8 @@ def test_a_step_is_the_weighted_sum(settings: Settings, tmp_path: Path, teach_on
     job.model.zero_grad()
     for part in job.model.modules():  # the step before moved the statistics, which training does not use
         part.train()
-    with recorded(taps(job.model)) as features:
-        outputs = job.model.coarse(batch.images)
+    with recorded(job.model.features) as features:
+        outputs = job.model.low_res_logits(batch.images)
     soft, wanted = job.teacher(batch.images)
     if teach_on == "images":
         assert batch.soft is not None

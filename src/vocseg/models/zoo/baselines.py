@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
-from vocseg.models.family import Built
+from vocseg.models.base import ModelInfo, SegmentationModel
 
 PATCH = 9
 """Side of the patch that ``two_layer_net`` sees of a pixel."""
@@ -22,15 +21,15 @@ class TwoLayerNet(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.affine2 = nn.Conv2d(hidden, num_classes, 1)
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        return {"out": self.affine2(self.relu(self.affine1(images)))}
+    def forward(self, images: Tensor) -> Tensor:
+        return self.affine2(self.relu(self.affine1(images)))
 
 
 class SimpleConvNet(nn.Module):
     """Conv 5x5 (30) - ReLU - pool - affine - ReLU - affine: the book's ``SimpleConvNet`` (chapter 7) made fully convolutional.
 
     The first affine layer sees 12x12 pooled positions, as it does on the book's 28x28 digits; it is a 12x12 convolution
-    here. Logits are upsampled bilinearly from half size.
+    here. Logits are at half the image's size.
     """
 
     def __init__(self, num_classes: int, filters: int = 30, hidden: int = 100) -> None:
@@ -43,14 +42,13 @@ class SimpleConvNet(nn.Module):
         self.relu2 = nn.ReLU(inplace=True)
         self.affine2 = nn.Conv2d(hidden, num_classes, 1)
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Tensor) -> Tensor:
         features = self.pool1(self.relu1(self.conv1(images)))
-        logits = self.affine2(self.relu2(self.affine1(self.pad1(features))))
-        return {"out": interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)}
+        return self.affine2(self.relu2(self.affine1(self.pad1(features))))
 
 
 class Baselines:
-    """The zoo of the two baselines; they have no pretrained weights."""
+    """The family of the two baselines; they have no pretrained weights."""
 
     title = "baselines"
     weights: tuple[str, ...] = ("none",)
@@ -59,8 +57,8 @@ class Baselines:
     def names(self) -> list[str]:
         return list(self.networks)
 
-    def build(self, name: str, num_classes: int, weights: str) -> Built:
-        return Built(self.networks[name](num_classes), class_layers=("affine2",))
+    def build(self, name: str, classes: tuple[str, ...], weights: str) -> SegmentationModel:
+        return SegmentationModel(self.networks[name](len(classes)), ModelInfo(name, classes), ("affine2",))
 
     def published(self, name: str) -> tuple[float, str] | None:
         return None

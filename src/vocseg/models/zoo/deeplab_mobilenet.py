@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
-from vocseg.models.family import Built
-from vocseg.models.staged import Padding, Stages
-from vocseg.ops.low_res_logits import CoarseLogits
+from vocseg.models.base import ModelInfo, Padding, SegmentationModel
 
 NAME = "deeplabv3_mobilenet_v2"
 STRIDE = 16
 PADDING = Padding(STRIDE, extra=1)
+HALF = (0.5, 0.5, 0.5)
 
 
 def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
@@ -44,37 +44,30 @@ class DeepLabMobileNetV2(nn.Module):
         self.concat_projection = _pointwise(2 * width, width)
         self.classifier = nn.Conv2d(width, num_classes, 1)
 
-    def layers(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits at a sixteenth of the (padded) images' size, corners on corners."""
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute logits at a sixteenth of the (padded) images' size, corners on corners."""
         features = self.features(images)
         own = self.aspp0(features)
         pooled = self.image_pooling(features.mean((2, 3), keepdim=True)).expand_as(own)
-        return {"out": self.classifier(self.concat_projection(torch.cat([pooled, own], 1)))}
+        return self.classifier(self.concat_projection(torch.cat([pooled, own], 1)))
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        padded = PADDING(images)
-        logits = interpolate(self.layers(padded)["out"], size=padded.shape[2:], mode="bilinear", align_corners=True)
-        return {"out": logits[..., : images.shape[2], : images.shape[3]]}
 
-    def taps(self) -> dict[str, nn.Module]:
-        """Features at output stride 16: those of the encoder, and those that the pyramid makes of them."""
-        return {"encoder": self.features, "pyramid": self.concat_projection}
+class DeepLabMobileNetModel(SegmentationModel):
+    """The network behind the one interface; its upsampling puts corners on corners."""
 
-    def stages(self) -> Stages:
-        """See :mod:`vocseg.models.staged`."""
-        return Stages(self.layers, PADDING, _finish)
+    align_corners: ClassVar[bool] = True
+    backbone_layers: ClassVar[tuple[str, ...]] = ("features",)
+    feature_layers: ClassVar[dict[str, str]] = {"encoder": "features", "pyramid": "concat_projection"}
+
+    def __init__(self, network: DeepLabMobileNetV2, info: ModelInfo) -> None:
+        super().__init__(network, info, ("classifier",), PADDING)
 
 
 _LAST_STRIDE = 14
 """The block of MobileNetV2 that halves the size for the fifth time."""
 
 
-def _finish(values: Tensor, height: int, width: int) -> CoarseLogits:
-    size = (STRIDE * (values.shape[-2] - 1) + 1, STRIDE * (values.shape[-1] - 1) + 1)
-    return CoarseLogits(values).upsampled(size, align_corners=True).cropped(height, width)
-
-
-class DeepLabMobileNetZoo:
+class DeepLabMobileNetFamily:
     """Trained by TensorFlow or from nothing: published weights come as a file."""
 
     title = "tensorflow"
@@ -83,8 +76,8 @@ class DeepLabMobileNetZoo:
     def names(self) -> list[str]:
         return [NAME]
 
-    def build(self, name: str, num_classes: int, weights: str) -> Built:
-        return Built(DeepLabMobileNetV2(num_classes), ("classifier",), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    def build(self, name: str, classes: tuple[str, ...], weights: str) -> SegmentationModel:
+        return DeepLabMobileNetModel(DeepLabMobileNetV2(len(classes)), ModelInfo(name, classes, mean=HALF, std=HALF))
 
     def published(self, name: str) -> tuple[float, str] | None:
         return None

@@ -8,48 +8,30 @@ import socket
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from vocseg.errors import ModelError, nearest
-from vocseg.models.base import IMAGENET_MEAN, IMAGENET_STD
-from vocseg.models.family import Built
+from vocseg.models.base import IMAGENET_MEAN, IMAGENET_STD, ModelInfo, Padding, SegmentationModel
 from vocseg.models.packaged_weights import MEAN, STD, package_of, packaged_weights
-from vocseg.models.staged import Padding, Stages
-from vocseg.ops.low_res_logits import CoarseLogits
+from vocseg.ops.low_res_logits import LowResLogits
 
 
-class PaddedNetwork(nn.Module):
-    """An smp network that takes any size: images are padded with the mean color to its stride, logits cut back.
+class SmpModel(SegmentationModel):
+    """An smp network, padded to its stride; the upsampling that ends its head is left to :meth:`upsample`."""
 
-    The upsampling that ends it is taken out of its head and done here.
-    """
+    align_corners: ClassVar[bool] = True
+    backbone_layers: ClassVar[tuple[str, ...]] = ("encoder",)
+    feature_layers: ClassVar[dict[str, str]] = {"encoder": "encoder"}
 
-    def __init__(self, network: nn.Module, stride: int, smallest: int = 1) -> None:
-        super().__init__()
-        self.network = network
-        self.padding = Padding(stride, smallest=smallest)
-        self.upsampling = _take_upsampling(network)
+    def __init__(self, network: nn.Module, info: ModelInfo, class_layers: tuple[str, ...], padding: Padding) -> None:
+        super().__init__(network, info, class_layers, padding)
+        self.factor = _take_upsampling(network)
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        values = self.network(self.padding(images))
-        if self.upsampling != 1:
-            values = interpolate(values, scale_factor=self.upsampling, mode="bilinear", align_corners=True)
-        return {"out": values[..., : images.shape[-2], : images.shape[-1]]}
-
-    def taps(self) -> dict[str, nn.Module]:
-        """Features of the encoder; its deepest."""
-        return {"encoder": self.network.encoder}  # type: ignore[dict-item]
-
-    def stages(self) -> Stages:
-        """See :mod:`vocseg.models.staged`."""
-        return Stages(lambda padded: {"out": self.network(padded)}, self.padding, self._finish)
-
-    def _finish(self, values: Tensor, height: int, width: int) -> CoarseLogits:
-        size = (int(values.shape[-2] * self.upsampling), int(values.shape[-1] * self.upsampling))
-        return CoarseLogits(values).upsampled(size, align_corners=True).cropped(height, width)
+    def upsample_to_padded(self, values: Tensor, size: tuple[int, int]) -> LowResLogits:
+        own = (int(values.shape[-2] * self.factor), int(values.shape[-1] * self.factor))
+        return LowResLogits(values).upsampled(own, self.align_corners)
 
 
 def _take_upsampling(network: nn.Module) -> float:
@@ -77,7 +59,7 @@ OPTIONS = {"dpt": {"dynamic_img_size": True}}
 """Arguments without which an architecture takes one image size only."""
 
 
-class SmpZoo:
+class SmpFamily:
     """``backbone``: the encoder's ImageNet weights below a new decoder."""
 
     title = "segmentation_models_pytorch"
@@ -96,7 +78,7 @@ class SmpZoo:
     def names(self) -> list[str]:
         return [f"{architecture}:{encoder}" for architecture in self.architectures() for encoder in self.encoders()]
 
-    def build(self, name: str, num_classes: int, weights: str) -> Built:
+    def build(self, name: str, classes: tuple[str, ...], weights: str) -> SegmentationModel:
         import segmentation_models_pytorch as smp
 
         architecture, _, encoder = name.partition(":")
@@ -107,7 +89,7 @@ class SmpZoo:
         try:
             with _no_needless_retries():
                 network = smp.create_model(
-                    architecture, encoder, encoder_weights=pretrained, classes=num_classes, **OPTIONS.get(architecture, {})
+                    architecture, encoder, encoder_weights=pretrained, classes=len(classes), **OPTIONS.get(architecture, {})
                 )
                 if pretrained:
                     settings: dict[str, Any] = smp.encoders.get_preprocessing_params(encoder, pretrained)
@@ -123,7 +105,8 @@ class SmpZoo:
         if packaged is not None:
             network.encoder.model.load_state_dict({name: packaged[name] for name in network.encoder.model.state_dict()})
         stride = STRIDES.get(architecture, int(network.encoder.output_stride)) if network.requires_divisible_input_shape else 1
-        return Built(PaddedNetwork(network, stride, SMALLEST.get(architecture, 1)), _class_layers(network, num_classes), mean, std)
+        padding = Padding(stride, smallest=SMALLEST.get(architecture, 1))
+        return SmpModel(network, ModelInfo(name, classes, mean=mean, std=std), _class_layers(network, len(classes)), padding)
 
     def published(self, name: str) -> tuple[float, str] | None:
         return None
@@ -168,7 +151,7 @@ def _pretrained_name(encoder: str) -> str:
 def _class_layers(network: nn.Module, num_classes: int) -> tuple[str, ...]:
     """The convolution of smp's segmentation head: the last with one output a class."""
     heads = [
-        f"network.segmentation_head.{name}"
+        f"segmentation_head.{name}"
         for name, module in network.segmentation_head.named_modules()  # type: ignore[union-attr]
         if isinstance(module, nn.Conv2d) and module.out_channels == num_classes
     ]

@@ -4,17 +4,50 @@ from __future__ import annotations
 
 import urllib.error
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
+from vocseg import voc
 from vocseg.errors import ModelError
-from vocseg.models.family import Built
+from vocseg.models.base import ModelInfo, SegmentationModel
+from vocseg.models.weights import load_weights
 
 # torchvision is imported where it is used: it takes more than a second, and vocseg-s does without.
 
 
-class TorchvisionZoo:
+class TorchvisionModel(SegmentationModel):
+    """torchvision's networks with a classifier on one of the backbone's outputs, and an auxiliary one on another."""
+
+    backbone_layers: ClassVar[tuple[str, ...]] = ("backbone",)
+    feature_layers: ClassVar[dict[str, str]] = {"encoder": "backbone"}
+
+    def layers(self, inputs: Tensor) -> dict[str, Tensor]:
+        network: Any = self.network
+        features = network.backbone(inputs)
+        outputs = {"out": network.classifier(features["out"])}
+        if network.aux_classifier is not None:
+            outputs["aux"] = network.aux_classifier(features["aux"])
+        return outputs
+
+    def without_auxiliary(self) -> TorchvisionModel:
+        self.network.aux_classifier = None  # type: ignore[assignment]
+        return self
+
+
+class LRASPPModel(SegmentationModel):
+    """LRASPP, whose classifier takes two of the backbone's outputs."""
+
+    backbone_layers: ClassVar[tuple[str, ...]] = ("backbone",)
+    feature_layers: ClassVar[dict[str, str]] = {"encoder": "backbone"}
+
+    def layers(self, inputs: Tensor) -> dict[str, Tensor]:
+        network: Any = self.network
+        return {"out": network.classifier(network.backbone(inputs))}
+
+
+class TorchvisionFamily:
     """``coco``: trained on COCO images with VOC's classes; ``backbone``: ImageNet weights below new heads."""
 
     title = "torchvision"
@@ -25,20 +58,22 @@ class TorchvisionZoo:
 
         return list_models(module=segmentation)
 
-    def build(self, name: str, num_classes: int, weights: str) -> Built:
+    def build(self, name: str, classes: tuple[str, ...], weights: str) -> SegmentationModel:
         from torchvision.models import get_model, get_model_weights
 
-        has_aux = not name.startswith("lraspp")
-        options: dict[str, Any] = {"aux_loss": True} if has_aux else {}
-        network = get_model(name, weights=None, weights_backbone=None, num_classes=num_classes, **options)
-        pretrained = None
+        lraspp = name.startswith("lraspp")
+        options: dict[str, Any] = {} if lraspp else {"aux_loss": True}
+        network = get_model(name, weights=None, weights_backbone=None, num_classes=len(classes), **options)
+        if weights == "backbone":
+            network.backbone.load_state_dict(_without_classifier(_download(_backbone_weights(name)), network.backbone))
+        info = ModelInfo(name, classes)
+        if lraspp:
+            model: SegmentationModel = LRASPPModel(network, info, ("classifier.low_classifier", "classifier.high_classifier"))
+        else:
+            model = TorchvisionModel(network, info, ("classifier.4", "aux_classifier.4"))
         if weights == "coco":
-            pretrained = _download(get_model_weights(name).DEFAULT)
-        elif weights == "backbone":
-            backbone = _backbone_weights(name)
-            network.backbone.load_state_dict(_without_classifier(_download(backbone), network.backbone))
-        layers = ("classifier.4", "aux_classifier.4") if has_aux else ("classifier.low_classifier", "classifier.high_classifier")
-        return Built(network, layers, pretrained=pretrained)
+            load_weights(model, _download(get_model_weights(name).DEFAULT), voc.CLASSES, "the coco weights")
+        return model
 
     def published(self, name: str) -> tuple[float, str] | None:
         from torchvision.models import get_model_weights

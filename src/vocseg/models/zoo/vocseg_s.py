@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from vocseg.errors import ModelError
-from vocseg.models.checkpoint import read_info
-from vocseg.models.family import Built
+from vocseg.models.base import ModelInfo, Padding, SegmentationModel
+from vocseg.models.checkpoint import read_info, read_model_file
 from vocseg.models.packaged_weights import MEAN, STD, package_of, packaged_weights
-from vocseg.models.staged import Padding, Stages
+from vocseg.models.weights import load_weights
 from vocseg.models.zoo.efficientnet_lite import EfficientNetLite2
-from vocseg.ops.low_res_logits import CoarseLogits
 
 ENCODER = "tf_efficientnet_lite2"
 STRIDE = 16
@@ -56,7 +55,7 @@ class SeparableASPP(nn.Module):
 class VocsegS(nn.Module):
     """EfficientNet-Lite2 at output stride 16, a light ASPP, and a decoder with detail from strides 8 and 4.
 
-    Takes any size: images are padded with the mean color to the stride, logits cut back.
+    Takes sides that are multiples of ``PADDING``.
     """
 
     def __init__(self, num_classes: int, width: int = 256) -> None:
@@ -70,33 +69,26 @@ class VocsegS(nn.Module):
         self.decode4 = _separable(width + 24, width)
         self.classifier = nn.Conv2d(width, num_classes, 1)
 
-    def layers(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits at a quarter of the (padded) images' size."""
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute logits at a quarter of the (padded) images' size."""
         fine, middle, deep = self.encoder(images)
         features = self.decode8(torch.cat([_twice(self.aspp(deep)), self.detail8(middle)], 1))
         features = self.decode4(torch.cat([_twice(features), self.detail4(fine)], 1))
-        return {"out": self.classifier(features)}
+        return self.classifier(features)
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        values = self.layers(PADDING(images))["out"]
-        logits = interpolate(values, scale_factor=4, mode="bilinear", align_corners=False)
-        return {"out": logits[..., : images.shape[-2], : images.shape[-1]]}
 
-    def taps(self) -> dict[str, nn.Module]:
-        """Features at output stride 16: those of the encoder, and those that the pyramid makes of them."""
-        return {"encoder": self.encoder, "pyramid": self.aspp}
+class VocsegSModel(SegmentationModel):
+    """``vocseg-s`` behind the one interface."""
 
-    def stages(self) -> Stages:
-        """See :mod:`vocseg.models.staged`."""
-        return Stages(self.layers, PADDING, _finish)
+    backbone_layers: ClassVar[tuple[str, ...]] = ("encoder",)
+    feature_layers: ClassVar[dict[str, str]] = {"encoder": "encoder", "pyramid": "aspp"}
+
+    def __init__(self, network: VocsegS, info: ModelInfo) -> None:
+        super().__init__(network, info, ("classifier",), PADDING)
 
 
 def _twice(features: Tensor) -> Tensor:
     return interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
-
-
-def _finish(values: Tensor, height: int, width: int) -> CoarseLogits:
-    return CoarseLogits(values).upsampled((4 * values.shape[-2], 4 * values.shape[-1])).cropped(height, width)
 
 
 NAME = "vocseg-s"
@@ -105,7 +97,7 @@ NAME = "vocseg-s"
 TRAINED = Path(__file__).parents[2] / "assets" / f"{NAME}.safetensors"
 
 
-class VocsegZoo:
+class VocsegFamily:
     """``voc``: trained on VOC; ``backbone``: the encoder's ImageNet weights below a new decoder."""
 
     title = "vocseg"
@@ -114,11 +106,17 @@ class VocsegZoo:
     def names(self) -> list[str]:
         return [NAME]
 
-    def build(self, name: str, num_classes: int, weights: str) -> Built:
-        network = VocsegS(num_classes)
+    def build(self, name: str, classes: tuple[str, ...], weights: str) -> SegmentationModel:
+        network = VocsegS(len(classes))
         if weights == "backbone":
             network.encoder.load_state_dict(_imagenet(network.encoder.state_dict()))
-        return Built(network, ("classifier",), MEAN, STD, trained=TRAINED if weights == "voc" else None)
+        model = VocsegSModel(network, ModelInfo(NAME, classes, mean=MEAN, std=STD))
+        if weights == "voc":
+            info, state = read_model_file(TRAINED)
+            if classes == info.classes:
+                model.set_info(info)
+            load_weights(model, state, info.classes, "the voc weights")
+        return model
 
     def published(self, name: str) -> tuple[float, str] | None:
         score = read_info(TRAINED).scores["val"]

@@ -14,20 +14,8 @@ from torch.nn.functional import smooth_l1_loss
 from vocseg.data.transforms.geometry import SOFT_CELL
 from vocseg.errors import SettingError
 from vocseg.models import SegmentationModel
-from vocseg.models.staged import stages
-from vocseg.ops.low_res_logits import CoarseLogits
+from vocseg.ops.low_res_logits import LowResLogits
 from vocseg.utils.system import autocast
-
-
-def taps(model: SegmentationModel) -> dict[str, nn.Module]:
-    """The parts of a network whose outputs are features to learn from or with, by what they are; empty where it has none.
-
-    Of torchvision's networks it is the backbone.
-    """
-    network = model.network
-    if hasattr(network, "taps"):
-        return network.taps()  # type: ignore[operator]
-    return {"encoder": network.get_submodule("backbone")} if hasattr(network, "backbone") else {}
 
 
 @contextmanager
@@ -55,15 +43,14 @@ class Teacher:
         self.precision = precision
 
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> tuple[Tensor, dict[str, CoarseLogits]]:
+    def __call__(self, images: Tensor) -> tuple[Tensor, dict[str, LowResLogits]]:
         """Soft labels of images (uint8, N x 3 x H x W) and, by name, features before they are brought to the images' size."""
         height, width = images.shape[2:]
-        with autocast(images.device, self.precision), recorded(taps(self.model)) as features:
-            logits = self.model.coarse(images)["out"]
-        finish = stages(self.model.network).finish
+        with autocast(images.device, self.precision), recorded(self.model.features) as features:
+            logits = self.model.low_res_logits(images)["out"]
         probabilities = logits.averaged((height // SOFT_CELL, width // SOFT_CELL)).softmax(1)
         soft = probabilities.mul_(255).round_().to(torch.uint8)
-        return soft, {name: finish(values.float(), height, width) for name, values in features.items()}
+        return soft, {name: self.model.upsample(values.float(), height, width) for name, values in features.items()}
 
 
 class Hints(nn.Module):
@@ -75,7 +62,7 @@ class Hints(nn.Module):
 
     def __init__(self, student: SegmentationModel, teacher: SegmentationModel) -> None:
         super().__init__()
-        self.names = [name for name in taps(student) if name in taps(teacher)]
+        self.names = [name for name in student.features if name in teacher.features]
         if not self.names:
             raise SettingError(
                 f"hint_weight needs models that name their features; {student.info.architecture} and "
@@ -89,7 +76,7 @@ class Hints(nn.Module):
         """The student's features in the teacher's channels."""
         return {name: self.adapters[name](features[name]) for name in self.names}
 
-    def distance(self, projected: Mapping[str, Tensor], hints: Mapping[str, CoarseLogits]) -> Tensor:
+    def distance(self, projected: Mapping[str, Tensor], hints: Mapping[str, LowResLogits]) -> Tensor:
         """The sum over features of the mean distance."""
         distances = []
         for name, values in projected.items():
@@ -103,7 +90,7 @@ def _channels(model: SegmentationModel, side: int = 64) -> dict[str, int]:
     training = model.training
     model.eval()
     device = next(model.parameters()).device
-    with recorded(taps(model)) as features:
-        model.coarse(torch.zeros(1, 3, side, side, dtype=torch.uint8, device=device))
+    with recorded(model.features) as features:
+        model.low_res_logits(torch.zeros(1, 3, side, side, dtype=torch.uint8, device=device))
     model.train(training)
     return {name: values.shape[1] for name, values in features.items()}

@@ -37,7 +37,7 @@ def soft_labels(segmenter: Segmenter, image: Tensor, scales: Sequence[float] = S
     for scale in scales:
         scaled = resize_image(image, (max(1, round(height * scale)), max(1, round(width * scale))))
         for mirrored in (False, True):
-            logits = segmenter.coarse_logits(scaled.flip(-1) if mirrored else scaled)
+            logits = segmenter.low_res_logits(scaled.flip(-1) if mirrored else scaled)
             probabilities = logits.averaged(cells)[0].softmax(0).cpu()
             total += probabilities.flip(-1) if mirrored else probabilities
     return (total * (255 / (2 * len(scales)))).round().to(torch.uint8)
