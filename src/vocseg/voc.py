@@ -10,6 +10,8 @@ CLASSES: tuple[str, ...] = (
 
 BACKGROUND = 0
 """Label of what belongs to no class."""
+BACKGROUND_NAMES = ("background", "_background_", "__background__")
+"""Class names that data sets use for it."""
 
 VOID = 255
 """Label of pixels that are not scored: object borders and difficult regions."""

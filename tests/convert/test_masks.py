@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vocseg import voc
-from vocseg.convert.masks import read_colors, read_labels
+from vocseg.convert.masks import read_labels
+from vocseg.data.color_table import read_colors
 from vocseg.errors import DataError
 
 names = st.text("abcdefghij xyz-_", min_size=1, max_size=8).map(str.strip).filter(lambda text: any(c.isalpha() for c in text))

@@ -16,8 +16,7 @@ import vocseg
 from vocseg.convert import masks
 from vocseg.convert.readers import labelme, supervisely
 from vocseg.convert.readers.folders import find_folders
-from vocseg.data.image_io import UNREADABLE, read_image, read_mask
-from vocseg.doctor.checks import image_size
+from vocseg.data.image_io import UNREADABLE, image_size, read_image, read_mask
 from vocseg.errors import DataError
 
 RAMP = np.stack([np.tile(np.arange(0, 240, 10, dtype=np.uint8), (16, 1))] * 3, axis=-1)

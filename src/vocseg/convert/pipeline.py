@@ -30,10 +30,9 @@ from vocseg.convert.readers.yolo import find_yolo
 from vocseg.convert.source import IMAGES, Item, Mask, Source, left_out
 from vocseg.convert.stratify import parse_shares, stratified_split
 from vocseg.convert.writers import CocoWriter, Splits, VocWriter, Writer, YoloWriter
-from vocseg.data.image_io import UNREADABLE, open_image, pillow_reason, read_image
+from vocseg.data.image_io import UNREADABLE, image_size, open_image, pillow_reason, read_image
 from vocseg.data.layout import IMAGE_SUFFIXES, read_split
-from vocseg.doctor.checks import image_size
-from vocseg.doctor.near_duplicates import Fingerprint, fingerprint, near_duplicates
+from vocseg.data.near_duplicates import Fingerprint, fingerprint, near_duplicates
 from vocseg.errors import DataError, OutputError, SettingError, nearest
 from vocseg.utils.files import building
 from vocseg.utils.progress import progress

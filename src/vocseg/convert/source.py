@@ -19,8 +19,8 @@ from vocseg.utils.text import counted
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 """Suffixes of images, most likely first."""
-BACKGROUND = "background"
-BACKGROUNDS = (BACKGROUND, "_background_", "__background__")
+BACKGROUNDS = voc.BACKGROUND_NAMES
+BACKGROUND = BACKGROUNDS[0]
 """Names of the class of pixels that no object covers."""
 
 Mask = NDArray[np.uint8]

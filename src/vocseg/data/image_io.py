@@ -20,6 +20,10 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 """Pillow's formats that are read, whatever a file is called. MPO, several JPEGs in one file, is opened as a JPEG."""
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """What Pillow raises for files of these formats that it cannot read."""
+ORIENTATION = 0x0112
+"""The EXIF tag."""
+ROTATED = {5, 6, 7, 8}
+"""EXIF orientations that swap height and width."""
 
 
 def open_image(source: str | Path | IO[bytes]) -> Image.Image:
@@ -53,6 +57,31 @@ def read_image(path: str | Path) -> Tensor:
     except UNREADABLE as error:
         raise DataError(f"cannot decode image {path}: {pillow_reason(error)}") from error
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def image_header(path: str | Path) -> tuple[tuple[int, int], int]:
+    """Return the upright size (height, width) and the EXIF orientation (1 to 8) of an image without decoding it.
+
+    A JPEG without its end marker is decoded all the same, to tell a truncated file from an unusual one. Raises DataError
+    for a file that is missing, truncated, or not an image.
+    """
+    try:
+        with open(path, "rb") as file, open_image(file) as image:
+            width, height = image.size
+            # Pillow applies a TIFF's orientation itself, to the size too.
+            orientation = 1 if image.format == "TIFF" else image.getexif().get(ORIENTATION, 1)
+            file.seek(-min(64, Path(path).stat().st_size), 2)
+            complete = image.format != "JPEG" or file.read().rstrip(b"\0").endswith(b"\xff\xd9")
+    except UNREADABLE as error:
+        raise DataError(f"cannot read image {path}: {pillow_reason(error)}") from error
+    if not complete:
+        read_image(path)
+    return ((width, height) if orientation in ROTATED else (height, width)), orientation
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Return the upright size (height, width) of an image; raises DataError as :func:`image_header` does."""
+    return image_header(path)[0]
 
 
 def _rgb(image: Image.Image, path: str | Path) -> NDArray[np.uint8]:

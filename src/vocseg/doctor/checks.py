@@ -12,14 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vocseg import voc
-from vocseg.data.image_io import MASK_MODES, UNREADABLE, open_image, open_mask, pillow_reason, read_image, wrong_mode
-from vocseg.doctor.near_duplicates import Fingerprint, fingerprint
+from vocseg.data.image_io import MASK_MODES, ROTATED, image_header, open_mask, read_image, wrong_mode
+from vocseg.data.near_duplicates import Fingerprint, fingerprint
 from vocseg.errors import DataError
 
-ORIENTATION = 0x0112
-"""The EXIF tag."""
-ROTATED = {5, 6, 7, 8}
-"""EXIF orientations that swap height and width."""
 BETWEEN = 0.1
 """Share of in-between pixels (:func:`in_between`) from which a mask looks interpolated: 2,167 of VOC's and SBD's masks have 0,
 resized to 0.5 to 6 times with bilinear, bicubic or Lanczos weights nine of ten have 0.1 to 1."""
@@ -82,30 +78,10 @@ class Problem:
 def inspect_image(path: Path, decode: bool = True) -> ImageFacts:
     """The facts of an image; with ``decode`` all of it is read and fingerprinted, otherwise its header and, of a JPEG, its end."""
     try:
-        with open(path, "rb") as file, open_image(file) as image:
-            width, height = image.size
-            # Pillow turns a TIFF by itself, its size too.
-            orientation = 1 if image.format == "TIFF" else image.getexif().get(ORIENTATION, 1)
-            file.seek(-min(64, path.stat().st_size), 2)
-            ended = image.format != "JPEG" or file.read().rstrip(b"\0").endswith(b"\xff\xd9")
-    except UNREADABLE as error:
-        return ImageFacts(path, error=f"cannot read image {path}: {pillow_reason(error)}")
-    size = (width, height) if orientation in ROTATED else (height, width)
-    if ended and not decode:
-        return ImageFacts(path, size, orientation)
-    try:
-        image = read_image(path)
+        size, orientation = image_header(path)
+        return ImageFacts(path, size, orientation, fingerprint(read_image(path)) if decode else None)
     except DataError as error:
         return ImageFacts(path, error=str(error))
-    return ImageFacts(path, (image.shape[1], image.shape[2]), orientation, fingerprint(image) if decode else None)
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image, upright, from its header; DataError for a file that is missing, truncated or no image."""
-    facts = inspect_image(path, decode=False)
-    if facts.error is not None:
-        raise DataError(facts.error)
-    return facts.size
 
 
 def read_labels(path: Path, colors: Colors) -> RawMask:

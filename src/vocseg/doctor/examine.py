@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from vocseg import voc
-from vocseg.convert.source import BACKGROUNDS
 from vocseg.data.layout import VocFolder
 from vocseg.doctor import leaks
 from vocseg.doctor.checks import ImageFacts, MaskFacts, inspect_image, inspect_mask, problems
@@ -172,7 +171,7 @@ def _pair_cases(
     binary = is_binary(masks.values())
     for (folder, name), mask in masks.items():
         for problem in problems(images[name], mask, len(legend.classes)):
-            if problem.kind in ("all-background", "void-objects") and (binary or legend.classes[0] not in BACKGROUNDS):
+            if problem.kind in ("all-background", "void-objects") and (binary or legend.classes[0] not in voc.BACKGROUND_NAMES):
                 continue
             path = found.images[name] if "image" in problem.kind else mask.path
             yield problem.kind, Case(str(path.relative_to(found.root)), problem.detail, (found.images[name],), mask.path)

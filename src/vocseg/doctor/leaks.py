@@ -8,8 +8,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
+from vocseg.data.near_duplicates import Fingerprint, near_duplicates
 from vocseg.doctor.issues import Case
-from vocseg.doctor.near_duplicates import Fingerprint, near_duplicates
 from vocseg.doctor.survey import SplitList
 
 Role = Literal["scored", "trained", "both"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vocseg import voc
-from vocseg.convert.masks import read_colors
+from vocseg.data.color_table import read_colors
 from vocseg.doctor.checks import Colors
 
 LABELMAP = "labelmap.txt"

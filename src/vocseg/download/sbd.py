@@ -17,9 +17,8 @@ import numpy as np
 import torch
 
 from vocseg import voc
-from vocseg.data.image_io import check_labels
+from vocseg.data.image_io import check_labels, image_size
 from vocseg.data.layout import VocFolder
-from vocseg.doctor.checks import image_size
 from vocseg.download.archive import checked, open_tar
 from vocseg.draw import save_mask
 from vocseg.errors import DataError, reason

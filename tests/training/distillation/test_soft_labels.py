@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from vocseg.data.image_io import image_size
 from vocseg.data.layout import VocFolder
 from vocseg.data.loader import training_batches
 from vocseg.data.transforms.geometry import training_transform
-from vocseg.doctor.checks import image_size
 from vocseg.errors import DataError
 from vocseg.training.distillation.soft_labels import TaughtDataset, classes_shown, images_without_masks, read_soft_labels
 

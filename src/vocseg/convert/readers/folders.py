@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from vocseg.convert.masks import ColorTable, read_colors, read_labels
+from vocseg.convert.masks import read_labels
 from vocseg.convert.pairing import divide, match_names
 from vocseg.convert.source import IMAGES, Item, Source, files_below, left_out, split_of_path, unique_ids
+from vocseg.data.color_table import ColorTable, read_colors
 from vocseg.data.image_io import UNREADABLE, open_image, pillow_reason
 from vocseg.data.layout import read_classes
 from vocseg.errors import DataError

@@ -116,7 +116,7 @@ def _label(result: dict[str, Any]) -> str:
 
 
 def _mask(results: list[dict[str, Any]], image: Path, labels: dict[str, int], where: str) -> Mask:
-    from vocseg.doctor.checks import image_size
+    from vocseg.data.image_io import image_size
 
     height, width = image_size(image)
     try:

@@ -6,8 +6,9 @@ from functools import partial
 from pathlib import Path
 
 from vocseg import voc
-from vocseg.convert.masks import read_colors, read_labels
+from vocseg.convert.masks import read_labels
 from vocseg.convert.source import Item, Source, clean_id, left_out
+from vocseg.data.color_table import read_colors
 from vocseg.data.layout import VocFolder, files_by_stem, read_split
 from vocseg.errors import DataError
 from vocseg.utils.text import counted

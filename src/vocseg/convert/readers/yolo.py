@@ -22,7 +22,7 @@ from vocseg.convert.source import (
     named_classes,
     unique_ids,
 )
-from vocseg.doctor.checks import image_size
+from vocseg.data.image_io import image_size
 from vocseg.errors import DataError, reason
 from vocseg.utils.text import counted
 

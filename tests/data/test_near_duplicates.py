@@ -15,8 +15,8 @@ from torch import Tensor
 
 from vocseg import voc
 from vocseg.data.image_io import read_image
+from vocseg.data.near_duplicates import MAX_BITS, Fingerprint, fingerprint, near_duplicates
 from vocseg.data.synthetic import draw_sample
-from vocseg.doctor.near_duplicates import MAX_BITS, Fingerprint, fingerprint, near_duplicates
 
 
 def scene(seed: int, size: tuple[int, int] = (96, 128)) -> Tensor:
