@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -211,10 +210,7 @@ def read_settings(path: Path) -> tuple[dict[str, Any], list[Changes]]:
 
     Raises SettingError for a missing or malformed file, an unknown key, or a value of another type.
     """
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
+    import tomllib
 
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
