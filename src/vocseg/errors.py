@@ -4,9 +4,16 @@ from __future__ import annotations
 
 
 class VocsegError(Exception):
-    """Base of all errors raised on purpose; the command line prints it as one line.
+    """Base class of all errors that vocseg raises on purpose; the message is one line.
 
-    ``exit_code`` is 1 for a failure while running, 2 for bad input or use.
+    ``exit_code`` is what the command line exits with: 1 for a failure while running, 2 for bad input or use.
+
+    >>> import vocseg
+    >>> try:
+    ...     vocseg.create_model("deeplabv3_resnet11")
+    ... except vocseg.VocsegError as error:
+    ...     print(error.exit_code, str(error).split(" (")[0])
+    2 unknown model 'deeplabv3_resnet11'; did you mean 'deeplabv3_resnet101'?
     """
 
     exit_code = 1

@@ -21,7 +21,11 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a model file says about its network besides the weights."""
+    """What a model file says about its network besides the weights.
+
+    >>> ModelInfo("one_layer", ("background", "cat")).palette
+    ((0, 0, 0), (128, 0, 0))
+    """
 
     architecture: str
     """Name in the registry."""
@@ -88,6 +92,11 @@ class SegmentationModel(nn.Module):
     of such with the keys ``out`` and ``aux``. This class fits any such network; a family whose networks pad, end in an
     upsampling, or have a backbone overrides the class variables and methods below. Training, prediction and export call
     nothing else, so ``forward`` and the fast path are one code path: normalize, pad, layers, upsample.
+
+    >>> network = nn.Conv2d(3, 2, 1, stride=4)
+    >>> model = SegmentationModel(network, ModelInfo("one_layer", ("background", "cat")))
+    >>> model(torch.zeros(1, 3, 48, 64, dtype=torch.uint8))["out"].shape
+    torch.Size([1, 2, 48, 64])
     """
 
     mean: Tensor

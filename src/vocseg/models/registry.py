@@ -123,6 +123,10 @@ def create_model(model: str, classes: Sequence[str] | None = None, weights: str 
     ``classes`` are the names it shall predict; None: the file's own, or VOC's 21. ``weights`` is ``coco``, ``backbone``,
     ``none`` or a weights file; None: the file's own, or the best that the architecture offers.
     Raises ModelError for an unknown name or weights that do not fit or cannot be loaded.
+
+    >>> model = create_model("two_layer_net", classes=("background", "cat"))
+    >>> sum(parameter.numel() for parameter in model.parameters())
+    24602
     """
     if is_file_name(model):
         return _from_model_file(model, classes, weights)
