@@ -68,6 +68,14 @@ def test_unwritable_target_names_the_file_and_leaves_nothing(tmp_path: Path) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "mask.png"]
 
 
+@pytest.mark.parametrize(
+    ("size", "enlarge", "expected"),
+    [((800, 400), False, (100, 50)), ((40, 20), False, (40, 20)), ((40, 20), True, (100, 50)), ((1000, 1), False, (100, 1))],
+)
+def test_thumbnail(size: tuple[int, int], enlarge: bool, expected: tuple[int, int]) -> None:
+    assert draw.thumbnail(Image.new("RGB", size), 100, enlarge).size == expected
+
+
 @pytest.mark.parametrize(("count", "columns"), [(1, 4), (4, 4), (5, 2), (3, 1)])
 def test_contact_sheet(count: int, columns: int) -> None:
     tiles = [(Image.new("RGB", (20 + 30 * number, 40), "red"), f"tile {number}") for number in range(count)]

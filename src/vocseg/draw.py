@@ -1,4 +1,4 @@
-"""What people look at: palette PNG masks, overlays, legends."""
+"""Palette PNG masks, overlays, legends and contact sheets."""
 
 from __future__ import annotations
 
@@ -14,31 +14,32 @@ from vocseg.utils.files import replacing
 from vocseg.utils.fonts import find_font
 
 Colors = Sequence[Sequence[int]]
+"""RGB, 0..255, of each class."""
 
 
 def palette_image(mask: Tensor, palette: Colors = voc.PALETTE) -> Image.Image:
-    """A mask (uint8 class ids, H x W) as a palette image whose pixel values are the ids; 255 keeps VOC's void color."""
+    """Make a palette image, whose pixel values are the class ids, of a mask (uint8, H x W); 255 has VOC's void color."""
     image = Image.fromarray(mask.cpu().numpy(), mode="P")
     image.putpalette(bytes(part for color in _full(palette) for part in color))
     return image
 
 
 def save_mask(mask: Tensor, path: Path, palette: Colors = voc.PALETTE) -> None:
-    """Write a mask as palette PNG, atomically; OutputError where it cannot be written."""
+    """Write a mask (uint8, H x W) as a palette PNG atomically; raise OutputError if it cannot be written."""
     save_image(palette_image(mask, palette), path)
 
 
 def save_image(image: Image.Image, path: Path) -> None:
-    """Write a Pillow image atomically in the format of its suffix."""
+    """Write a Pillow image atomically in the format of its suffix; raise OutputError if it cannot be written."""
     kind = "JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else path.suffix[1:].upper()
     with replacing(path) as temporary:
         image.save(temporary, kind, **({"quality": 92} if kind == "JPEG" else {}))
 
 
 def overlay(image: Tensor, mask: Tensor, palette: Colors = voc.PALETTE, opacity: float = 0.55) -> Image.Image:
-    """The image (uint8 RGB, 3 x H x W) tinted with the colors of its mask, outlines white; background is left alone.
+    """Tint an image (uint8 RGB, 3 x H x W) with the colors of its mask (uint8, H x W), with white outlines.
 
-    Images of less than 112 pixels have no outlines, which would hide them.
+    The background is not tinted. Images with a side below 112 pixels have no outlines, which would hide them.
     """
     pixels = image.permute(1, 2, 0).cpu().numpy().astype(np.float32)
     labels = mask.cpu().numpy()
@@ -48,33 +49,45 @@ def overlay(image: Tensor, mask: Tensor, palette: Colors = voc.PALETTE, opacity:
     return Image.fromarray(tinted.round().astype(np.uint8))
 
 
+def thumbnail(image: Image.Image, side: int, enlarge: bool = False) -> Image.Image:
+    """Shrink an image so that its longer side has at most ``side`` pixels.
+
+    Smaller images keep their size, or are enlarged to ``side`` with hard pixel edges.
+    """
+    factor = side / max(image.size)
+    if factor >= 1 and not enlarge:
+        return image
+    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    return image.resize(size, Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.NEAREST)
+
+
 def legend(image: Image.Image, rows: Sequence[tuple[str, Sequence[int]]]) -> Image.Image:
-    """``image`` with a strip below it that names colors: one swatch and text for each ``(text, RGB)`` of ``rows``."""
+    """Add a strip below ``image`` with a color swatch and a text for each ``(text, RGB)`` of ``rows``."""
     if not rows:
         return image
     height = max(12, min(28, round(image.width / 28)))
     font = find_font(height * 0.75, "".join(text for text, _ in rows))
     gap = height // 2
-    places, x, y = [], gap, gap
+    entries, x, y = [], gap, gap
     for text, color in rows:
         width = height + gap // 2 + round(font.getlength(text))
         if x > gap and x + width + gap > image.width:
             x, y = gap, y + height + gap // 2
-        places.append((x, y, text, tuple(color)))
+        entries.append((x, y, text, tuple(color)))
         x += width + 2 * gap
-    widest = max(place[0] + height + gap + round(font.getlength(place[2])) for place in places)
+    widest = max(entry[0] + height + gap + round(font.getlength(entry[2])) for entry in entries)
     sheet = Image.new("RGB", (max(image.width, widest), image.height + y + height + gap), "white")
     sheet.paste(image, (0, 0))
-    draw = ImageDraw.Draw(sheet)
-    for x, y, text, color in places:
+    pen = ImageDraw.Draw(sheet)
+    for x, y, text, color in entries:
         top = image.height + y
-        draw.rectangle((x, top, x + height - 1, top + height - 1), fill=color, outline="black")
-        draw.text((x + height + gap // 2, top + height / 2), text, fill="black", font=font, anchor="lm")
+        pen.rectangle((x, top, x + height - 1, top + height - 1), fill=color, outline="black")
+        pen.text((x + height + gap // 2, top + height / 2), text, fill="black", font=font, anchor="lm")
     return sheet
 
 
 def side_by_side(images: Sequence[Image.Image], gap: int = 6) -> Image.Image:
-    """Images in one row on white, top aligned."""
+    """Put images in one row on white, aligned at the top."""
     sheet = Image.new("RGB", (sum(im.width + gap for im in images) - gap, max(im.height for im in images)), "white")
     x = 0
     for image in images:
@@ -84,7 +97,7 @@ def side_by_side(images: Sequence[Image.Image], gap: int = 6) -> Image.Image:
 
 
 def contact_sheet(tiles: Sequence[tuple[Image.Image, str]], columns: int = 4, tile: int = 320) -> Image.Image:
-    """Images with captions on a white grid, each fitted into a square of ``tile`` pixels."""
+    """Arrange images with captions on a white grid, each fitted into a square of ``tile`` pixels."""
     font = find_font(max(10, tile / 22), "".join(caption for _, caption in tiles))
     gap, line = tile // 32, round(tile / 16)
     columns = max(1, min(columns, len(tiles)))
@@ -105,13 +118,16 @@ def contact_sheet(tiles: Sequence[tuple[Image.Image, str]], columns: int = 4, ti
 
 
 def _full(palette: Colors) -> list[tuple[int, int, int]]:
-    """A palette of a few classes filled up with VOC's to 256 colors."""
+    """Extend a palette of fewer classes with VOC's colors to 256."""
     own = [(int(red), int(green), int(blue)) for red, green, blue in palette]
     return (own + list(voc.PALETTE[len(own) :]))[:255] + [voc.PALETTE[voc.VOID]]
 
 
 def _edges(labels: np.ndarray) -> np.ndarray:
-    """Pixels to whose right or below another label is near: nearer in small images, so that outlines are as wide to the eye."""
+    """Find pixels whose label differs from one to the right or below.
+
+    The reach grows with the image, so that outlines look equally wide when large images are shown smaller.
+    """
     edges = np.zeros(labels.shape, dtype=bool)
     for distance in range(1, 1 + min(8, round(min(labels.shape) / 375 + 0.2))):
         edges[:, :-distance] |= labels[:, :-distance] != labels[:, distance:]

@@ -12,7 +12,8 @@ from vocseg import voc
 from vocseg.errors import ModelError
 from vocseg.models import create_model, save_model
 from vocseg.models.checkpoint import read_weights_file
-from vocseg.models.complexity import costs, parse_size
+from vocseg.models.complexity import costs
+from vocseg.utils.text import parse_size
 
 
 @pytest.mark.parametrize(

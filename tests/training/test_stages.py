@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from vocseg.errors import OutputError, SettingError, TrainingStopped
-from vocseg.evaluation.report import percent
 from vocseg.models import read_info
 from vocseg.training import loop as trainer
 from vocseg.training import setup as job
 from vocseg.training.config import Changes, Settings, load_settings, read_settings
 from vocseg.training.run_folder import RunFolder
 from vocseg.training.stages import train_in_stages
+from vocseg.utils.text import percent
 
 STAGES: list[Changes] = [
     {"epochs": 2, "schedule": "constant"},

@@ -20,11 +20,11 @@ def test_letters_of_many_alphabets_differ() -> None:
     assert all(not np.array_equal(one, other) for place, one in enumerate(letters) for other in letters[:place])
 
 
-def test_east_asian_letters_take_a_font_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    if fonts.east_asian_font() is not None:
+def test_cjk_letters_use_a_system_font(monkeypatch: pytest.MonkeyPatch) -> None:
+    if fonts.cjk_font() is not None:
         assert not np.array_equal(drawn("猫"), drawn("犬"))
     stand_in = Path(fonts._dejavu()).with_name("DejaVuSansMono.ttf")
-    monkeypatch.setattr(fonts, "east_asian_font", lambda: fonts.Installed("Some Sans CJK", stand_in))
+    monkeypatch.setattr(fonts, "cjk_font", lambda: ("Some Sans CJK", stand_in))
     font = fonts.find_font(12, "a 猫")
     assert isinstance(font, ImageFont.FreeTypeFont)
     assert font.getname()[0] == "DejaVu Sans Mono"
@@ -32,6 +32,6 @@ def test_east_asian_letters_take_a_font_of_the_system(monkeypatch: pytest.Monkey
     assert fonts.families("cat") == ["DejaVu Sans"]
 
 
-def test_without_one_it_is_still_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fonts, "east_asian_font", lambda: None)
+def test_without_a_cjk_font_boxes_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fonts, "cjk_font", lambda: None)
     assert drawn("猫").min() < 128

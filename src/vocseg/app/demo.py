@@ -19,7 +19,6 @@ from vocseg.data.layout import VocFolder
 from vocseg.data.samples import photographs as sample_photographs
 from vocseg.data.synthetic import write_synthetic
 from vocseg.evaluation.evaluate import evaluate
-from vocseg.evaluation.report import percent
 from vocseg.evaluation.result import Evaluation
 from vocseg.inference.segmenter import Segmentation, Segmenter
 from vocseg.training.config import Settings, find_recipe, load_settings
@@ -28,6 +27,7 @@ from vocseg.training.run_folder import RunFolder
 from vocseg.utils.files import replacing, write_text
 from vocseg.utils.html import embedded, page, swatch
 from vocseg.utils.system import machine
+from vocseg.utils.text import percent
 
 MADE_UP_DATA, MADE_UP_RUN = "synthetic_data", "synthetic_run"
 SIDE = 420

@@ -61,8 +61,8 @@ def bench(
     memory
         Measure the peak memory too, of each contestant in a process of its own.
     """
-    from vocseg.models.complexity import parse_size
     from vocseg.utils.files import refuse_to_replace
+    from vocseg.utils.text import parse_size
 
     refuse_to_replace([json], [model, weights, *(peer.removeprefix("tflite:") for peer in _peers(against, ""))])
     source = weights if weights != "none" or not model.endswith(".safetensors") else None

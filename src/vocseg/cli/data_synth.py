@@ -43,8 +43,8 @@ def synth(
         Write into a folder that is not empty.
     """
     from vocseg.data.synthetic import write_synthetic
-    from vocseg.models.complexity import parse_size
     from vocseg.utils.files import refuse_to_replace, write_json
+    from vocseg.utils.text import parse_size
 
     refuse_to_replace([json])
     counts = write_synthetic(folder, train=train, val=val, size=parse_size(size), seed=seed, force=force)

@@ -28,10 +28,9 @@ def demo(*, out: Path = Path("demo"), train: bool = True, json: JsonOption = Non
     import shutil
 
     from vocseg.app.demo import MADE_UP_DATA, MADE_UP_RUN, photographs, score, train_made_up, write_demo_page
-    from vocseg.evaluation.report import percent
     from vocseg.inference.segmenter import Segmenter
     from vocseg.utils.files import refuse_to_replace, writable_folder, write_json
-    from vocseg.utils.text import shares
+    from vocseg.utils.text import percent, shares
 
     refuse_to_replace([out / "index.html", json])
     writable_folder(out)

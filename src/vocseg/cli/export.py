@@ -79,9 +79,9 @@ def export(
     from vocseg.export.export import export as write
     from vocseg.export.report import print_parity
     from vocseg.models import create_model
-    from vocseg.models.complexity import parse_size
     from vocseg.models.registry import is_file_name, require_trained
     from vocseg.utils.files import refuse_to_replace, write_json
+    from vocseg.utils.text import parse_size
 
     path = out or Path((Path(model).stem if is_file_name(model) else model.replace(":", "-")) + SUFFIXES[to])
     if path.suffix != SUFFIXES[to]:

@@ -29,8 +29,9 @@ def models(pattern: str | None = None, /, *, size: str = "375x500", json: JsonOp
     size
         Image size HxW for the multiply-adds.
     """
-    from vocseg.models.complexity import costs, parse_size
+    from vocseg.models.complexity import costs
     from vocseg.models.registry import find_family
+    from vocseg.utils.text import parse_size
 
     refuse_to_replace([json])
     height, width = parse_size(size)

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vocseg.evaluation.result import Evaluation
-from vocseg.utils.text import counted
+from vocseg.utils.text import counted, percent
 
 
 def print_evaluation(result: Evaluation, title: str) -> None:
@@ -30,8 +30,3 @@ def print_evaluation(result: Evaluation, title: str) -> None:
     console.print(table)
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
-
-
-def percent(value: float | None) -> str:
-    """A fraction as a percentage with two decimals; a dash where it is undefined."""
-    return "-" if value is None else f"{100 * value:.2f}"

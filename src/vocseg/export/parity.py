@@ -11,10 +11,10 @@ from torch import Tensor
 
 from vocseg.data.transforms.geometry import resize_image, resize_mask
 from vocseg.errors import ExportError
-from vocseg.evaluation.report import percent
 from vocseg.export.onnx import Masker
 from vocseg.inference.segmenter import Segmenter, protocol_size
 from vocseg.metrics import ConfusionMatrix
+from vocseg.utils.text import percent
 
 SAME = 0.999
 """Share of the pixels that a file in floating point must give the model's class."""

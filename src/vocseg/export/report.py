@@ -7,10 +7,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from vocseg.evaluation.report import percent
 from vocseg.export.export import file_bytes
 from vocseg.export.parity import Parity
-from vocseg.utils.text import counted
+from vocseg.utils.text import counted, percent
 
 
 def print_parity(parity: Parity, model: str, path: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from vocseg import voc
+from vocseg.errors import ModelError
 from vocseg.ops.low_res_logits import LowResLogits
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -49,6 +50,24 @@ class ModelInfo:
     def __post_init__(self) -> None:
         if not self.palette:
             object.__setattr__(self, "palette", voc.PALETTE[: len(self.classes)])
+
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return height and width at which an image of ``height`` x ``width`` pixels goes into the network.
+
+        >>> ModelInfo("net", ("background", "cat"), short_side=520).input_size(375, 500)
+        (520, 693)
+        """
+        if self.short_side is None:
+            return height, width
+        factor = self.short_side / min(height, width)
+        return max(1, round(height * factor)), max(1, round(width * factor))
+
+    def check_classes(self, classes: tuple[str, ...], where: str) -> None:
+        """Raise ModelError if the model does not predict the ``classes`` of the data in ``where``."""
+        if self.classes != classes:
+            first = next((pair for pair in zip(self.classes, classes, strict=False) if pair[0] != pair[1]), None)
+            detail = f"; the first to differ: '{first[0]}' against '{first[1]}'" if first else ""
+            raise ModelError(f"model {self.architecture} has {len(self.classes)} classes, {where} has {len(classes)}{detail}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return a form ready for JSON."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from vocseg.errors import ModelError, SettingError
+from vocseg.errors import ModelError
 from vocseg.models.registry import create_model
 
 
@@ -25,11 +23,3 @@ def costs(name: str, height: int, width: int) -> tuple[int, int]:
         except (RuntimeError, ValueError, AssertionError) as error:
             raise ModelError(f"{name} does not take {height}x{width}: {str(error).splitlines()[0]}") from error
     return parameters, counter.get_total_flops() // 2
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Height and width of ``HxW``; SettingError for anything else."""
-    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
-    if not match:
-        raise SettingError(f"size '{text}' is not HEIGHTxWIDTH, e.g. 375x500")
-    return int(match[1]), int(match[2])

@@ -18,7 +18,6 @@ from vocseg.cli.signals import StopSignals
 from vocseg.data.loader import Batch, evaluation_workers, sample_seed
 from vocseg.errors import OutputError, SettingError, TrainingError, TrainingStopped
 from vocseg.evaluation.evaluate import evaluate
-from vocseg.evaluation.report import percent
 from vocseg.evaluation.result import Evaluation
 from vocseg.inference.segmenter import Segmenter
 from vocseg.metrics import ConfusionMatrix
@@ -33,7 +32,7 @@ from vocseg.training.run_folder import RunFolder, fingerprint, log, same_data, s
 from vocseg.training.setup import Job, prepare, rate_scale
 from vocseg.training.step import Step, StepResult
 from vocseg.utils.progress import bar, duration
-from vocseg.utils.text import counted
+from vocseg.utils.text import counted, percent
 
 
 class EpochTotals:

@@ -11,12 +11,12 @@ import torch
 
 from vocseg import draw
 from vocseg.errors import SettingError
-from vocseg.evaluation.report import percent
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import SegmentationModel
 from vocseg.training.run_folder import RunFolder
 from vocseg.training.setup import Job
 from vocseg.utils.files import replacing, write_text
+from vocseg.utils.text import percent
 
 SHOWN = 4
 """Validation images, at the most, whose overlays go to TensorBoard after each epoch."""

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from vocseg.cli.signals import StopSignals
 from vocseg.errors import InputError, SettingError, TrainingStopped
-from vocseg.evaluation.report import percent
 from vocseg.models.registry import is_file_name
 from vocseg.training.config import Changes, Settings, load_settings, read_settings, settings_of_stages
 from vocseg.training.distributed import Processes
@@ -19,6 +18,7 @@ from vocseg.training.run_folder import RunFolder, log, same_run
 from vocseg.training.setup import Job, prepare
 from vocseg.utils.files import write_text
 from vocseg.utils.system import find_device
+from vocseg.utils.text import percent
 
 LENGTHS = ("epochs", "iterations")
 """Settings that a resumed run may change, but not one in stages."""

@@ -1,4 +1,4 @@
-"""Files that are either the old or the new one, never half."""
+"""Atomic writes: a file is the old one or the new one, never a part. And checks that nothing valuable is overwritten."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from typing import Any
 from vocseg import voc
 from vocseg.errors import OutputError
 
-OWN_FOLDERS = (voc.IMAGES, "ImageSets", "Segmentation", "Annotations")
-"""How the names of a VOC layout's own folders begin."""
+VOC_FOLDERS = (voc.IMAGES, "ImageSets", "Segmentation", "Annotations")
+"""How the names of the folders of a VOC layout begin."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` and rename it to ``path`` when the block succeeds.
+    """Yield a temporary path beside ``path`` and rename it to ``path`` if the block succeeds.
 
-    The folder is made where missing. Raises OutputError where it cannot be written (no permission, disk full, a
-    folder in the way), and leaves nothing behind.
+    The parent folder is created if missing. Raises OutputError if the file cannot be written (no permission, disk full,
+    a folder of that name), and leaves nothing behind.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -43,16 +43,16 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def building(folder: Path) -> Iterator[Path]:
-    """Yield a new folder beside ``folder`` and rename it to ``folder`` when the block succeeds; else remove it.
+    """Yield a new folder beside ``folder`` and rename it to ``folder`` if the block succeeds; otherwise remove it.
 
-    Raises OutputError where ``folder`` is there and not empty, or cannot be written.
+    Raises OutputError if ``folder`` exists and is not empty, or cannot be written.
     """
     folder = Path(folder).absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputError(f"{folder} is not an empty folder; choose another, or remove it")
-    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.part"):
-        if not _is_alive(left.name.split(".")[-2]):  # of a process that was killed
-            shutil.rmtree(left, ignore_errors=True)
+    for leftover in folder.parent.glob(f".{glob.escape(folder.name)}.*.part"):
+        if not _is_alive(leftover.name.split(".")[-2]):  # its process was killed
+            shutil.rmtree(leftover, ignore_errors=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
         temporary.mkdir(parents=True)
@@ -74,7 +74,7 @@ def _is_alive(process: str) -> bool:
         os.kill(int(process), 0)
     except (ProcessLookupError, ValueError, OverflowError):
         return False
-    except OSError:  # another user's
+    except OSError:  # a process of another user
         return True
     return True
 
@@ -86,38 +86,38 @@ def _umask() -> int:
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
-    """The OutputError for a failed write to ``path``."""
+    """Return the OutputError for a failed write to ``path``."""
     return OutputError(f"cannot write {path}: {error.strerror or error}")
 
 
 def refuse_to_replace(
     outputs: Iterable[Path | None], inputs: Iterable[str | Path | None] = (), folders: Iterable[Path] = ()
 ) -> None:
-    """Raise OutputError where an output would replace what the same call reads, or ground truth, by whatever path it is named.
+    """Raise OutputError if an output would replace an input or ground truth, whatever path names it.
 
-    ``inputs`` may be names that are no files. ``folders`` hold images, masks or lists: no output may lie right in them, nor be
-    one of their files that is linked elsewhere. Outputs may neither lie in the folders of any other data set in VOC layout,
-    nor replace a mask in one whose masks lie in a folder of another name.
+    ``inputs`` are files; names of models and None are ignored. ``folders`` hold images, masks or lists: no output may be
+    written directly into one, or replace the target of a link in one. No output may be written into the folders of any
+    other data set in VOC layout, or replace one of its masks if they are in a folder of another name.
     """
     written = [path for path in outputs if path is not None]
-    there = {key: path for path in written if (key := _identity(path))}  # what is not there cannot be replaced
+    existing = {key: path for path in written if (key := _identity(path))}
     parents = {path.parent: path for path in written}
     for folder, path in parents.items():
-        if own := _own_folder(folder):
+        if own := _voc_folder(folder):
             raise _refused(path, f"{own} holds a data set's images, masks or lists; choose another folder")
-    for path in there.values():
+    for path in existing.values():
         if _is_mask_of_data(path):
-            raise _refused(path, "it would replace a mask of the data set that its folder lies in; choose another folder")
-    around = {key: path for folder, path in parents.items() if (key := _identity(folder))}
+            raise _refused(path, "it would replace a mask of the data set in that folder; choose another folder")
+    parent_keys = {key: path for folder, path in parents.items() if (key := _identity(folder))}
     for folder in folders:
-        if (key := _identity(folder)) in around:
-            raise _refused(around[key], f"{folder} holds the data set's images, masks or lists; choose another folder")
-    if not there:
+        if (key := _identity(folder)) in parent_keys:
+            raise _refused(parent_keys[key], f"{folder} holds the data set's images, masks or lists; choose another folder")
+    if not existing:
         return
     inside = (file for folder in folders if folder.is_dir() for file in folder.iterdir())
     for source in itertools.chain(inputs, inside):
-        if source is not None and (key := _identity(source)) in there:
-            raise _refused(there[key], f"it would replace {source}, which is read; choose another name or folder")
+        if source is not None and (key := _identity(source)) in existing:
+            raise _refused(existing[key], f"it would replace the input {source}; choose another name or folder")
 
 
 def _refused(path: Path, why: str) -> OutputError:
@@ -125,7 +125,7 @@ def _refused(path: Path, why: str) -> OutputError:
 
 
 def _identity(path: str | Path) -> tuple[int, int] | None:
-    """What all names of a file or folder have in common, None where there is none."""
+    """Return what all paths of one file or folder share, or None if it does not exist."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):
@@ -133,11 +133,11 @@ def _identity(path: str | Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _own_folder(folder: Path) -> Path | None:
-    """The folder of a VOC layout that ``folder`` is or lies in, as it is spelled or where links lead."""
+def _voc_folder(folder: Path) -> Path | None:
+    """Return the folder of a VOC layout that is or contains ``folder``, as spelled or with links followed."""
     for path in (Path(os.path.abspath(folder)), folder.resolve()):
         for part in (path, *path.parents):
-            if part.name.startswith(OWN_FOLDERS) and _is_layout(part.parent):
+            if part.name.startswith(VOC_FOLDERS) and _is_layout(part.parent):
                 return part
     return None
 
@@ -159,12 +159,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON atomically; NaN is refused, since JSON has none."""
+    """Write ``value`` as indented JSON atomically; raise ValueError for NaN, which JSON does not have."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def writable_folder(path: Path) -> Path:
-    """Make the folder ``path`` where missing and prove that files can be made in it; OutputError if not."""
+    """Create the folder ``path`` if missing and check that files can be created in it; raise OutputError if not."""
     path = Path(path)
     probe = path / f".probe.{os.getpid()}"
     try:

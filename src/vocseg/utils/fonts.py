@@ -1,58 +1,51 @@
-"""Fonts for what is drawn: DejaVu Sans, which comes with matplotlib, and one of the system's where its letters do not do."""
+"""Fonts that have the letters of a text: DejaVu Sans, and a system font for Chinese, Japanese and Korean."""
 
 from __future__ import annotations
 
 import importlib.util
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 from PIL import ImageFont
 
-EAST_ASIAN = (
-    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Noto Sans CJK TC", "Source Han Sans SC", "Source Han Sans",
-    "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Microsoft YaHei", "PingFang SC", "Hiragino Sans GB", "Hiragino Sans",
-    "Yu Gothic", "Malgun Gothic", "Apple SD Gothic Neo", "Droid Sans Fallback", "Arial Unicode MS", "SimHei",
+CJK_FAMILIES = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei",
+    "Droid Sans Fallback", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo",
+    "Arial Unicode MS",
 )  # fmt: skip
-"""Families with Chinese, Japanese or Korean letters, by system."""
-FIRST_EAST_ASIAN = "\u2e80"
-"""Where in Unicode DejaVu ends and those letters begin, near enough."""
-
-
-class Installed(NamedTuple):
-    """A font of the system: its family, as matplotlib calls it, and its file."""
-
-    family: str
-    path: Path
-
-
-@cache
-def east_asian_font() -> Installed | None:
-    """The first of the families that the system has."""
-    from matplotlib.font_manager import fontManager
-
-    there = {entry.name: Path(entry.fname) for entry in fontManager.ttflist}
-    return next((Installed(family, there[family]) for family in EAST_ASIAN if family in there), None)
+"""Fonts of Linux, Windows and macOS, in the order of preference."""
+FIRST_CJK = "\u2e80"
+"""First letter of Unicode's blocks for Chinese, Japanese and Korean, which DejaVu Sans lacks."""
 
 
 def find_font(size: float, text: str = "") -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """A font for ``text`` at a size in pixels; Pillow's own where there is no other."""
-    asian = _for_east_asian(text)
-    path = _dejavu() if asian is None else asian.path
+    """Load a font for ``text``, ``size`` pixels high."""
+    cjk = cjk_font() if _has_cjk(text) else None
+    path = _dejavu() if cjk is None else cjk[1]
     return ImageFont.truetype(path, size) if path.is_file() else ImageFont.load_default(size=size)
 
 
-def _for_east_asian(text: str) -> Installed | None:
-    return east_asian_font() if any(letter >= FIRST_EAST_ASIAN for letter in text) else None
+def families(text: str) -> list[str]:
+    """List the font families, most preferred first, in which matplotlib finds the letters of ``text``."""
+    cjk = cjk_font() if _has_cjk(text) else None
+    return ["DejaVu Sans"] + ([] if cjk is None else [cjk[0]])
+
+
+@cache
+def cjk_font() -> tuple[str, Path] | None:
+    """Find the first installed font of ``CJK_FAMILIES``: its family and its file."""
+    from matplotlib.font_manager import fontManager
+
+    installed = {entry.name: Path(entry.fname) for entry in fontManager.ttflist}
+    return next(((family, installed[family]) for family in CJK_FAMILIES if family in installed), None)
+
+
+def _has_cjk(text: str) -> bool:
+    return any(letter >= FIRST_CJK for letter in text)
 
 
 @cache
 def _dejavu() -> Path:
-    found = importlib.util.find_spec("matplotlib")  # importing it would take longer than drawing
-    return Path(found.origin or "").parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf" if found else Path()
-
-
-def families(text: str) -> list[str]:
-    """The families, in order, that matplotlib is to take the letters of ``text`` from."""
-    asian = _for_east_asian(text)
-    return ["DejaVu Sans"] + ([asian.family] if asian else [])
+    """Return the file that comes with matplotlib, without importing matplotlib, which takes longer than drawing."""
+    spec = importlib.util.find_spec("matplotlib")
+    return Path(spec.origin or "").parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf" if spec else Path()

@@ -1,4 +1,4 @@
-"""HTML pages that need no other file."""
+"""Self-contained HTML pages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ th:first-child,td:first-child{text-align:left}
 
 
 def page(title: str, body: str) -> str:
-    """A whole page around the HTML of its body."""
+    """Return a page with the HTML ``body``; ``title`` is plain text."""
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 <title>{escape(title)}</title><style>{STYLE}</style></head><body>
@@ -43,7 +43,7 @@ def page(title: str, body: str) -> str:
 
 
 def embedded(image: Image.Image) -> str:
-    """An ``img`` element that holds the image."""
+    """Return an ``img`` element with the image inside, as JPEG."""
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "JPEG", quality=85)
     text = base64.b64encode(buffer.getvalue()).decode()
@@ -51,6 +51,6 @@ def embedded(image: Image.Image) -> str:
 
 
 def swatch(color: tuple[int, int, int]) -> str:
-    """A small square of a color."""
+    """Return a small square of an RGB color."""
     red, green, blue = color
     return f'<span class="swatch" style="background:rgb({red},{green},{blue})"></span>'

@@ -1,4 +1,4 @@
-"""Progress bars, silent where the output is no terminal."""
+"""Progress bars, shown only on a terminal."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ Item = TypeVar("Item")
 
 
 def progress(items: Iterable[Item], total: int, title: str, unit: str = "image") -> Iterator[Item]:
-    """``items`` behind a bar that goes when they end."""
+    """Iterate over ``items`` with a progress bar that disappears at the end."""
     return iter(bar(items, total=total, desc=title, unit=unit))
 
 
 def bar(items: Any = None, **options: Any) -> Any:
-    """A tqdm bar as all verbs show it."""
+    """Create a tqdm bar with the look that all verbs share; ``options`` are tqdm's."""
     from tqdm import tqdm
 
     return tqdm(items, **({"disable": None, "leave": False, "dynamic_ncols": True} | options))
 
 
 def duration(seconds: float) -> str:
-    """Hours and minutes, or seconds where there are few."""
+    """Format a duration.
+
+    >>> duration(90), duration(600), duration(7500)
+    ('90 s', '10 min', '2 h 5 min')
+    """
     if seconds < 120:
         return f"{seconds:.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)

@@ -1,6 +1,6 @@
-"""OpenVINO, NNCF and ONNX Runtime without their reports to Intel, Google and Microsoft, unless the user asks for these.
+"""Import OpenVINO, NNCF and ONNX Runtime with their usage reports switched off.
 
-Each reports its use by default, under an identifier that it keeps in the home folder; importing it is enough.
+By default each reports its use to its maker, under an identifier kept in the home folder, as soon as it is imported.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-TURNED_ON = "VOCSEG_TELEMETRY"
-"""The environment variable that, set to 1, leaves the reports to those who make the packages."""
+OPT_IN = "VOCSEG_TELEMETRY"
+"""Environment variable that, set to 1, leaves the usage reports on."""
 
 ONNXRUNTIME_OFF = "ORT_DISABLE_TELEMETRY"
 
@@ -22,28 +22,28 @@ _LOCK = threading.RLock()
 
 
 def import_openvino() -> Any:
-    """Import OpenVINO with its reports off."""
-    return _imported("openvino")
+    """Import OpenVINO without its usage reports."""
+    return _import("openvino")
 
 
 def import_nncf() -> Any:
-    """Import NNCF with its reports off."""
-    return _imported("nncf")
+    """Import NNCF without its usage reports."""
+    return _import("nncf")
 
 
 def import_onnxruntime() -> Any:
-    """Import ONNX Runtime with its reports off."""
-    package = _imported("onnxruntime")
-    if not _turned_on():
-        package.disable_telemetry_events()  # where the program had imported it before
+    """Import ONNX Runtime without its usage reports."""
+    package = _import("onnxruntime")
+    if not _opted_in():
+        package.disable_telemetry_events()  # for a program that imported it before vocseg
     return package
 
 
 @contextlib.contextmanager
 def unreported() -> Iterator[None]:
-    """Send none of OpenVINO's and NNCF's reports within the block, even where the program had imported them before vocseg."""
+    """Send no report of OpenVINO and NNCF inside the block, even if the program imported them before vocseg."""
     module: Any = sys.modules.get("openvino_telemetry.utils.sender")
-    if module is None or _turned_on():
+    if module is None or _opted_in():
         yield
         return
     with _LOCK:
@@ -55,24 +55,24 @@ def unreported() -> Iterator[None]:
             sender.send = send
 
 
-def _turned_on() -> bool:
-    return os.environ.get(TURNED_ON) == "1"
+def _opted_in() -> bool:
+    return os.environ.get(OPT_IN) == "1"
 
 
-def _imported(package: str) -> Any:
+def _import(package: str) -> Any:
     with _LOCK:
-        if package in sys.modules or _turned_on():
+        if package in sys.modules or _opted_in():
             return importlib.import_module(package)
-        # What OpenVINO and NNCF report through; they do without it where it cannot be imported, now and in modules of theirs that
-        # they import later.
+        # OpenVINO and NNCF report through this package and work without it. The entry stays, since some of their modules
+        # are imported later.
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-        with _without_onnxruntime_reports():
+        with _onnxruntime_off():
             return importlib.import_module(package)
 
 
 @contextlib.contextmanager
-def _without_onnxruntime_reports() -> Iterator[None]:
-    """Let ONNX Runtime find its switch in the environment while it is imported: it reads it only then, and nowhere else."""
+def _onnxruntime_off() -> Iterator[None]:
+    """Set ONNX Runtime's switch in the environment, the only place where it looks, and only while it is imported."""
     if ONNXRUNTIME_OFF in os.environ:
         yield
         return
