@@ -15,6 +15,7 @@ from typing import Any
 from vocseg.errors import ModelError
 from vocseg.ops.choices import choices, timed
 from vocseg.utils.progress import bar
+from vocseg.utils.user_code import import_user_code, imported_user_code
 
 Runner = Callable[[], Any]
 """Does the work once: segments the image, or takes a training step."""
@@ -95,11 +96,17 @@ def peak_memory(contestants: Sequence[Contestant]) -> list[int | None]:
 
 
 def _in_fresh_process(contestant: Contestant) -> int | None:
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, _import_all, (imported_user_code(),)) as pool:
         try:
             return pool.submit(_added_memory, contestant).result()
         except BrokenProcessPool as error:
             raise ModelError(f"the process that runs {contestant.name} was ended by the system: too little memory?") from error
+
+
+def _import_all(targets: Sequence[str]) -> None:
+    for target in targets:
+        import_user_code(target)
 
 
 def _added_memory(contestant: Contestant) -> int | None:

@@ -1,4 +1,4 @@
-"""The command line: ``vocseg VERB ...``. Modules of verbs import torch only when they run: help must be quick."""
+"""The command line: ``vocseg VERB ...``. A verb's module imports torch only when the verb runs: help must be quick."""
 
 from __future__ import annotations
 
@@ -25,26 +25,31 @@ from vocseg.cli.models import models
 from vocseg.cli.predict import predict
 from vocseg.cli.score import score
 from vocseg.cli.train import train_app
-from vocseg.errors import VocsegError
+from vocseg.errors import InputError, VocsegError
+from vocseg.utils.user_code import import_user_code
 
 app = App(
     name="vocseg",
     version=__version__,
-    help="""Semantic segmentation on Pascal VOC 2012, and on any data laid out like it.
+    help="""Semantic segmentation on Pascal VOC 2012 and on data laid out like it.
 
-Masks at once:            vocseg predict photo.jpg
-All of it in a minute:    vocseg demo
-Train on made-up data:    vocseg data synth demo/data
-                          vocseg train --data demo/data --config synthetic
-or on VOC itself:         vocseg train --data FOLDER_WITH_VOCdevkit
+Segment an image:          vocseg predict photo.jpg
+One-minute demo:           vocseg demo
+Train on synthetic data:   vocseg data synth demo/data
+                           vocseg train --data demo/data --config synthetic
+Train on VOC 2012:         vocseg data download data
+                           vocseg train --data data
+Score a model:             vocseg evaluate runs/deeplabv3_resnet101/best.safetensors --data data
 
---debug shows tracebacks.""",
+With every verb:
+--import FILE.py|MODULE    import your code first, e.g. networks with @vocseg.register_model; repeatable
+--debug                    print the traceback of an error""",
     help_format="plaintext",
 )
 app.command(train_app)
 for verb in (predict, evaluate, score, demo, models, export, bench):
     app.command(verb, help_format="markdown")
-data = App(name="data", help="Get, make, check and describe data sets in VOC layout.")
+data = App(name="data", help="Download, convert, check and describe data sets in VOC layout.")
 data.command(download, help_format="markdown")
 data.command(synth, help_format="markdown")
 data.command(doctor, help_format="markdown")
@@ -55,9 +60,9 @@ app.command(data)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0, 2 for bad input or use, 1 for a failure, 128 + its number after a signal.
+    """Run the command line and exit: 0, 2 for bad input or use, 1 for a failure, 128 + N after signal N.
 
-    Errors are one line on standard error; with ``--debug`` a traceback comes before it.
+    An error is one line on standard error; ``--debug`` prints its traceback first.
     """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in tokens
@@ -65,6 +70,9 @@ def main(arguments: list[str] | None = None) -> None:
     _clean_up_when_terminated()
     _let_threads_rest()
     try:
+        tokens, targets = _split_imports(tokens)
+        for target in targets:
+            import_user_code(target)
         app(tokens, exit_on_error=False, print_error=False)
     except (VocsegError, CycloptsError) as error:
         _fail(str(error), error.exit_code if isinstance(error, VocsegError) else 2, debug)
@@ -74,7 +82,25 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stderr.close()
         raise SystemExit(1) from None
     except Exception as error:
-        _fail(f"{type(error).__name__}: {error} (--debug shows where)", 1, debug)
+        _fail(f"{type(error).__name__}: {error} (--debug prints the traceback)", 1, debug)
+
+
+def _split_imports(tokens: list[str]) -> tuple[list[str], list[str]]:
+    """Split the command line into what the verb gets and the values of ``--import``."""
+    rest: list[str] = []
+    targets: list[str] = []
+    remaining = iter(tokens)
+    for token in remaining:
+        if token == "--import":
+            target = next(remaining, None)
+            if target is None or target.startswith("-"):
+                raise InputError("--import needs a Python file or the name of a module")
+            targets.append(target)
+        elif token.startswith("--import="):
+            targets.append(token.removeprefix("--import="))
+        else:
+            rest.append(token)
+    return rest, targets
 
 
 def _let_threads_rest() -> None:

@@ -169,10 +169,8 @@ def find_family(name: str) -> Family:
             return family
     if Path(name).is_dir():
         read_info(Path(name))  # says which model file is in it
-    hint = nearest(name, list_models())
-    raise ModelError(
-        f"unknown model '{name}'{hint or ''} (`vocseg models` lists them; arch:encoder for segmentation_models_pytorch)"
-    )
+    others = "`vocseg models` lists them; arch:encoder for segmentation_models_pytorch; --import FILE.py for your own"
+    raise ModelError(f"unknown model '{name}'{nearest(name, list_models())} ({others})")
 
 
 def _from_model_file(model: str, classes: Sequence[str] | None, weights: str | None) -> SegmentationModel:
