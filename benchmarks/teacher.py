@@ -4,7 +4,7 @@
 
 Images of a split with masks that the teacher has not learned from go through the transforms of training (scales of 0.5 to 2,
 crops, mirror images); each cell of soft labels counts by the mask's pixel in its middle. The two are what `vocseg train
---teach-on batches` and `--teach-on images` learn from.
+--teacher` learns from without and with `--soft-labels`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from vocseg import voc
 from vocseg.data.transforms.geometry import SOFT_CELL
 from vocseg.metrics import ConfusionMatrix
-from vocseg.training.config import Settings
+from vocseg.training.config import TrainConfig
 from vocseg.training.distillation.features import Teacher
 from vocseg.training.distillation.teacher import load_teacher
 from vocseg.training.losses import shown_cells
@@ -36,21 +36,20 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--split", default="val_2007")
     parser.add_argument("--teacher", required=True)
-    parser.add_argument("--teacher-weights")
     parser.add_argument("--soft-labels", required=True, help="folder that the split's soft labels are kept in")
     parser.add_argument("--crop", type=int, nargs="+", default=[320, 416])
     parser.add_argument("--batches", type=int, default=60, help="of 16 crops")
     arguments = parser.parse_args()
     for crop in arguments.crop:
         job = prepare(
-            Settings(
+            TrainConfig(
                 data=arguments.data, split=arguments.split, val_split=arguments.split, model="two_layer_net", crop=crop,
                 color_jitter=0.4, batch_size=16, iterations=arguments.batches, workers=0, teacher=arguments.teacher,
-                teacher_weights=arguments.teacher_weights, soft_labels=arguments.soft_labels,
+                soft_labels=arguments.soft_labels,
             )
         )  # fmt: skip
         classes = job.train_set.classes
-        teacher = Teacher(load_teacher(arguments.teacher, arguments.teacher_weights, classes), job.precision)
+        teacher = Teacher(load_teacher(arguments.teacher, None, classes), job.precision)
         asked, kept = ConfusionMatrix(classes), ConfusionMatrix(classes)
         with closing(job.batches()) as batches:
             for batch in islice(batches, arguments.batches):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -125,47 +124,6 @@ def test_train_json_config_and_resume(run: Run, synth: Path, tmp_path: Path) -> 
     assert run("train", "--config", out / "config.toml", "--out", tmp_path / "second")[0] == 0
 
 
-def test_train_in_stages(run: Run, synth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    config = tmp_path / "c.toml"
-    config.write_text(
-        'model = "two_layer_net"\ncrop = 16\nbatch_size = 2\nepochs = 9\nworkers = 0\nema = 0.5\n'
-        "[[stages]]\nepochs = 1\ncrop = 24\n[[stages]]\niterations = 2\ncrop = 32\nseed = 1\n"
-    )
-    plan = ("train", "--config", config, "--data", synth, "--lr", 0.02)
-    code, text, err = run(*plan, "--dry-run")
-    assert code == 0, err
-    first, second = text.split("stage 2 of 2, from the weights of the one before; what it sets otherwise:\n")
-    assert "3 iterations of 2 images, 1 epoch" in first
-    assert 'model = "two_layer_net"' in first
-    assert "\ncrop = 24\n" in first
-    assert "lr = 0.02" in first
-    assert "lr = 0.02" not in second
-    assert "2 iterations of 2 images, 1 epoch" in second
-    assert second.startswith("epochs = 9.0\niterations = 2\ncrop = 32\nseed = 1\n\n")
-    assert re.search(r"\nall 2 stages: about .* s, without validation\nno run folder was made\n$", second)
-    assert not (tmp_path / "runs").exists()
-    code, text, err = run(*plan, "--crop", 40, "--iterations", 1, "--json", tmp_path / "t.json")
-    assert code == 0, err
-    assert "all 2 stages of runs/two_layer_net are complete; best val mIoU " in text
-    told = json.loads((tmp_path / "t.json").read_text())
-    assert told["run"] == "runs/two_layer_net"
-    assert [stage["settings"]["crop"] for stage in told["stages"]] == [40, 40]  # the flags win in each
-    assert [[epoch["iteration"] for epoch in stage["epochs"]] for stage in told["stages"]] == [[1], [1]]
-    assert told["stages"][1]["settings"]["weights"] == "runs/two_layer_net/1/last/average.safetensors"
-    fails(
-        run("train", "--resume", "runs/two_layer_net", "--iterations", 3),
-        "with other epochs or iterations; one stage can: --resume runs/two_layer_net/2",
-    )
-    monkeypatch.chdir(tmp_path / "runs")
-    code, text, err = run("train", "--resume", "two_layer_net")
-    assert code == 0, err
-    assert "all 2 stages of two_layer_net are complete; best val mIoU " in text
-    code, text, err = run("train", "--resume", "two_layer_net/1", "--iterations", 2)  # a stage is a run like any other
-    assert code == 0, err
-    assert "resumed at iteration 1 of 2" in text
-
-
 def test_train_bad_use(run: Run, synth: Path, tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
     config.write_text("lr = 0.1\nbatchsize = 2\n")
@@ -176,11 +134,10 @@ def test_train_bad_use(run: Run, synth: Path, tmp_path: Path) -> None:
     fails(run("train", "--resume", tmp_path), f"cannot resume {tmp_path}", "no run folder")
     fails(run("train", "--resume", tmp_path, "--config", "original"), "--resume", "--config")
     fails(run("train", "--resume", tmp_path, "--out", tmp_path), "it does not go with --out")
-    fails(run("train", "--data", synth, "--stages", 3), "stages are taken from the file of --config alone")
     fails(run("train", "--data", synth, "--dry-run", "--json", tmp_path / "t.json"), "--dry-run has no results for --json")
-    config.write_text('model = "two_layer_net"\ncrop = 16\nbatch_size = 2\nworkers = 0\n[[stages]]\n[[stages]]\nsplit = "trian"\n')
-    for more in ([], ["--dry-run"]):
-        fails(run("train", "--config", config, "--data", synth, "--out", tmp_path / "run", *more), "stage 2: ", "trian")
+    config.write_text("tuned_batch_size = 8\n")
+    fails(run("train", "--config", config, "--data", synth), "the setting 'tuned_batch_size' was removed; set lr")
+    fails(run("train", "--data", synth, "--split", "trian", "--out", tmp_path / "run", *TRAIN), "trian")
     assert not (tmp_path / "run").exists()
     fails(run("train", "--data", synth, "--batch-size", 0), "batch_size must be at least 1, not 0")
     fails(

@@ -87,7 +87,7 @@ def test_two_processes_on_two_hosts_are_as_one(images: Path, tmp_path: Path, cha
 
 def test_the_loss_of_a_process_ends_the_others_and_the_run_resumes(synth: Path, tmp_path: Path) -> None:
     port, out = free_port(), tmp_path / "run"
-    pair = [start(options(synth, out, **{"epochs": 2000, "checkpoint-iterations": 5}), rank, 2, port) for rank in (0, 1)]
+    pair = [start(options(synth, out, **{"epochs": 2000, "checkpoint-minutes": 0}), rank, 2, port) for rank in (0, 1)]
     deadline = time.monotonic() + 120
     while not RunFolder(out).states():
         assert time.monotonic() < deadline
@@ -116,7 +116,7 @@ def test_a_batch_that_cannot_be_shared(synth: Path, tmp_path: Path) -> None:
 def test_a_signal_to_the_whole_group_ends_the_run_in_order(synth: Path, tmp_path: Path) -> None:
     """As schedulers and Ctrl-C send it: to the loader's processes too, which must outlive it."""
     run = RunFolder(tmp_path / "run")
-    process = start(options(synth, run.root, workers=1, epochs=10000, **{"checkpoint-iterations": 1}), own_group=True)
+    process = start(options(synth, run.root, workers=1, epochs=10000, **{"checkpoint-minutes": 0}), own_group=True)
     deadline = time.monotonic() + 120
     while process.poll() is None and not run.read_steps() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -134,7 +134,7 @@ def test_killed_at_ten_random_points_and_resumed_ends_as_if_nothing_had_happened
         "weights": "none",
         "crop": 32,
         "iterations": 30,
-        "checkpoint-iterations": 1,
+        "checkpoint-minutes": 0,
         "ema": 0.9,
     }
     finish([start(options(images, tmp_path / "whole", **changes))])
@@ -160,17 +160,3 @@ def test_killed_at_ten_random_points_and_resumed_ends_as_if_nothing_had_happened
         for rows in (run.read_metrics(), whole.read_metrics())
     ]
     assert timeless[0] == timeless[1]
-
-
-def test_two_processes_go_through_stages_as_one(synth: Path, tmp_path: Path) -> None:
-    port, config = free_port(), tmp_path / "c.toml"
-    config.write_text("ema = 0.9\n[[stages]]\n[[stages]]\nlr = 0.01\nseed = 1\n")
-    arguments = options(synth, tmp_path / "two", iterations=2)
-    outputs = finish([start([*arguments, "--config", str(config)], rank, 2, port) for rank in (0, 1)])
-    assert "all 2 stages of" in outputs[0]
-    assert "stage" not in outputs[1]
-    finish([start([*options(synth, tmp_path / "one", iterations=2), "--config", str(config)])])
-    for name in ("1", "2"):
-        one, two = RunFolder(tmp_path / "one" / name), RunFolder(tmp_path / "two" / name)
-        for mine, theirs in zip(one.read_steps(), two.read_steps(), strict=True):
-            assert mine == pytest.approx(theirs, rel=1e-5)

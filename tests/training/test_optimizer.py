@@ -8,14 +8,13 @@ import pytest
 import torch
 
 from vocseg.models import create_model
-from vocseg.training.config import Settings
+from vocseg.training.config import TrainConfig
 from vocseg.training.optimizer import build_optimizer, freeze, rate_factor, set_rate
-from vocseg.training.setup import rate_scale
 
 
 def test_class_layers_learn_ten_times_faster() -> None:
     model = create_model("deeplabv3_mobilenet_v3_large", ["a", "b"], "none")
-    optimizer = build_optimizer(model, Settings(lr=0.003, momentum=0.8, weight_decay=0.01))
+    optimizer = build_optimizer(model, TrainConfig(lr=0.003, momentum=0.8, weight_decay=0.01))
     body, heads = optimizer.param_groups
     assert (body["lr"], heads["lr"]) == (0.003, pytest.approx(0.03))
     assert all((group["momentum"], group["weight_decay"]) == (0.8, 0.01) for group in optimizer.param_groups)
@@ -26,7 +25,7 @@ def test_class_layers_learn_ten_times_faster() -> None:
 
 def test_the_backbone_may_learn_slower() -> None:
     model = create_model("vocseg-s", ["a", "b"], "none")
-    settings = Settings(optimizer="adamw", lr=1e-3, head_lr_factor=2.0, backbone_lr_factor=0.1)
+    settings = TrainConfig(optimizer="adamw", lr=1e-3, head_lr_factor=2.0, backbone_lr_factor=0.1)
     rates = {id(p): group["lr"] for group in build_optimizer(model, settings).param_groups for p in group["params"]}
     for name, parameter in model.network.named_parameters():
         factor = 0.1 if name.startswith("encoder.") else 2.0 if name.startswith("classifier.") else 1.0
@@ -35,7 +34,7 @@ def test_the_backbone_may_learn_slower() -> None:
 
 def test_schedules() -> None:
     def rates(**changes: Any) -> list[float]:
-        return [rate_factor(iteration, 100, Settings(**changes)) for iteration in range(100)]
+        return [rate_factor(iteration, 100, TrainConfig(**changes)) for iteration in range(100)]
 
     poly = rates()
     assert poly == sorted(poly, reverse=True)
@@ -49,7 +48,7 @@ def test_schedules() -> None:
 
 
 def test_rates_keep_the_groups_apart() -> None:
-    optimizer = build_optimizer(create_model("two_layer_net"), Settings(lr=1.0))
+    optimizer = build_optimizer(create_model("two_layer_net"), TrainConfig(lr=1.0))
     set_rate(optimizer, 0.5)
     set_rate(optimizer, 0.25)
     assert [group["lr"] for group in optimizer.param_groups] == [0.25, 2.5]
@@ -57,7 +56,7 @@ def test_rates_keep_the_groups_apart() -> None:
 
 def test_adamw_decays_no_vectors_and_is_torchs() -> None:
     model = create_model("deeplabv3_mobilenet_v3_large", ["a", "b"], "none")
-    optimizer = build_optimizer(model, Settings(optimizer="adamw", lr=1e-3, weight_decay=0.1))
+    optimizer = build_optimizer(model, TrainConfig(optimizer="adamw", lr=1e-3, weight_decay=0.1))
     for group in optimizer.param_groups:
         assert {parameter.dim() > 1 for parameter in group["params"]} == {group["weight_decay"] == 0.1}
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(model.parameters()))
@@ -71,7 +70,7 @@ def test_frozen_parts_stay(name: str, what: str) -> None:
     model = create_model(name, ["a", "b"], "none").train()
     freeze(model, what)
     before = copy.deepcopy(model.network.state_dict())
-    optimizer = build_optimizer(model, Settings(lr=0.1, momentum=0.0))
+    optimizer = build_optimizer(model, TrainConfig(lr=0.1, momentum=0.0))
     outputs = model(torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8))
     sum(output.pow(2).mean() for output in outputs.values()).backward()
     optimizer.step()
@@ -94,16 +93,9 @@ def test_synchronized_batch_normalization_is_frozen_too() -> None:
     assert not any(norm.training or norm.weight.requires_grad for norm in norms)
 
 
-def test_rate_follows_the_batch() -> None:
-    assert rate_scale(Settings(batch_size=16, tuned_batch_size=4)) == 4
-    assert rate_scale(Settings(batch_size=16, tuned_batch_size=4, optimizer="adamw")) == 2
-    assert rate_scale(Settings(batch_size=16, tuned_batch_size=4, scale_lr=False)) == 1
-    assert rate_scale(Settings(batch_size=16)) == 1
-
-
 def test_step_is_sgd_with_momentum_and_weight_decay_by_hand() -> None:
     model = create_model("two_layer_net", ["a", "b"])
-    optimizer = build_optimizer(model, Settings(lr=0.1, head_lr_factor=1, momentum=0.9, weight_decay=0.5))
+    optimizer = build_optimizer(model, TrainConfig(lr=0.1, head_lr_factor=1, momentum=0.9, weight_decay=0.5))
     weight = model.network.affine1.bias
     expected, velocity = weight.detach().clone().double(), torch.zeros_like(weight).double()
     for _ in range(3):

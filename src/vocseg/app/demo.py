@@ -21,7 +21,7 @@ from vocseg.data.synthetic import write_synthetic
 from vocseg.evaluation.evaluate import evaluate
 from vocseg.evaluation.result import Evaluation
 from vocseg.inference.segmenter import Segmentation, Segmenter
-from vocseg.training.config import Settings, find_recipe, load_settings
+from vocseg.training.config import TrainConfig, find_recipe, load_config
 from vocseg.training.loop import train
 from vocseg.training.run_folder import RunFolder
 from vocseg.utils.files import replacing, write_text
@@ -91,7 +91,7 @@ def train_made_up(out: Path, **changes: Any) -> Trained:
     data = out / MADE_UP_DATA
     write_synthetic(data)
     start = time.perf_counter()
-    recipe: Settings = load_settings(find_recipe("synthetic"), data=str(data), out=str(out / MADE_UP_RUN), **changes)
+    recipe: TrainConfig = load_config(find_recipe("synthetic"), data=str(data), out=str(out / MADE_UP_RUN), **changes)
     run = train(recipe)
     seconds = time.perf_counter() - start
     segmenter = Segmenter(str(run.best))

@@ -16,7 +16,7 @@ from vocseg.bench.prediction import PRECISIONS
 from vocseg.data.loader import Batch
 from vocseg.errors import ModelError, SettingError, nearest
 from vocseg.models import SegmentationModel, create_model
-from vocseg.training.config import Settings
+from vocseg.training.config import TrainConfig
 from vocseg.training.distributed import Processes
 from vocseg.training.losses import Criterion
 from vocseg.training.optimizer import build_optimizer
@@ -80,7 +80,7 @@ def contestants(task: Task, peers: Sequence[str], precision: str = "auto") -> li
 def _ours(task: Task, precision: str) -> Runner:
     model = task.build()
     model.to(memory_format=torch.channels_last)
-    optimizer = build_optimizer(model, Settings())
+    optimizer = build_optimizer(model, TrainConfig())
     images, masks = task.batch(len(model.info.classes))
     step = Step(model, optimizer, Criterion(), getattr(torch, precision), Processes(find_device(task.device)))
     batch = Batch(images, masks, ["noise"] * len(images))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -13,16 +11,11 @@ from typing import NamedTuple
 import torch
 
 from vocseg.data.loader import sample_seed
-from vocseg.errors import TrainingError
 from vocseg.training.distributed import Processes
-from vocseg.training.optimizer import build_optimizer, freeze, set_rate
+from vocseg.training.optimizer import build_optimizer, freeze
 from vocseg.training.setup import Job
 from vocseg.training.step import Step
-from vocseg.utils.files import replacing
-from vocseg.utils.progress import duration, progress
-
-WINDOW = 0.15
-"""Share of the rates tried over which a fall of the loss is looked for: of six decades nearly one."""
+from vocseg.utils.progress import duration
 
 MEASURED = 3
 """Steps that a dry run times, after one to warm up."""
@@ -57,7 +50,7 @@ def dry_run(job: Job) -> Rehearsal:
         step(batch)
         seconds.append(time.perf_counter() - start)
     fastest = min(seconds[1:])
-    total = fastest * job.plan.total * _relative_work(job)
+    total = fastest * job.plan.total
     speed = job.plan.batch_size / fastest
     lines = [
         *_class_counts(job),
@@ -67,13 +60,6 @@ def dry_run(job: Job) -> Rehearsal:
         f"memory: {_memory(job.device)}",
     ]
     return Rehearsal(lines, total)
-
-
-def _relative_work(job: Job) -> float:
-    """Work of the run's steps, on average, to that of its first: larger crops take as much longer as they are larger."""
-    settings = job.settings
-    growth = 1.0 if settings.final_crop is None else (settings.final_crop / settings.crop) ** 2
-    return 1 + settings.final_share * (growth - 1)
 
 
 def _class_counts(job: Job) -> list[str]:
@@ -99,72 +85,3 @@ def _memory(device: torch.device) -> str:
     except (OSError, StopIteration):
         return "unknown on this system"
     return f"{peak / 2**20:.1f} GiB at its peak, loader processes apart"
-
-
-@dataclass(frozen=True)
-class RateSearch:
-    """Learning rates tried, growing exponentially, and the smoothed loss after each."""
-
-    rates: list[float]
-    losses: list[float]
-
-    @property
-    def suggestion(self) -> float:
-        """The rate in the middle of the steepest fall before the least loss.
-
-        Falls are slopes of lines fitted over a window of rates: between two single steps noise decides, at its most just before
-        the loss explodes.
-        """
-        width = max(2, round(WINDOW * len(self.rates)))
-        low = max(width, min(range(len(self.losses)), key=self.losses.__getitem__) + 1)
-        slopes = [
-            statistics.linear_regression(range(width), self.losses[start : start + width]).slope for start in range(low - width + 1)
-        ]
-        return self.rates[slopes.index(min(slopes)) + (width - 1) // 2]
-
-
-def find_rate(job: Job, low: float = 1e-6, high: float = 1.0, count: int = 100) -> RateSearch:
-    """The learning rate range test: ``count`` steps at exponentially growing rates, until the loss is four times its least.
-
-    Smith, "Cyclical learning rates for training neural networks" (2017), section 3.3; losses are smoothed by an average with
-    decay 0.9. The model is spoiled by it.
-    """
-    step, optimizer = _rehearse(job)
-    rates: list[float] = []
-    losses: list[float] = []
-    average = 0.0
-    settings = job.settings
-    with closing(job.batches()) as batches:
-        for number in progress(range(count), count, "find the learning rate", "step"):
-            rate = low * (high / low) ** (number / (count - 1))
-            torch.manual_seed(sample_seed(settings.seed, number))
-            set_rate(optimizer, rate / settings.lr)
-            try:
-                average = 0.9 * average + 0.1 * float(step(next(batches)).loss)
-            except TrainingError:  # not finite: the end of the range
-                break
-            rates.append(rate)
-            losses.append(average / (1 - 0.9 ** (number + 1)))
-            if losses[-1] > 4 * min(losses):
-                break
-    if len(rates) < 3:
-        raise TrainingError(f"the loss is not finite at a learning rate of {low:g} already")
-    return RateSearch(rates, losses)
-
-
-def plot_rates(search: RateSearch, path: Path) -> None:
-    """Draw loss by learning rate as PNG."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
-    axes.plot(search.rates, search.losses)
-    axes.axvline(search.suggestion, color="tab:orange", linestyle="--", label=f"steepest fall: {search.suggestion:.2g}")
-    axes.set(xscale="log", xlabel="learning rate", ylabel="training loss, smoothed")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
-    pyplot.close(figure)

@@ -23,13 +23,13 @@ from vocseg.inference.segmenter import Segmenter
 from vocseg.metrics import ConfusionMatrix
 from vocseg.models import SegmentationModel, save_model
 from vocseg.ops.choices import choices
-from vocseg.training.config import Settings, load_settings
+from vocseg.training.config import TrainConfig, load_config
 from vocseg.training.distributed import Processes
 from vocseg.training.ema import Ema
 from vocseg.training.optimizer import build_optimizer, freeze, rate_factor, set_rate
 from vocseg.training.report import Board, require_tensorboard, write_curves, write_report
 from vocseg.training.run_folder import RunFolder, fingerprint, log, same_data, same_run
-from vocseg.training.setup import Job, prepare, rate_scale
+from vocseg.training.setup import Job, prepare
 from vocseg.training.step import Step, StepResult
 from vocseg.utils.progress import bar, duration
 from vocseg.utils.text import counted, percent
@@ -69,7 +69,7 @@ class EpochTotals:
         return {"loss": loss, "pixel_accuracy": scores.pixel_accuracy, "miou": scores.miou}
 
 
-def train(settings: Settings, resume: RunFolder | None = None) -> RunFolder:
+def train(settings: TrainConfig, resume: RunFolder | None = None) -> RunFolder:
     """Train a model as ``settings`` say, or go on with the run ``resume``; returns the run folder.
 
     Raises SettingError, DataError and ModelError before anything is written, TrainingError for a loss that is not
@@ -91,7 +91,7 @@ def train_job(job: Job, resume: RunFolder | None, processes: Processes, signals:
     settings = job.settings
     data = {dataset.split: fingerprint(dataset) for dataset in (job.train_set, job.val_set)}
     if resume is not None:
-        same_run(load_settings(resume.config), settings)
+        same_run(load_config(resume.config), settings)
         same_data(resume, data)
     processes.share(settings.batch_size // settings.accumulate)
     run = resume
@@ -158,7 +158,7 @@ class _Training:
                 steps.close()
                 self._finish_epoch()
                 steps = self._bar()
-            elif not result.due and self.iteration % (self.settings.checkpoint_iterations or self.plan.total):
+            elif not result.due:
                 continue
             self._save()
             saved = time.monotonic()
@@ -176,7 +176,7 @@ class _Training:
         # Dropout draws from a seed of the iteration, so that a resumed run draws the same. (After the batch is fetched: a
         # loader's first one takes a number from torch's generator.)
         torch.manual_seed(sample_seed(self.settings.seed, self.iteration * self.processes.count + self.processes.rank))
-        factor = rate_factor(self.iteration, self.plan.total, self.settings) * rate_scale(self.settings)
+        factor = rate_factor(self.iteration, self.plan.total, self.settings)
         set_rate(self.optimizer, factor)
         self.rate = self.settings.lr * factor
 
@@ -281,7 +281,7 @@ class _Training:
             state["hints"] = self.job.hints.state_dict()
         self.run.append_steps(self.unwritten)
         self.unwritten = []
-        self.run.save_state(state, self.settings.keep_checkpoints)
+        self.run.save_state(state, 2)
 
     def _restore(self) -> None:
         if self.resumed is None:
@@ -308,7 +308,7 @@ class _Training:
                 f"cannot resume {self.resumed.root} with {counted(self.plan.total, 'iteration')}: it has {self.iteration} already"
             )
         if self.processes.main:  # it may go on for longer than it was meant to
-            replace(self.settings, out=load_settings(self.resumed.config).out).save(self.resumed.config)
+            replace(self.settings, out=load_config(self.resumed.config).out).save(self.resumed.config)
         if self.iteration == self.plan.total:
             self._say(f"the run is complete at iteration {self.iteration}; more --epochs or --iterations extend it")
         else:
@@ -331,7 +331,7 @@ class _Training:
         if self.run is None:
             return ""
         there = bool(self.run.states())
-        return f"; go on with: vocseg train --resume {self.run.to_resume}" if there else f"; {self.run.root} has no checkpoint yet"
+        return f"; go on with: vocseg train --resume {self.run.root}" if there else f"; {self.run.root} has no checkpoint yet"
 
     def _say(self, *lines: str) -> None:
         if self.processes.main:

@@ -11,10 +11,10 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from vocseg.models import SegmentationModel
-from vocseg.training.config import Settings
+from vocseg.training.config import TrainConfig
 
 
-def build_optimizer(model: SegmentationModel, settings: Settings, others: nn.Module | None = None) -> torch.optim.Optimizer:
+def build_optimizer(model: SegmentationModel, settings: TrainConfig, others: nn.Module | None = None) -> torch.optim.Optimizer:
     """SGD or AdamW with class layers and backbone in groups of their own, at their factors times the base rate.
 
     A faster head is that of Chen et al., "DeepLab" (2016), section 4.1. Each group keeps its own base rate in ``base_lr``.
@@ -30,7 +30,7 @@ def build_optimizer(model: SegmentationModel, settings: Settings, others: nn.Mod
     return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, fused=fused)
 
 
-def _groups(model: SegmentationModel, settings: Settings) -> Iterator[dict[str, Any]]:
+def _groups(model: SegmentationModel, settings: TrainConfig) -> Iterator[dict[str, Any]]:
     heads = {id(parameter) for parameter in model.head_parameters()}
     inner = {id(parameter) for parameter in model.backbone_parameters()} - heads
     factors = {
@@ -57,7 +57,7 @@ def freeze(model: SegmentationModel, what: str) -> None:
         part.eval().requires_grad_(False)
 
 
-def rate_factor(iteration: int, total: int, settings: Settings) -> float:
+def rate_factor(iteration: int, total: int, settings: TrainConfig) -> float:
     """Factor of the learning rate at an iteration of 0..total-1 of a run.
 
     ``poly``: (1 - iteration / total) ** power (DeepLab, section 4.1); ``cosine``: (1 + cos(pi iteration / total)) / 2 (Loshchilov
@@ -65,7 +65,7 @@ def rate_factor(iteration: int, total: int, settings: Settings) -> float:
     """
     done = iteration / total
     cosine = (1 + math.cos(math.pi * done)) / 2
-    falling = {"poly": (1 - done) ** settings.power, "cosine": cosine, "constant": 1.0}[settings.schedule]
+    falling = {"poly": (1 - done) ** 0.9, "cosine": cosine, "constant": 1.0}[settings.schedule]
     return falling * min(1.0, (iteration + 1) / settings.warmup if settings.warmup else 1.0)
 
 

@@ -73,7 +73,7 @@ def write_report(run: RunFolder, job: Job) -> None:
     figures = best[part]
     named = {"val": "the weights", "val_ema": "their moving average"}[part]
     lines = [
-        f"# {run.root.relative_to(run.to_resume.parent).as_posix()}",
+        f"# {run.root.name}",
         "",
         *(f"- {line}" for line in job.describe()),
         "",

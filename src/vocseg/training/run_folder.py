@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from vocseg import __version__
 from vocseg.data.dataset import VocDataset
 from vocseg.errors import InputError, OutputError, SettingError
-from vocseg.training.config import Settings
+from vocseg.training.config import TrainConfig
 from vocseg.training.distributed import launched
 from vocseg.utils.files import cannot_write, replacing, writable_folder, write_json, write_text
 from vocseg.utils.system import processor
@@ -74,19 +74,12 @@ class RunFolder:
     def steps(self) -> Path:
         return self.root / "steps.csv"
 
-    @property
-    def to_resume(self) -> Path:
-        """What ``--resume`` is to be given: this folder, or that of all stages where it is one of them."""
-        parent = RunFolder(self.root.parent)
-        staged = parent.config.is_file() and "[[stages]]" in parent.config.read_text(encoding="utf-8")
-        return parent.root if staged else self.root
-
     def states(self) -> list[Path]:
         """The checkpoints that a resumed run may start from, newest first."""
         return sorted((self.root / "last").glob("state-*.pt"), reverse=True)
 
     @classmethod
-    def choose(cls, settings: Settings) -> RunFolder:
+    def choose(cls, settings: TrainConfig) -> RunFolder:
         """Where a new run with ``settings`` is to lie, nothing made yet; OutputError where it holds a run already."""
         if settings.out is not None:
             run = cls(Path(settings.out))
@@ -96,7 +89,7 @@ class RunFolder:
         return cls(_free_name(Path("runs"), Path(settings.model).stem.replace(":", "-")))
 
     @classmethod
-    def create(cls, settings: Settings) -> RunFolder:
+    def create(cls, settings: TrainConfig) -> RunFolder:
         """A new run folder for ``settings``; OutputError where it holds a run already or cannot be written."""
         run = cls.choose(settings)
         writable_folder(run.root)
@@ -177,7 +170,7 @@ class RunFolder:
             kept = [row for row in self.read_steps() if row[0] <= until]
             write_text(self.steps, STEPS_HEADER + "".join(_step_line(*row) for row in kept))
 
-    def write_environment(self, device: torch.device, precision: torch.dtype, data: dict[str, str], settings: Settings) -> None:
+    def write_environment(self, device: torch.device, precision: torch.dtype, data: dict[str, str], settings: TrainConfig) -> None:
         """Write ``environment.json``: versions, machine, source revision, seed, command, and fingerprints of the data."""
         import torchvision
 
@@ -237,14 +230,14 @@ def _step_line(step: int, loss: float, rate: float) -> str:
 
 MAY_CHANGE = (
     "epochs", "iterations", "patience", "data", "out", "device", "precision", "workers", "checkpoint_minutes",
-    "checkpoint_iterations", "keep_checkpoints", "tensorboard",
+    "tensorboard",
 )  # fmt: skip
-"""Settings that a resumed run may change; of ``data`` the contents are compared."""
+"""TrainConfig that a resumed run may change; of ``data`` the contents are compared."""
 
 
-def same_run(before: Settings, now: Settings) -> None:
+def same_run(before: TrainConfig, now: TrainConfig) -> None:
     """Raise SettingError where settings that a resumed run must keep differ, saying which."""
-    for item in fields(Settings):
+    for item in fields(TrainConfig):
         old, new = getattr(before, item.name), getattr(now, item.name)
         if old != new and item.name not in MAY_CHANGE:
             raise SettingError(

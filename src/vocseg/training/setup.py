@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from vocseg.data.transforms.geometry import SOFT_CELL, ColorJitter, Compose, tra
 from vocseg.doctor.split_summary import SplitSummary, check_split, repeat_factors
 from vocseg.errors import DataError, SettingError
 from vocseg.models import SegmentationModel, create_model
-from vocseg.training.config import Settings
+from vocseg.training.config import TrainConfig
 from vocseg.training.distillation.features import Hints, Teacher
 from vocseg.training.distillation.soft_labels import TaughtDataset, classes_shown, images_without_masks, read_soft_labels
 from vocseg.training.distillation.teacher import load_teacher, write_soft_labels
@@ -43,7 +43,7 @@ class Plan:
     total: int
 
     @classmethod
-    def of(cls, settings: Settings, images: int) -> Plan:
+    def of(cls, settings: TrainConfig, images: int) -> Plan:
         if settings.batch_size > images:
             raise SettingError(
                 f"batch_size {settings.batch_size} is larger than the split {settings.split} of {images} images; "
@@ -70,14 +70,13 @@ class Plan:
 class Job:
     """A run before it starts; ``settings`` have device, precision and the like worked out."""
 
-    settings: Settings
+    settings: TrainConfig
     train_set: VocDataset
     val_set: VocDataset
     summaries: tuple[SplitSummary, SplitSummary]
     model: SegmentationModel
     criterion: Criterion
     plan: Plan
-    final_set: VocDataset | None = None
     repeats: torch.Tensor | None = None
     teacher: Teacher | None = None
     hints: Hints | None = None
@@ -90,11 +89,6 @@ class Job:
     def precision(self) -> torch.dtype:
         return find_precision(self.settings.precision, self.device)
 
-    @property
-    def rate(self) -> float:
-        """The base learning rate, scaled to the batch."""
-        return self.settings.lr * rate_scale(self.settings)
-
     def to(self, device: torch.device) -> None:
         """Move all networks of the run to a device."""
         for network in (self.model, self.hints, None if self.teacher is None else self.teacher.model):
@@ -105,71 +99,53 @@ class Job:
         """Training batches from iteration ``start`` on, mixed where wanted, to be closed; see :func:`training_batches`."""
         settings = self.settings
         mixing = Mixing(settings.cutmix, settings.mixup)
-        change = self.first_of_final
-        parts = [(self.train_set, change)] if change is None or start < change else []
-        if self.final_set is not None:
-            parts.append((self.final_set, None))
-        for dataset, end in parts:
-            with closing(
-                training_batches(dataset, settings.batch_size, settings.workers or 0, settings.seed, start, shard, self.repeats)
-            ) as batches:
-                for batch in islice(batches, None if end is None else end - start):
-                    seed = sample_seed(settings.seed, start * shard[1] + shard[0])
-                    yield mixing(batch, torch.Generator().manual_seed(seed)) if settings.cutmix or settings.mixup else batch
-                    start += 1
-
-    @property
-    def first_of_final(self) -> int | None:
-        """The first iteration that trains at ``final_crop``, if one does."""
-        return None if self.final_set is None else self.plan.total - round(self.plan.total * self.settings.final_share)
+        with closing(
+            training_batches(self.train_set, settings.batch_size, settings.workers or 0, settings.seed, start, shard, self.repeats)
+        ) as batches:
+            for batch in batches:
+                seed = sample_seed(settings.seed, start * shard[1] + shard[0])
+                yield mixing(batch, torch.Generator().manual_seed(seed)) if settings.cutmix or settings.mixup else batch
+                start += 1
 
     def describe(self) -> list[str]:
         """The plan in lines."""
         settings, plan = self.settings, self.plan
         extra = len(self.train_set) - len(self.train_set.masked)
         taught = settings.teacher or settings.soft_labels
-        growing = f"crops of {settings.crop} pixels, from iteration {self.first_of_final} on of {settings.final_crop}"
-        asked = " asked about each batch," if settings.teach_on == "batches" else ""
+        asked = " asked about each batch," if settings.soft_labels is None else ""
         hints = f", from its features with {settings.hint_weight:g}" if settings.hint_weight else ""
         chances = {"copy-paste": settings.copy_paste, "CutMix": settings.cutmix, "mixup": settings.mixup}
         mixed = ", ".join(f"{name} {chance:g}" for name, chance in chances.items() if chance)
         start = f" with weights {settings.weights}" if settings.weights is not None else ""
-        of_masks = settings.loss + f" x {settings.mask_weight:g}" * (settings.mask_weight != 1)
         further = f", class weights {settings.class_weights}" * (settings.class_weights != "none")
         further += f", moving average of the weights {settings.ema:g}" * bool(settings.ema)
-        scaled = "" if self.rate == settings.lr else f" (the recipe's {settings.lr:g} for batches of {settings.tuned_batch_size})"
         return [
             *(summary.describe() for summary in self.summaries),
             *([f"{counted(extra, 'image')} without masks, learned from the teacher alone"] if extra else []),
             f"{counted(plan.total, 'iteration')} of {counted(plan.batch_size, 'image')}, {counted(plan.epochs, 'epoch')}; "
             f"{settings.model}{start} on {settings.device} in {settings.precision}",
-            *([] if self.final_set is None else [growing]),
             *([f"probability of {mixed}"] if mixed else []),
-            f"{settings.optimizer}, learning rate {self.rate:g}{scaled}, {settings.schedule}; loss {of_masks}{further}",
+            f"{settings.optimizer}, learning rate {settings.lr:g}, {settings.schedule}; loss {settings.loss}{further}",
             *([f"learned from {taught} as well,{asked} with weight {settings.distill_weight:g}{hints}"] if taught else []),
         ]
 
 
-def prepare(settings: Settings) -> Job:
+def prepare(settings: TrainConfig) -> Job:
     """Read and check the data, build the model; raises SettingError, DataError and ModelError."""
     device = find_device(settings.device)
     precision = find_precision(settings.precision, device)
     terms = parse_loss(settings.loss)
     folder = VocFolder.find(settings.data, settings.mask_dir)
     train_set = _training_set(settings, folder)
-    val_mask_dir = settings.val_mask_dir or (voc.MASKS if (folder.root / voc.MASKS).is_dir() else settings.mask_dir)
+    val_mask_dir = voc.MASKS if (folder.root / voc.MASKS).is_dir() else settings.mask_dir
     val_set = VocDataset(VocFolder.find(settings.data, val_mask_dir), settings.val_split)
     plan = Plan.of(settings, len(train_set))
     summaries = (check_split(train_set), check_split(val_set))
     if settings.soft_labels is None and settings.teacher is None and not int(summaries[0].pixels[: len(folder.classes)].sum()):
         raise DataError(f"every mask of {settings.split} is void throughout: there is nothing to learn")
     train_set.transform = _training_transform(settings, settings.crop, train_set, summaries[0])
-    final_set = None
-    if settings.final_crop is not None:
-        final_set = copy.copy(train_set)
-        final_set.transform = _training_transform(settings, settings.final_crop, train_set, summaries[0])
     weights = _class_weights(settings.class_weights, summaries[0])
-    criterion = Criterion(terms, None if weights is None else weights.to(device), settings.label_smoothing, settings.aux_weight)
+    criterion = Criterion(terms, None if weights is None else weights.to(device), 0.0, settings.aux_weight)
     torch.manual_seed(settings.seed)
     model = create_model(settings.model, folder.classes, settings.weights)
     model.info = replace(
@@ -178,14 +154,11 @@ def prepare(settings: Settings) -> Job:
         trained_on=f"{folder.root.name} {settings.split} ({len(train_set.masked)} images, masks {settings.mask_dir})",
         scores={},
     )
-    for crop in (settings.crop, settings.final_crop):
-        if crop is not None:
-            _try_forward(model, settings.batch_size, settings.accumulate * launched(), crop)
+    _try_forward(model, settings.batch_size, settings.accumulate * launched(), settings.crop)
     if settings.freeze == "backbone" and not model.backbone():
         raise SettingError(f"{model.info.architecture} has no backbone that freeze could hold back")
     settings = replace(
         settings,
-        val_mask_dir=val_mask_dir,
         device=_word(device.type),
         precision=_word(precision),
         workers=default_workers() if settings.workers is None else settings.workers,
@@ -193,36 +166,23 @@ def prepare(settings: Settings) -> Job:
     repeats = _repeats(settings, train_set, summaries[0])
     teacher = _teacher(settings, folder.classes, precision)
     hints = Hints(model, teacher.model) if teacher is not None and settings.hint_weight else None
-    return Job(settings, train_set, val_set, summaries, model, criterion, plan, final_set, repeats, teacher, hints)
+    return Job(settings, train_set, val_set, summaries, model, criterion, plan, repeats, teacher, hints)
 
 
-def rate_scale(settings: Settings) -> float:
-    """Factor of the learning rate for another batch size than the recipe's.
-
-    Linear for SGD (Goyal et al., "Accurate, large minibatch SGD", 2017), the square root for AdamW (Malladi et al., "On the
-    SDEs and scaling rules for adaptive gradient algorithms", 2022).
-    """
-    if settings.tuned_batch_size is None or not settings.scale_lr:
-        return 1.0
-    ratio = settings.batch_size / settings.tuned_batch_size
-    return math.sqrt(ratio) if settings.optimizer == "adamw" else ratio
-
-
-def _training_set(settings: Settings, folder: VocFolder) -> VocDataset:
+def _training_set(settings: TrainConfig, folder: VocFolder) -> VocDataset:
     in_cells = settings.soft_labels or settings.teacher or settings.cutmix or settings.mixup
-    for name, crop in (("crop", settings.crop), ("final_crop", settings.final_crop)):
-        if in_cells and crop is not None and crop % SOFT_CELL:
-            raise SettingError(f"{name} {crop} must be a multiple of {SOFT_CELL} with soft labels, a teacher, or mixed images")
+    if in_cells and settings.crop % SOFT_CELL:
+        raise SettingError(f"crop {settings.crop} must be a multiple of {SOFT_CELL} with soft labels, a teacher, or mixed images")
     extra = {} if settings.unlabeled is None else images_without_masks(Path(settings.unlabeled))
     _keep_apart(extra, folder, settings)
     soft_labels = None if settings.soft_labels is None else Path(settings.soft_labels)
     if settings.teacher is not None and soft_labels is not None:
-        masked = {} if settings.teach_on == "batches" else {name: folder.image(name) for name in folder.ids(settings.split)}
-        write_soft_labels(settings.teacher, masked | extra, folder.classes, soft_labels, settings.teacher_weights)
-    return TaughtDataset(folder, settings.split, None if settings.teach_on == "batches" else soft_labels, extra)
+        masked = {name: folder.image(name) for name in folder.ids(settings.split)}
+        write_soft_labels(settings.teacher, masked | extra, folder.classes, soft_labels)
+    return TaughtDataset(folder, settings.split, soft_labels, extra)
 
 
-def _keep_apart(extra: dict[str, Path], folder: VocFolder, settings: Settings) -> None:
+def _keep_apart(extra: dict[str, Path], folder: VocFolder, settings: TrainConfig) -> None:
     """Raise SettingError where images without masks are validation images, or have the name of a training image."""
     for name in folder.listed(settings.val_split) if extra else ():
         if name in extra and extra[name].read_bytes() == folder.image(name).read_bytes():
@@ -232,15 +192,15 @@ def _keep_apart(extra: dict[str, Path], folder: VocFolder, settings: Settings) -
         raise SettingError(f"{extra[twice]} has the name of an image of the split {settings.split}; names tell images apart")
 
 
-def _teacher(settings: Settings, classes: tuple[str, ...], precision: torch.dtype) -> Teacher | None:
+def _teacher(settings: TrainConfig, classes: tuple[str, ...], precision: torch.dtype) -> Teacher | None:
     """The teacher that is asked about batches, for its probabilities or its features, if one is."""
-    if settings.teacher is None or (settings.teach_on == "images" and not settings.hint_weight):
+    if settings.teacher is None or (settings.soft_labels is not None and not settings.hint_weight):
         return None
-    return Teacher(load_teacher(settings.teacher, settings.teacher_weights, classes), precision)
+    return Teacher(load_teacher(settings.teacher, None, classes), precision)
 
 
-def _training_transform(settings: Settings, crop: int, dataset: VocDataset, summary: SplitSummary) -> Transform:
-    geometric = training_transform(settings.augment, crop, (settings.min_scale, settings.max_scale))
+def _training_transform(settings: TrainConfig, crop: int, dataset: VocDataset, summary: SplitSummary) -> Transform:
+    geometric = training_transform(settings.augment, crop)
     transforms = [geometric]
     if settings.copy_paste:
         plain = partial(VocDataset.read, dataset)  # what is pasted is certain: no soft labels are read for it
@@ -250,7 +210,7 @@ def _training_transform(settings: Settings, crop: int, dataset: VocDataset, summ
     return Compose(tuple(transforms))
 
 
-def _repeats(settings: Settings, dataset: VocDataset, summary: SplitSummary) -> torch.Tensor | None:
+def _repeats(settings: TrainConfig, dataset: VocDataset, summary: SplitSummary) -> torch.Tensor | None:
     """How often each image is to be seen; those without a mask show what their soft labels say, or nothing that counts."""
     if not settings.repeat_threshold:
         return None
@@ -268,15 +228,7 @@ def _class_weights(text: str, summary: SplitSummary) -> torch.Tensor | None:
     """The ``class_weights`` of the settings as a tensor, None for none."""
     if text == "none":
         return None
-    if text == "auto":
-        return torch.as_tensor(summary.class_weights(), dtype=torch.float32)
-    try:
-        weights = [float(part) for part in text.split(",")]
-    except ValueError:
-        raise SettingError(f"class_weights must be none, auto or numbers with commas between them, not '{text}'") from None
-    if len(weights) != len(summary.classes) or min(weights) < 0 or not all(math.isfinite(weight) for weight in weights):
-        raise SettingError(f"class_weights must be {len(summary.classes)} numbers of at least 0, not '{text}'")
-    return torch.tensor(weights)
+    return torch.as_tensor(summary.class_weights(), dtype=torch.float32)
 
 
 def _try_forward(model: SegmentationModel, batch_size: int, parts: int, crop: int) -> None:

@@ -88,7 +88,7 @@ class Step:
         settings = job.settings
         return cls(
             job.model, optimizer, job.criterion, job.precision, processes,
-            parts=settings.accumulate, mask_weight=settings.mask_weight, distill_weight=settings.distill_weight,
+            parts=settings.accumulate, distill_weight=settings.distill_weight,
             hint_weight=settings.hint_weight, clip_norm=settings.clip_norm, teacher=job.teacher, hints=job.hints,
         )  # fmt: skip
 
