@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from torchvision.transforms.functional import pil_to_tensor
 
 from vocseg import voc
-from vocseg.data.dataset import VocDataset
+from vocseg.data.dataset import SplitDataset
 from vocseg.data.layout import VocFolder
 from vocseg.evaluation.evaluate import evaluate
 from vocseg.inference.segmenter import Segmenter
@@ -28,7 +28,7 @@ from vocseg.utils.system import machine
 
 
 @torch.inference_mode()
-def plain(model: SegmentationModel, dataset: VocDataset) -> None:
+def plain(model: SegmentationModel, dataset: SplitDataset) -> None:
     """The loop that people write: Pillow, float32, a loss, arg-max, a confusion matrix by bincount."""
     model.eval()
     classes = len(model.info.classes)
@@ -60,7 +60,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(0)
     model = create_model(arguments.model, weights="none")
-    dataset = VocDataset(VocFolder.find(arguments.data), arguments.split)
+    dataset = SplitDataset(VocFolder.find(arguments.data), arguments.split)
     dataset.names = dataset.names[: arguments.images]
 
     def prepare_and_evaluate() -> Segmenter:

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from vocseg import voc
-from vocseg.data.transforms.geometry import SOFT_CELL
 from vocseg.metrics import ConfusionMatrix
 from vocseg.training.config import TrainConfig
 from vocseg.training.distillation.features import Teacher
+from vocseg.training.distillation.soft_labels import SOFT_CELL, SOFT_LABELS
 from vocseg.training.distillation.teacher import load_teacher
 from vocseg.training.losses import shown_cells
 from vocseg.training.setup import prepare
@@ -53,9 +53,8 @@ def main() -> None:
         asked, kept = ConfusionMatrix(classes), ConfusionMatrix(classes)
         with closing(job.batches()) as batches:
             for batch in islice(batches, arguments.batches):
-                assert batch.soft is not None
-                truth = middles(batch.masks, batch.soft)
-                for matrix, soft in ((asked, teacher(batch.images)[0]), (kept, batch.soft)):
+                truth = middles(batch.masks, batch.maps[SOFT_LABELS])
+                for matrix, soft in ((asked, teacher(batch.images)[0]), (kept, batch.maps[SOFT_LABELS])):
                     matrix.update(soft.max(1).indices.to(torch.uint8), truth)
         for name, matrix in (("asked about the crops", asked), ("about whole images", kept)):
             scores = matrix.scores()

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from vocseg import draw
 from vocseg.bench.tflite import TfliteNetwork
-from vocseg.data.dataset import VocDataset
+from vocseg.data.dataset import SplitDataset
 from vocseg.data.layout import VocFolder
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     segment = TfliteNetwork(arguments.network, arguments.threads)
-    dataset = VocDataset(VocFolder.find(arguments.data), arguments.split)
+    dataset = SplitDataset(VocFolder.find(arguments.data), arguments.split)
     times = []
     for index in tqdm(range(len(dataset)), unit="image", disable=None):
         sample = dataset.read(index)

@@ -18,7 +18,7 @@ from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from vocseg.data.dataset import VocDataset
+from vocseg.data.dataset import SplitDataset
 from vocseg.data.layout import VocFolder
 from vocseg.data.transforms.geometry import training_transform
 from vocseg.models.base import IMAGENET_MEAN, IMAGENET_STD
@@ -52,7 +52,7 @@ def main() -> None:
     warnings.simplefilter("ignore", DeprecationWarning)
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    ours = VocDataset(VocFolder.find(arguments.data), arguments.split, training_transform("scale-crop", CROP))
+    ours = SplitDataset(VocFolder.find(arguments.data), arguments.split, training_transform("scale-crop", CROP))
     theirs = reference()
 
     def read_theirs(index: int) -> object:

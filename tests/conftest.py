@@ -12,7 +12,7 @@ import torch
 
 from vocseg import voc
 from vocseg.cli.main import main
-from vocseg.data.dataset import VocDataset
+from vocseg.data.dataset import SplitDataset
 from vocseg.data.layout import VocFolder
 from vocseg.data.synthetic import write_synthetic
 
@@ -63,8 +63,8 @@ def damaged(synth: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def val_set(synth: Path) -> VocDataset:
-    return VocDataset(VocFolder.find(synth), "val")
+def val_set(synth: Path) -> SplitDataset:
+    return SplitDataset(VocFolder.find(synth), "val")
 
 
 @pytest.fixture

@@ -8,21 +8,23 @@ from pathlib import Path
 import pytest
 import torch
 
+from maps import MaskCopy
 from vocseg.data import loader as loading
-from vocseg.data.dataset import VocDataset
+from vocseg.data.dataset import Batch, Sample, SplitDataset
 from vocseg.data.layout import VocFolder
 from vocseg.data.loader import sample_seed, samples, training_batches
+from vocseg.data.transforms.cutmix import Mixing
 from vocseg.data.transforms.geometry import training_transform
 from vocseg.errors import DataError
 
 
 @pytest.fixture
-def train_set(synth: Path) -> VocDataset:
-    return VocDataset(VocFolder.find(synth), "train", training_transform("scale-crop", 32))
+def train_set(synth: Path) -> SplitDataset:
+    return SplitDataset(VocFolder.find(synth), "train", training_transform("scale-crop", 32))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_samples_come_in_order_and_own_size(val_set: VocDataset, workers: int) -> None:
+def test_samples_come_in_order_and_own_size(val_set: SplitDataset, workers: int) -> None:
     got = list(samples(val_set, workers))
     assert [sample.name for sample in got] == val_set.names
     for sample, direct in zip(got, (val_set[index] for index in range(4)), strict=True):
@@ -30,7 +32,7 @@ def test_samples_come_in_order_and_own_size(val_set: VocDataset, workers: int) -
         assert torch.equal(sample.mask, direct.mask)
 
 
-def test_every_batch_is_full_and_every_image_seen_equally_often(train_set: VocDataset) -> None:
+def test_every_batch_is_full_and_every_image_seen_equally_often(train_set: SplitDataset) -> None:
     batches = list(islice(training_batches(train_set, 4, 0, seed=1), 9))  # 36 places: six passes over six images
     assert all(batch.images.shape == (4, 3, 32, 32) and batch.masks.shape == (4, 32, 32) for batch in batches)
     names = [name for batch in batches for name in batch.names]
@@ -39,7 +41,7 @@ def test_every_batch_is_full_and_every_image_seen_equally_often(train_set: VocDa
         assert len(set(names[start : start + 6])) == 6
 
 
-def test_workers_and_the_point_of_start_change_nothing(train_set: VocDataset) -> None:
+def test_workers_and_the_point_of_start_change_nothing(train_set: SplitDataset) -> None:
     plain = list(islice(training_batches(train_set, 4, 0, seed=1), 6))
     for other in (
         list(islice(training_batches(train_set, 4, 2, seed=1), 6)),
@@ -51,7 +53,34 @@ def test_workers_and_the_point_of_start_change_nothing(train_set: VocDataset) ->
             assert torch.equal(one.masks, two.masks)
 
 
-def test_seeds_differ(train_set: VocDataset) -> None:
+def test_mixing_depends_on_the_position_of_the_batch_alone(train_set: SplitDataset) -> None:
+    def batches(workers: int, start: int, count: int, shard: tuple[int, int] = (0, 1)) -> list[Batch]:
+        return list(islice(training_batches(train_set, 4, workers, 1, start, shard, mixing=Mixing(0.6, 0.2)), count))
+
+    plain = batches(0, 0, 6)
+    unmixed = list(islice(training_batches(train_set, 4, 0, seed=1), 6))
+    assert any(not torch.equal(one.masks, two.masks) for one, two in zip(plain, unmixed, strict=True))
+    for one, two, three in zip(plain, batches(2, 0, 6), plain[:3] + batches(0, 3, 3), strict=True):
+        assert one.names == two.names == three.names
+        assert torch.equal(one.images, two.images)
+        assert torch.equal(one.masks, two.masks)
+        assert torch.equal(one.images, three.images)
+    shares = [batches(0, 0, 1, (rank, 2))[0] for rank in range(2)]
+    assert all(share.images.shape[0] == 2 for share in shares)
+
+
+def test_extra_maps_are_stacked(train_set: SplitDataset) -> None:
+    def read(index: int) -> Sample:
+        sample = SplitDataset.read(train_set, index)
+        return sample._replace(maps={"copy": MaskCopy(sample.mask)})
+
+    train_set.read = read  # type: ignore[method-assign]
+    batch = next(training_batches(train_set, 4, 0, seed=1, mixing=Mixing(0.6)))
+    assert torch.equal(batch.maps["copy"], batch.masks)
+    assert not next(training_batches(SplitDataset(train_set.folder, "train", train_set.transform), 4, 0, seed=1)).maps
+
+
+def test_seeds_differ(train_set: SplitDataset) -> None:
     orders = {tuple(next(training_batches(train_set, 6, 0, seed=seed)).names) for seed in range(5)}
     assert len(orders) > 1
     assert len({sample_seed(seed, position) for seed in range(30) for position in range(300)}) == 9000
@@ -62,17 +91,17 @@ def test_seeds_differ(train_set: VocDataset) -> None:
 def test_a_workers_data_error_arrives_whole(damaged: Path, workers: int) -> None:
     path = damaged / "JPEGImages" / "synth_000007.jpg"
     path.write_bytes(path.read_bytes()[:300])
-    dataset = VocDataset(VocFolder.find(damaged), "val")
+    dataset = SplitDataset(VocFolder.find(damaged), "val")
     with pytest.raises(DataError, match=r"^cannot decode image .*synth_000007\.jpg: [^\n]*$") as kept:
         list(samples(dataset, workers))
     assert kept.value.__traceback__ is not None
     assert not multiprocessing.active_children()  # though the traceback keeps the generator
-    train = VocDataset(VocFolder.find(damaged), "val", training_transform("center-square", 16))
+    train = SplitDataset(VocFolder.find(damaged), "val", training_transform("center-square", 16))
     with pytest.raises(DataError, match=r"^cannot decode image .*synth_000007\.jpg: [^\n]*$"):
         list(islice(training_batches(train, 4, workers, seed=0), 1))
 
 
-def test_repeated_images_come_in_proportion(train_set: VocDataset) -> None:
+def test_repeated_images_come_in_proportion(train_set: SplitDataset) -> None:
     repeats = torch.tensor([1.0, 3.0, 1.0, 1.0, 2.5, 1.0])
     batches = list(islice(training_batches(train_set, 6, 0, seed=1, repeats=repeats), 200))
     counts = Counter(name for batch in batches for name in batch.names)

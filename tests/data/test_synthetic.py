@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from vocseg import voc
-from vocseg.data.dataset import VocDataset
+from vocseg.data.dataset import SplitDataset
 from vocseg.data.layout import VocFolder
 from vocseg.data.synthetic import CLASSES, write_synthetic
 from vocseg.errors import OutputError, SettingError
@@ -21,7 +21,7 @@ def test_exact_voc_layout(tmp_path: Path) -> None:
     assert not set(folder.ids("train")) & set(folder.ids("val"))
     assert shown["background"] == 17
     assert all(shown[name] for name in CLASSES)
-    dataset = VocDataset(folder, "trainval")
+    dataset = SplitDataset(folder, "trainval")
     for index in range(len(dataset)):
         mask = dataset[index].mask  # reading checks sizes and labels
         labels = set(mask.unique().tolist())

@@ -11,12 +11,12 @@ from PIL import Image
 
 from doctor.defects import DEFECTS, image_path, labels, mask, name, save
 from vocseg import voc
-from vocseg.data.dataset import VocDataset
+from vocseg.data.dataset import SplitDataset
 from vocseg.data.layout import VocFolder
+from vocseg.data.split_summary import check_split
 from vocseg.data.synthetic import CLASSES
 from vocseg.doctor.examine import examine
 from vocseg.doctor.issues import KINDS
-from vocseg.doctor.split_summary import check_split
 from vocseg.errors import DataError
 
 COMPANIONS = {
@@ -77,10 +77,11 @@ def test_the_check_before_training_agrees(broken: Path, defect: str) -> None:
     kind, damage = DEFECTS[defect]
     damage(broken)
     if KINDS[kind].severity == "error" and kind not in ("same-id", "leak", "binary-mask", "unreadable-list"):
+        split = "trainval" if kind not in ("repeated-id", "list-of-files") else "train"
         with pytest.raises(DataError):
-            check_split(VocDataset(VocFolder.find(broken), "trainval" if kind not in ("repeated-id", "list-of-files") else "train"))
+            check_split(SplitDataset(VocFolder.find(broken), split))
     elif defect not in ("no_lists", "class_names", "overlap", "other_masks", "leak", "near_leak", "duplicate", "near_duplicate"):
-        check_split(VocDataset(VocFolder.find(broken), "trainval"))
+        check_split(SplitDataset(VocFolder.find(broken), "trainval"))
 
 
 def test_class_table_and_weights(sound: Path) -> None:
@@ -108,7 +109,7 @@ def test_a_class_that_is_absent_weighs_one(broken: Path) -> None:
 
 
 def test_summaries_are_those_of_the_check(sound: Path) -> None:
-    ours, theirs = examine(sound).summaries["val"], check_split(VocDataset(VocFolder.find(sound), "val"))
+    ours, theirs = examine(sound).summaries["val"], check_split(SplitDataset(VocFolder.find(sound), "val"))
     assert torch.equal(ours.pixels, theirs.pixels)
     assert torch.equal(ours.shown_in, theirs.shown_in)
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from doctor.defects import DEFECTS, image_path, labels, mask, name, save, split
 from vocseg import voc
-from vocseg.data.dataset import VocDataset
+from vocseg.data.dataset import SplitDataset
 from vocseg.data.image_io import read_mask
 from vocseg.data.layout import VocFolder
 from vocseg.doctor.examine import examine
@@ -46,7 +46,8 @@ def test_the_copy_has_no_errors(broken: Path, tmp_path: Path, defect: str) -> No
     assert diagnosis.count("error") == (defect in REMAIN)
     assert json.loads((tmp_path / "out" / "fixes.json").read_text())["changes"] == repairs.to_dict()["changes"]
     if diagnosis.count("error") == 0:
-        dataset = VocDataset(VocFolder.find(tmp_path / "out", diagnosis.survey.splits[0].mask_dir), diagnosis.survey.splits[0].name)
+        split = diagnosis.survey.splits[0]
+        dataset = SplitDataset(VocFolder.find(tmp_path / "out", split.mask_dir), split.name)
         assert [sample.name for sample in map(dataset.read, range(len(dataset)))] == dataset.names
     if kind in ("gray-mask", "color-mask", "deep-mask", "exif-rotated", "stray-label", "list-of-files", "repeated-id"):
         assert repairs.changes or defect == "deep_stray"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from vocseg.data.dataset import VocDataset
+from vocseg.data.dataset import SplitDataset
 from vocseg.data.layout import VocFolder
 from vocseg.errors import DataError, ModelError
 from vocseg.evaluation.evaluate import evaluate
@@ -17,11 +17,11 @@ from vocseg.models import create_model
 
 
 @pytest.fixture
-def segmenter(val_set: VocDataset) -> Segmenter:
+def segmenter(val_set: SplitDataset) -> Segmenter:
     return Segmenter(create_model("simple_conv_net", val_set.classes), device="cpu", exact=True)
 
 
-def test_against_a_plain_loop(segmenter: Segmenter, val_set: VocDataset) -> None:
+def test_against_a_plain_loop(segmenter: Segmenter, val_set: SplitDataset) -> None:
     result = evaluate(segmenter, val_set)
     matrix, losses = ConfusionMatrix(val_set.classes), []
     for index in range(len(val_set)):
@@ -35,13 +35,13 @@ def test_against_a_plain_loop(segmenter: Segmenter, val_set: VocDataset) -> None
     assert (result.images, result.split) == (4, "val")
 
 
-def test_saved_masks_score_the_same(segmenter: Segmenter, val_set: VocDataset, tmp_path: Path) -> None:
+def test_saved_masks_score_the_same(segmenter: Segmenter, val_set: SplitDataset, tmp_path: Path) -> None:
     result = evaluate(segmenter, val_set, save_masks=tmp_path)
     assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(val_set.names)
     assert score_folder(tmp_path, val_set.folder, "val").scores == result.scores
 
 
-def test_protocol_resizes_the_image_and_scores_at_its_own_size(val_set: VocDataset) -> None:
+def test_protocol_resizes_the_image_and_scores_at_its_own_size(val_set: SplitDataset) -> None:
     from dataclasses import replace
 
     from vocseg.data.transforms.geometry import resize_image
@@ -60,7 +60,7 @@ def test_protocol_resizes_the_image_and_scores_at_its_own_size(val_set: VocDatas
     assert evaluate(segmenter, val_set).scores.classes_scored > 0
 
 
-def test_other_classes_are_refused(val_set: VocDataset) -> None:
+def test_other_classes_are_refused(val_set: SplitDataset) -> None:
     with pytest.raises(
         ModelError, match=r"model two_layer_net has 21 classes, .* has 6; the first to differ: 'aeroplane' against 'disc'"
     ):
@@ -68,7 +68,7 @@ def test_other_classes_are_refused(val_set: VocDataset) -> None:
 
 
 @pytest.mark.parametrize("exact", [False, True])
-def test_a_model_in_training_is_copied_and_scored_in_eval_mode(val_set: VocDataset, exact: bool) -> None:
+def test_a_model_in_training_is_copied_and_scored_in_eval_mode(val_set: SplitDataset, exact: bool) -> None:
     model = create_model("deeplabv3_mobilenet_v3_large", val_set.classes, "none").train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     segmenter = Segmenter(model, device="cpu", precision="float32", exact=exact)
@@ -78,7 +78,7 @@ def test_a_model_in_training_is_copied_and_scored_in_eval_mode(val_set: VocDatas
     assert evaluate(segmenter, val_set).scores == first
 
 
-def test_score_folder_errors(segmenter: Segmenter, val_set: VocDataset, tmp_path: Path) -> None:
+def test_score_folder_errors(segmenter: Segmenter, val_set: SplitDataset, tmp_path: Path) -> None:
     from vocseg import draw
 
     folder: VocFolder = val_set.folder
@@ -104,7 +104,7 @@ def test_truth_scored_against_itself_is_perfect(real_voc: Path) -> None:
     with pytest.raises(DataError, match="predicted value 255 is outside the classes"):
         score_folder(folder.root / "SegmentationClass", folder, "val_2007")
     matrix = ConfusionMatrix(folder.classes)
-    dataset = VocDataset(folder, "val_2007")
+    dataset = SplitDataset(folder, "val_2007")
     for index in range(len(dataset)):
         mask = dataset[index].mask
         matrix.update(mask.masked_fill(mask == 255, 0), mask)

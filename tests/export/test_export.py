@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vocseg.data.dataset import VocDataset
+from vocseg.data.dataset import SplitDataset
 from vocseg.data.layout import VocFolder
 from vocseg.errors import ExportError, ModelError, OutputError
 from vocseg.export import export as exporting
@@ -111,7 +111,7 @@ def test_what_differs_is_not_written(model: SegmentationModel, tmp_path: Path, m
     assert [file.read_text() for file in tmp_path.iterdir()] == ["the file of before"]
 
 
-def test_the_gate_counts_pixels_and_scores_both(model: SegmentationModel, val_set: VocDataset) -> None:
+def test_the_gate_counts_pixels_and_scores_both(model: SegmentationModel, val_set: SplitDataset) -> None:
     exact = Segmenter(model, exact=True, device="cpu")
     seen = [(sample.image, sample.mask) for sample in (val_set.read(0), val_set.read(1))]
     wrong = 0
@@ -149,7 +149,7 @@ def test_int8_may_lose_so_many_points(miou: float, passes: bool) -> None:
 
 def test_int8_is_smaller_and_much_the_same(model: SegmentationModel, synth: Path, openvino_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "network.xml"
-    data = VocDataset(VocFolder.find(synth), "train")
+    data = SplitDataset(VocFolder.find(synth), "train")
     parity = export(model, path, "openvino", judged_on=data, int8=Int8(data, images=4, max_loss=100))
     assert parity.images == len(data)
     assert file_bytes(path) < 0.45 * file_bytes(openvino_file)

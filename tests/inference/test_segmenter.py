@@ -75,10 +75,10 @@ def test_protocol_size(height: int, width: int, short: int) -> None:
 
 
 def test_samples_are_in_voc_layout() -> None:
-    from vocseg.data.dataset import VocDataset
+    from vocseg.data.dataset import SplitDataset
     from vocseg.data.layout import VocFolder
 
-    dataset = VocDataset(VocFolder.find(SAMPLES), "samples")
+    dataset = SplitDataset(VocFolder.find(SAMPLES), "samples")
     labels = {dataset[index].name: set(dataset[index].mask.unique().tolist()) for index in range(len(dataset))}
     assert labels == {"astronaut": {0, 15, 255}, "camera": {0, 15, 255}, "chelsea": {0, 8, 255}, "rocket": {0}}
     notes = (SAMPLES / "README.md").read_text()

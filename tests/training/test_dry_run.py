@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from vocseg.data.dataset import VocDataset
+from vocseg.data.dataset import SplitDataset
 from vocseg.data.layout import VocFolder
-from vocseg.doctor.split_summary import check_split
+from vocseg.data.split_summary import check_split
 from vocseg.training.config import TrainConfig
 from vocseg.training.dry_run import dry_run
 from vocseg.training.setup import prepare
@@ -27,7 +27,7 @@ def test_dry_run_tells_the_plan_and_writes_nothing(quick: TrainConfig, tmp_path:
     assert "15 iterations of 4 images, 10 epochs" in lines
     assert "learning rate 0.002" in lines
     assert "s a step" in lines
-    summary = check_split(VocDataset(VocFolder.find(quick.data), "train"))
+    summary = check_split(SplitDataset(VocFolder.find(quick.data), "train"))
     for label, name in enumerate(summary.classes):
         share = int(summary.pixels[label]) / int(summary.pixels[: len(summary.classes)].sum())
         assert re.search(rf"^{name} +{summary.images_per_class[label]} +{100 * share:.2f}% ", lines, re.MULTILINE)

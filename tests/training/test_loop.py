@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vocseg.data.dataset import VocDataset
+from vocseg.data.dataset import SplitDataset
 from vocseg.data.layout import VocFolder
 from vocseg.errors import DataError, InputError, OutputError, SettingError, TrainingError
 from vocseg.evaluation.evaluate import evaluate
@@ -71,7 +71,7 @@ def test_plan_ends_with_its_last_epoch(images: int, batch_size: int, iterations:
 def test_recorded_score_is_what_evaluate_gives(quick: TrainConfig, synth: Path) -> None:
     run = trainer.train(quick)
     segmenter = Segmenter(str(run.last), device="cpu", precision="float32")
-    result = evaluate(segmenter, VocDataset(VocFolder.find(synth), "val"))
+    result = evaluate(segmenter, SplitDataset(VocFolder.find(synth), "val"))
     recorded = run.read_metrics()[-1]["val"]
     assert recorded["miou"] == result.scores.miou
     assert recorded["loss"] == pytest.approx(result.loss, rel=1e-6)
@@ -270,7 +270,7 @@ def test_single_image_batches_are_refused_where_the_model_cannot(quick: TrainCon
 def test_all_void_batches_train_to_no_nan(quick: TrainConfig, damaged: Path) -> None:
     from vocseg import draw
 
-    dataset = VocDataset(VocFolder.find(damaged), "train")
+    dataset = SplitDataset(VocFolder.find(damaged), "train")
     for index, name in enumerate(dataset.names[1:], 1):
         draw.save_mask(torch.full_like(dataset.read(index).mask, 255), dataset.folder.mask(name))
     run = trainer.train(replace(quick, data=str(damaged), epochs=1, batch_size=1))
@@ -379,7 +379,7 @@ def shown_in_tensorboard(run: RunFolder) -> Any:
     return events
 
 
-def test_tensorboard_shows_what_was_measured(quick: TrainConfig, val_set: VocDataset) -> None:
+def test_tensorboard_shows_what_was_measured(quick: TrainConfig, val_set: SplitDataset) -> None:
     run = trainer.train(replace(quick, tensorboard=True, ema=0.5))
     events = shown_in_tensorboard(run)
     rows = run.read_metrics()

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from vocseg import draw
-from vocseg.data.dataset import VocDataset
+from vocseg.data.dataset import SplitDataset
 from vocseg.data.image_io import open_image, read_mask
 from vocseg.data.layout import VocFolder
 from vocseg.data.samples import photographs as sample_photographs
@@ -95,7 +95,7 @@ def train_made_up(out: Path, **changes: Any) -> Trained:
     run = train(recipe)
     seconds = time.perf_counter() - start
     segmenter = Segmenter(str(run.best))
-    val = VocDataset(VocFolder.find(data), "val")
+    val = SplitDataset(VocFolder.find(data), "val")
     predictions = [segmenter(val.folder.image(name)).overlay() for name in val.names[:SHOWN]]
     return Trained(run, seconds, evaluate(segmenter, val, workers=0), predictions)
 

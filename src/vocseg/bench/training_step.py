@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from vocseg import voc
 from vocseg.bench.harness import Contestant, Runner
 from vocseg.bench.prediction import PRECISIONS
-from vocseg.data.loader import Batch
+from vocseg.data.dataset import Batch
 from vocseg.errors import ModelError, SettingError, nearest
 from vocseg.models import SegmentationModel, create_model
 from vocseg.training.config import TrainConfig

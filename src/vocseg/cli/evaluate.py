@@ -50,7 +50,7 @@ def evaluate(
         Write the predictions to this folder, as palette PNGs named by id.
     """
     data_folder(data)  # what is not there is told before torch is imported
-    from vocseg.data.dataset import VocDataset
+    from vocseg.data.dataset import SplitDataset
     from vocseg.data.layout import VocFolder, protect_data
     from vocseg.evaluation.evaluate import check_classes
     from vocseg.evaluation.evaluate import evaluate as run_evaluation
@@ -60,7 +60,7 @@ def evaluate(
     from vocseg.utils.files import writable_folder, write_json
 
     require_trained(model, weights)
-    dataset = VocDataset(VocFolder.find(data, mask_dir), split)
+    dataset = SplitDataset(VocFolder.find(data, mask_dir), split)
     masks = [] if save_masks is None else [save_masks / f"{name}.png" for name in dataset.names]
     protect_data(data, [mask_dir], [*masks, json], [model, weights])
     segmenter = Segmenter(model, weights=weights, device=device, precision=precision, exact=exact, engine=engine)

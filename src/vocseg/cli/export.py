@@ -72,7 +72,7 @@ def export(
         raise SettingError("--int8 needs --data: images for the ranges of numbers, and masks to see what is lost")
     if data is not None:
         data_folder(data)  # what is not there is told before torch is imported
-    from vocseg.data.dataset import VocDataset
+    from vocseg.data.dataset import SplitDataset
     from vocseg.data.layout import VocFolder
     from vocseg.evaluation.evaluate import check_classes
     from vocseg.export.export import SUFFIXES, Int8, file_bytes
@@ -96,10 +96,10 @@ def export(
     judged_on = eight = None
     if data is not None:
         folder = VocFolder.find(data, mask_dir)
-        judged_on = VocDataset(folder, split)
+        judged_on = SplitDataset(folder, split)
         check_classes(built.info.classes, judged_on.classes, model, str(folder.root))
         if int8:
-            eight = Int8(VocDataset(folder, calibrate_on), calibration_images, max_loss)
+            eight = Int8(SplitDataset(folder, calibrate_on), calibration_images, max_loss)
     parity = write(built, path, to, size=pixels, judged_on=judged_on, int8=eight)
     print_parity(parity, model, path)
     if json is not None:

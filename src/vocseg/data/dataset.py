@@ -1,9 +1,9 @@
-"""A split of a VOC-layout folder as a torch data set."""
+"""A split of a VOC-layout folder as a torch data set, and what a sample of it is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -11,31 +11,67 @@ from torch.utils.data import Dataset
 
 from vocseg.data.image_io import read_image, read_mask
 from vocseg.data.layout import VocFolder
+from vocseg.data.placement import Placement
 from vocseg.errors import DataError
 
 
-class Sample(NamedTuple):
-    """One image (uint8 RGB, 3 x H x W), its mask (uint8 class ids, H x W, 255 = void) and its id.
+class SampleMap(Protocol):
+    """An extra map over the image that transforms carry along, such as a teacher's probabilities.
 
-    ``soft`` are a teacher's class probabilities where there is one: uint8 (255 = 1), classes x h x w on a coarser grid over
-    the same image; cells that show nothing of it are 0 in all classes.
+    Transforms call these methods and never look inside, as torchvision's dispatch on the kind of a tv_tensor does.
     """
+
+    @property
+    def tensor(self) -> Tensor:
+        """What is stacked into batches; of one shape for all samples of one size."""
+
+    @property
+    def cell(self) -> int:
+        """Side, in pixels of a training image, of a cell of the map's grid; the corners that ``cut`` gets are on that grid."""
+
+    def place(self, shape: tuple[int, int], rows: Placement, columns: Placement, size: int) -> Self:
+        """Return the map of a window of an image of ``shape`` (height, width), resized and put in a ``size`` x ``size`` square."""
+
+    def flip(self) -> Self:
+        """Return the map of the image mirrored left to right."""
+
+    def paste(self, labels: Tensor, pasted: Tensor) -> Self:
+        """Return the map with pixels ``pasted`` (bool, H x W) of another image on it, known to show ``labels`` (uint8, H x W)."""
+
+    def cut(self, other: Self, rows: slice, columns: slice) -> Self:
+        """Return the map with a rectangle of pixels taken from ``other``."""
+
+    def blend(self, other: Self, share: float) -> Self:
+        """Return ``share`` of this map plus ``1 - share`` of ``other``."""
+
+
+class Sample(NamedTuple):
+    """One image (uint8 RGB, 3 x H x W), its mask (uint8 class ids, H x W, 255 = void), its id, and extra maps by name."""
 
     image: Tensor
     mask: Tensor
     name: str
-    soft: Tensor | None = None
+    maps: Mapping[str, SampleMap] = {}  # a tuple's default, which nobody changes
+
+
+class Batch(NamedTuple):
+    """Images (uint8, N x 3 x H x W), masks (uint8, N x H x W), ids, and extra maps by name (N x ...)."""
+
+    images: Tensor
+    masks: Tensor
+    names: list[str]
+    maps: dict[str, Tensor] = {}  # noqa: RUF012
 
 
 Transform = Callable[[Sample, torch.Generator], Sample]
 """Takes and returns a sample; all its randomness comes from the generator."""
 
 
-class VocDataset(Dataset[Sample]):
+class SplitDataset(Dataset[Sample]):
     """The images and masks of one split.
 
-    Indexed by an integer, or by a pair ``(index, seed)``: the seed alone decides what a random transform does, so a
-    sample does not depend on which worker made it, or when.
+    Indexed by an integer, or by a pair ``(index, seed)``: the seed alone decides what a random transform does, so a sample
+    does not depend on which worker made it, or when.
     """
 
     def __init__(self, folder: VocFolder, split: str, transform: Transform | None = None) -> None:
@@ -58,14 +94,14 @@ class VocDataset(Dataset[Sample]):
         return len(self.names)
 
     def read(self, index: int) -> Sample:
-        """The untransformed sample; DataError where its files are unreadable, of different size, or wrongly labeled."""
+        """Read a sample without transforming it.
+
+        Raises DataError if its files are unreadable, differ in size, or the mask holds a label of no class.
+        """
         name = self.names[index]
         image = read_image(self.folder.image(name))
         mask = read_mask(self.folder.mask(name), len(self.classes))
-        if image.shape[1:] != mask.shape:
-            raise DataError(
-                f"image {self.folder.image(name)} is {size_text(image)} but mask {self.folder.mask(name)} is {size_text(mask)}"
-            )
+        check_sizes(self.folder, name, image.shape[1:], mask.shape)
         return Sample(image, mask, name)
 
     def __getitem__(self, index: int | tuple[int, int]) -> Sample:
@@ -74,6 +110,17 @@ class VocDataset(Dataset[Sample]):
         return sample if self.transform is None else self.transform(sample, torch.Generator().manual_seed(seed))
 
 
+def check_sizes(folder: VocFolder, name: str, image: Sequence[int], mask: Sequence[int]) -> None:
+    """Raise DataError, naming both files, if the sizes (height, width) of an image and its mask differ."""
+    if tuple(image) != tuple(mask):
+        sizes = [f"{size[0]}x{size[1]}" for size in (image, mask)]
+        hint = ": one is turned; `vocseg data doctor --fix` can mend it" if tuple(image) == tuple(mask)[::-1] else ""
+        raise DataError(f"image {folder.image(name)} is {sizes[0]} but mask {folder.mask(name)} is {sizes[1]}{hint}")
+
+
 def size_text(tensor: Tensor) -> str:
     """``HxW`` of an image or mask."""
     return f"{tensor.shape[-2]}x{tensor.shape[-1]}"
+
+
+VocDataset = SplitDataset  # the former name, until all rooms use the new one

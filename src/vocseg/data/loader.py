@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Generator, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from vocseg.data.dataset import Sample, VocDataset
+from vocseg.data.dataset import Batch, Sample, SplitDataset
 from vocseg.errors import VocsegError
 
-
-class Batch(NamedTuple):
-    """Images (uint8, N x 3 x H x W), masks (uint8, N x H x W), ids, and soft labels (uint8, N x classes x h x w) if any."""
-
-    images: Tensor
-    masks: Tensor
-    names: list[str]
-    soft: Tensor | None = None
+Mixing = Callable[[Sequence[Sample], torch.Generator], Sequence[Sample]]
+"""Takes and returns the samples of a batch; all its randomness comes from the generator."""
 
 
 def cores() -> int:
@@ -42,7 +36,7 @@ def evaluation_workers(device: torch.device) -> int:
     return 0 if device.type == "cpu" and cores() <= 2 else default_workers()
 
 
-def samples(dataset: VocDataset, workers: int, indices: Sequence[int] | None = None) -> Generator[Sample]:
+def samples(dataset: SplitDataset, workers: int, indices: Sequence[int] | None = None) -> Generator[Sample]:
     """The samples of a data set, or those at ``indices``, in order, one at a time, each of its own size.
 
     To be closed where not all are taken.
@@ -61,13 +55,14 @@ def samples(dataset: VocDataset, workers: int, indices: Sequence[int] | None = N
 
 
 def training_batches(
-    dataset: VocDataset,
+    dataset: SplitDataset,
     batch_size: int,
     workers: int,
     seed: int,
     start: int = 0,
     shard: tuple[int, int] = (0, 1),
     repeats: Tensor | None = None,
+    mixing: Mixing | None = None,
 ) -> Generator[Batch]:
     """Endless shuffled batches of transformed samples, from iteration ``start`` on; of each, the ``shard`` (number, of how many).
 
@@ -79,10 +74,14 @@ def training_batches(
 
     With ``repeats`` (one number an image) a permutation is of as many draws, each image among them in proportion to its
     number, rounded up or down at random.
+
+    ``mixing`` (:class:`vocseg.data.transforms.cutmix.Mixing`) mixes the samples of a batch, in the loader's processes, with a
+    generator that the batch's position seeds.
     """
     order = _EndlessBatches(len(dataset), batch_size, seed, start, shard, repeats)
     loader: DataLoader[Any] = DataLoader(
-        _Guarded(dataset), batch_sampler=order, num_workers=workers, collate_fn=_collate, pin_memory=torch.cuda.is_available(),
+        _Guarded(dataset), batch_sampler=order, num_workers=workers, collate_fn=_Collate(mixing),  # type: ignore[arg-type]
+        pin_memory=torch.cuda.is_available(),
         worker_init_fn=_outlive_one_sigterm,
     )  # fmt: skip
     yield from _load(loader)
@@ -146,7 +145,7 @@ def _outlive_one_sigterm(_worker: int) -> None:
 class _Guarded(Dataset[Any]):
     """Hands a VocsegError over as a value: DataLoader would bury its one line in a worker's traceback."""
 
-    def __init__(self, dataset: VocDataset) -> None:
+    def __init__(self, dataset: SplitDataset) -> None:
         self.dataset = dataset
 
     def __len__(self) -> int:
@@ -158,13 +157,27 @@ class _Guarded(Dataset[Any]):
         except VocsegError as error:
             return error
 
+    def __getitems__(self, places: list[tuple[int, int]]) -> tuple[int, list[Sample | VocsegError]]:
+        """Return the seed of a batch's first sample and the samples."""
+        return places[0][1], [self[place] for place in places]
 
-def _collate(items: list[Any]) -> Batch | VocsegError:
-    for item in items:
-        if isinstance(item, VocsegError):
-            return item
-    images, masks, names, soft = zip(*items, strict=True)
-    return Batch(torch.stack(images), torch.stack(masks), list(names), None if soft[0] is None else torch.stack(soft))
+
+class _Collate:
+    """Mixes the samples of a batch and stacks them; an error among them is returned instead."""
+
+    def __init__(self, mixing: Mixing | None) -> None:
+        self.mixing = mixing
+
+    def __call__(self, seed_and_items: tuple[int, list[Any]]) -> Batch | VocsegError:
+        seed, items = seed_and_items
+        for item in items:
+            if isinstance(item, VocsegError):
+                return item
+        if self.mixing is not None:
+            items = list(self.mixing(items, torch.Generator().manual_seed(sample_seed(seed, 0))))
+        images, masks, names, maps = zip(*items, strict=True)
+        stacked = {key: torch.stack([sample[key].tensor for sample in maps]) for key in maps[0]}
+        return Batch(torch.stack(images), torch.stack(masks), list(names), stacked)
 
 
 def _load(loader: DataLoader[Any]) -> Generator[Any]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vocseg.data.dataset import VocDataset
+from vocseg.data.dataset import SplitDataset
 from vocseg.data.layout import VocFolder
 
 FOLDER = Path(__file__).parents[1] / "assets" / "samples"
 SPLIT = "samples"
 
 
-def photographs() -> VocDataset:
+def photographs() -> SplitDataset:
     """The split of all of them, with masks of VOC's classes."""
-    return VocDataset(VocFolder.find(FOLDER), SPLIT)
+    return SplitDataset(VocFolder.find(FOLDER), SPLIT)

@@ -1,6 +1,8 @@
-"""Weights of classes in the loss, from how much of them the training images show."""
+"""Against rare classes: their weights in the loss, and how often images with them are repeated."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -23,3 +25,14 @@ def median_frequency_weights(pixels: Tensor, shown_in: Tensor) -> Tensor:
         frequency = pixels[shown].double() / shown_in[shown].double()
         weights[shown] = (frequency.median() / frequency).float()
     return weights
+
+
+def repeat_factors(labels: Sequence[Tensor], classes: int, threshold: float) -> Tensor:
+    """How often an image is to be seen for one sight of a common one (float64, one an image).
+
+    ``labels`` are those that each image shows, bool. The largest of its classes' max(1, sqrt(threshold / f)), f the share of
+    images that show the class (Gupta et al., "LVIS", 2019, section 3.2).
+    """
+    shown = torch.stack(list(labels))[:, :classes].double()
+    factors = (threshold / shown.mean(0).clamp(min=1e-12)).sqrt().clamp(min=1)
+    return (shown * factors).amax(1).clamp(min=1)

@@ -15,11 +15,11 @@ import torch
 
 from vocseg import voc
 from vocseg.data.layout import VocFolder
+from vocseg.data.split_summary import SplitSummary
 from vocseg.doctor import leaks
 from vocseg.doctor.checks import ImageFacts, MaskFacts, inspect_image, inspect_mask, problems
 from vocseg.doctor.issues import Case, Finding, collect
 from vocseg.doctor.palette import LABELMAP, Legend, find_legend
-from vocseg.doctor.split_summary import SplitSummary
 from vocseg.doctor.survey import SplitList, Survey, survey
 from vocseg.errors import DataError
 from vocseg.utils.progress import progress

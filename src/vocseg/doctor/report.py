@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from vocseg import voc
+from vocseg.data.split_summary import SplitSummary
 from vocseg.doctor.examine import Diagnosis
 from vocseg.doctor.issues import SEVERITIES, Finding
 from vocseg.doctor.leaks import role
 from vocseg.doctor.repair import Repairs
-from vocseg.doctor.split_summary import SplitSummary
 from vocseg.utils.text import counted
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from vocseg import voc
 from vocseg.data.image_io import read_mask
+from vocseg.data.split_summary import SplitSummary
 from vocseg.doctor.examine import find_folder
-from vocseg.doctor.split_summary import SplitSummary
 from vocseg.doctor.survey import ALL, SplitList, survey
 from vocseg.errors import DataError
 from vocseg.utils.progress import progress

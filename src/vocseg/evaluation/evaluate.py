@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vocseg import draw, voc
-from vocseg.data.dataset import VocDataset
+from vocseg.data.dataset import SplitDataset
 from vocseg.data.loader import evaluation_workers, samples
 from vocseg.errors import ModelError
 from vocseg.evaluation.result import Evaluation
@@ -31,7 +31,7 @@ def check_classes(model: tuple[str, ...], data: tuple[str, ...], name: str, wher
 
 def evaluate(
     segmenter: Segmenter,
-    dataset: VocDataset,
+    dataset: SplitDataset,
     *,
     workers: int | None = None,
     save_masks: Path | None = None,

@@ -11,7 +11,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from vocseg.data.dataset import VocDataset
+from vocseg.data.dataset import SplitDataset
 from vocseg.data.image_io import read_image
 from vocseg.data.loader import samples
 from vocseg.data.samples import photographs
@@ -32,7 +32,7 @@ SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
 class Int8:
     """What a file in 8-bit integers is made with, images for its ranges, and the points of mIoU that it may lose."""
 
-    calibration: VocDataset
+    calibration: SplitDataset
     images: int
     max_loss: float
 
@@ -43,7 +43,7 @@ def export(
     form: Format,
     *,
     size: tuple[int, int] | None = None,
-    judged_on: VocDataset | None = None,
+    judged_on: SplitDataset | None = None,
     int8: Int8 | None = None,
 ) -> Parity:
     """Write a model to ``path`` (OpenVINO: and the .bin beside it), if the file does what the model does (:mod:`.gate`).
@@ -80,7 +80,7 @@ def _write(model: SegmentationModel, path: Path, form: Format, size: tuple[int, 
     return path
 
 
-def _seen(dataset: VocDataset | None) -> Iterator[tuple[Tensor, Tensor | None]]:
+def _seen(dataset: SplitDataset | None) -> Iterator[tuple[Tensor, Tensor | None]]:
     """The images that file and model are compared on, with their masks where the classes are the data's."""
     if dataset is None:
         ours = photographs()

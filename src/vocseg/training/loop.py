@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from vocseg.cli.signals import StopSignals
-from vocseg.data.loader import Batch, evaluation_workers, sample_seed
+from vocseg.data.dataset import Batch
+from vocseg.data.loader import evaluation_workers, sample_seed
 from vocseg.errors import OutputError, SettingError, TrainingError, TrainingStopped
 from vocseg.evaluation.evaluate import evaluate
 from vocseg.evaluation.result import Evaluation

@@ -19,7 +19,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from vocseg import __version__
-from vocseg.data.dataset import VocDataset
+from vocseg.data.dataset import SplitDataset
 from vocseg.errors import InputError, OutputError, SettingError
 from vocseg.training.config import TrainConfig
 from vocseg.training.distributed import launched
@@ -257,7 +257,7 @@ def _revision() -> str | None:
     return commit.stdout.strip() + "+" * bool(status.stdout.strip())
 
 
-def fingerprint(dataset: VocDataset) -> str:
+def fingerprint(dataset: SplitDataset) -> str:
     """A digest of a split's ids and of the contents of its images and masks."""
     digest = hashlib.blake2b(digest_size=16)
     for name in dataset.masked:

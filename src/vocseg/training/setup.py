@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Generator
-from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -15,18 +14,25 @@ from typing import Any
 import torch
 
 from vocseg import voc
-from vocseg.data.dataset import Transform, VocDataset
+from vocseg.data.dataset import Batch, SplitDataset, Transform
 from vocseg.data.layout import VocFolder
-from vocseg.data.loader import Batch, default_workers, sample_seed, training_batches
+from vocseg.data.loader import default_workers, training_batches
+from vocseg.data.sampling import repeat_factors
+from vocseg.data.split_summary import SplitSummary, check_split
 from vocseg.data.transforms.copy_paste import CopyPaste
 from vocseg.data.transforms.cutmix import Mixing
-from vocseg.data.transforms.geometry import SOFT_CELL, ColorJitter, Compose, training_transform
-from vocseg.doctor.split_summary import SplitSummary, check_split, repeat_factors
+from vocseg.data.transforms.geometry import ColorJitter, Compose, training_transform
 from vocseg.errors import DataError, SettingError
 from vocseg.models import SegmentationModel, create_model
 from vocseg.training.config import TrainConfig
 from vocseg.training.distillation.features import Hints, Teacher
-from vocseg.training.distillation.soft_labels import TaughtDataset, classes_shown, images_without_masks, read_soft_labels
+from vocseg.training.distillation.soft_labels import (
+    SOFT_CELL,
+    DistillationDataset,
+    classes_shown,
+    images_without_masks,
+    read_soft_labels,
+)
 from vocseg.training.distillation.teacher import load_teacher, write_soft_labels
 from vocseg.training.distributed import launched
 from vocseg.training.losses import Criterion, parse_loss
@@ -71,8 +77,8 @@ class Job:
     """A run before it starts; ``settings`` have device, precision and the like worked out."""
 
     settings: TrainConfig
-    train_set: VocDataset
-    val_set: VocDataset
+    train_set: SplitDataset
+    val_set: SplitDataset
     summaries: tuple[SplitSummary, SplitSummary]
     model: SegmentationModel
     criterion: Criterion
@@ -98,14 +104,10 @@ class Job:
     def batches(self, start: int = 0, shard: tuple[int, int] = (0, 1)) -> Generator[Batch]:
         """Training batches from iteration ``start`` on, mixed where wanted, to be closed; see :func:`training_batches`."""
         settings = self.settings
-        mixing = Mixing(settings.cutmix, settings.mixup)
-        with closing(
-            training_batches(self.train_set, settings.batch_size, settings.workers or 0, settings.seed, start, shard, self.repeats)
-        ) as batches:
-            for batch in batches:
-                seed = sample_seed(settings.seed, start * shard[1] + shard[0])
-                yield mixing(batch, torch.Generator().manual_seed(seed)) if settings.cutmix or settings.mixup else batch
-                start += 1
+        mixing = Mixing(settings.cutmix, settings.mixup) if settings.cutmix or settings.mixup else None
+        return training_batches(
+            self.train_set, settings.batch_size, settings.workers or 0, settings.seed, start, shard, self.repeats, mixing
+        )
 
     def describe(self) -> list[str]:
         """The plan in lines."""
@@ -138,7 +140,7 @@ def prepare(settings: TrainConfig) -> Job:
     folder = VocFolder.find(settings.data, settings.mask_dir)
     train_set = _training_set(settings, folder)
     val_mask_dir = voc.MASKS if (folder.root / voc.MASKS).is_dir() else settings.mask_dir
-    val_set = VocDataset(VocFolder.find(settings.data, val_mask_dir), settings.val_split)
+    val_set = SplitDataset(VocFolder.find(settings.data, val_mask_dir), settings.val_split)
     plan = Plan.of(settings, len(train_set))
     summaries = (check_split(train_set), check_split(val_set))
     if settings.soft_labels is None and settings.teacher is None and not int(summaries[0].pixels[: len(folder.classes)].sum()):
@@ -169,7 +171,7 @@ def prepare(settings: TrainConfig) -> Job:
     return Job(settings, train_set, val_set, summaries, model, criterion, plan, repeats, teacher, hints)
 
 
-def _training_set(settings: TrainConfig, folder: VocFolder) -> VocDataset:
+def _training_set(settings: TrainConfig, folder: VocFolder) -> SplitDataset:
     in_cells = settings.soft_labels or settings.teacher or settings.cutmix or settings.mixup
     if in_cells and settings.crop % SOFT_CELL:
         raise SettingError(f"crop {settings.crop} must be a multiple of {SOFT_CELL} with soft labels, a teacher, or mixed images")
@@ -179,7 +181,7 @@ def _training_set(settings: TrainConfig, folder: VocFolder) -> VocDataset:
     if settings.teacher is not None and soft_labels is not None:
         masked = {name: folder.image(name) for name in folder.ids(settings.split)}
         write_soft_labels(settings.teacher, masked | extra, folder.classes, soft_labels)
-    return TaughtDataset(folder, settings.split, soft_labels, extra)
+    return DistillationDataset(folder, settings.split, soft_labels, extra)
 
 
 def _keep_apart(extra: dict[str, Path], folder: VocFolder, settings: TrainConfig) -> None:
@@ -199,18 +201,18 @@ def _teacher(settings: TrainConfig, classes: tuple[str, ...], precision: torch.d
     return Teacher(load_teacher(settings.teacher, None, classes), precision)
 
 
-def _training_transform(settings: TrainConfig, crop: int, dataset: VocDataset, summary: SplitSummary) -> Transform:
+def _training_transform(settings: TrainConfig, crop: int, dataset: SplitDataset, summary: SplitSummary) -> Transform:
     geometric = training_transform(settings.augment, crop)
     transforms = [geometric]
     if settings.copy_paste:
-        plain = partial(VocDataset.read, dataset)  # what is pasted is certain: no soft labels are read for it
+        plain = partial(SplitDataset.read, dataset)  # what is pasted is certain: no soft labels are read for it
         transforms.append(CopyPaste(plain, summary.images_of(), geometric, settings.copy_paste))
     if settings.color_jitter:
         transforms.append(ColorJitter(settings.color_jitter))
     return Compose(tuple(transforms))
 
 
-def _repeats(settings: TrainConfig, dataset: VocDataset, summary: SplitSummary) -> torch.Tensor | None:
+def _repeats(settings: TrainConfig, dataset: SplitDataset, summary: SplitSummary) -> torch.Tensor | None:
     """How often each image is to be seen; those without a mask show what their soft labels say, or nothing that counts."""
     if not settings.repeat_threshold:
         return None

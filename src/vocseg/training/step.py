@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vocseg.data.loader import Batch
-from vocseg.data.transforms.geometry import SOFT_CELL
+from vocseg.data.dataset import Batch
 from vocseg.errors import TrainingError
 from vocseg.models import SegmentationModel
 from vocseg.ops.conv_cpu import fast_convolutions
 from vocseg.ops.low_res_logits import LowResLogits
 from vocseg.training.distillation.features import Hints, Teacher, recorded
+from vocseg.training.distillation.soft_labels import SOFT_CELL, SOFT_LABELS
 from vocseg.training.distributed import Processes
 from vocseg.training.losses import Criterion, distillation_loss, shown_cells, valid_weight
 from vocseg.training.setup import Job
@@ -100,7 +100,8 @@ class Step:
         """
         masks = batch.masks.to(self.processes.device, non_blocking=True)
         images = batch.images.to(self.processes.device, non_blocking=True)
-        soft = None if batch.soft is None else batch.soft.to(self.processes.device, non_blocking=True)
+        soft = batch.maps.get(SOFT_LABELS)
+        soft = None if soft is None else soft.to(self.processes.device, non_blocking=True)
         weight = valid_weight(masks, self.criterion.class_weights)
         if soft is not None:
             cells = shown_cells(soft).sum()

@@ -4,20 +4,19 @@ from collections import Counter
 
 import torch
 
+from maps import MaskCopy
 from vocseg.data.dataset import Sample
 from vocseg.data.transforms.copy_paste import CopyPaste
 
 SIZE = 16
 
 
-def sample(label: int, *, soft: bool = False) -> Sample:
+def sample(label: int) -> Sample:
     """A gray image of its label's value; the object is the top left quarter, with a void row below it."""
     mask = torch.zeros(SIZE, SIZE, dtype=torch.uint8)
     mask[:8, :8] = label
     mask[8, :8] = 255
-    background = torch.zeros(3, 2, 2, dtype=torch.uint8)
-    background[0] = 255
-    return Sample(torch.full((3, SIZE, SIZE), label, dtype=torch.uint8), mask, str(label), background if soft else None)
+    return Sample(torch.full((3, SIZE, SIZE), label, dtype=torch.uint8), mask, str(label))
 
 
 def unchanged(sample: Sample, generator: torch.Generator) -> Sample:
@@ -36,24 +35,16 @@ def test_objects_cover_and_nothing_else_does() -> None:
     corner[:8, :8] = True
     assert torch.equal(got.mask, torch.where(corner, 2, 1).to(torch.uint8))
     assert torch.equal(got.image, torch.where(corner, 2, 9).to(torch.uint8).expand(3, -1, -1))
-    assert (got.name, got.soft) == ("under", None)
+    assert (got.name, dict(got.maps)) == ("under", {})
     assert int(under.mask.sum()) == SIZE * SIZE  # the sample that went in is as it was
 
 
-def test_soft_labels_are_certain_where_a_cell_is_covered() -> None:
-    got = CopyPaste(lambda index: sample(2), [[0]], unchanged, 1.0)(sample(1, soft=True), generator())
-    assert got.soft is not None
-    assert got.soft[:, 0, 0].tolist() == [0, 0, 255]
-    assert got.soft[:, 1, 1].tolist() == [255, 0, 0]
-
-    def half(index: int) -> Sample:
-        whole = sample(2)
-        whole.mask[:, 4:] = 0
-        return whole
-
-    got = CopyPaste(half, [[0]], unchanged, 1.0)(sample(1, soft=True), generator())
-    assert got.soft is not None
-    assert got.soft[:, 0, 0].tolist() == [128, 0, 128]
+def test_extra_maps_learn_what_was_pasted() -> None:
+    under = sample(1)
+    under = under._replace(maps={"copy": MaskCopy(under.mask)})
+    got = CopyPaste(lambda index: sample(2), [[0]], unchanged, 1.0)(under, generator())
+    assert torch.equal(got.maps["copy"].tensor, got.mask)
+    assert not torch.equal(got.mask, under.mask)
 
 
 def test_classes_are_drawn_alike_however_many_images_show_them() -> None:

@@ -7,6 +7,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from maps import MaskCopy
 from vocseg.data.dataset import Sample, Transform
 from vocseg.data.transforms import geometry as transforms
 from vocseg.data.transforms.geometry import (
@@ -24,10 +25,14 @@ from vocseg.data.transforms.geometry import (
 sides = st.integers(1, 90)
 
 
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
 def apply(transform: Transform, image: torch.Tensor, mask: torch.Tensor, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    sample = transform(Sample(image, mask, "name"), torch.Generator().manual_seed(seed))
+    sample = transform(Sample(image, mask, "name"), generator(seed))
     assert sample.name == "name"
-    assert sample.soft is None
+    assert not sample.maps
     return sample.image, sample.mask
 
 
@@ -140,32 +145,15 @@ def test_masks_are_resized_on_the_half_pixel_grid(factor: int) -> None:
     assert torch.equal(resize_mask(enlarged, (5, 6)), mask)
 
 
-@given(st.integers(40, 90), st.integers(40, 90), st.integers(0, 2**31), st.sampled_from(["scale-crop", "center-square"]))
+@given(sides, sides, st.integers(1, 64), st.integers(0, 2**31), st.sampled_from(["scale-crop", "center-square"]))
 @settings(max_examples=60, deadline=None)
-def test_soft_labels_go_where_the_image_goes(height: int, width: int, seed: int, name: str) -> None:
-    """A teacher sure of class 1 left of a line and of class 0 right of it, against a mask that says the same."""
-    grid = (-(-height // 4), -(-width // 4))
-    mask = (torch.arange(width) < width // 2).to(torch.uint8).expand(height, width).contiguous()
-    left = ((torch.arange(grid[1]) + 0.5) * width / grid[1] < width // 2).float().expand(grid)
-    soft = (torch.stack([1 - left, left]) * 255).to(torch.uint8)
-    sample = Sample(mask.expand(3, -1, -1) * 200, mask, "name", soft)
-    got = training_transform(name, 64)(sample, torch.Generator().manual_seed(seed))
-    assert got.soft is not None
-    assert got.soft.shape == (2, 8, 8)
-    assert got.soft.dtype == torch.uint8
-    cells = got.mask.view(8, 8, 8, 8).permute(0, 2, 1, 3).flatten(2)
-    for row in range(8):
-        for column in range(8):
-            labels = cells[row, column].unique().tolist()
-            shown = got.soft[:, row, column].int()
-            if labels == [255]:
-                assert shown.tolist() == [0, 0]
-            # Interpolation reaches a cell to either side, so what lies beyond the crop may matter at its border.
-            elif 0 < column < 7 and all((near == 1).all() for near in cells[row, column - 1 : column + 2]):
-                assert shown.tolist() == [0, 255]
+def test_extra_maps_go_where_the_mask_goes(height: int, width: int, crop: int, seed: int, name: str) -> None:
+    image, mask = pair(height, width)
+    sample = training_transform(name, crop)(Sample(image, mask, "name", {"copy": MaskCopy(mask)}), generator(seed))
+    assert torch.equal(sample.maps["copy"].tensor, sample.mask)
 
 
-def soft_colors(height: int = 12, width: int = 10) -> torch.Tensor:
+def moderate_colors(height: int = 12, width: int = 10) -> torch.Tensor:
     """Colors well inside the cube, so that nothing is cut."""
     return torch.randint(90, 160, (3, height, width), generator=torch.Generator().manual_seed(3)).to(torch.uint8)
 
@@ -174,7 +162,7 @@ def soft_colors(height: int = 12, width: int = 10) -> torch.Tensor:
 def test_colors_change_as_torchvisions_do(factor: float) -> None:
     from torchvision.transforms.v2 import functional as F
 
-    image = soft_colors()
+    image = moderate_colors()
     for ours, theirs in (
         (adjust_colors(image, factor, 1, 1, 0), F.adjust_brightness(image, factor)),
         (adjust_colors(image, 1, factor, 1, 0), F.adjust_contrast(image, factor)),
@@ -185,7 +173,7 @@ def test_colors_change_as_torchvisions_do(factor: float) -> None:
 
 
 def test_hue_turns_about_gray() -> None:
-    image = soft_colors()
+    image = moderate_colors()
     assert torch.equal(adjust_colors(image, 1, 1, 1, 0), image)
     assert (adjust_colors(image, 1, 1, 1, 1.0).int() - image.int()).abs().max() <= 1  # a full circle
     weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
@@ -197,7 +185,7 @@ def test_hue_turns_about_gray() -> None:
 
 
 def test_jitter_is_random_keeps_the_mask_and_bounds_its_factors() -> None:
-    image, mask = soft_colors(), torch.zeros(12, 10, dtype=torch.uint8)
+    image, mask = moderate_colors(), torch.zeros(12, 10, dtype=torch.uint8)
     seen = []
     for seed in range(30):
         changed, kept = apply(ColorJitter(0.4), image, mask, seed)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vocseg.data.dataset import VocDataset
+from vocseg.data.dataset import SplitDataset
 from vocseg.data.layout import VocFolder
 from vocseg.evaluation.evaluate import evaluate
 from vocseg.inference.segmenter import Segmenter
@@ -17,7 +17,7 @@ RESULTS = Path(__file__).parents[3] / "docs" / "results.md"
 def test_the_tables_score_is_that_of_the_file(real_voc: Path) -> None:
     row = re.search(r"^\| vocseg-s \| val_2007 \| (\d+) \|.*\| ([\d.]+) \|$", RESULTS.read_text(encoding="utf-8"), re.MULTILINE)
     assert row is not None
-    dataset = VocDataset(VocFolder.find(real_voc), "val_2007")
+    dataset = SplitDataset(VocFolder.find(real_voc), "val_2007")
     if len(dataset) != int(row[1]):
         pytest.skip(f"the table is of {row[1]} images, there are {len(dataset)}")
     result = evaluate(Segmenter(), dataset, workers=1)

@@ -17,6 +17,7 @@ from vocseg.ops.low_res_logits import LowResLogits
 from vocseg.training import loop as trainer
 from vocseg.training.config import TrainConfig
 from vocseg.training.distillation.features import Hints, Teacher, recorded
+from vocseg.training.distillation.soft_labels import SOFT_LABELS
 from vocseg.training.distributed import Processes
 from vocseg.training.losses import Criterion, distillation_loss
 from vocseg.training.run_folder import RunFolder
@@ -126,8 +127,7 @@ def test_a_step_is_the_weighted_sum(settings: TrainConfig, tmp_path: Path, preco
         outputs = job.model.low_res_logits(batch.images)
     soft, wanted = job.teacher(batch.images)
     if precomputed:
-        assert batch.soft is not None
-        soft = batch.soft
+        soft = batch.maps[SOFT_LABELS]
         shown = soft.float().sum(1) > 127
         assert shown.any()
         assert not shown.all()  # scaled by less than 1.3, images are smaller than a crop
@@ -179,7 +179,7 @@ def test_images_without_masks_are_learned_from_the_teacher(settings: TrainConfig
         shutil.copy(folder.image(name), tmp_path / f"more_{number}.jpg")
     job = prepare(replace(settings, unlabeled=str(tmp_path), soft_labels=None))
     assert len(job.train_set) == len(folder.ids("train")) + 2
-    assert next(job.batches()).soft is None
+    assert not next(job.batches()).maps
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from vocseg.errors import DataError, ModelError
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import create_model, save_model
 from vocseg.training.config import TrainConfig
+from vocseg.training.distillation.soft_labels import SOFT_LABELS
 from vocseg.training.distillation.teacher import load_teacher, soft_labels, write_soft_labels
 from vocseg.training.setup import prepare
 
@@ -95,7 +96,6 @@ def test_a_run_makes_the_labels_that_it_needs(synth: Path, teacher: str, tmp_pat
     )
     job = prepare(settings)
     sample = job.train_set[0, 1]
-    assert sample.soft is not None
-    assert sample.soft.shape == (6, 3, 3)
+    assert sample.maps[SOFT_LABELS].tensor.shape == (6, 3, 3)
     with pytest.raises(DataError, match="no folder of unlabeled"):
         prepare(replace(settings, unlabeled=str(tmp_path / "none")))

@@ -1,15 +1,17 @@
-"""Training images mixed with others of their batch."""
+"""CutMix and mixup: training images mixed with others of their batch."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from vocseg import voc
-from vocseg.data.loader import Batch
-from vocseg.data.transforms.geometry import SOFT_CELL, uniform
+from vocseg.data.dataset import Sample
+from vocseg.data.transforms.geometry import uniform
 
 SIDES = (0.25, 0.75)
 """Shortest and longest side of a pasted rectangle, as a share of the image's."""
@@ -19,47 +21,56 @@ SHARES = (0.3, 0.7)
 
 @dataclass(frozen=True)
 class Mixing:
-    """Each image of a batch, with probability ``cutmix``, gets a rectangle of another one; with ``mixup`` it is blended with it.
+    """Mix each sample of a batch with another one: with probability ``cutmix`` by a rectangle, with ``mixup`` by a blend.
 
     CutMix (Yun et al., 2019), as French et al., "Semi-supervised semantic segmentation needs strong, varied perturbations"
-    (2020), use it: mask and soft labels come with the rectangle, whose edges lie on cells of soft labels. Mixup (Zhang et al.,
-    2018), for a teacher alone (Beyer et al., "Knowledge distillation: a good teacher is patient and consistent", 2022): a
-    blend's mask is void.
+    (2020), use it: the mask and the extra maps come with the rectangle, whose corners are on the maps' grids. Mixup (Zhang et
+    al., 2018), only of use with a teacher (Beyer et al., "Knowledge distillation: a good teacher is patient and consistent",
+    2022): a blend's mask is void.
     """
 
-    cutmix: float
-    mixup: float
+    cutmix: float = 0.0
+    mixup: float = 0.0
 
-    def __call__(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """The mixed batch; that given stays as it is."""
-        images, masks = batch.images.clone(), batch.masks.clone()
-        soft = None if batch.soft is None else batch.soft.clone()
-        others = torch.randperm(len(images), generator=generator).tolist()
-        chances = torch.rand(len(images), generator=generator).tolist()
-        for place, (other, chance) in enumerate(zip(others, chances, strict=True)):
+    def __call__(self, samples: Sequence[Sample], generator: torch.Generator) -> list[Sample]:
+        """Return the mixed samples; all must be of one size. The given ones are not changed."""
+        others = torch.randperm(len(samples), generator=generator).tolist()
+        chances = torch.rand(len(samples), generator=generator).tolist()
+        mixed = []
+        for sample, other, chance in zip(samples, others, chances, strict=True):
             if chance < self.cutmix:
-                rows, columns = (_interval(size, generator) for size in masks.shape[1:])
-                images[place, :, rows, columns] = batch.images[other, :, rows, columns]
-                masks[place, rows, columns] = batch.masks[other, rows, columns]
-                if soft is not None and batch.soft is not None:
-                    rows, columns = (slice(part.start // SOFT_CELL, part.stop // SOFT_CELL) for part in (rows, columns))
-                    soft[place, :, rows, columns] = batch.soft[other, :, rows, columns]
+                mixed.append(_cut(sample, samples[other], generator))
             elif chance < self.cutmix + self.mixup:
-                share = uniform(*SHARES, generator)
-                images[place] = _blend(batch.images[place], batch.images[other], share)
-                masks[place] = voc.VOID
-                if soft is not None and batch.soft is not None:
-                    soft[place] = _blend(batch.soft[place], batch.soft[other], share)
-        return batch._replace(images=images, masks=masks, soft=soft)
+                mixed.append(_blend(sample, samples[other], uniform(*SHARES, generator)))
+            else:
+                mixed.append(sample)
+        return mixed
 
 
-def _interval(size: int, generator: torch.Generator) -> slice:
-    """A random part of an axis, from and to whole cells of soft labels."""
-    cells = size // SOFT_CELL
+def _cut(sample: Sample, other: Sample, generator: torch.Generator) -> Sample:
+    cell = math.lcm(*(values.cell for values in sample.maps.values()))
+    rows, columns = (_interval(size, cell, generator) for size in sample.mask.shape)
+    image, mask = sample.image.clone(), sample.mask.clone()
+    image[:, rows, columns] = other.image[:, rows, columns]
+    mask[rows, columns] = other.mask[rows, columns]
+    maps = {key: values.cut(other.maps[key], rows, columns) for key, values in sample.maps.items()}
+    return sample._replace(image=image, mask=mask, maps=maps)
+
+
+def _interval(size: int, cell: int, generator: torch.Generator) -> slice:
+    """Draw a part of an axis, from and to whole cells."""
+    cells = size // cell
     length = round(cells * uniform(*SIDES, generator))
     start = int(torch.randint(cells - length + 1, (), generator=generator))
-    return slice(start * SOFT_CELL, (start + length) * SOFT_CELL)
+    return slice(start * cell, (start + length) * cell)
 
 
-def _blend(one: Tensor, other: Tensor, share: float) -> Tensor:
+def _blend(sample: Sample, other: Sample, share: float) -> Sample:
+    maps = {key: values.blend(other.maps[key], share) for key, values in sample.maps.items()}
+    image = blend_uint8(sample.image, other.image, share)
+    return sample._replace(image=image, mask=torch.full_like(sample.mask, voc.VOID), maps=maps)
+
+
+def blend_uint8(one: Tensor, other: Tensor, share: float) -> Tensor:
+    """Return ``share`` of one plus ``1 - share`` of the other (uint8 both), rounded."""
     return torch.lerp(other.float(), one.float(), share).round_().to(torch.uint8)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample, interpolate
+from torch.nn.functional import interpolate
 
 from vocseg import voc
 from vocseg.data.dataset import Sample, Transform
+from vocseg.data.placement import Placement
 
 MEAN_COLOR = (124, 116, 104)
 """ImageNet's mean RGB, 0..255: what padding is filled with, so that it is near 0 after normalization."""
@@ -56,32 +56,6 @@ class Compose:
         for transform in self.transforms:
             sample = transform(sample, generator)
         return sample
-
-
-class Placement(NamedTuple):
-    """Along one axis: the interval of the source that is shown, and the interval of the result where it is put."""
-
-    start: int
-    stop: int
-    to: int
-    length: int
-
-    @property
-    def source(self) -> slice:
-        return slice(self.start, self.stop)
-
-    @property
-    def target(self) -> slice:
-        return slice(self.to, self.to + self.length)
-
-    def cells(self, side: int, size: int, count: int) -> Tensor:
-        """Where the centers of ``count`` cells over the result's ``size`` lie on the source of length ``side``.
-
-        In grid_sample's coordinates: -1 to 1 over the source, 2 for a center that shows nothing of it.
-        """
-        centers = (torch.arange(count) + 0.5) * (size / count) - self.to
-        places = (self.start + centers * ((self.stop - self.start) / self.length)) * (2 / side) - 1
-        return torch.where((centers >= 0) & (centers < self.length), places, 2.0)
 
 
 @dataclass(frozen=True)
@@ -128,27 +102,15 @@ def _place(sample: Sample, rows: Placement, columns: Placement, size: int) -> Sa
     """The shown window of a sample, resized and put where it belongs in a ``size`` x ``size`` square."""
     image = resize_image(sample.image[:, rows.source, columns.source], (rows.length, columns.length))
     mask = resize_mask(sample.mask[rows.source, columns.source], (rows.length, columns.length))
-    soft = None if sample.soft is None else _place_soft(sample.soft, sample.mask.shape, rows, columns, size)
+    shape = (sample.mask.shape[0], sample.mask.shape[1])
+    maps = {key: values.place(shape, rows, columns, size) for key, values in sample.maps.items()}
     if (rows.length, columns.length) != (size, size):
         square = torch.tensor(MEAN_COLOR, dtype=torch.uint8)[:, None, None].repeat(1, size, size)
         square[:, rows.target, columns.target] = image
         labels = torch.full((size, size), voc.VOID, dtype=mask.dtype)
         labels[rows.target, columns.target] = mask
         image, mask = square, labels
-    return sample._replace(image=image, mask=mask, soft=soft)
-
-
-SOFT_CELL = 8
-"""Pixels of a training image's side to a cell of its soft labels."""
-
-
-def _place_soft(soft: Tensor, shape: Sequence[int], rows: Placement, columns: Placement, size: int) -> Tensor:
-    count = max(1, size // SOFT_CELL)
-    places = torch.meshgrid(rows.cells(shape[0], size, count), columns.cells(shape[1], size, count), indexing="ij")
-    grid = torch.stack(places[::-1], -1)[None]
-    shown = (grid.abs().amax(-1) <= 1).float()
-    sampled = grid_sample(soft[None].float(), grid, padding_mode="border", align_corners=False) * shown[:, None]
-    return sampled[0].round_().to(torch.uint8)
+    return sample._replace(image=image, mask=mask, maps=maps)
 
 
 @dataclass(frozen=True)
@@ -158,8 +120,8 @@ class RandomFlip:
     def __call__(self, sample: Sample, generator: torch.Generator) -> Sample:
         if float(torch.rand((), generator=generator)) >= 0.5:
             return sample
-        soft = None if sample.soft is None else sample.soft.flip(-1)
-        return sample._replace(image=sample.image.flip(-1), mask=sample.mask.flip(-1), soft=soft)
+        maps = {key: values.flip() for key, values in sample.maps.items()}
+        return sample._replace(image=sample.image.flip(-1), mask=sample.mask.flip(-1), maps=maps)
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import smooth_l1_loss
 
-from vocseg.data.transforms.geometry import SOFT_CELL
 from vocseg.errors import SettingError
 from vocseg.models import SegmentationModel
 from vocseg.ops.low_res_logits import LowResLogits
+from vocseg.training.distillation.soft_labels import SOFT_CELL
 from vocseg.utils.system import autocast
 
 

@@ -1,19 +1,70 @@
-"""A split with images that have no masks, and a teacher's soft labels."""
+"""A teacher's class probabilities of training images (soft labels), and a split with these and images without masks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import grid_sample, one_hot
 
 from vocseg import voc
-from vocseg.data.dataset import Sample, Transform, VocDataset, size_text
+from vocseg.data.dataset import Sample, SplitDataset, Transform
 from vocseg.data.image_io import read_image
 from vocseg.data.layout import IMAGE_SUFFIXES, VocFolder, files_by_stem
+from vocseg.data.placement import Placement
+from vocseg.data.transforms.cutmix import blend_uint8
 from vocseg.errors import DataError, reason
+
+SOFT_LABELS = "soft_labels"
+"""The key of soft labels in ``Sample.maps`` and ``Batch.maps``."""
+SOFT_CELL = 8
+"""Pixels of a training image's side to a cell of its soft labels."""
+
+
+@dataclass(frozen=True)
+class SoftLabels:
+    """Class probabilities on a grid over an image, as a :class:`vocseg.data.dataset.SampleMap`.
+
+    ``tensor`` is uint8 (255 = probability 1), classes x h x w; a cell that shows nothing of the image is 0 in all classes.
+    """
+
+    tensor: Tensor
+
+    @property
+    def cell(self) -> int:
+        return SOFT_CELL
+
+    def place(self, shape: tuple[int, int], rows: Placement, columns: Placement, size: int) -> SoftLabels:
+        count = max(1, size // SOFT_CELL)
+        places = torch.meshgrid(rows.cells(shape[0], size, count), columns.cells(shape[1], size, count), indexing="ij")
+        grid = torch.stack(places[::-1], -1)[None]
+        shown = (grid.abs().amax(-1) <= 1).float()
+        sampled = grid_sample(self.tensor[None].float(), grid, padding_mode="border", align_corners=False) * shown[:, None]
+        return SoftLabels(sampled[0].round_().to(torch.uint8))
+
+    def flip(self) -> SoftLabels:
+        return SoftLabels(self.tensor.flip(-1))
+
+    def paste(self, labels: Tensor, pasted: Tensor) -> SoftLabels:
+        """Return soft labels in which each cell's pasted share of pixels is certain of its class."""
+        classes, rows, columns = self.tensor.shape
+        cells = (rows, labels.shape[0] // rows, columns, labels.shape[1] // columns)
+        certain = one_hot(torch.where(pasted, labels, classes).long(), classes + 1)[..., :classes].to(torch.float32)
+        share = certain.view(*cells, classes).mean((1, 3)).permute(2, 0, 1)
+        return SoftLabels((self.tensor * (1 - share.sum(0)) + 255 * share).round_().to(torch.uint8))
+
+    def cut(self, other: SoftLabels, rows: slice, columns: slice) -> SoftLabels:
+        tensor = self.tensor.clone()
+        rows, columns = (slice(part.start // SOFT_CELL, part.stop // SOFT_CELL) for part in (rows, columns))
+        tensor[:, rows, columns] = other.tensor[:, rows, columns]
+        return SoftLabels(tensor)
+
+    def blend(self, other: SoftLabels, share: float) -> SoftLabels:
+        return SoftLabels(blend_uint8(self.tensor, other.tensor, share))
 
 
 def read_soft_labels(path: Path, classes: int) -> Tensor:
@@ -49,7 +100,7 @@ def classes_shown(soft: Tensor) -> Tensor:
     return torch.bincount(soft.argmax(0).flatten(), minlength=len(soft)) > SHOWN * soft[0].numel()
 
 
-class TaughtDataset(VocDataset):
+class DistillationDataset(SplitDataset):
     """A split followed by ``extra`` images without masks, by name; with soft labels ``NAME.npy`` of one folder, if any.
 
     The mask of an image without one is void throughout. Raises DataError where soft labels are missing.
@@ -92,6 +143,7 @@ class TaughtDataset(VocDataset):
         if self.soft_labels is None:
             return sample
         soft = read_soft_labels(self.soft_labels / f"{name}.npy", len(self.classes))
-        if abs(soft.shape[1] / soft.shape[2] * sample.mask.shape[1] / sample.mask.shape[0] - 1) > 0.2:
-            raise DataError(f"soft labels of {name} are {size_text(soft)} for an image of {size_text(sample.mask)}")
-        return sample._replace(soft=soft)
+        height, width = sample.mask.shape
+        if abs(soft.shape[1] / soft.shape[2] * width / height - 1) > 0.2:
+            raise DataError(f"soft labels of {name} are {soft.shape[1]}x{soft.shape[2]} for an image of {height}x{width}")
+        return sample._replace(maps={SOFT_LABELS: SoftLabels(soft)})

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from vocseg.data.image_io import read_image
-from vocseg.data.transforms.geometry import SOFT_CELL, resize_image
+from vocseg.data.transforms.geometry import resize_image
 from vocseg.errors import ModelError
 from vocseg.evaluation.evaluate import check_classes
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import SegmentationModel, create_model
 from vocseg.models.checkpoint import read_weights_file
 from vocseg.models.registry import comes_untrained, is_file_name
+from vocseg.training.distillation.soft_labels import SOFT_CELL
 from vocseg.utils.files import replacing, writable_folder, write_json
 from vocseg.utils.progress import progress
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -10,11 +9,9 @@ import torch
 from torch import Tensor
 
 from vocseg import voc
-from vocseg.data.dataset import VocDataset
+from vocseg.data.dataset import SplitDataset, check_sizes
+from vocseg.data.image_io import image_size, read_mask
 from vocseg.data.sampling import median_frequency_weights
-from vocseg.doctor.checks import inspect_image, inspect_mask, problems
-from vocseg.doctor.issues import KINDS
-from vocseg.errors import DataError
 from vocseg.utils.progress import progress
 from vocseg.utils.text import counted
 
@@ -70,32 +67,18 @@ class SplitSummary:
         return f"{self.split}: {counted(self.images, 'image')}, {present}{without}, {void:.1%} void"
 
 
-def repeat_factors(labels: Sequence[Tensor], classes: int, threshold: float) -> Tensor:
-    """How often an image is to be seen for one sight of a common one (float64, one an image).
+def check_split(dataset: SplitDataset) -> SplitSummary:
+    """Read every mask and every image's header of a split, and count the labels.
 
-    ``labels`` are those that each image shows, bool. The largest of its classes' max(1, sqrt(threshold / f)), f the share of
-    images that show the class (Gupta et al., "LVIS", 2019, section 3.2).
+    Raises DataError for the first mask or image that training could not use, naming the file and the value: unreadable files,
+    color and 16-bit masks, labels of no class, images whose size is not their mask's, truncated JPEGs. The doctor
+    (:mod:`vocseg.doctor`) finds more.
     """
-    shown = torch.stack(list(labels))[:, :classes].double()
-    factors = (threshold / shown.mean(0).clamp(min=1e-12)).sqrt().clamp(min=1)
-    return (shown * factors).amax(1).clamp(min=1)
-
-
-def check_split(dataset: VocDataset) -> SplitSummary:
-    """Read every mask and every image's header of a split; raises DataError for the first error, naming the file and the value.
-
-    Found here: unreadable masks, color and 16-bit masks, stray labels, images of another size than their mask, files that
-    are no images, and truncated JPEGs. The doctor (:mod:`vocseg.doctor`) finds more.
-    """
-    colors = voc.PALETTE[: len(dataset.classes)] + voc.PALETTE[voc.VOID :]
 
     def count(name: str) -> Tensor:
-        mask = inspect_mask(dataset.folder.mask(name), colors)
-        image = inspect_image(dataset.folder.image(name), decode=False)
-        for problem in problems(image, mask, len(dataset.classes)):
-            if KINDS[problem.kind].severity == "error":
-                raise DataError(problem.text)
-        return torch.from_numpy(mask.counts)
+        mask = read_mask(dataset.folder.mask(name), len(dataset.classes))
+        check_sizes(dataset.folder, name, image_size(dataset.folder.image(name)), mask.shape)
+        return torch.bincount(mask.flatten(), minlength=256)
 
     summary = SplitSummary(dataset.split, dataset.classes)
     with ThreadPoolExecutor() as pool:

@@ -8,17 +8,18 @@ import torch
 from PIL import Image
 
 from vocseg import voc
-from vocseg.data.dataset import VocDataset
+from vocseg.data.dataset import SplitDataset
 from vocseg.data.layout import VocFolder
-from vocseg.doctor.split_summary import check_split, repeat_factors
+from vocseg.data.sampling import repeat_factors
+from vocseg.data.split_summary import check_split
 from vocseg.errors import DataError
 
 
 def check(folder: Path) -> str:
-    return check_split(VocDataset(VocFolder.find(folder), "val")).describe()
+    return check_split(SplitDataset(VocFolder.find(folder), "val")).describe()
 
 
-def test_counts(val_set: VocDataset) -> None:
+def test_counts(val_set: SplitDataset) -> None:
     summary = check_split(val_set)
     masks = [val_set[index].mask for index in range(len(val_set))]
     assert torch.equal(summary.pixels, sum(torch.bincount(mask.flatten(), minlength=256) for mask in masks))
@@ -26,7 +27,7 @@ def test_counts(val_set: VocDataset) -> None:
     assert "val: 4 images" in summary.describe()
 
 
-def test_repeat_factors_are_lvis(val_set: VocDataset) -> None:
+def test_repeat_factors_are_lvis(val_set: SplitDataset) -> None:
     summary = check_split(val_set)
     masks = [set(val_set[index].mask.unique().tolist()) - {255} for index in range(len(val_set))]
     share = {label: sum(label in mask for mask in masks) / len(masks) for label in range(len(val_set.classes))}
