@@ -21,11 +21,11 @@ from hostile_server import (
     stall,
     status,
 )
-from vocseg.download.http import Part, Patience, Unavailable, fetch
+from vocseg.download.http import PartialFile, RetryPolicy, Unavailable, fetch
 from vocseg.errors import OutputError
 
 CONTENT = random.Random(0).randbytes(300_000)
-QUICK = Patience(timeout=0.4, attempts=3, pause=0.01)
+QUICK = RetryPolicy(timeout=0.4, attempts=3, pause=0.01)
 
 
 @pytest.fixture
@@ -35,11 +35,11 @@ def web() -> Iterator[HostileServer]:
 
 
 @pytest.fixture
-def part(tmp_path: Path) -> Part:
-    return Part(tmp_path / "file.part")
+def part(tmp_path: Path) -> PartialFile:
+    return PartialFile(tmp_path / "file.part")
 
 
-def get(web: HostileServer, part: Part, size: int | None = len(CONTENT), path: str = "/file") -> bool:
+def get(web: HostileServer, part: PartialFile, size: int | None = len(CONTENT), path: str = "/file") -> bool:
     return fetch(web.url + path, part, size, lambda coming: None, QUICK)
 
 
@@ -70,14 +70,16 @@ def get(web: HostileServer, part: Part, size: int | None = len(CONTENT), path: s
         ),
     ],
 )
-def test_gets_there(web: HostileServer, part: Part, replies: list[Reply], ranges: list[str | None], size: int | None) -> None:
+def test_gets_there(
+    web: HostileServer, part: PartialFile, replies: list[Reply], ranges: list[str | None], size: int | None
+) -> None:
     web.replies = list(replies)
     get(web, part, size)
     assert part.path.read_bytes() == CONTENT
     assert web.ranges_asked == ranges
 
 
-def test_server_without_ranges(web: HostileServer, part: Part) -> None:
+def test_server_without_ranges(web: HostileServer, part: PartialFile) -> None:
     web.ranges = False
     web.replies = [cut(250_000)]
     assert get(web, part)
@@ -85,7 +87,7 @@ def test_server_without_ranges(web: HostileServer, part: Part) -> None:
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_always_cut_short_of_the_end_is_given_up(web: HostileServer, part: Part, ranges: bool) -> None:
+def test_always_cut_short_of_the_end_is_given_up(web: HostileServer, part: PartialFile, ranges: bool) -> None:
     web.ranges, web.always = ranges, cut(120_000 if not ranges else 100)
     with pytest.raises(Unavailable, match=r"cut off after \d+ of 300000 bytes; 3 attempts"):
         get(web, part)
@@ -104,26 +106,26 @@ def test_always_cut_short_of_the_end_is_given_up(web: HostileServer, part: Part,
         (stall(0), None, "stalled for 0.4 s; 3 attempts"),
         (hang_up, None, "connection broken .*; 3 attempts"),
         (serve(b"<html>sign in</html>", Content_Type="text/html; charset=utf-8"), None, "answers with a web page"),
-        (serve(b"short"), len(CONTENT), "has 5 bytes where the archive has 300000"),
-        (serve(CONTENT, 400_000), len(CONTENT), "has 400000 bytes where the archive has 300000"),
+        (serve(b"short"), len(CONTENT), "has 5 bytes, but the archive has 300000"),
+        (serve(CONTENT, 400_000), len(CONTENT), "has 400000 bytes, but the archive has 300000"),
         (raw_range("bytes 0-299999/300000", lambda c, s: c), None, "answers 206"),
         (drip(0.05), None, "slower than 1024 bytes a second; 3 attempts"),
     ],
 )
-def test_gives_up_with_a_reason(web: HostileServer, part: Part, reply: Reply, size: int | None, reason: str) -> None:
+def test_gives_up_with_a_reason(web: HostileServer, part: PartialFile, reply: Reply, size: int | None, reason: str) -> None:
     web.always = reply
     with pytest.raises(Unavailable, match=reason):
         get(web, part, size)
 
 
-def test_length_that_is_too_great(web: HostileServer, part: Part) -> None:
+def test_length_that_is_too_great(web: HostileServer, part: PartialFile) -> None:
     web.replies = [serve(CONTENT, 400_000)]
     get(web, part, None)
     assert web.ranges_asked == [None, "bytes=300000-"]
     assert part.path.read_bytes() == CONTENT
 
 
-def test_length_that_is_too_small(web: HostileServer, part: Part) -> None:
+def test_length_that_is_too_small(web: HostileServer, part: PartialFile) -> None:
     web.always = serve(CONTENT, 1000)
     get(web, part, None)
     assert part.length == 1000  # the checksum's business
@@ -132,7 +134,7 @@ def test_length_that_is_too_small(web: HostileServer, part: Part) -> None:
         get(web, part)
 
 
-def test_chunked_and_longer_than_it_should_be(web: HostileServer, part: Part) -> None:
+def test_chunked_and_longer_than_it_should_be(web: HostileServer, part: PartialFile) -> None:
     web.files["/file"] = CONTENT * 3
     web.always = chunked
     with pytest.raises(Unavailable, match="sends more than the 300000 bytes"):
@@ -140,7 +142,7 @@ def test_chunked_and_longer_than_it_should_be(web: HostileServer, part: Part) ->
     assert part.length == 0
 
 
-def test_changed_content_is_not_glued_together(web: HostileServer, part: Part) -> None:
+def test_changed_content_is_not_glued_together(web: HostileServer, part: PartialFile) -> None:
     other = bytes(reversed(CONTENT))
     web.etags["/file"] = '"one"'
     web.always = cut(1000)
@@ -153,7 +155,7 @@ def test_changed_content_is_not_glued_together(web: HostileServer, part: Part) -
     assert part.path.read_bytes() == other
 
 
-def test_changed_content_of_a_server_that_ignores_if_range(web: HostileServer, part: Part) -> None:
+def test_changed_content_of_a_server_that_ignores_if_range(web: HostileServer, part: PartialFile) -> None:
     web.etags["/file"] = '"one"'
     web.replies = [cut(100_000), raw_range("bytes 100000-299999/300000", lambda c, s: b"x" * (len(c) - s))]
     get(web, part)  # no ETag in the second answer: nothing to tell it by
@@ -165,14 +167,14 @@ def test_changed_content_of_a_server_that_ignores_if_range(web: HostileServer, p
     assert part.path.read_bytes() == CONTENT
 
 
-def test_a_weak_etag_is_no_validator(web: HostileServer, part: Part) -> None:
+def test_a_weak_etag_is_no_validator(web: HostileServer, part: PartialFile) -> None:
     web.etags["/file"] = 'W/"one"'
     web.replies = [cut(100_000)]
     get(web, part)
     assert "If-Range" not in web.seen[-1][1]
 
 
-def test_part_of_another_mirror_is_built_upon(web: HostileServer, part: Part) -> None:
+def test_part_of_another_mirror_is_built_upon(web: HostileServer, part: PartialFile) -> None:
     web.files["/other"] = CONTENT
     web.etags |= {"/file": '"one"', "/other": '"two"'}
     web.always = cut(100)
@@ -183,7 +185,7 @@ def test_part_of_another_mirror_is_built_upon(web: HostileServer, part: Part) ->
     assert part.path.read_bytes() == CONTENT
 
 
-def test_complete_and_overlong_parts(web: HostileServer, part: Part) -> None:
+def test_complete_and_overlong_parts(web: HostileServer, part: PartialFile) -> None:
     part.path.write_bytes(CONTENT)
     get(web, part)
     assert web.seen == []
@@ -197,7 +199,7 @@ def test_complete_and_overlong_parts(web: HostileServer, part: Part) -> None:
     assert part.path.read_bytes() == CONTENT
 
 
-def test_damaged_notes_are_no_notes(web: HostileServer, part: Part) -> None:
+def test_damaged_notes_are_no_notes(web: HostileServer, part: PartialFile) -> None:
     part.path.write_bytes(CONTENT[:10])
     part.path.with_name("file.part.json").write_text("[not json")
     get(web, part)
@@ -205,34 +207,36 @@ def test_damaged_notes_are_no_notes(web: HostileServer, part: Part) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/file", "http://no-such-host.invalid/file"])
-def test_no_connection_is_not_waited_for(part: Part, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_connection_is_not_waited_for(part: PartialFile, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("waits"))
     with pytest.raises(Unavailable, match=r"refused|not known|resolution|No address"):
-        fetch(url, part, None, lambda coming: None, Patience())
+        fetch(url, part, None, lambda coming: None, RetryPolicy())
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:port/file", "http://127.0.0.1/a b", "http://[::1/file"])
-def test_malformed_addresses(part: Part, url: str) -> None:
+def test_malformed_addresses(part: PartialFile, url: str) -> None:
     with pytest.raises(Unavailable):
         fetch(url, part, None, lambda coming: None, QUICK)
 
 
-def test_waits_longer_each_time_and_as_long_as_asked(web: HostileServer, part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waits_longer_each_time_and_as_long_as_asked(
+    web: HostileServer, part: PartialFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
     waits: list[float] = []
     monkeypatch.setattr("vocseg.download.http.time.sleep", waits.append)
     web.replies = [status(503), status(503), status(503, Retry_After="7"), status(503, Retry_After="9999")]
-    fetch(web.url + "/file", part, None, lambda coming: None, Patience(pause=1.0))
+    fetch(web.url + "/file", part, None, lambda coming: None, RetryPolicy(pause=1.0))
     assert waits == [1.0, 2.0, 7.0, 60.0]
 
 
-def test_the_room_needed_is_asked_for_first(web: HostileServer, part: Part) -> None:
+def test_disk_space_is_checked_first(web: HostileServer, part: PartialFile) -> None:
     part.path.write_bytes(CONTENT[:100])
     asked: list[int] = []
     fetch(web.url + "/file", part, None, asked.append, QUICK)
     assert asked == [len(CONTENT) - 100]
 
 
-def test_full_disk_is_an_error_of_the_disk(web: HostileServer, part: Part) -> None:
+def test_full_disk_is_an_error_of_the_disk(web: HostileServer, part: PartialFile) -> None:
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
@@ -246,7 +250,7 @@ def test_full_disk_is_an_error_of_the_disk(web: HostileServer, part: Part) -> No
     assert part.path.read_bytes() == CONTENT
 
 
-def test_proxy_of_the_environment(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_of_the_environment(part: PartialFile, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with HostileServer({"/file": CONTENT}) as proxy:

@@ -23,12 +23,12 @@ from vocseg.data.layout import VocFolder
 from vocseg.data.synthetic import write_synthetic
 from vocseg.download import sbd as trainaug
 from vocseg.download import voc as module
-from vocseg.download.http import Patience
+from vocseg.download.http import RetryPolicy
 from vocseg.download.mirrors import VOC_ARCHIVES, Archive
-from vocseg.download.voc import download_voc
+from vocseg.download.voc import download_if_missing
 from vocseg.errors import DataError, InputError, OutputError, VocsegError
 
-QUICK = Patience(timeout=0.4, attempts=3, pause=0.01)
+QUICK = RetryPolicy(timeout=0.4, attempts=3, pause=0.01)
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -80,8 +80,8 @@ def source(packed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
         yield Source(web, packed / VOC_ARCHIVES["2012"].name, VOC_ARCHIVES["2012"])
 
 
-def have(folder: Path, *mirrors: object, **options: bool | str) -> module.Outcome:
-    return module.download(folder, mirrors=[str(mirror) for mirror in mirrors], patience=QUICK, **options)  # type: ignore[arg-type]
+def get(folder: Path, *mirrors: object, **options: bool | str) -> module.DownloadResult:
+    return module.download(folder, mirrors=[str(mirror) for mirror in mirrors], retry=QUICK, **options)  # type: ignore[arg-type]
 
 
 def left_in(folder: Path) -> list[str]:
@@ -96,13 +96,13 @@ def assert_whole(folder: Path, packed: Path) -> None:
 
 
 def test_once_and_then_never_again(source: Source, tmp_path: Path) -> None:
-    outcome = have(tmp_path / "data")
+    outcome = get(tmp_path / "data")
     assert outcome.images == {"train": 4, "val": 2}
     assert outcome.origins == {source.archive.name: source.archive.urls[0]}
     assert_whole(tmp_path / "data", source.file)
     assert left_in(tmp_path / "data") == ["VOCdevkit"]
     requests = len(source.web.seen)
-    assert have(tmp_path / "data").origins == {}
+    assert get(tmp_path / "data").origins == {}
     assert len(source.web.seen) == requests
 
 
@@ -111,41 +111,41 @@ def test_once_and_then_never_again(source: Source, tmp_path: Path) -> None:
     [("data", "data/VOCdevkit/VOC2012"), ("VOCdevkit", "VOCdevkit/VOC2012"), ("VOCdevkit/VOC2012", "VOCdevkit/VOC2012")],
 )
 def test_where_it_lands(source: Source, tmp_path: Path, given: str, root: str) -> None:
-    assert have(tmp_path / given).folder.root == tmp_path / root
+    assert get(tmp_path / given).folder.root == tmp_path / root
     assert VocFolder.find(tmp_path / given).root == tmp_path / root
 
 
 def test_a_part_of_the_official_data_is_said_to_be_one(
     source: Source, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    have(tmp_path)
+    get(tmp_path)
     assert "is a part of VOC2012: 4 of 1,464 train, 2 of 1,449 val images" in caplog.text
     caplog.clear()
     monkeypatch.setitem(module.OFFICIAL, "2012", {"train": 4, "val": 2})
-    have(tmp_path)
+    get(tmp_path)
     assert "is a part" not in caplog.text
 
 
 def test_2011_is_nested_deeper(source: Source, tmp_path: Path) -> None:
-    assert have(tmp_path, year="2011").folder.root == tmp_path / "VOCdevkit" / "VOC2011"
+    assert get(tmp_path, year="2011").folder.root == tmp_path / "VOCdevkit" / "VOC2011"
     assert left_in(tmp_path) == ["VOCdevkit"]
-    have(tmp_path)  # another year beside it
+    get(tmp_path)  # another year beside it
     assert left_in(tmp_path / "VOCdevkit") == ["VOC2011", "VOC2012"]
 
 
 def test_train_download(source: Source, tmp_path: Path) -> None:
-    download_voc(tmp_path / "VOC2011")
+    download_if_missing(tmp_path / "VOC2011")
     assert VocFolder.find(tmp_path / "VOC2011").root == tmp_path / "VOC2011"
-    download_voc(tmp_path / "other")
+    download_if_missing(tmp_path / "other")
     assert VocFolder.find(tmp_path / "other").root.name == "VOC2012"
     requests = len(source.web.seen)
-    download_voc(tmp_path / "other")
+    download_if_missing(tmp_path / "other")
     assert len(source.web.seen) == requests
 
 
 def test_next_mirror_when_one_has_it_not(source: Source, tmp_path: Path) -> None:
     with HostileServer(always=status(404)) as first, HostileServer(always=status(403)) as second:
-        outcome = have(tmp_path, first.url, f"{second.url}/deep")
+        outcome = get(tmp_path, first.url, f"{second.url}/deep")
         assert [len(first.seen), len(second.seen)] == [1, 1]
         assert second.seen[0][0] == f"/deep/{source.archive.name}"
     assert outcome.origins == {source.archive.name: source.archive.urls[0]}
@@ -153,7 +153,7 @@ def test_next_mirror_when_one_has_it_not(source: Source, tmp_path: Path) -> None
 
 def test_next_mirror_goes_on_with_what_the_last_one_sent(source: Source, tmp_path: Path) -> None:
     with HostileServer({f"/{source.archive.name}": source.content}, always=cut(100)) as bad:
-        have(tmp_path, bad.url)
+        get(tmp_path, bad.url)
     assert source.web.ranges_asked == ["bytes=300-"]
     assert_whole(tmp_path, source.file)
 
@@ -165,29 +165,31 @@ def test_all_mirrors_fail(source: Source, tmp_path: Path) -> None:
         HostileServer(always=status(503)) as busy,
         pytest.raises(DataError) as caught,
     ):
-        have(tmp_path, web.url, busy.url, tmp_path)
+        get(tmp_path, web.url, busy.url, tmp_path)
     message = str(caught.value)
     assert "\n" not in message
-    assert message.startswith(f"{source.archive.name} is to be had nowhere ({web.url}/{source.archive.name}: 404 Not Found; ")
+    assert message.startswith(
+        f"could not download {source.archive.name} from any source ({web.url}/{source.archive.name}: 404 Not Found; "
+    )
     assert f"{busy.url}/{source.archive.name}: 503 Service Unavailable; 3 attempts" in message
     assert f"{tmp_path / source.archive.name}: no such file" in message
     assert f"{source.archive.urls[0]}: connection broken" in message
-    assert message.endswith(f"--mirror URL_OR_PATH or VOCSEG_MIRRORS, or put the file into {tmp_path}")
+    assert message.endswith(f"try --mirror URL_OR_PATH, set VOCSEG_MIRRORS, or put the file into {tmp_path}")
 
 
 def test_wrong_bytes_are_thrown_away(source: Source, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     wrong = b"x" * len(source.content)
     with HostileServer(always=serve(wrong)) as liar:
-        have(tmp_path, liar.url)
+        get(tmp_path, liar.url)
     assert_whole(tmp_path, source.file)
     assert f"from {liar.url}/{source.archive.name} is corrupt (MD5 {hashlib.md5(wrong).hexdigest()}" in caplog.text
-    assert "thrown away" in caplog.text
+    assert "deleted" in caplog.text
     assert source.web.ranges_asked == [None]
 
 
 def test_wrong_bytes_of_an_earlier_call_get_a_second_chance(source: Source, tmp_path: Path) -> None:
     (tmp_path / f"{source.archive.name}.part").write_bytes(b"rotten")
-    have(tmp_path)
+    get(tmp_path)
     assert source.web.ranges_asked == ["bytes=6-", None]
     assert_whole(tmp_path, source.file)
 
@@ -197,7 +199,7 @@ def test_content_that_changes_under_way(source: Source, tmp_path: Path) -> None:
     source.web.replies = [cut(1000)]
     old = b"y" * len(source.content)
     source.web.replies = [lambda handler, content: cut(1000)(handler, old)]
-    have(tmp_path)
+    get(tmp_path)
     assert source.web.ranges_asked == [None, "bytes=1000-", None]
     assert_whole(tmp_path, source.file)
 
@@ -209,7 +211,7 @@ def test_archives_on_this_machine(source: Source, tmp_path: Path) -> None:
     shutil.copy(source.file, elsewhere / "voc.tar")
     mirrors = [elsewhere, elsewhere.as_uri(), elsewhere / "voc.tar"]
     for index, mirror in enumerate(mirrors):
-        have(tmp_path / str(index), mirror)
+        get(tmp_path / str(index), mirror)
         assert_whole(tmp_path / str(index), source.file)
         assert left_in(tmp_path / str(index)) == ["VOCdevkit"]
     assert len(left_in(elsewhere)) == 2
@@ -219,7 +221,7 @@ def test_archives_on_this_machine(source: Source, tmp_path: Path) -> None:
 def test_wrong_archive_on_this_machine_stays(source: Source, tmp_path: Path) -> None:
     copy = tmp_path / "voc.tar"
     copy.write_bytes(source.content[:-1] + b"!")
-    have(tmp_path / "data", copy)
+    get(tmp_path / "data", copy)
     assert copy.exists()
     assert_whole(tmp_path / "data", source.file)
 
@@ -227,22 +229,22 @@ def test_wrong_archive_on_this_machine_stays(source: Source, tmp_path: Path) -> 
 def test_archive_in_the_folder_already(source: Source, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     archive = tmp_path / source.archive.name
     archive.write_bytes(source.content)
-    have(tmp_path)
+    get(tmp_path)
     assert source.web.seen == []
     assert archive.exists()  # not ours
     shutil.rmtree(tmp_path / "VOCdevkit")
     archive.write_bytes(source.content[:5000])  # as wget leaves it
-    have(tmp_path)
+    get(tmp_path)
     assert source.web.ranges_asked == ["bytes=5000-"]
     shutil.rmtree(tmp_path / "VOCdevkit")
     archive.write_bytes(b"x" * len(source.content))
-    have(tmp_path)
+    get(tmp_path)
     assert f"{archive} is corrupt (MD5 " in caplog.text
     assert_whole(tmp_path, source.file)
 
 
 def test_keep_archive(source: Source, tmp_path: Path) -> None:
-    have(tmp_path, keep_archive=True)
+    get(tmp_path, keep_archive=True)
     assert left_in(tmp_path) == sorted([source.archive.name, "VOCdevkit"])
     assert (tmp_path / source.archive.name).read_bytes() == source.content
 
@@ -255,10 +257,10 @@ def test_interrupted_unpacking(source: Source, tmp_path: Path, monkeypatch: pyte
     with monkeypatch.context() as patched:
         patched.setattr(module, "unpack", killed)
         with pytest.raises(KeyboardInterrupt):
-            have(tmp_path)
+            get(tmp_path)
     (tmp_path / ".VOC2012.unpacking" / "rubbish").mkdir(parents=True)  # as a killed process would leave it
     requests = len(source.web.seen)
-    have(tmp_path)
+    get(tmp_path)
     assert len(source.web.seen) == requests
     assert_whole(tmp_path, source.file)
     assert left_in(tmp_path) == ["VOCdevkit"]  # the archive was ours: downloaded by the call that broke off
@@ -271,56 +273,56 @@ def test_hostile_archive(source: Source, tmp_path: Path, monkeypatch: pytest.Mon
         tar.addfile(tarfile.TarInfo("../../evil"))
     stand_in = replace(source.archive, md5=hashlib.md5(path.read_bytes()).hexdigest(), size=None)
     monkeypatch.setitem(VOC_ARCHIVES, "2012", stand_in)
-    with pytest.raises(DataError, match=r"not to be trusted: '\.\./\.\./evil'"):
-        have(tmp_path / "data", path)
+    with pytest.raises(DataError, match=r"not trusted: '\.\./\.\./evil'"):
+        get(tmp_path / "data", path)
     assert left_in(tmp_path / "data") == []
     with tarfile.open(path, "w") as tar:
         tar.addfile(tarfile.TarInfo("something/else"))
     monkeypatch.setitem(VOC_ARCHIVES, "2012", replace(stand_in, md5=hashlib.md5(path.read_bytes()).hexdigest()))
-    with pytest.raises(DataError, match="holds no VOCdevkit/VOC2012"):
-        have(tmp_path / "data", path)
+    with pytest.raises(DataError, match="does not hold VOCdevkit/VOC2012"):
+        get(tmp_path / "data", path)
 
 
 def test_full_disk_is_noticed_before_the_first_byte(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = len(source.content) * 2  # not quite: archive and content and a little
     monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 0, free))  # type: ignore[attr-defined]
     with pytest.raises(OutputError, match=r"and its content need \d+\.\d GB in .*; \d+\.\d GB are free"):
-        have(tmp_path)
+        get(tmp_path)
     assert left_in(tmp_path) in ([], [f"{source.archive.name}.part.json"])
-    have(tmp_path, source.file)  # no copy is made of an archive on this machine
+    get(tmp_path, source.file)  # no copy is made of an archive on this machine
 
 
 def test_incomplete_data_set_is_not_touched(source: Source, tmp_path: Path) -> None:
-    have(tmp_path)
+    get(tmp_path)
     root = tmp_path / "VOCdevkit" / "VOC2012"
     (root / voc.MASKS / "synth_000001.png").unlink()
     with pytest.raises(DataError, match=r"exists but is not complete \(id 'synth_000001' has no mask.*move it away"):
-        have(tmp_path)
+        get(tmp_path)
     shutil.rmtree(root)
     root.mkdir()  # empty: as good as none
-    have(tmp_path)
+    get(tmp_path)
     shutil.rmtree(root)
     root.write_text("a file")
     with pytest.raises(DataError, match="exists but is not complete"):
-        have(tmp_path)
+        get(tmp_path)
 
 
 def test_trainaug(source: Source, tmp_path: Path) -> None:
-    outcome = have(tmp_path, trainaug=True)
+    outcome = get(tmp_path, trainaug=True)
     assert outcome.images == {"train": 4, "val": 2, "trainaug": 7}
     assert set(outcome.origins) == {source.archive.name, "benchmark.tgz"}
     assert left_in(tmp_path) == ["VOCdevkit"]
     requests = len(source.web.seen)
-    assert have(tmp_path, trainaug=True).origins == {}
+    assert get(tmp_path, trainaug=True).origins == {}
     assert len(source.web.seen) == requests
     assert len(SBD_TRAIN) + len(SBD_VAL) == 6
 
 
 def test_trainaug_of_other_lengths(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    have(tmp_path, trainaug=True)
+    get(tmp_path, trainaug=True)
     monkeypatch.setattr(trainaug, "TRAINAUG", 10_582)
     with pytest.raises(DataError, match="has 7 images in trainaug and 2 in val, not 10582 and 2"):
-        have(tmp_path, trainaug=True)
+        get(tmp_path, trainaug=True)
 
 
 @pytest.mark.parametrize(
@@ -332,26 +334,26 @@ def test_trainaug_of_other_lengths(source: Source, tmp_path: Path, monkeypatch: 
 )
 def test_bad_use(tmp_path: Path, options: dict[str, str | bool], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        have(tmp_path, **options)
+        get(tmp_path, **options)
 
 
 def test_unwritable_folder(source: Source, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write"):
-        have(tmp_path / "file" / "data")
+        get(tmp_path / "file" / "data")
 
 
 def test_complete_data_may_be_read_only(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    have(tmp_path, trainaug=True)
+    get(tmp_path, trainaug=True)
     monkeypatch.setattr(module, "writable_folder", lambda path: pytest.fail("writes"))
-    have(tmp_path, trainaug=True)
+    get(tmp_path, trainaug=True)
 
 
 def test_two_at_once(source: Source, tmp_path: Path) -> None:
     pytest.importorskip("fcntl")
-    with module._alone(tmp_path), pytest.raises(InputError, match="another process is downloading into"):
-        have(tmp_path)
-    have(tmp_path)
+    with module._exclusive_lock(tmp_path), pytest.raises(InputError, match="another process is downloading into"):
+        get(tmp_path)
+    get(tmp_path)
 
 
 CHILD = """
@@ -384,7 +386,7 @@ def test_killed_in_the_middle_of_a_transfer(source: Source, tmp_path: Path) -> N
         reached = part.stat().st_size
         assert part.read_bytes() == source.content[:reached]
         assert not (tmp_path / "VOCdevkit").exists()
-    have(tmp_path)
+    get(tmp_path)
     asked = source.web.ranges_asked
     assert asked[0] is None
     assert asked[2] == f"bytes={reached}-"
@@ -396,6 +398,6 @@ def test_stalls_and_redirects_and_errors_on_the_way(source: Source, tmp_path: Pa
     name = source.archive.name
     source.web.replies = [status(302, Location=f"/{name}"), cut(4000), status(503), stall(2000), hang_up, cut(0)]
     with pytest.raises(VocsegError):
-        have(tmp_path)  # patience of three
-    have(tmp_path)
+        get(tmp_path)  # patience of three
+    get(tmp_path)
     assert_whole(tmp_path, source.file)

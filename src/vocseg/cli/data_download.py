@@ -46,12 +46,12 @@ def download(
     keep_archive
         Leave the downloaded archive in the folder.
     """
-    from vocseg.download.voc import download as have
+    from vocseg.download.voc import download as download_voc
     from vocseg.utils.files import refuse_to_replace, write_json
 
     refuse_to_replace([json])
     log_to_terminal()
-    outcome = have(folder, year, trainaug, mirror or (), keep_archive)
+    outcome = download_voc(folder, year, trainaug, mirror or (), keep_archive)
     counts = ", ".join(f"{count} {split}" for split, count in outcome.images.items())
     print(f"{outcome.folder.root}: {counts} images{'' if outcome.origins else '; all was there already'}")
     if json is not None:

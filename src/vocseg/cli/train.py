@@ -89,9 +89,9 @@ def train(
     """
     log_to_terminal()
     if download and not dry_run:
-        from vocseg.download.voc import download_voc
+        from vocseg.download.voc import download_if_missing
 
-        download_voc(Path(settings.data))
+        download_if_missing(Path(settings.data))
     _protect(settings, config, resume, [json])  # what is not there is told before torch is imported
     from vocseg.training.loop import train as run_training
     from vocseg.training.run_folder import RunFolder

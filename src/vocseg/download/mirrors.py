@@ -1,4 +1,4 @@
-"""The archives of VOC and SBD: names, sizes, checksums, and where they are to be had."""
+"""The archives of VOC and SBD: names, sizes, checksums, and where to download them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,7 @@ MIRRORS_VARIABLE = "VOCSEG_MIRRORS"
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive as its makers published it.
-
-    ``size`` is in bytes, None where it is not known for certain; ``growth`` is the room its content takes, over its size.
-    """
+    """A published archive: ``size`` in bytes, None if not known for certain; ``growth`` is its content's size over its own."""
 
     name: str
     md5: str
@@ -29,14 +26,9 @@ class Archive:
     size: int | None = None
     growth: float = 1.1
 
-    @property
-    def kind(self) -> str:
-        """``.tar`` or ``.tgz``."""
-        return _kind(self.name)
-
 
 def _voc(year: str, name: str, md5: str, *others: str, size: int | None = None) -> Archive:
-    # thor is the permanent address (the administrator's word in pytorch/vision#9216); host is the old one, which redirects.
+    # thor is the permanent address (its administrator in pytorch/vision#9216); host is the old one and redirects.
     official = [f"{top}/pascal/VOC/voc{year}/{name}" for top in ("https://thor.robots.ox.ac.uk", "http://host.robots.ox.ac.uk")]
     return Archive(name, md5, (*official, *others), size)
 
@@ -94,12 +86,12 @@ SBD = Archive(
 
 
 def user_mirrors(given: Sequence[str] = ()) -> list[str]:
-    """Mirrors of the command line, then those of ``VOCSEG_MIRRORS`` (separated by commas or blanks).
+    """Return the ``given`` mirrors, then those of ``VOCSEG_MIRRORS`` (separated by commas or white space).
 
     Raises InputError for one that is neither an http, https or file URL nor an existing path.
     """
-    mirrors = [*given, *re.split(r"[,\s]+", os.environ.get(MIRRORS_VARIABLE, ""))]
-    for mirror in filter(None, mirrors):
+    mirrors = [*filter(None, [*given, *re.split(r"[,\s]+", os.environ.get(MIRRORS_VARIABLE, ""))])]
+    for mirror in mirrors:
         scheme = _scheme(mirror)
         if scheme not in ("http", "https", "file", ""):
             raise InputError(f"mirror {mirror}: {scheme} is not one of http, https, file or a path")
@@ -107,26 +99,26 @@ def user_mirrors(given: Sequence[str] = ()) -> list[str]:
             raise InputError(f"mirror {mirror} names no host")
         if not scheme.startswith("http") and not _path(mirror).exists():
             raise InputError(f"mirror {mirror}: there is no file or folder {_path(mirror)}")
-    return [mirror for mirror in mirrors if mirror]
+    return mirrors
 
 
 def sources(archive: Archive, mirrors: Sequence[str]) -> list[str | Path]:
-    """Where to look for ``archive``, in order: the user's ``mirrors``, then the archive's own; paths are files on this machine.
+    """List where to look for ``archive``, in order: the user's ``mirrors``, then its own URLs; paths are local files.
 
-    A mirror is a folder that holds the archive under its name, or the archive itself under any name of the same kind (.tar,
-    .tgz); one that is another of the known archives is left out.
+    A mirror is a folder that holds the archive under its name, or the archive itself under any name with the same kind of
+    suffix (.tar, .tgz); one that is another of the known archives is skipped.
     """
     found: list[str | Path] = []
     for mirror in mirrors:
         remote = _scheme(mirror).startswith("http")
-        name = unquote(urlsplit(mirror).path if remote else str(_path(mirror))).replace("\\", "/").rstrip("/").rpartition("/")[2]
-        is_archive = bool(_kind(name)) and (remote or _path(mirror).is_file())
-        if is_archive and (_kind(name) != archive.kind or name in _NAMES - {archive.name}):
+        path = Path(unquote(urlsplit(mirror).path)) if remote else _path(mirror)
+        kind = _kind(path.name) if remote or path.is_file() else ""
+        if kind and (kind != _kind(archive.name) or path.name in _NAMES - {archive.name}):
             continue
         if remote:
-            found.append(mirror if is_archive else _below(mirror, archive.name))
+            found.append(mirror if kind else _below(mirror, archive.name))
         else:
-            found.append(_path(mirror) if is_archive or _path(mirror).is_file() else _path(mirror) / archive.name)
+            found.append(path if path.is_file() else path / archive.name)
     return [*dict.fromkeys([*found, *archive.urls])]
 
 
@@ -134,7 +126,7 @@ _NAMES = {archive.name for archive in (*VOC_ARCHIVES.values(), SBD)}
 
 
 def _below(base: str, name: str) -> str:
-    """The URL of a file in the folder ``base``; a query (a token, say) stays at the end."""
+    """Return the URL of a file in the folder ``base``; a query (such as a token) stays at the end."""
     parts = urlsplit(base)
     return parts._replace(path=f"{parts.path.rstrip('/')}/{quote(name)}").geturl()
 

@@ -1,4 +1,4 @@
-"""Pascal VOC and its augmented training set, from wherever they are to be had, into a folder; again and again until they are."""
+"""Download Pascal VOC and its augmented training set, with mirrors, resume and retries."""
 
 from __future__ import annotations
 
@@ -14,20 +14,18 @@ from pathlib import Path
 from vocseg import voc
 from vocseg.data.layout import VocFolder
 from vocseg.download.archive import unpack
-from vocseg.download.http import Part, Patience, Unavailable, fetch
+from vocseg.download.http import PartialFile, RetryPolicy, Unavailable, fetch
 from vocseg.download.mirrors import MIRRORS_VARIABLE, OFFICIAL, SBD, VOC_ARCHIVES, Archive, sources, user_mirrors
 from vocseg.errors import DataError, InputError, OutputError, nearest, reason
 from vocseg.utils.files import cannot_write, writable_folder
 from vocseg.utils.progress import bar
 
-log = logging.getLogger("vocseg.data")
-
-AUGMENTED = "SegmentationClassAug"
+log = logging.getLogger("vocseg.download")
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a call left behind: the year's folder, images in each list, and where archives came from, if any were needed."""
+class DownloadResult:
+    """The downloaded folder, the number of images in each list, and where each archive came from (empty: all was there)."""
 
     folder: VocFolder
     images: dict[str, int]
@@ -35,41 +33,47 @@ class Outcome:
 
 
 def download(
-    folder: Path,
+    folder: str | Path,
     year: str = "2012",
     trainaug: bool = False,
     mirrors: Sequence[str] = (),
     keep_archive: bool = False,
-    patience: Patience = Patience(),  # noqa: B008  (frozen)
-) -> Outcome:
-    """Have VOC of a ``year``, and with ``trainaug`` SBD's masks, below ``folder``; what is there already stays.
+    retry: RetryPolicy = RetryPolicy(),  # noqa: B008  (frozen)
+) -> DownloadResult:
+    """Download VOC of a ``year``, and with ``trainaug`` SBD's masks, unless they are there; existing files are not changed.
 
-    ``folder`` is the one that is to hold ``VOCdevkit``, ``VOCdevkit`` itself, or ``VOC<year>``. An archive lies beside
-    until it is unpacked (``keep_archive``: for good); an interrupted call is taken up by the next. ``mirrors`` (URLs or
-    paths) and those of ``VOCSEG_MIRRORS`` come before the official hosts. Raises InputError, DataError or OutputError.
+    ``folder`` is to hold ``VOCdevkit``, or is ``VOCdevkit`` or ``VOC<year>`` itself. ``mirrors`` (URLs or paths) and those of
+    the variable ``VOCSEG_MIRRORS`` are tried before the official hosts. The archive is kept beside the data until it is
+    unpacked, or for good with ``keep_archive``; an interrupted download resumes with the next call. Raises InputError for
+    bad arguments, DataError if no source serves the archive or ``VOC<year>`` is incomplete, OutputError if the disk is full.
+
+    >>> download("data", year="2006")
+    Traceback (most recent call last):
+    vocseg.errors.InputError: year 2006 is not one of 2007, 2008, 2009, 2010, 2011, 2012; did you mean '2009'?
     """
     if year not in VOC_ARCHIVES:
         raise InputError(f"year {year} is not one of {', '.join(voc.YEARS)}{nearest(year, list(voc.YEARS))}")
     if trainaug and year != "2012":
         raise InputError(f"trainaug is made from VOC2012, not VOC{year}")
-    job = _Job(Path(folder).expanduser(), year, user_mirrors(mirrors), keep_archive, patience)
-    found = job.voc_there()
-    if found is None or (trainaug and not job.trainaug_there(found)):
-        with _alone(job.home):
-            found = job.voc_there() or job.get_voc()
-            if trainaug and not job.trainaug_there(found):
-                job.get_trainaug(found)
-    images = {split: len(found.ids(split)) for split in ("train", "val")}
-    parts = [f"{images[split]} of {whole:,} {split}" for split, whole in OFFICIAL[year].items() if images[split] < whole]
-    if parts:
-        log.warning("%s is a part of VOC%s: %s images; move it away to have the whole", found.root, year, ", ".join(parts))
-    if trainaug:
-        images["trainaug"] = len(VocFolder.find(found.root, AUGMENTED).ids("trainaug"))
-    return Outcome(found, images, job.origins)
+    folder = Path(folder).expanduser()
+    name = f"VOC{year}"
+    devkit = folder.parent if folder.name == name else folder if folder.name == "VOCdevkit" else folder / "VOCdevkit"
+    home = folder.parent if folder.name == name else folder
+    store = _ArchiveStore(home, user_mirrors(mirrors), keep_archive, retry)
+    found = _find_complete(devkit / name)
+    if found is None or (trainaug and not _has_trainaug(found)):
+        with _exclusive_lock(home):
+            found = _find_complete(devkit / name) or _unpack_voc(store, VOC_ARCHIVES[year], devkit / name)
+            if trainaug and not _has_trainaug(found):
+                from vocseg.download.sbd import build_trainaug
+
+                build_trainaug(found, store.get(SBD))
+                store.release(SBD)
+    return DownloadResult(found, _count_images(found, year, trainaug), store.origins)
 
 
-def download_voc(folder: Path) -> None:
-    """Have VOC2012 below ``folder``, or the year that the folder is named after, unless it holds data in VOC layout already."""
+def download_if_missing(folder: Path) -> None:
+    """Download VOC2012, or the year that ``folder`` is named after, unless the folder holds data in VOC layout already."""
     try:
         VocFolder.find(folder)
     except DataError:
@@ -77,138 +81,138 @@ def download_voc(folder: Path) -> None:
         download(folder, named if folder.name.startswith("VOC") and named in voc.YEARS else "2012")
 
 
-class _Job:
-    """One call of :func:`download`."""
+def _find_complete(root: Path) -> VocFolder | None:
+    """Return the folder ``root``, None if it is missing or empty; raises DataError if it is incomplete."""
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return None
+    try:
+        found = VocFolder.find(root)
+        for split in ("train", "val"):
+            found.ids(split)
+    except DataError as error:
+        raise DataError(f"{root} exists but is not complete ({error}); move it away to download it again") from error
+    return found
 
-    def __init__(self, folder: Path, year: str, mirrors: list[str], keep_archive: bool, patience: Patience) -> None:
-        name = f"VOC{year}"
-        self.target = (
-            folder if folder.name == name else folder / name if folder.name == "VOCdevkit" else folder / "VOCdevkit" / name
-        )
-        self.home = folder.parent if folder.name == name else folder
-        self.archive = VOC_ARCHIVES[year]
-        self.mirrors, self.keep_archive, self.patience = mirrors, keep_archive, patience
+
+def _has_trainaug(found: VocFolder) -> bool:
+    from vocseg.download.sbd import has_trainaug  # imports torch
+
+    return has_trainaug(found)
+
+
+def _count_images(found: VocFolder, year: str, trainaug: bool) -> dict[str, int]:
+    """Count the images of each list; warns if there are fewer than in the official ones."""
+    images = {split: len(found.ids(split)) for split in ("train", "val")}
+    parts = [f"{images[split]} of {whole:,} {split}" for split, whole in OFFICIAL[year].items() if images[split] < whole]
+    if parts:
+        log.warning("%s is a part of VOC%s: %s images; move it away to download all", found.root, year, ", ".join(parts))
+    if trainaug:
+        from vocseg.download.sbd import MASKS, SPLIT
+
+        images[SPLIT] = len(VocFolder.find(found.root, MASKS).ids(SPLIT))
+    return images
+
+
+def _unpack_voc(store: _ArchiveStore, archive: Archive, target: Path) -> VocFolder:
+    """Get an archive, unpack it into a temporary folder, and rename the year's folder in it to ``target``."""
+    file = store.get(archive)
+    temporary = store.home / f".{target.name}.unpacking"
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        unpack(file, writable_folder(temporary))
+        # The archive of 2011 holds TrainVal/VOCdevkit/VOC2011, the others VOCdevkit/VOC20xx.
+        roots = [path for path in temporary.glob(f"**/VOCdevkit/{target.name}") if path.is_dir()]
+        if len(roots) != 1:
+            raise DataError(f"archive {file} does not hold VOCdevkit/{target.name}; remove it, or use another --mirror")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            roots[0].rename(target)
+        except OSError as error:
+            raise cannot_write(target, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    store.release(archive)
+    return VocFolder.find(target)
+
+
+@dataclass
+class _ArchiveStore:
+    """The archives of one call: found in ``home``, on this machine, or downloaded into ``home``."""
+
+    home: Path
+    mirrors: list[str]
+    keep_archive: bool
+    retry: RetryPolicy
+
+    def __post_init__(self) -> None:
         self.origins: dict[str, str] = {}
 
-    def voc_there(self) -> VocFolder | None:
-        """The year's folder, if it is there; DataError where it is, but something is missing from it."""
-        if not self.target.exists() or (self.target.is_dir() and not any(self.target.iterdir())):
-            return None
-        try:
-            found = VocFolder.find(self.target)
-            for split in ("train", "val"):
-                found.ids(split)
-        except DataError as error:
-            raise DataError(f"{self.target} exists but is not complete ({error}); move it away to have it anew") from error
-        return found
-
-    def get_voc(self) -> VocFolder:
-        """The year's folder, from its archive: unpacked aside and renamed."""
-        archive = self._obtain(self.archive)
-        aside = self.home / f".{self.target.name}.unpacking"
-        shutil.rmtree(aside, ignore_errors=True)
-        try:
-            unpack(archive, writable_folder(aside))
-            # The archive of 2011 holds TrainVal/VOCdevkit/VOC2011, the others VOCdevkit/VOC20xx.
-            roots = [path for path in aside.glob(f"**/VOCdevkit/{self.target.name}") if path.is_dir()]
-            if len(roots) != 1:
-                raise DataError(f"archive {archive} holds no VOCdevkit/{self.target.name}")
-            try:
-                self.target.parent.mkdir(parents=True, exist_ok=True)
-                roots[0].rename(self.target)
-            except OSError as error:
-                raise cannot_write(self.target, error) from error
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-        self._finished(archive, self.archive)
-        found = self.voc_there()
-        assert found is not None
-        return found
-
-    def trainaug_there(self, found: VocFolder) -> bool:
-        """Whether masks and list of trainaug are there."""
-        from vocseg.download.sbd import has_trainaug
-
-        return has_trainaug(found)
-
-    def get_trainaug(self, found: VocFolder) -> None:
-        """The masks and the list of trainaug, from SBD's archive."""
-        from vocseg.download.sbd import build_trainaug
-
-        archive = self._obtain(SBD)
-        build_trainaug(found, archive)
-        self._finished(archive, SBD)
-
-    def _finished(self, file: Path, archive: Archive) -> None:
-        """Throw away an archive that was downloaded by this or an earlier call; the user's own stay."""
-        part = self._part(archive)
-        if part.origin() and file.parent == self.home and not self.keep_archive:
-            file.unlink(missing_ok=True)
-        part.discard()
-
-    def _part(self, archive: Archive) -> Part:
-        return Part(self.home / f"{archive.name}.part")
-
-    def _obtain(self, archive: Archive) -> Path:
-        """A file with the right checksum: the one that is here, else the first that a source gives."""
+    def get(self, archive: Archive) -> Path:
+        """Return a file with the right checksum: the one in ``home``, else the first that a source serves."""
         final, part = self.home / archive.name, self._part(archive)
         if final.is_file() and archive.size is not None and part.length <= final.stat().st_size < archive.size:
-            log.info("%s is not complete: going on from there", final)  # another tool's unfinished download
+            log.info("%s is not complete: resuming", final)  # another tool's interrupted download
             final.replace(part.path)
         elif final.is_file():
             fault = _fault(final, archive)
             if not fault:
                 self.origins[archive.name] = str(final)
                 return final
-            log.warning("%s is corrupt (%s): thrown away", final, fault)
+            log.warning("%s is corrupt (%s): deleted", final, fault)
             final.unlink()
         failures: dict[str, list[str]] = {}
         for source in sources(archive, self.mirrors):
             try:
-                path = self._local(source, archive) if isinstance(source, Path) else self._remote(source, archive, part, final)
+                path = self._local(source, archive) if isinstance(source, Path) else self._remote(source, archive)
             except Unavailable as error:
                 failures.setdefault(str(error), []).append(str(source))
                 log.info("%s: %s", source, error)
                 continue
             self.origins[archive.name] = str(source)
             return path
-        reasons = [f"{where[0] if len(where) == 1 else f'{len(where)} places'}: {reason}" for reason, where in failures.items()]
+        reasons = [f"{where[0] if len(where) == 1 else f'{len(where)} places'}: {text}" for text, where in failures.items()]
         raise DataError(
-            f"{archive.name} is to be had nowhere ({'; '.join(reasons)}); give another place with --mirror URL_OR_PATH"
-            f" or {MIRRORS_VARIABLE}, or put the file into {self.home}"
+            f"could not download {archive.name} from any source ({'; '.join(reasons)}); try --mirror URL_OR_PATH,"
+            f" set {MIRRORS_VARIABLE}, or put the file into {self.home}"
         )
 
+    def release(self, archive: Archive) -> None:
+        """Delete an archive that this or an earlier call downloaded, unless it is to be kept; the user's own files stay."""
+        part = self._part(archive)
+        if part.origin() and not self.keep_archive:
+            (self.home / archive.name).unlink(missing_ok=True)
+        part.discard()
+
+    def _part(self, archive: Archive) -> PartialFile:
+        return PartialFile(self.home / f"{archive.name}.part")
+
     def _local(self, path: Path, archive: Archive) -> Path:
-        """A file on this machine, used where it lies."""
         if not path.is_file():
             raise Unavailable("no such file")
-        self._room(archive, 0, path.stat().st_size)
-        fault = _fault(path, archive)
-        if fault:
+        self._check_space(archive, 0, path.stat().st_size)
+        if fault := _fault(path, archive):
             raise Unavailable(fault)
         return path
 
-    def _remote(self, url: str, archive: Archive, part: Part, final: Path) -> Path:
-        """A download; once more from the start where what is wrong may come from an earlier call or another mirror."""
+    def _remote(self, url: str, archive: Archive) -> Path:
+        """Download an archive; once more from the start if the bytes of an earlier call or mirror may be wrong."""
+        part = self._part(archive)
         log.info("%s from %s%s", archive.name, url, f", from byte {part.length} on" if part.length else "")
         while True:
-
-            def room(coming: int) -> None:
-                self._room(archive, coming, part.length + coming)
-
-            resumed = fetch(url, part, archive.size, room, self.patience)
+            resumed = fetch(
+                url, part, archive.size, lambda missing: self._check_space(archive, missing, part.length + missing), self.retry
+            )
             fault = _fault(part.path, archive)
             if not fault:
-                part.path.replace(final)
-                return final
+                return part.path.replace(self.home / archive.name)
             part.discard()
-            log.warning("%s from %s is corrupt (%s): thrown away%s", archive.name, url, fault, "; once more" if resumed else "")
+            log.warning("%s from %s is corrupt (%s): deleted%s", archive.name, url, fault, "; trying again" if resumed else "")
             if not resumed:
                 raise Unavailable(f"corrupt: {fault}")
 
-    def _room(self, archive: Archive, coming: int, size: int) -> None:
-        """OutputError where ``coming`` bytes and the content of an archive of ``size`` bytes do not fit on the disk."""
-        needed, free = coming + int(size * archive.growth), shutil.disk_usage(self.home).free
+    def _check_space(self, archive: Archive, missing: int, size: int) -> None:
+        """Raise OutputError if ``missing`` bytes and the content of an archive of ``size`` bytes do not fit on the disk."""
+        needed, free = missing + int(size * archive.growth), shutil.disk_usage(self.home).free
         if needed > free:
             raise OutputError(
                 f"{archive.name} and its content need {needed / 1e9:.1f} GB in {self.home}; {free / 1e9:.1f} GB are free"
@@ -216,11 +220,11 @@ class _Job:
 
 
 def _fault(path: Path, archive: Archive) -> str:
-    """In what a file differs from the archive as published; empty where in nothing."""
-    digest = hashlib.md5(usedforsecurity=False)
+    """Say how a file differs from the published archive; empty if it does not."""
     size = path.stat().st_size
     if archive.size not in (None, size):
         return f"{size} bytes, not {archive.size}"
+    digest = hashlib.md5(usedforsecurity=False)
     try:
         with open(path, "rb") as file, bar(total=size, desc=f"check {archive.name}", unit="B", unit_scale=True) as shown:
             while chunk := file.read(1 << 20):
@@ -232,8 +236,8 @@ def _fault(path: Path, archive: Archive) -> str:
 
 
 @contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    """Keep other processes from downloading into the same folder; where the system has no such locks, hope."""
+def _exclusive_lock(home: Path) -> Iterator[None]:
+    """Keep other processes from downloading into the same folder; best effort if the system has no file locks."""
     writable_folder(home)
     try:
         import fcntl
@@ -242,12 +246,13 @@ def _alone(home: Path) -> Iterator[None]:
         return
     lock = os.open(home, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"another process is downloading into {home}") from error
-        except OSError:
-            log.debug("%s: no locks on this file system", home)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise InputError(f"another process is downloading into {home}; wait for it to finish") from error
+    except OSError:
+        log.debug("%s: the file system has no locks", home)
+    try:
         yield
     finally:
         os.close(lock)
