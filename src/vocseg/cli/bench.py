@@ -24,15 +24,15 @@ def bench(
     crop: Annotated[int, Parameter(validator=Number(gte=1))] = 321,
     rounds: Annotated[int, Parameter(validator=Number(gte=1))] = 10,
     memory: bool = True,
-    weights: Annotated[str, Parameter(help="As for other verbs; none, random ones, are as fast.")] = "none",
+    weights: Annotated[str, Parameter(help="Weights to load; none (random) is just as fast.")] = "none",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
     engine: EngineOption = "auto",
     json: JsonOption = None,
 ) -> None:
-    """Time one image or a training step, ours and peers' in turn.
+    """Time inference or a training step, against other libraries.
 
-    From the uint8 image to its mask, in one process; every contestant starts from the same weights.
+    Inference: from the uint8 image to its mask. All cases run in turn in one process, with the same weights.
 
     ```
     vocseg bench lraspp_mobilenet_v3_large
@@ -45,21 +45,21 @@ def bench(
     model
         Model file or name.
     size
-        HxW of the image, as it enters the network.
+        Image size, HxW.
     against
-        Comma-separated peers: torchvision (the plain network, float32), openvino and compile (torch.compile) in float32 and
-        bfloat16, onnxruntime, tflite:FILE.tflite (another network); with --train, torchvision (its reference script) and
-        autocast (the same in bfloat16). By default torchvision; with --train both.
+        Peers, separated by commas: torchvision (the unchanged network in float32), openvino and compile (torch.compile) in
+        float32 and bfloat16, onnxruntime, tflite:FILE.tflite (another network); with --train, torchvision (its
+        reference script) and autocast (the same in bfloat16). Default: torchvision; with --train, both.
     train
-        Time a training step instead.
+        Time a training step instead of inference.
     batch_size
-        With --train: crops in a step.
+        Images per step, with --train.
     crop
-        With --train: their side.
+        Side of the training images in pixels, with --train.
     rounds
-        Runs of each contestant.
+        Timed runs per case.
     memory
-        Measure the peak memory too, of each contestant in a process of its own.
+        Also measure the peak memory of each case, in separate processes.
     """
     from vocseg.utils.files import refuse_to_replace
     from vocseg.utils.text import parse_size

@@ -27,7 +27,7 @@ def convert(
     images: Path | None = None,
     masks: Path | None = None,
     classes: str | None = None,
-    colors: Annotated[Path | None, Parameter(name=("--colors", "--colors"))] = None,
+    colors: Path | None = None,
     void: str | None = None,
     splits: str | None = None,
     seed: int = 0,
@@ -35,9 +35,9 @@ def convert(
     objects: Literal["classes", "parts"] = "classes",
     json: JsonOption = None,
 ) -> None:
-    """Convert a data set into VOC layout, or out of it.
+    """Convert a data set to VOC layout, or from VOC layout to COCO or YOLO.
 
-    Road scenes with masks of class ids where 11 means no class, from the files to a score:
+    Road scenes with masks of class ids, in which 11 is void, from the files to a score:
 
     ```
     vocseg data convert roads voc_roads --void 11 --classes names.txt
@@ -46,7 +46,7 @@ def convert(
     vocseg evaluate runs/roads/best.safetensors --data voc_roads
     ```
 
-    Colored masks, COCO, and out of VOC:
+    Colored masks, COCO, and from VOC layout to COCO:
 
     ```
     vocseg data convert shots voc_shots --colors colors.csv
@@ -54,56 +54,59 @@ def convert(
     vocseg data convert VOCdevkit coco_voc --to coco
     ```
 
-    SOURCE is told by what lies there:
+    The format of SOURCE is detected:
 
-    - folders: images and masks in folders of their own (images and masks, train and trainannot, ...), or side by side;
-      masks may be called like their images with an ending (`_L`, `_mask`). Folders called train, val, test are splits.
-    - camvid: folders, with the 11 classes of SegNet's CamVid (11 is void). Only when asked for.
-    - cityscapes: `*_labelIds.png` in nested folders; the 19 classes that are scored, all else void.
-    - coco: instance or stuff JSON. The smaller object is on top, crowds are void.
-    - labelme, supervisely, label-studio: their JSON exports. The later object is on top.
-    - yolo: polygons in text files beside a `data.yaml`. The smaller object is on top.
+    - folders: images and masks in separate folders (images and masks, train and trainannot, ...) or side by side.
+      A mask is named like its image, or with a suffix (`_L`, `_mask`). Folders named train, val and test are splits.
+    - camvid: folders with the 11 classes of SegNet's CamVid; 11 is void. Never detected: pass `--from camvid`.
+    - cityscapes: `*_labelIds.png` in nested folders. The 19 scored classes are kept, all others become void.
+    - coco: instance or stuff JSON. Smaller objects cover larger ones, crowds become void.
+    - labelme, supervisely, label-studio: their JSON exports. Later objects cover earlier ones.
+    - yolo: polygons in text files beside a `data.yaml`. Smaller objects cover larger ones.
     - voc: VOC layout, also with CVAT's `labelmap.txt`.
 
-    In coco, labelme, supervisely, label-studio and yolo, pixels in no object are background; `--void background` makes them void.
+    In coco, labelme, supervisely, label-studio and yolo, pixels in no object are background; `--void background`
+    makes them void.
 
-    OUT gets JPEGImages (the same files), SegmentationClass (ids 0 to n-1, 255 void), ImageSets/Segmentation and
-    classes.txt, all at once when everything is done. Nothing in SOURCE changes.
+    OUT gets JPEGImages (unchanged files), SegmentationClass (ids 0 to n-1, 255 void), ImageSets/Segmentation and
+    classes.txt. It appears only when the conversion is complete. SOURCE is never changed.
 
     Parameters
     ----------
     source
-        Folder, or annotation file (COCO, Label Studio, YOLO's data.yaml).
+        Folder or annotation file (COCO, Label Studio, YOLO's data.yaml).
     out
-        Where to write; must be new or empty.
+        Output folder; must be new or empty.
     kind
         Format of SOURCE.
     to
-        voc, coco (JSON with images/) or yolo (polygons with data.yaml; it knows neither background nor void).
+        Output format: voc, coco (JSON and images/) or yolo (polygons and data.yaml; YOLO has no background and no void).
     images
-        Folder of the images, where they are not found by themselves.
+        Folder of the images, if they are not found.
     masks
-        Folder of the masks; of VOC layout its name, as SegmentationClassAug. There, images without a mask in SegmentationClass
-        take it from another SegmentationClass* by themselves.
+        Folder of the masks; for VOC layout its name, e.g. SegmentationClassAug. In VOC layout, images without a mask in
+        SegmentationClass take it from another SegmentationClass* folder.
     classes
-        Names split by commas, or a file with one a line: of labels 0, 1, 2, ... in masks of ids; where the source names its
-        classes, those to take, in the order of their new ids. Without it, ids without names are called class_0, class_1, ...
+        Class names separated by commas, or a file with one name per line. For id masks: the names of labels 0, 1, 2, ...
+        If the source names its classes: those to keep, in the order of their new ids. Default: the source's names, or
+        class_0, class_1, ...
     colors
-        What the colors of masks mean: CSV with name,r,g,b (or id,name,r,g,b; a header does no harm), or CVAT's labelmap.txt.
+        Classes of colored masks: a CSV file with name,r,g,b or id,name,r,g,b (a header is allowed), or CVAT's labelmap.txt.
     void
-        Labels of id masks, or class names, that stand for no class, split by commas: 11 or 0,11 or void. 255 always does.
-        Ids above them close up.
+        Labels of id masks, or class names, that become void, separated by commas: 11 or 0,11 or void. 255 is always void.
+        Higher ids are shifted down to stay contiguous.
     splits
-        Folder with train.txt, val.txt, ...; or shares, as 0.8/0.2 or 0.7/0.15/0.15 (train, val, test). Without it, the
-        source's own splits, or 0.8/0.2. Shares are drawn so that rare classes are in each split and near-duplicates in one.
+        Folder with train.txt, val.txt, ..., or fractions such as 0.8/0.2 or 0.7/0.15/0.15 (train, val, test). Default: the
+        source's own splits, or 0.8/0.2. Fractions are drawn so that each split has rare classes and near-duplicates stay
+        in one split.
     seed
-        Same seed, same shares.
+        Seed of the drawn splits.
     segments
-        COCO: run lengths, which are exact everywhere, or polygons along pixel edges.
+        COCO: run lengths, which are exact, or polygons along pixel edges.
     objects
-        COCO: one object for each class of an image, or for each part of it that hangs together.
+        COCO: one object per class of an image, or one per connected region.
     """
-    if not source.exists():  # told before torch is imported
+    if not source.exists():  # fail before torch is imported
         raise DataError(f"{source} does not exist")
     from vocseg.convert import Options, convert, parse_classes
     from vocseg.utils.files import refuse_to_replace, write_json

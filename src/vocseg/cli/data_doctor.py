@@ -23,10 +23,10 @@ def doctor(
     fix: Path | None = None,
     void: Annotated[list[int] | None, Parameter(consume_multiple=True, negative=())] = None,
 ) -> None:
-    """Check a data set, and repair a copy of it.
+    """Check a data set and, with --fix, write a repaired copy.
 
-    Reads every image and mask once and tells what is wrong with files, masks, labels and splits, leaks between
-    splits by content included, and what to do about it. The exit code is 0, 2 with errors, and with `--strict` 1 with warnings.
+    Read every image and mask once; report problems of files, masks, labels and splits, including images that occur in
+    two splits, and how to solve them. Exit code: 0, 2 if there are errors, 1 if there are warnings and `--strict` is set.
 
     ```
     vocseg data doctor data
@@ -39,19 +39,19 @@ def doctor(
     data
         Folder that holds VOCdevkit, VOCdevkit itself, or a folder in VOC layout.
     splits
-        Splits to check; all by default.
+        Splits to check. Default: all.
     mask_dir
-        Folder of the masks. By default SegmentationClass, and for splits that it lacks masks of, another SegmentationClass*.
+        Folder of the masks. Default: SegmentationClass, or another SegmentationClass* for splits that it does not cover.
     strict
-        Exit with 1 where there are warnings.
+        Exit with 1 if there are warnings.
     html
-        Write a page with example images.
+        Write a page with example images to this file.
     fix
-        Write a repaired copy to this new folder, and a log of each change.
+        Write a repaired copy, and a log of each change, to this new folder.
     void
         Labels to become void (255) in the copy.
     """
-    protect_data(data, [mask_dir], [json, html])  # what is not there is told before torch is imported
+    protect_data(data, [mask_dir], [json, html])  # fail before torch is imported
     from vocseg.doctor.examine import examine
     from vocseg.doctor.page import write_page
     from vocseg.doctor.repair import repair, require_empty

@@ -21,11 +21,11 @@ def download(
     keep_archive: Annotated[bool, Parameter(negative=())] = False,
     json: JsonOption = None,
 ) -> None:
-    """Download Pascal VOC, and the augmented training set.
+    """Download Pascal VOC and, with --trainaug, the augmented training set.
 
-    Goes on where an interrupted call stopped; does nothing where all is there. Archives are checked by their checksums and
-    taken from the first place that has them: your mirrors, those of VOCSEG_MIRRORS (separated by commas or blanks), the
-    official hosts, and others. HTTP_PROXY, HTTPS_PROXY and NO_PROXY are obeyed.
+    Resume an interrupted download; do nothing if everything is there. Archives are verified by checksum and taken from
+    the first source that has them: `--mirror`, the list in VOCSEG_MIRRORS (separated by commas or spaces), the official
+    hosts, then other mirrors. HTTP_PROXY, HTTPS_PROXY and NO_PROXY are respected.
 
     ```
     vocseg data download data
@@ -36,15 +36,15 @@ def download(
     Parameters
     ----------
     folder
-        Where VOCdevkit is to lie.
+        Folder in which to put VOCdevkit.
     year
-        VOC of which year: trainval, images and masks.
+        Year of the challenge: images and masks of trainval.
     trainaug
-        Make SegmentationClassAug and trainaug.txt (10,582 images) from SBD as well; needs scipy.
+        Also make SegmentationClassAug and trainaug.txt (10,582 images) from SBD.
     mirror
-        Another place to look first, a URL or a path: the archive, or the folder that holds it. May be given repeatedly.
+        URL or path to try first: the archive, or the folder that holds it. Repeatable.
     keep_archive
-        Leave the downloaded archive in the folder.
+        Keep the downloaded archive in the folder.
     """
     from vocseg.download.voc import download as download_voc
     from vocseg.utils.files import refuse_to_replace, write_json

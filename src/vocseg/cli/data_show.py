@@ -23,10 +23,10 @@ def show(
     seed: int = 0,
     out: Path = Path("show.png"),
 ) -> None:
-    """Look at images with their masks.
+    """Draw images with their masks on a contact sheet.
 
-    Writes a contact sheet of overlays with ids and a legend: of the ids given, or of images drawn from a split.
-    An image that its mask does not fit is shown beside it.
+    Each image is shown under its mask, with its id and a legend: the given ids, or images drawn at random from a split.
+    If image and mask differ in size, they are shown side by side.
 
     ```
     vocseg data show data 2007_000032 2007_000039
@@ -40,21 +40,21 @@ def show(
     ids
         Image ids or file names.
     split
-        Split to draw from; train by default, or what there is.
+        Split to draw from. Default: train, or the first there is.
     count
-        How many to draw.
+        Number of images to draw.
     class_
-        Only images that show this class.
+        Draw only images that contain this class.
     mask_dir
-        Folder of the masks. By default SegmentationClass, or another SegmentationClass* that has them.
+        Folder of the masks. Default: SegmentationClass, or another SegmentationClass* that has them.
     columns
-        Images in a row.
+        Images per row.
     seed
-        Same seed, same images.
+        Seed of the random choice.
     out
-        Where to write the sheet.
+        File to write, .png or .jpg.
     """
-    protect_data(data, [mask_dir], [out])  # what is not there is told before torch is imported
+    protect_data(data, [mask_dir], [out])  # fail before torch is imported
     from vocseg.doctor import views
     from vocseg.draw import save_image
     from vocseg.errors import SettingError

@@ -22,10 +22,10 @@ def stats(
     json: JsonOption = None,
     out: Path | None = None,
 ) -> None:
-    """Describe a split.
+    """Print statistics of a split.
 
-    Images, pixels and connected regions of each class, what each class is shown with, sizes of images. Touching
-    objects of a class are one region; specks of less than a thousandth of the image are left out.
+    Images, pixels and connected regions per class, classes that occur together, and image sizes. Touching objects of
+    one class count as one region; regions smaller than a thousandth of the image are ignored.
 
     ```
     vocseg data stats data
@@ -37,14 +37,14 @@ def stats(
     data
         Folder that holds VOCdevkit, VOCdevkit itself, or a folder in VOC layout.
     split
-        Split list in ImageSets/Segmentation; train by default, or what there is.
+        Split list in ImageSets/Segmentation. Default: train, or the first there is.
     mask_dir
-        Folder of the masks. By default SegmentationClass, or another SegmentationClass* that has them.
+        Folder of the masks. Default: SegmentationClass, or another SegmentationClass* that has them.
     out
         Write plots of classes, co-occurrence, regions and image sizes to this folder.
     """
-    plots = None if out is None else out / "classes.png"  # what holds for one of them holds for all
-    protect_data(data, [mask_dir], [json, plots])  # what is not there is told before torch is imported
+    plots = None if out is None else out / "classes.png"
+    protect_data(data, [mask_dir], [json, plots])  # fail before torch is imported
     from vocseg.doctor.stats import describe
     from vocseg.utils.files import writable_folder, write_json
 

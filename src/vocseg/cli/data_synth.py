@@ -18,9 +18,9 @@ def synth(
     force: bool = False,
     json: JsonOption = None,
 ) -> None:
-    """Write a small synthetic data set.
+    """Write a small synthetic data set in VOC layout.
 
-    In VOC layout: textured shapes on textured ground, void borders, split lists.
+    Textured shapes on a textured background, with void borders and split lists.
 
     ```
     vocseg data synth demo/data
@@ -30,17 +30,17 @@ def synth(
     Parameters
     ----------
     folder
-        Where to write; must be new or empty.
+        Output folder; must be new or empty.
     train
         Images in the train split.
     val
         Images in the val split.
     size
-        HxW around which the images' sizes vary.
+        Typical image size, HxW; sizes vary around it.
     seed
-        Same seed, same images.
+        Seed of the images.
     force
-        Write into a folder that is not empty.
+        Write even if the folder is not empty.
     """
     from vocseg.data.synthetic import write_synthetic
     from vocseg.utils.files import refuse_to_replace, write_json

@@ -8,10 +8,10 @@ from vocseg.cli.options import JsonOption
 
 
 def demo(*, out: Path = Path("demo"), train: bool = True, json: JsonOption = None) -> None:
-    """Show what vocseg does, in about a minute, with nothing but what comes with it.
+    """Show what vocseg does, in about a minute and without a download.
 
-    Segments the sample photographs with vocseg-s and scores them, trains a small network on made-up data, and writes one
-    HTML page with all of it.
+    Segment the sample photographs with vocseg-s and score them, train a small network on synthetic data, and write one
+    HTML page with the results.
 
     ```
     vocseg demo
@@ -21,9 +21,9 @@ def demo(*, out: Path = Path("demo"), train: bool = True, json: JsonOption = Non
     Parameters
     ----------
     out
-        Folder for the page, masks, overlays, made-up data and run; parts of an earlier demo in it are replaced.
+        Output folder for the page, masks, overlays, synthetic data and training run. Files of an earlier demo are replaced.
     train
-        Train on made-up data as well.
+        Train on synthetic data.
     """
     import shutil
 

@@ -35,7 +35,7 @@ def evaluate(
 ) -> None:
     """Score a model on a split.
 
-    One confusion matrix over all images at their own size, void left out, as the VOC devkit scores.
+    One confusion matrix over all images at their own size, without void pixels, as in the VOC devkit.
 
     ```
     vocseg evaluate runs/deeplabv3_resnet101/best.safetensors --data data
@@ -47,9 +47,9 @@ def evaluate(
     model
         Model file or name.
     save_masks
-        Write the predictions to this folder, as palette PNGs named by id.
+        Write the predicted masks to this folder, as palette PNGs named by id.
     """
-    data_folder(data)  # what is not there is told before torch is imported
+    data_folder(data)  # fail before torch is imported
     from vocseg.data.dataset import SplitDataset
     from vocseg.data.layout import VocFolder, protect_data
     from vocseg.evaluation.evaluate import check_classes

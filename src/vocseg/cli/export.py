@@ -31,10 +31,10 @@ def export(
     weights: WeightsOption = None,
     json: JsonOption = None,
 ) -> None:
-    """Write a model as a file for ONNX Runtime or OpenVINO.
+    """Export a model for ONNX Runtime or OpenVINO.
 
-    One graph from uint8 RGB images (N x 3 x H x W) to masks (uint8 class ids, N x H x W): normalization, padding, upsampling
-    and arg-max are inside. The file is written only if it gives the model's masks.
+    One graph from uint8 RGB images (N x 3 x H x W) to masks (uint8 class ids, N x H x W), including normalization,
+    padding, upsampling and arg max. The file is written only if its masks match the model's.
 
     ```
     vocseg export
@@ -47,31 +47,30 @@ def export(
     model
         Model file or name.
     to
-        Format: .onnx, or OpenVINO's .xml with a .bin beside it.
+        Format: onnx (.onnx) or openvino (.xml and .bin).
     out
-        File; by default MODEL.onnx or MODEL.xml here.
+        File to write. Default: MODEL.onnx or MODEL.xml in the current folder.
     size
-        HxW, to take images of that size alone; by default any.
+        Accept only images of this size, HxW. Default: any size.
     int8
-        8-bit integers instead of floating point: smaller and faster. Needs --data, whose images give the ranges of numbers,
-        and --to openvino.
+        Quantize to 8-bit integers: smaller and faster. Requires --to openvino and --data, for calibration.
     data
-        Images with masks that file and model are compared on; without them, the photographs that come with the package.
+        Data set on which the file is compared with the model. Default: the sample photographs.
     split
-        Split list to compare on.
+        Split to compare on.
     calibrate_on
-        Split list whose images give the ranges for --int8.
+        Split to calibrate --int8 on.
     calibration_images
-        How many of them.
+        Number of calibration images.
     max_loss
-        Points of mIoU that --int8 may lose.
+        Largest drop of mIoU that --int8 may cause, in percentage points.
     """
     if int8 and to != "openvino":
-        raise SettingError("--int8 goes with --to openvino")
+        raise SettingError("--int8 requires --to openvino")
     if int8 and data is None:
-        raise SettingError("--int8 needs --data: images for the ranges of numbers, and masks to see what is lost")
+        raise SettingError("--int8 requires --data: images to calibrate on and masks to compare the scores")
     if data is not None:
-        data_folder(data)  # what is not there is told before torch is imported
+        data_folder(data)  # fail before torch is imported
     from vocseg.data.dataset import SplitDataset
     from vocseg.data.layout import VocFolder
     from vocseg.evaluation.evaluate import check_classes

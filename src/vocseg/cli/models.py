@@ -11,9 +11,7 @@ from vocseg.utils.progress import progress
 
 
 def models(pattern: str | None = None, /, *, size: str = "375x500", json: JsonOption = None) -> None:
-    """List what --model takes.
-
-    With parameters, multiply-adds and published scores.
+    """List models, with parameters, multiply-adds and published scores.
 
     ```
     vocseg models
@@ -24,10 +22,10 @@ def models(pattern: str | None = None, /, *, size: str = "375x500", json: JsonOp
     Parameters
     ----------
     pattern
-        Name, or pattern with * and ?, of the models to list; with a colon, from segmentation_models_pytorch, whose models
-        are too many for the plain list.
+        Name or pattern (*, ?) of the models to list. A pattern with a colon lists models of segmentation_models_pytorch;
+        the plain list omits them, since there are over ten thousand.
     size
-        Image size HxW for the multiply-adds.
+        Image size, HxW, for the multiply-adds.
     """
     from vocseg.models.complexity import costs
     from vocseg.models.registry import find_family
@@ -42,7 +40,7 @@ def models(pattern: str | None = None, /, *, size: str = "375x500", json: JsonOp
         try:
             parameters, multiply_adds = costs(name, height, width)
         except InputError as error:
-            # Not every encoder goes with every decoder; a list says so and goes on.
+            # Some encoders do not fit some decoders: list the others anyway.
             rows.append({"name": name, "family": family.title, "error": str(error)})
             continue
         row = {"name": name, "family": family.title, "weights": list(family.weights), "parameters": parameters}
@@ -89,14 +87,14 @@ def _print(rows: list[dict[str, Any]], size: str, pattern: str | None) -> None:
     console = Console()
     console.print(table)
     sources = sorted({row["published_miou"][1] for row in rows if row.get("published_miou")})
-    measured = f"; mIoU: published, on {', '.join(sources)}" if sources else ""
-    console.print(f"GMACs: billions of multiply-adds for a {size} image{measured}", highlight=False)
+    measured = f"; mIoU: as published, on {', '.join(sources)}" if sources else ""
+    console.print(f"GMACs: billions of multiply-adds per {size} image{measured}", highlight=False)
     if pattern is None:
         from vocseg.models.zoo.smp import SmpFamily
 
         smp = SmpFamily()
         console.print(
-            f"and segmentation_models_pytorch, written arch:encoder: {', '.join(smp.architectures())} "
+            f"plus segmentation_models_pytorch, as arch:encoder: {', '.join(smp.architectures())} "
             f"x {len(smp.encoders())} encoders (`vocseg models unet:` lists them) and timm's (unet:tu-NAME)",
             highlight=False,
         )

@@ -21,7 +21,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 
 
 def predict(
-    images: Annotated[list[Path], Parameter(help="Images, and folders that are searched for them.")],
+    images: Annotated[list[Path], Parameter(help="Image files, and folders that are searched for images.")],
     /,
     *,
     model: str = "vocseg-s",
@@ -34,9 +34,9 @@ def predict(
     exact: ExactOption = False,
     json: JsonOption = None,
 ) -> None:
-    """Turn images into masks and overlays.
+    """Segment images: write masks and overlays.
 
-    Each gets a palette PNG of its own size, and an overlay with a legend of the classes found.
+    Each image gets a mask (palette PNG of the image's size) and an overlay with a legend of the classes found.
 
     ```
     vocseg predict photo.jpg
@@ -47,11 +47,11 @@ def predict(
     Parameters
     ----------
     model
-        Model file or name; vocseg-s comes with the package.
+        Model file or name. vocseg-s is included in the package.
     out
-        Folder for NAME.png (mask) and NAME_overlay.jpg.
+        Output folder for NAME.png (mask) and NAME_overlay.jpg.
     overlay
-        Write overlays as well.
+        Write overlays.
     """
     files = _find_images(images, out)  # what is not there is told before torch is imported
     targets = _targets(files)

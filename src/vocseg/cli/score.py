@@ -20,7 +20,8 @@ def score(
 ) -> None:
     """Score a folder of mask PNGs from any tool.
 
-    The masks are named `<id>.png`, palette or gray, of their images' own size; values are class ids.
+    One mask per image of the split, named `<id>.png`: palette or grayscale PNG of the image's size, values are class ids.
+    One confusion matrix over all images, without void pixels, as in the VOC devkit.
 
     ```
     vocseg score masks --data data --split val
@@ -30,9 +31,9 @@ def score(
     Parameters
     ----------
     masks
-        Folder of the predicted masks, each of its image's size.
+        Folder of the predicted masks.
     """
-    data_folder(data)  # what is not there is told before torch is imported
+    data_folder(data)  # fail before torch is imported
     from vocseg.data.layout import VocFolder, protect_data
     from vocseg.evaluation.report import print_evaluation
     from vocseg.evaluation.score import score_folder
