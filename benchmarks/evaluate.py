@@ -21,7 +21,7 @@ from torchvision.transforms.functional import pil_to_tensor
 from vocseg import voc
 from vocseg.data.dataset import SplitDataset
 from vocseg.data.layout import VocFolder
-from vocseg.evaluation.evaluate import evaluate
+from vocseg.evaluation.evaluate import evaluate_split as evaluate
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import SegmentationModel, create_model
 from vocseg.utils.system import machine

@@ -59,7 +59,7 @@ def test_against_slow_reference(case: tuple[int, list[tuple[torch.Tensor, torch.
     total = ConfusionMatrix([str(c) for c in range(num_classes)])
     for prediction, truth in pairs:
         total.update(prediction, truth)
-    got = total.scores()
+    got = total.compute()
     ious, accuracy = slow_voc_scores([(p.tolist(), t.tolist()) for p, t in pairs], num_classes)
     assert [row.iou for row in got.per_class] == ious
     assert got.pixel_accuracy == accuracy
@@ -107,7 +107,7 @@ def test_one_matrix_over_all_images_is_no_mean_over_images() -> None:
     total = ConfusionMatrix(("a", "b"))
     total.update(torch.zeros(1, 99, dtype=torch.uint8), torch.zeros(1, 99, dtype=torch.uint8))
     total.update(torch.tensor([[0]]), torch.tensor([[1]]))
-    assert total.scores().miou == pytest.approx((99 / 100 + 0) / 2)
+    assert total.compute().miou == pytest.approx((99 / 100 + 0) / 2)
 
 
 def test_nothing_but_void() -> None:
@@ -127,7 +127,7 @@ def test_prediction_out_of_range(value: int) -> None:
 def test_truth_out_of_range_and_shapes() -> None:
     with pytest.raises(InputError, match=r"true value 7 is outside the classes 0\.\.2"):
         confusion_matrix(torch.tensor([[0]]), torch.tensor([[7]]), 3)
-    with pytest.raises(InputError, match="prediction is 1x2 but truth is 2x1"):
+    with pytest.raises(InputError, match="prediction is 1x2 but ground truth is 2x1"):
         confusion_matrix(torch.zeros(1, 2), torch.zeros(2, 1), 3)
 
 

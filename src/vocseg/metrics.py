@@ -1,4 +1,4 @@
-"""The score: one confusion matrix over all images, and what is read off it."""
+"""The score: one confusion matrix over all images, and the figures derived from it."""
 
 from __future__ import annotations
 
@@ -13,25 +13,44 @@ from vocseg import voc
 from vocseg.errors import InputError
 
 
-def confusion_matrix(prediction: Tensor, truth: Tensor, num_classes: int) -> Tensor:
-    """Count pixels by true class (row) and predicted class (column), leaving out void pixels of the truth.
+def confusion_matrix(prediction: Tensor, target: Tensor, num_classes: int) -> Tensor:
+    """Count pixels by true class (row) and predicted class (column); void pixels of the target do not count.
 
-    ``prediction`` and ``truth`` are integer class ids of one shape; the result is int64, num_classes x num_classes.
-    Raises InputError for different shapes, a truth label outside 0..num_classes-1 and 255, and for any predicted value
+    ``prediction`` and ``target`` are integer class ids of one shape; the result is int64, num_classes x num_classes.
+    Raises InputError for different shapes, a true label outside 0..num_classes-1 and 255, and for any predicted value
     outside 0..num_classes-1, under void too, as the devkit does (``VOCevalseg.m``: "out of range value").
 
     >>> confusion_matrix(torch.tensor([[0, 1]]), torch.tensor([[1, 1]]), 2)
     tensor([[0, 0],
             [1, 1]])
     """
-    if prediction.shape != truth.shape:
-        raise InputError(f"prediction is {_shape(prediction)} but truth is {_shape(truth)}")
-    void = truth == voc.VOID
+    _check_shapes(prediction, target)
+    void = target == voc.VOID
     _check_range("predicted", prediction, num_classes)
-    _check_range("true", truth.masked_fill(void, 0), num_classes)
-    left_out = num_classes**2
-    index = truth.to(torch.int32).mul_(num_classes).add_(prediction).masked_fill_(void, left_out)
-    return torch.bincount(index.flatten(), minlength=left_out + 1)[:left_out].view(num_classes, num_classes)
+    _check_range("true", target.masked_fill(void, 0), num_classes)
+    ignored = num_classes**2
+    index = target.to(torch.int32).mul_(num_classes).add_(prediction).masked_fill_(void, ignored)
+    return torch.bincount(index.flatten(), minlength=ignored + 1)[:ignored].view(num_classes, num_classes)
+
+
+def _confusion_matrix_on_device(prediction: Tensor, target: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Count as :func:`confusion_matrix` does, without waiting for a GPU; also count the pixels with an invalid value.
+
+    ``torch.bincount`` and reading a minimum or maximum would each wait for the device.
+    """
+    prediction, target = prediction.long(), target.long()
+    void = target == voc.VOID
+    stray = (prediction < 0) | (prediction >= num_classes) | (((target < 0) | (target >= num_classes)) & ~void)
+    ignored = num_classes**2
+    index = (target * num_classes + prediction).masked_fill(void | stray, ignored).flatten()
+    counts = torch.zeros(ignored + 1, dtype=torch.int64, device=prediction.device)
+    counts.scatter_add_(0, index, torch.ones_like(index))
+    return counts[:ignored].view(num_classes, num_classes), stray.sum()
+
+
+def _check_shapes(prediction: Tensor, target: Tensor) -> None:
+    if prediction.shape != target.shape:
+        raise InputError(f"prediction is {_shape(prediction)} but ground truth is {_shape(target)}")
 
 
 def _shape(tensor: Tensor) -> str:
@@ -44,13 +63,13 @@ def _check_range(what: str, values: Tensor, num_classes: int) -> None:
     low, high = (int(value) for value in values.aminmax())
     if low < 0 or high >= num_classes:
         worst = low if low < 0 else high
-        hint = "; 255, void, is for true masks alone" * (worst == voc.VOID)
+        hint = "; 255 (void) is only allowed in ground truth" * (worst == voc.VOID)
         raise InputError(f"{what} value {worst} is outside the classes 0..{num_classes - 1}{hint}")
 
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One class: IoU, precision and recall in 0..1, None where undefined, and its true and predicted pixel counts."""
+    """One class: IoU, precision and recall in 0..1, None if undefined, and its true and predicted pixel counts."""
 
     name: str
     iou: float | None
@@ -62,11 +81,11 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Scores:
-    """All scores of one confusion matrix; fractions in 0..1, None where a score is undefined (no scored pixel).
+    """All scores of one confusion matrix; fractions in 0..1, None if a score is undefined (no scored pixel).
 
-    ``miou`` is the mean over the ``classes_scored`` classes that occur in the truth or the prediction; ``mean_accuracy``
-    the mean recall over classes that occur in the truth; ``frequency_weighted_iou`` weighs IoU with the class's share of
-    true pixels (Long et al., "Fully convolutional networks for semantic segmentation", 2015).
+    ``miou`` is the mean over the ``classes_scored`` classes that occur in the ground truth or the prediction;
+    ``mean_accuracy`` the mean recall over classes that occur in the ground truth; ``frequency_weighted_iou`` weighs IoU with
+    the class's share of true pixels (Long et al., "Fully convolutional networks for semantic segmentation", 2015).
     """
 
     miou: float | None
@@ -77,7 +96,7 @@ class Scores:
     per_class: tuple[ClassScore, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form; ``per_class`` is keyed by class name."""
+        """Return a form ready for JSON; ``per_class`` is keyed by class name."""
         return {
             "miou": self.miou,
             "pixel_accuracy": self.pixel_accuracy,
@@ -98,10 +117,10 @@ class Scores:
 
 
 def scores(matrix: Tensor, classes: Sequence[str]) -> Scores:
-    """Read the scores off a confusion matrix (int64, true rows, predicted columns).
+    """Compute the scores of a confusion matrix (int64, true rows, predicted columns).
 
     IoU of a class is true positives / (true + predicted - true positives), as in ``VOCevalseg.m`` of the VOC2012 devkit,
-    which counts over all images at once. A class in neither truth nor prediction has none and is left out of the mean.
+    which counts over all images at once. A class in neither ground truth nor prediction has none and is not in the mean.
     """
     counts = matrix.to(torch.float64).cpu()
     hits, truth, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
@@ -134,22 +153,59 @@ def _ratio(part: float, whole: float) -> float | None:
 
 
 class ConfusionMatrix:
-    """A confusion matrix that grows image by image.
+    """A confusion matrix that grows batch by batch.
 
-    >>> total = ConfusionMatrix(("background", "cat"))
-    >>> total.update(torch.tensor([[0, 1]]), torch.tensor([[0, 0]]))
-    >>> total.scores().pixel_accuracy
+    ``classes`` are the names in the order of their ids. ``counts`` is int64, true class x predicted class, on the device of
+    the predictions. On a GPU nothing waits for the device before :meth:`compute`.
+
+    >>> matrix = ConfusionMatrix(("background", "cat"))
+    >>> matrix.update(torch.tensor([[0, 1]]), torch.tensor([[0, 0]]))
+    >>> matrix.compute().pixel_accuracy
     0.5
+    >>> other = ConfusionMatrix(("background", "cat"))
+    >>> other.update(torch.tensor([[1, 1]]), torch.tensor([[1, 1]]))
+    >>> matrix.merge(other)
+    >>> matrix.compute().pixel_accuracy
+    0.75
     """
+
+    counts: Tensor
 
     def __init__(self, classes: Sequence[str], device: torch.device | str = "cpu") -> None:
         self.classes = tuple(classes)
-        self.counts = torch.zeros(len(self.classes), len(self.classes), dtype=torch.int64, device=device)
+        self.device = torch.device(device)
+        self.reset()
 
-    def update(self, prediction: Tensor, truth: Tensor) -> None:
-        """Add the pixels of one or more images; see :func:`confusion_matrix`."""
-        self.counts += confusion_matrix(prediction, truth, len(self.classes))
+    def reset(self) -> None:
+        """Forget all pixels."""
+        self.counts = torch.zeros(len(self.classes), len(self.classes), dtype=torch.int64, device=self.device)
+        self._stray = torch.zeros((), dtype=torch.int64, device=self.device)
+
+    def update(self, prediction: Tensor, target: Tensor) -> None:
+        """Add the pixels of one or more images; see :func:`confusion_matrix`.
+
+        On a GPU a value outside the classes raises its InputError in :meth:`compute`.
+        """
+        _check_shapes(prediction, target)
+        if prediction.device.type != "cuda":
+            self.counts += confusion_matrix(prediction.cpu(), target.cpu(), len(self.classes)).to(self.counts.device)
+            return
+        counts, stray = _confusion_matrix_on_device(prediction, target.to(prediction.device), len(self.classes))
+        self.counts, self._stray = self.counts.to(counts.device) + counts, self._stray.to(counts.device) + stray
+
+    def merge(self, other: ConfusionMatrix) -> None:
+        """Add the pixels of another matrix; InputError if its classes differ."""
+        if other.classes != self.classes:
+            raise InputError(f"cannot merge a matrix of classes {other.classes} into one of {self.classes}")
+        self.counts = self.counts + other.counts.to(self.counts.device)
+        self._stray = self._stray + other._stray.to(self._stray.device)
+
+    def compute(self) -> Scores:
+        """Compute the scores of all pixels so far; InputError if a value on a GPU was outside the classes."""
+        stray = int(self._stray)
+        if stray:
+            raise InputError(f"{stray} pixels have a predicted or true value outside the classes 0..{len(self.classes) - 1}")
+        return scores(self.counts, self.classes)
 
     def scores(self) -> Scores:
-        """The scores of all pixels so far."""
-        return scores(self.counts, self.classes)
+        return self.compute()

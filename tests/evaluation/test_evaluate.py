@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from vocseg.data.dataset import SplitDataset
 from vocseg.data.layout import VocFolder
 from vocseg.errors import DataError, ModelError
-from vocseg.evaluation.evaluate import evaluate
+from vocseg.evaluation.evaluate import evaluate_split as evaluate
 from vocseg.evaluation.score import score_folder
 from vocseg.inference.segmenter import Segmenter
 from vocseg.metrics import ConfusionMatrix

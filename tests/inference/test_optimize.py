@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from vocseg.inference.optimize import FastModel, fold_batch_norm
+from vocseg.inference.optimize import OptimizedModel, fold_batch_norm
 from vocseg.models import ModelInfo, SegmentationModel, create_model
 
 NETWORKS = ["two_layer_net", "simple_conv_net", "lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50"]
@@ -31,12 +31,21 @@ def test_same_logits(name: str, shape: tuple[int, ...]) -> None:
     model = trained(name)
     images = torch.randint(0, 256, shape, dtype=torch.uint8)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    fast = FastModel(model)
+    optimized = OptimizedModel(model)
     with torch.inference_mode():
         want = model(images)["out"]
-        got = fast(images).full()
+        got = optimized(images).full()
     assert float((got - want).abs().max()) <= 1e-4 * float(want.abs().max())
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+def test_normalization_stays_float32_in_bfloat16() -> None:
+    model = trained("two_layer_net")
+    optimized = OptimizedModel(model, precision=torch.bfloat16)
+    assert all(parameter.dtype == torch.bfloat16 for parameter in optimized.model.parameters())
+    images = torch.randint(0, 256, (1, 3, 20, 30), dtype=torch.uint8)
+    # bfloat16 holds 123.675, the mean of red, as 123.5.
+    assert torch.equal(optimized.model.normalize(images), model.normalize(images))
 
 
 @pytest.mark.parametrize("name", ["deeplabv3_resnet50", "unet:resnet18", "deeplabv3plus:tu-tf_efficientnet_lite0"])
@@ -47,7 +56,7 @@ def test_every_batch_norm_is_folded(name: str) -> None:
     assert sum(isinstance(module, nn.BatchNorm2d) for module in model.modules()) == 0
 
 
-def test_a_convolution_used_twice_is_left_alone() -> None:
+def test_a_convolution_used_twice_is_not_folded() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from threading import Barrier
 
 import pytest
@@ -14,9 +13,8 @@ from torch import Tensor
 
 from vocseg.data.image_io import read_image
 from vocseg.data.samples import photographs
-from vocseg.inference import optimize as fast
+from vocseg.inference import engines, optimize
 from vocseg.inference.segmenter import Segmenter
-from vocseg.ops.choices import Choices
 
 THREADS = 8
 NEEDED = {"openvino": ["openvino"], "onnxruntime": ["onnx", "onnxscript", "onnxruntime"]}
@@ -30,12 +28,6 @@ def images() -> list[Tensor]:
     return [image[:, : 64 + 24 * number, : 300 - 20 * number] for number, image in enumerate(whole)] + [
         image[:, 100 - 9 * number :, 10 * number : 250 + 3 * number] for number, image in enumerate(whole)
     ]
-
-
-@pytest.fixture(autouse=True)
-def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("VOCSEG_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(fast, "choices", Choices())
 
 
 def require(engine: str) -> None:
@@ -81,15 +73,12 @@ def test_masks_are_those_of_one_thread(images: list[Tensor], engine: str) -> Non
 def test_auto_is_prepared_once(images: list[Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     require("openvino")
     prepared: list[str] = []
-    for name in ("torch_engine", "openvino_engine"):
-        original = getattr(fast, name)
-        monkeypatch.setattr(fast, name, lambda *rest, name=name, original=original: prepared.append(name) or original(*rest))
-    monkeypatch.setattr(fast, "PREPARATION_SECONDS", 0.0)
-    monkeypatch.setattr(fast, "race", lambda runs, *rest: {name: float(name != "openvino") for name in runs})
+    original = optimize.make_engine
+    monkeypatch.setattr(optimize, "make_engine", lambda name, *rest: prepared.append(name) or original(name, *rest))
     exact = Segmenter(device="cpu", exact=True)
     alone = [exact(image).mask for image in images]
     segment = Segmenter(device="cpu", precision="float32")
-    segment.expect(1000)
+    monkeypatch.setattr(engines, "MANY", 1)  # even one image is many
     wrong = [float((mask != alone[place]).float().mean()) for place, mask in from_threads(segment, images, 1)]
-    assert prepared == ["torch_engine", "openvino_engine"]
+    assert prepared == ["torch", "openvino"]
     assert max(wrong) < 0.002  # two engines round differently

@@ -21,7 +21,7 @@ from PIL import Image
 from vocseg.data.dataset import SplitDataset
 from vocseg.data.layout import VocFolder
 from vocseg.errors import DataError, InputError, OutputError, SettingError, TrainingError
-from vocseg.evaluation.evaluate import evaluate
+from vocseg.evaluation.evaluate import evaluate_split as evaluate
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import create_model, read_info
 from vocseg.training import loop as trainer

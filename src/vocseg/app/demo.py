@@ -18,7 +18,7 @@ from vocseg.data.image_io import open_image, read_mask
 from vocseg.data.layout import VocFolder
 from vocseg.data.samples import photographs as sample_photographs
 from vocseg.data.synthetic import write_synthetic
-from vocseg.evaluation.evaluate import evaluate
+from vocseg.evaluation.evaluate import evaluate_split as evaluate
 from vocseg.evaluation.result import Evaluation
 from vocseg.inference.segmenter import Segmentation, Segmenter
 from vocseg.training.config import TrainConfig, find_recipe, load_config

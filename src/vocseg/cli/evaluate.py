@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vocseg.cli.options import (
+    BatchSizeOption,
     DataOption,
     DeviceOption,
     EngineOption,
@@ -31,6 +32,7 @@ def evaluate(
     precision: PrecisionOption = "auto",
     engine: EngineOption = "auto",
     exact: ExactOption = False,
+    batch_size: BatchSizeOption = None,
     json: JsonOption = None,
 ) -> None:
     """Score a model on a split.
@@ -50,25 +52,13 @@ def evaluate(
         Write the predicted masks to this folder, as palette PNGs named by id.
     """
     data_folder(data)  # fail before torch is imported
-    from vocseg.data.dataset import SplitDataset
-    from vocseg.data.layout import VocFolder, protect_data
-    from vocseg.evaluation.evaluate import check_classes
-    from vocseg.evaluation.evaluate import evaluate as run_evaluation
+    from vocseg.evaluation.evaluate import evaluate as run
     from vocseg.evaluation.report import print_evaluation
-    from vocseg.inference.segmenter import Segmenter
     from vocseg.models.registry import require_trained
-    from vocseg.utils.files import writable_folder, write_json
 
     require_trained(model, weights)
-    dataset = SplitDataset(VocFolder.find(data, mask_dir), split)
-    masks = [] if save_masks is None else [save_masks / f"{name}.png" for name in dataset.names]
-    protect_data(data, [mask_dir], [*masks, json], [model, weights])
-    segmenter = Segmenter(model, weights=weights, device=device, precision=precision, exact=exact, engine=engine)
-    check_classes(segmenter.info.classes, dataset.classes, model, str(dataset.folder.root))
-    if save_masks is not None:
-        writable_folder(save_masks)
-    result = run_evaluation(segmenter, dataset, save_masks=save_masks)
-    print_evaluation(result, f"{model} in {segmenter.precision} on {split} of {dataset.folder.root}")
-    if json is not None:
-        head = {"model": model, "precision": segmenter.precision, "data": str(dataset.folder.root)}
-        write_json(json, head | result.to_dict())
+    result = run(
+        model, data, split, mask_dir=mask_dir, weights=weights, device=device, precision=precision, engine=engine, exact=exact,
+        batch_size=batch_size, save_masks=save_masks, json=json, title=f"evaluate {split}",
+    )  # fmt: skip
+    print_evaluation(result, f"{model} in {result.about['precision']} on {split} of {result.about['data']}")

@@ -73,7 +73,6 @@ def export(
         data_folder(data)  # fail before torch is imported
     from vocseg.data.dataset import SplitDataset
     from vocseg.data.layout import VocFolder
-    from vocseg.evaluation.evaluate import check_classes
     from vocseg.export.export import SUFFIXES, Int8, file_bytes
     from vocseg.export.export import export as write
     from vocseg.export.report import print_parity
@@ -96,7 +95,7 @@ def export(
     if data is not None:
         folder = VocFolder.find(data, mask_dir)
         judged_on = SplitDataset(folder, split)
-        check_classes(built.info.classes, judged_on.classes, model, str(folder.root))
+        built.info.check_classes(judged_on.classes, str(folder.root))
         if int8:
             eight = Int8(SplitDataset(folder, calibrate_on), calibration_images, max_loss)
     parity = write(built, path, to, size=pixels, judged_on=judged_on, int8=eight)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 DataOption = Annotated[str, Parameter(help="Folder that holds VOCdevkit, VOCdevkit itself, or a folder in VOC layout.")]
 SplitOption = Annotated[str, Parameter(help="Split list in ImageSets/Segmentation.")]
@@ -22,6 +23,10 @@ PrecisionOption = Annotated[
 EngineOption = Annotated[
     Literal["auto", "torch", "compile", "openvino", "onnxruntime"],
     Parameter(help="What runs the network. auto: torch, or OpenVINO if that pays for the number of images."),
+]
+BatchSizeOption = Annotated[
+    int | None,
+    Parameter(validator=Number(gte=1), help="Images of equal size that go through the network together; 16 on a GPU, 1 on a CPU."),
 ]
 ExactOption = Annotated[bool, Parameter(negative=(), help="Run the network unchanged in float32, not rewritten for speed.")]
 JsonOption = Annotated[Path | None, Parameter(name="--json", help="Also write the numbers to this JSON file.")]

@@ -67,7 +67,6 @@ def predict(
     writable_folder(out)
     results: list[dict[str, Any]] = []
     bad: dict[Path, DataError] = {}
-    segmenter.expect(len(files))
     for (source, _), target in progress(zip(files, targets, strict=True), len(files), "predict"):
         start = time.perf_counter()
         try:

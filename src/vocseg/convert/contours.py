@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,12 +15,16 @@ Ring = NDArray[np.int64]
 _STEPS = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])
 
 
-def components(region: Region) -> list[Ring]:
-    """One ring for each part of the region that hangs together by pixel edges, upper left first.
+class Part(NamedTuple):
+    """A connected part of a region: its outline, the outlines of its holes, and its pixels."""
 
-    Holes are cut open: a bridge of no width runs from the outline to the hole and back, so that formats without holes hold
-    them. Even-odd filling by pixel centers gives the part back exactly.
-    """
+    outline: Ring
+    holes: list[Ring]
+    area: int
+
+
+def parts(region: Region) -> list[Part]:
+    """Find the parts of a region whose pixels touch along edges, upper left first."""
     rings, left_edges = _rings(region)
     holes: dict[int, list[int]] = {}
     parent: list[int] = []
@@ -34,7 +40,19 @@ def components(region: Region) -> list[Ring]:
             x -= 1
         parent.append(parent[left_edges[x, y]])
         holes[parent[-1]].append(index)
-    return [_cut_open(rings[outer], [rings[index] for index in inner]) for outer, inner in holes.items()]
+    return [
+        Part(rings[outer], [rings[index] for index in inner], round(sum(_area(rings[index]) for index in (outer, *inner))))
+        for outer, inner in holes.items()
+    ]
+
+
+def components(region: Region) -> list[Ring]:
+    """Return one ring for each of the :func:`parts` of a region.
+
+    Holes are cut open: a bridge of no width runs from the outline to the hole and back, so that formats without holes hold
+    them. Even-odd filling by pixel centers gives the part back exactly.
+    """
+    return [_cut_open(part.outline, part.holes) for part in parts(region)]
 
 
 def _rings(region: Region) -> tuple[list[Ring], dict[tuple[int, int], int]]:

@@ -3,70 +3,138 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vocseg import draw, voc
-from vocseg.data.dataset import SplitDataset
+from vocseg.data.dataset import Sample, SplitDataset
+from vocseg.data.layout import VocFolder, protect_data
 from vocseg.data.loader import evaluation_workers, samples
-from vocseg.errors import ModelError
+from vocseg.evaluation.pairs import PairDataset
 from vocseg.evaluation.result import Evaluation
+from vocseg.inference.batches import batches_by_size
+from vocseg.inference.engines import EngineName
 from vocseg.inference.segmenter import Segmenter
 from vocseg.metrics import ConfusionMatrix
 from vocseg.training.losses import pixel_cross_entropy
+from vocseg.utils.files import refuse_to_replace, writable_folder
 from vocseg.utils.progress import progress
 
 
-def check_classes(model: tuple[str, ...], data: tuple[str, ...], name: str, where: str) -> None:
-    """Raise ModelError where the model ``name`` predicts other classes than the data in ``where`` have."""
-    if model != data:
-        first = next((pair for pair in zip(model, data, strict=False) if pair[0] != pair[1]), None)
-        detail = f"; the first to differ: '{first[0]}' against '{first[1]}'" if first else ""
-        raise ModelError(f"model {name} has {len(model)} classes, {where} has {len(data)}{detail}")
-
-
 def evaluate(
-    segmenter: Segmenter,
-    dataset: SplitDataset,
+    model: str | Path | nn.Module | Segmenter,
+    data: Any,
+    split: str = "val",
     *,
+    mask_dir: str = voc.MASKS,
+    weights: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    engine: EngineName = "auto",
+    exact: bool = False,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    save_masks: str | Path | None = None,
+    json: str | Path | None = None,
+    title: str | None = None,
+) -> Evaluation:
+    """Score a model on a split: images at their own size, one confusion matrix over all of them, void pixels not counted.
+
+    ``model`` is a name, a model file, a network (if it does not say what it predicts, the classes of the data), or a
+    :class:`vocseg.Segmenter`, which brings the options from ``weights`` to ``exact`` itself. ``data`` is a folder in VOC
+    layout, of which ``split`` and ``mask_dir`` are read, or a data set of (image, mask) pairs. ``batch_size``: images of equal
+    size in a batch; by default 16 on a GPU and 1 on a CPU, where a batch is no faster. ``workers``: loader processes; by
+    default as many as help. ``save_masks``: a folder for the predictions, palette PNGs named by id. ``json``: a file for the
+    scores. ``title``: shows a progress bar on a terminal.
+
+    Raises ModelError if the model cannot be used or its classes are not those of the data, DataError for unreadable data,
+    OutputError if an output cannot be written or would replace an input or a file of the data.
+
+    >>> from vocseg.data.samples import FOLDER
+    >>> result = evaluate("vocseg-s", FOLDER, "samples", device="cpu")
+    >>> result.images, result.per_class["cat"].iou > 0.9
+    (4, True)
+    """
+    dataset = _dataset(data, split, mask_dir)
+    name = str(model) if isinstance(model, str | Path) else None
+    masks = [] if save_masks is None else [Path(save_masks) / f"{image}.png" for image in dataset.names]
+    outputs, inputs = [*masks, None if json is None else Path(json)], [name, weights]
+    if isinstance(dataset, SplitDataset):
+        protect_data(dataset.folder.root, [dataset.folder.mask_dir], outputs, inputs)
+    else:
+        refuse_to_replace(outputs, inputs)
+    segmenter = model
+    if not isinstance(segmenter, Segmenter):
+        classes = None if name else dataset.classes
+        segmenter = Segmenter(
+            segmenter, weights=weights, classes=classes, device=device, precision=precision, engine=engine, exact=exact
+        )
+    about = {"model": name or segmenter.info.architecture, "precision": segmenter.precision, "data": _root(dataset)}
+    if dataset.classes is not None:
+        segmenter.info.check_classes(dataset.classes, about["data"])
+    if save_masks is not None:
+        writable_folder(Path(save_masks))
+    folder = None if save_masks is None else Path(save_masks)
+    result = evaluate_split(segmenter, dataset, batch_size=batch_size, workers=workers, save_masks=folder, title=title, about=about)
+    if json is not None:
+        result.save(json)
+    return result
+
+
+def evaluate_split(
+    segmenter: Segmenter,
+    dataset: SplitDataset | PairDataset,
+    *,
+    shard: tuple[int, int] = (0, 1),
+    gather: Callable[[Tensor], Tensor] = lambda sums: sums,
+    batch_size: int | None = None,
     workers: int | None = None,
     save_masks: Path | None = None,
     title: str | None = None,
-    shard: tuple[int, int] = (0, 1),
-    gather: Callable[[Tensor], Tensor] = lambda sums: sums,
+    about: dict[str, str] | None = None,
 ) -> Evaluation:
-    """Predict every image of a split at its own size and score all pixels at once.
+    """Score a segmenter on the samples of a data set; see :func:`evaluate` for the options that both take.
 
-    ``workers``: loader processes, by default as many as help. ``save_masks`` is a folder for the predictions, as palette PNGs
-    named by id. Of several processes each predicts the images of its ``shard`` (number, of how many), and ``gather`` adds
-    their sums up: pixels are counted once, whatever the number of processes. Raises ModelError where the classes
-    differ, DataError for unreadable data.
+    Of several processes each predicts the images of its ``shard`` (number, of how many), and ``gather`` sums a tensor over the
+    processes, so every pixel counts once. Raises ModelError if the classes differ, DataError for unreadable data.
     """
-    info = segmenter.info
-    check_classes(info.classes, dataset.classes, info.architecture, str(dataset.folder.root))
+    start = time.perf_counter()
+    classes = dataset.classes or segmenter.info.classes
+    segmenter.info.check_classes(classes, _root(dataset))
     own = range(shard[0], len(dataset), shard[1])
     workers = evaluation_workers(segmenter.device) if workers is None else workers
-    segmenter.expect(len(own))
-    start = time.perf_counter()
-    matrix = ConfusionMatrix(dataset.classes)
-    loss = torch.zeros((), dtype=torch.float64)
-    pixels = 0
-    with closing(samples(dataset, workers, own)) as read:
-        for image, mask, name, _ in progress(read, len(own), title or f"evaluate {dataset.split}"):
-            logits = segmenter.low_res_logits(image)
-            valid = int((mask != voc.VOID).sum())
+    matrix = ConfusionMatrix(classes, segmenter.device if segmenter.device.type == "cuda" else "cpu")
+    # Sums stay on the device, so that nothing waits for it.
+    sums = torch.zeros(2, dtype=torch.float64, device=matrix.device)  # of the loss over pixels, and of the pixels
+    with closing(samples(cast(Any, dataset), workers, own)) as read:
+        shown: Iterator[Sample] = read if title is None else progress(read, len(own), title)
+        for batch in batches_by_size(shown, batch_size or segmenter.batch_size, lambda sample: sample.mask.shape):
+            images, masks = torch.stack([sample.image for sample in batch]), torch.stack([sample.mask for sample in batch])
+            logits = segmenter.low_res_logits(images, total=len(own))
+            masks = masks.to(logits.values.device, non_blocking=True)
             with torch.inference_mode():
-                mean, classes = pixel_cross_entropy(logits, mask[None].to(logits.values.device))
-            loss += float(mean) * valid
-            pixels += valid
-            prediction = classes[0].cpu()
-            matrix.update(prediction, mask)
+                mean, predictions = pixel_cross_entropy(logits, masks)
+                valid = (masks != voc.VOID).sum().to(matrix.device)
+                sums += torch.stack([mean.to(matrix.device, torch.float64) * valid, valid])
+                matrix.update(predictions, masks)
             if save_masks is not None:
-                draw.save_mask(prediction, save_masks / f"{name}.png", segmenter.info.palette)
-    matrix.counts, totals = gather(matrix.counts), gather(torch.tensor([float(loss), pixels], dtype=torch.float64))
-    mean_loss = float(totals[0] / totals[1]) if totals[1] else None
-    return Evaluation(matrix.scores(), mean_loss, len(dataset), dataset.split, time.perf_counter() - start)
+                for sample, prediction in zip(batch, predictions.cpu(), strict=True):
+                    draw.save_mask(prediction, save_masks / f"{sample.name}.png", segmenter.info.palette)
+    matrix.counts, (loss, pixels) = gather(matrix.counts), gather(sums).tolist()
+    seconds = time.perf_counter() - start
+    return Evaluation(matrix.compute(), loss / pixels if pixels else None, len(dataset), dataset.split, seconds, about or {})
+
+
+def _dataset(data: Any, split: str, mask_dir: str) -> SplitDataset | PairDataset:
+    if isinstance(data, str | Path):
+        return SplitDataset(VocFolder.find(data, mask_dir), split)
+    return data if isinstance(data, SplitDataset) else PairDataset(data)
+
+
+def _root(dataset: SplitDataset | PairDataset) -> str:
+    return str(dataset.folder.root) if isinstance(dataset, SplitDataset) else dataset.title

@@ -1,24 +1,57 @@
-"""What an evaluation gives."""
+"""What an evaluation returns."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from vocseg.metrics import Scores
+from vocseg.metrics import ClassScore, Scores
+from vocseg.utils.files import write_json
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of a split. ``loss`` is the mean cross entropy of the main output over all valid pixels, None for saved masks."""
+    """Scores of a split, fractions in 0..1.
+
+    ``loss``: mean cross entropy of the main output over all valid pixels; None for saved masks. ``images``: how many.
+    ``seconds``: how long it took. ``about``: what was scored: model, precision and data, or masks and data.
+    """
 
     scores: Scores
     loss: float | None
     images: int
     split: str
     seconds: float
+    about: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def miou(self) -> float | None:
+        """Mean IoU over the classes that occur in the ground truth or the prediction; None if no pixel counts."""
+        return self.scores.miou
+
+    @property
+    def pixel_accuracy(self) -> float | None:
+        """Share of the pixels with the right class."""
+        return self.scores.pixel_accuracy
+
+    @property
+    def mean_accuracy(self) -> float | None:
+        """Mean recall over the classes that occur in the ground truth."""
+        return self.scores.mean_accuracy
+
+    @property
+    def per_class(self) -> dict[str, ClassScore]:
+        """The scores of each class, by name."""
+        return {row.name: row for row in self.scores.per_class}
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form."""
+        """Return a form ready for JSON."""
         head = {"split": self.split, "images": self.images, "loss": self.loss, "seconds": round(self.seconds, 3)}
-        return head | self.scores.to_dict()
+        return dict(self.about) | head | self.scores.to_dict()
+
+    def save(self, path: str | Path) -> None:
+        """Write the scores as JSON to a ``.json`` file, or to ``scores.json`` in a folder; OutputError if that fails."""
+        path = Path(path)
+        write_json(path if path.suffix == ".json" else path / "scores.json", self.to_dict())

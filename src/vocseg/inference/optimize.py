@@ -1,143 +1,88 @@
-"""Networks rewritten for inference: the same masks, faster.
+"""Rewrite a network for inference: the same masks, faster.
 
-What is done, in order: the auxiliary head goes; batch normalization is folded into the convolutions before it; weights take
-the channels-last layout and, where that is faster, bfloat16; each convolution runs in the way measured to be the fastest
-(:mod:`vocseg.ops.conv_cpu`); and the final upsampling is left to the caller, who may need its arg-max only.
+In this order: the auxiliary head goes; batch normalization is folded into the convolutions before it; weights take the
+channels-last layout and the precision; an engine (:mod:`vocseg.inference.engines`) runs the layers; and the upsampling that
+ends the network is left to the caller, who may need its arg max only.
 """
 
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from vocseg.bench.harness import PAUSE
-from vocseg.inference.engines import (
-    PREPARING,
-    EngineName,
-    Layers,
-    Run,
-    compile_engine,
-    has_openvino,
-    is_kept,
-    onnxruntime_engine,
-    openvino_engine,
-    structure,
-    torch_engine,
-)
+from vocseg.inference.engines import CONVERTING, CPU_ENGINES, EngineName, Run, choose_engine, make_engine
 from vocseg.models import SegmentationModel
-from vocseg.ops.choices import choices, race
 from vocseg.ops.low_res_logits import LowResLogits
 
 PROBE = 128
-"""Side of the image that finds which layers follow each other: no network of the registry needs a larger one."""
+"""Side of the image that finds which layers follow each other; no network of the registry needs a larger one."""
+
+EXAMPLE = (256, 320)
+"""Height and width of the image that engines trace a network with."""
 
 
-class FastModel(nn.Module):
-    """A model in eval mode rewritten for one device and precision; it keeps no gradient and shares no weights with its source.
+class MainOutput(nn.Module):
+    """The layers of a model that its main output needs."""
 
-    ``engine`` auto is torch until :meth:`expect` says that more pays. ``keep``: what is converted for another engine is kept
-    on disk for the next process. ``consume`` rewrites the model itself, which is of no use afterwards. Raises ModelError where
-    the engine is not to be had.
+    def __init__(self, model: SegmentationModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model.layers(images)["out"]
+
+
+class OptimizedModel:
+    """A copy of a model, in eval mode and rewritten for one device and precision.
+
+    ``engine`` is prepared at once, except that ``auto`` prepares OpenVINO when it is first chosen. Raises ModelError if the
+    engine is not installed.
     """
 
     def __init__(
         self,
         model: SegmentationModel,
+        device: torch.device | str = "cpu",
         precision: torch.dtype = torch.float32,
         engine: EngineName = "auto",
-        keep: bool = False,
-        consume: bool = False,
     ) -> None:
-        super().__init__()
-        self.info = model.info
+        self.model = for_inference(copy.deepcopy(model)).to(device)
+        self.device = torch.device(device)
         self.precision = precision
         self.engine: EngineName = engine
-        self.keep = keep
-        self.layers = Layers(for_inference(model if consume else copy.deepcopy(model)))
-        self.remaining = 0
-        self._run: Run | None = None
-
-    def expect(self, images: int) -> None:
-        """Say how many images will come: ``auto`` weighs the preparation of an engine against them."""
-        self.remaining = images
+        if engine not in CPU_ENGINES:  # those convert the weights themselves
+            self.model.network.to(dtype=precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._runs: dict[EngineName, Run] = {}
+        self._run(1)
 
     @torch.inference_mode()
-    def forward(self, images: Tensor) -> LowResLogits:
-        """Logits of uint8 RGB images (N x 3 x H x W), at the network's own resolution where that is coarser."""
-        model = self.layers.model
-        inputs = model.pad(model.normalize(images))
-        run = self._run
-        if run is None:
-            with PREPARING:  # by the first of several threads
-                run = self._run = self._run or self._prepare(inputs)
-        return model.upsample(run(inputs), images.shape[2], images.shape[3])
+    def __call__(self, images: Tensor, total: int = 1) -> LowResLogits:
+        """Compute logits of uint8 RGB images (N x 3 x H x W, on the device) before the upsampling that ends the network.
 
-    def _prepare(self, example: Tensor) -> Run:
-        if self.engine == "openvino":
-            return openvino_engine(self.layers, self.precision, example, self.keep)
-        if self.engine == "onnxruntime":
-            return onnxruntime_engine(self.layers, example)
-        if self.engine == "compile":
-            return compile_engine(self.layers, self.precision)
-        if self.engine == "torch" or example.device.type != "cpu" or not has_openvino():
-            return torch_engine(self.layers, self.precision)
-        sides = "x".join(str(-(-side // PATCH)) for side in example.shape[2:])
-        key = f"engine, {structure(self.layers)}, {self.precision}, {sides}"
-        if choices.known(key, ENGINES) == "torch":
-            return torch_engine(self.layers, self.precision)
-        if self.keep and is_kept(self.layers):
-            return openvino_engine(self.layers, self.precision, example, self.keep)
-        return self._weighing(torch_engine(copy.deepcopy(self.layers), self.precision), key)
+        ``total``: how many images the caller is going to pass in all, by which ``auto`` chooses the engine.
+        """
+        model = self.model
+        values = self._run(total)(model.pad(model.normalize(images)))
+        return model.upsample(values, images.shape[2], images.shape[3])
 
-    def _weighing(self, in_torch: Run, key: str) -> Run:
-        """Run in torch until the images still to come would take longer than preparing OpenVINO; then the faster one."""
-
-        def run(inputs: Tensor) -> Tensor:
-            start = time.perf_counter()
-            values = in_torch(inputs)
-            seconds = time.perf_counter() - start
-            with PREPARING:
-                self.remaining -= len(inputs)
-                # The first run measures its convolutions as well; an image later the time is the right one.
-                if self._warm and self._run is run and self.remaining * seconds > PREPARATION_SECONDS:
-                    prepared = openvino_engine(self.layers, self.precision, inputs, self.keep)
-                    engines = dict(zip(ENGINES, (in_torch, prepared), strict=True))
-                    runs = {name: partial(engine, inputs) for name, engine in engines.items()}
-                    limit = max(CONTEST_SECONDS, CONTEST_SHARE * self.remaining * seconds)
-                    self._run = engines[choices.find(key, ENGINES, partial(race, runs, CONTEST_ROUNDS, limit, PAUSE))]
-                self._warm = True
-            return values
-
-        return run
-
-    _warm = False
-
-
-ENGINES = ("torch", "openvino")
-"""Those that ``auto`` chooses between."""
-
-PATCH = 128
-"""Pixels of a side within which the choice between engines is taken to be the same."""
-
-PREPARATION_SECONDS = 6.0
-"""What it may take to convert a large network for OpenVINO."""
-
-CONTEST_ROUNDS = 5
-CONTEST_SECONDS = 1.0
-CONTEST_SHARE = 0.01
-"""What it may take to compare two engines: seconds, or a share of the work to come. One round says little on a busy machine."""
+    def _run(self, total: int) -> Run:
+        name = choose_engine(self.engine, self.device, self.precision, total)
+        if name not in self._runs:
+            with CONVERTING:  # by the first of several threads
+                if name not in self._runs:
+                    example = self.model.pad(torch.zeros(1, 3, *EXAMPLE, device=self.device))
+                    self._runs[name] = make_engine(name, MainOutput(self.model).eval(), self.precision, example)
+        return self._runs[name]
 
 
 def for_inference(model: SegmentationModel) -> SegmentationModel:
-    """The model itself in eval mode, without an auxiliary head and with batch normalization folded."""
+    """Put a model in eval mode without an auxiliary head and with batch normalization folded, in place."""
     model.eval().requires_grad_(False)
     model.without_auxiliary()
     fold_batch_norm(model)
@@ -145,10 +90,10 @@ def for_inference(model: SegmentationModel) -> SegmentationModel:
 
 
 def fold_batch_norm(model: SegmentationModel) -> int:
-    """Fold each batch normalization in eval mode into the convolution whose output it takes; returns how many were.
+    """Fold each batch normalization in eval mode into the convolution whose output it takes; return how many were.
 
-    Pairs are found by running the network on a small image and watching which tensor goes where, so it does not matter how the
-    layers are written down. (On the meta device it would take no sums, but a second of imports.)
+    Pairs are found by running the network on a small image and watching which tensor goes where, so they do not depend on how
+    the layers are written. (On the meta device this would need no arithmetic, but a second of imports.)
     w' = w g / sqrt(v + e), b' = (b - m) g / sqrt(v + e) + beta (Ioffe and Szegedy, 2015).
     """
     pairs = _conv_norm_pairs(model)
@@ -170,7 +115,7 @@ def fold_batch_norm(model: SegmentationModel) -> int:
 
 
 def _conv_norm_pairs(model: SegmentationModel) -> list[tuple[str, str]]:
-    made: dict[int, tuple[str, Tensor]] = {}  # the tensor is kept, or its id would be given again
+    made: dict[int, tuple[str, Tensor]] = {}  # the tensor is kept so that its id stays unique
     calls: dict[str, int] = {}
     pairs: list[tuple[str, str]] = []
 

@@ -18,7 +18,7 @@ from vocseg.cli.signals import StopSignals
 from vocseg.data.dataset import Batch
 from vocseg.data.loader import evaluation_workers, sample_seed
 from vocseg.errors import OutputError, SettingError, TrainingError, TrainingStopped
-from vocseg.evaluation.evaluate import evaluate
+from vocseg.evaluation.evaluate import evaluate_split
 from vocseg.evaluation.result import Evaluation
 from vocseg.inference.segmenter import Segmenter
 from vocseg.metrics import ConfusionMatrix
@@ -239,8 +239,8 @@ class _Training:
         self.said, self.said_at = time.monotonic(), self.iteration  # validation is no part of the rate
 
     def _validate(self, model: SegmentationModel, title: str) -> Evaluation:
-        segmenter = Segmenter(model, device=self.settings.device, precision=self.settings.precision)
-        return evaluate(
+        segmenter = Segmenter(model, device=self.settings.device, precision=self.settings.precision, engine="torch")
+        return evaluate_split(
             segmenter,
             self.job.val_set,
             workers=min(self.settings.workers or 0, evaluation_workers(self.processes.device)),

@@ -7,7 +7,7 @@ import pytest
 
 from vocseg.data.dataset import SplitDataset
 from vocseg.data.layout import VocFolder
-from vocseg.evaluation.evaluate import evaluate
+from vocseg.evaluation.evaluate import evaluate_split as evaluate
 from vocseg.inference.segmenter import Segmenter
 
 RESULTS = Path(__file__).parents[3] / "docs" / "results.md"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,6 @@ from torch import Tensor
 from vocseg.data.image_io import read_image
 from vocseg.data.transforms.geometry import resize_image
 from vocseg.errors import ModelError
-from vocseg.evaluation.evaluate import check_classes
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import SegmentationModel, create_model
 from vocseg.models.checkpoint import read_weights_file
@@ -53,7 +53,7 @@ def load_teacher(name: str, weights: str | None, classes: tuple[str, ...]) -> Se
         raise ModelError(f"teacher {name} comes untrained: it needs a weights file (--teacher-weights), or be a model file")
     own = None if is_file_name(name) or weights is None else read_weights_file(Path(weights))[1] or classes
     model = create_model(name, own, weights)
-    check_classes(model.info.classes, classes, f"teacher {name}", "the data")
+    replace(model.info, architecture=f"teacher {name}").check_classes(classes, "the data")
     return model
 
 
@@ -71,7 +71,6 @@ def write_soft_labels(
     _sign(folder, teacher, weights)  # after loading: a teacher that is refused shall leave no name
     if segmenter is None:
         return
-    segmenter.expect(2 * len(SCALES) * len(missing))
     for name, path in progress(missing.items(), len(missing), "soft labels"):
         target = folder / f"{name}.npy"
         if not target.exists():  # another process may have been here

@@ -1,0 +1,108 @@
+"""What a Segmenter returns for one image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vocseg import draw
+from vocseg.convert.contours import parts
+from vocseg.errors import OutputError
+from vocseg.models import ModelInfo
+from vocseg.ops.low_res_logits import LowResLogits
+from vocseg.utils.files import write_json
+from vocseg.utils.text import shares
+
+Kind = Literal["mask", "overlay", "polygons"]
+
+KINDS: dict[str, Kind] = {".png": "mask", ".jpg": "overlay", ".jpeg": "overlay", ".json": "polygons"}
+"""What :meth:`Segmentation.save` writes, by suffix."""
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """An image and its mask.
+
+    ``image``: uint8 RGB, 3 x H x W. ``mask``: uint8 class ids, H x W. ``info``: the model. ``source``: the image's file, if
+    it came from one. ``seconds``: time from the file or pixels to the mask; for an image of a batch, an equal share of its
+    batch's.
+    """
+
+    image: Tensor
+    mask: Tensor
+    info: ModelInfo
+    source: Path | None = None
+    seconds: float = 0.0
+    _logits: Callable[[], LowResLogits] | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        height, width = self.mask.shape
+        return f"Segmentation({width} x {height} pixels by {self.info.architecture}: {', '.join(shares(self.areas()))})"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of their ids."""
+        return self.info.classes
+
+    def areas(self) -> dict[str, float]:
+        """Return the share of the image, 0..1, of each class found, largest first."""
+        counts = torch.bincount(self.mask.flatten().long(), minlength=len(self.classes)) / max(1, self.mask.numel())
+        found = [(name, share) for name, share in zip(self.classes, counts.tolist(), strict=True) if share]
+        return dict(sorted(found, key=lambda row: -row[1]))
+
+    def probabilities(self) -> Tensor:
+        """Return the class probabilities of each pixel: float32, classes x H x W, the softmax of the logits.
+
+        Results of lists and streams do not keep logits: the network runs again.
+        """
+        if self._logits is None:
+            raise ValueError("a Segmentation that no Segmenter made has no probabilities")
+        return self._logits().full()[0].softmax(0).cpu()
+
+    def polygons(self) -> list[dict[str, Any]]:
+        """Return the connected regions of every class except background, ready for JSON, largest first.
+
+        Each is a dict of ``class``, ``id``, ``area`` in pixels, ``polygon`` and ``holes``: lists of corners [x, y] along pixel
+        edges, (0, 0) the image's upper left corner. Filling a polygon without its holes gives exactly the region's pixels.
+        """
+        found: list[dict[str, Any]] = []
+        for label in range(1, len(self.classes)):
+            region = (self.mask == label).numpy()
+            for part in parts(region) if region.any() else []:
+                head = {"class": self.classes[label], "id": label, "area": part.area}
+                found.append(head | {"polygon": part.outline.tolist(), "holes": [hole.tolist() for hole in part.holes]})
+        return sorted(found, key=lambda row: -row["area"])
+
+    def overlay(self) -> Image.Image:
+        """Draw the image tinted with the mask's colors over a legend of the classes found."""
+        tinted = draw.overlay(self.image, self.mask, self.info.palette)
+        colors = dict(zip(self.classes, self.info.palette, strict=True))
+        areas = self.areas()
+        return draw.legend(tinted, [(text, colors[name]) for text, name in zip(shares(areas), areas, strict=True)])
+
+    def save(self, path: str | Path, kind: Kind | None = None) -> None:
+        """Write the mask (``.png``, with a palette), the overlay (``.jpg``) or the polygons (``.json``).
+
+        ``kind`` writes an overlay with another suffix. Raises OutputError if the file cannot be written.
+        """
+        path = Path(path)
+        kind = kind or KINDS.get(path.suffix.lower())
+        if kind is None:
+            raise OutputError(f"cannot write {path}: unknown suffix; use one of {', '.join(KINDS)}")
+        if kind == "mask":
+            self.save_mask(path)
+        elif kind == "overlay":
+            draw.save_image(self.overlay(), path)
+        else:
+            height, width = self.mask.shape
+            write_json(path, {"width": width, "height": height, "polygons": self.polygons()})
+
+    def save_mask(self, path: str | Path) -> None:
+        """Write the mask as a palette PNG; OutputError if it cannot be written."""
+        draw.save_mask(self.mask, Path(path), self.info.palette)
