@@ -8,31 +8,28 @@ import numpy as np
 
 from vocseg.convert.source import Mask
 from vocseg.data.color_table import ColorTable
-from vocseg.data.image_io import UNREADABLE, open_image, pillow_reason
+from vocseg.data.image_io import decode_mask
 from vocseg.errors import DataError
 
 
 def read_labels(path: Path, table: ColorTable | None = None) -> Mask:
-    """Labels of a mask file, H x W: by color with a ``table``, else the values of a palette or gray image.
+    """Read the labels (uint8, H x W) of a mask file: by color with a ``table``, else by value.
 
-    A color image whose channels are equal counts as gray; alpha is dropped. Raises DataError for an unreadable file, a
-    JPEG (its compression changes labels), a color image without a table, and values above 255.
+    Raises DataError for an unreadable file, a JPEG (its compression changes labels), a color image without a table, colors
+    that are not in the table, and values that are not 0 to 255.
     """
-    try:
-        with open_image(path) as image:
-            kind, mode = image.format, image.mode
-            pixels = np.asarray(image.convert("RGB") if table is not None or mode in ("PA", "LA", "RGBA") else image)
-    except UNREADABLE as error:
-        raise DataError(f"cannot decode mask {path}: {pillow_reason(error)}") from error
-    if kind in ("JPEG", "MPO"):
+    mask = decode_mask(path, None if table is None else table.labels, by_color=table is not None)
+    if mask.format in ("JPEG", "MPO"):
         raise DataError(f"mask {path} is a JPEG: compression has changed its labels; masks must be PNG")
-    if table is not None:
-        return table.read(pixels, path)
-    if pixels.ndim == 3:
-        if (pixels[..., :1] != pixels[..., 1:]).any():
-            raise DataError(f"mask {path} is a color image; --colors FILE says which color is which class")
-        pixels = pixels[..., 0]
-    if pixels.dtype != np.bool_ and pixels.size and (pixels.max() > 255 or pixels.min() < 0):
-        y, x = np.argwhere((pixels > 255) | (pixels < 0))[0]
-        raise DataError(f"mask {path} holds label {pixels[y, x]} at x={x}, y={y}; labels must be 0 to 255")
-    return pixels.astype(np.uint8)
+    if not mask.foreign.any():
+        return mask.labels
+    if mask.kind == "color" and table is None:
+        raise DataError(f"mask {path} is a color image; --colors FILE says which color is which class")
+    y, x = np.argwhere(mask.foreign)[0]
+    value = mask.pixels[y, x]
+    if table is None:
+        raise DataError(f"mask {path} holds label {value} at x={x}, y={y}; labels must be 0 to 255")
+    count = int((mask.pixels == value).all(-1).sum())
+    raise DataError(
+        f"mask {path} has color {tuple(value.tolist())}, which is not in {table.path}: {count} pixels, the first at x={x}, y={y}"
+    )

@@ -1,10 +1,10 @@
-"""Color tables: which color of a mask means which class."""
+"""Color tables: which color of a mask means which class, and masks read by color."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,40 +16,39 @@ from vocseg.errors import DataError, reason
 
 @dataclass(frozen=True)
 class ColorTable:
-    """Label and class name of each color: ``labels`` by color (r << 16 | g << 8 | b), ``names`` by label."""
+    """The label of each color (r << 16 | g << 8 | b) and the class name of each label, as read from the file ``path``."""
 
     path: Path
     labels: dict[int, int]
     names: dict[int, str]
 
-    @cached_property
-    def _sorted(self) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-        codes = sorted(self.labels)
-        return np.array(codes, dtype=np.int32), np.array([self.labels[code] for code in codes], dtype=np.uint8)
 
-    def read(self, pixels: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
-        """Labels (H x W) of colors (uint8, H x W x 3) of the mask ``path``; DataError for a color that is not in the table."""
-        codes, values = self._sorted
-        red, green, blue = np.moveaxis(pixels.astype(np.int32), -1, 0)
-        seen = red << 16 | green << 8 | blue
-        place = np.searchsorted(codes, seen).clip(max=len(codes) - 1)
-        unknown = codes[place] != seen
-        if unknown.any():
-            y, x = np.argwhere(unknown)[0]
-            count = int((seen == seen[y, x]).sum())
-            color = tuple(pixels[y, x].tolist())
-            raise DataError(
-                f"mask {path} has color {color}, which is not in {self.path}: {count} pixels, the first at x={x}, y={y}"
-            )
-        return values[place]
+def color_labels(colors: Sequence[tuple[int, int, int]]) -> dict[int, int]:
+    """Return the label of each color (r << 16 | g << 8 | b): its position, the first of several, and void for the last color."""
+    labels = {red << 16 | green << 8 | blue: label for label, (red, green, blue) in reversed(list(enumerate(colors)))}
+    last = len(colors) - 1
+    return {code: voc.VOID if label == last else label for code, label in labels.items()}
+
+
+def labels_of_colors(pixels: NDArray[np.uint8], labels: Mapping[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Return the label of each pixel (H x W x 3) by its color, and which pixels have a color without a label: these are void."""
+    codes = np.array(sorted(labels), dtype=np.int32)
+    values = np.array([labels[code] for code in codes.tolist()], dtype=np.uint8)
+    red, green, blue = np.moveaxis(pixels.astype(np.int32), -1, 0)
+    colors = red << 16 | green << 8 | blue
+    if not len(codes):
+        return np.full(colors.shape, voc.VOID, dtype=np.uint8), np.ones(colors.shape, dtype=bool)
+    places = np.searchsorted(codes, colors).clip(max=len(codes) - 1)
+    unknown = codes[places] != colors
+    return np.where(unknown, np.uint8(voc.VOID), values[places]), unknown
 
 
 def read_colors(path: Path) -> ColorTable:
-    """A color table: CVAT's ``labelmap.txt`` (``name:r,g,b:parts:actions``), or lines with a name and three numbers.
+    """Read a color table: CVAT's ``labelmap.txt`` (``name:r,g,b:parts:actions``), or lines with a name and three numbers.
 
     Such lines may be split by commas, semicolons, tabs or blanks, have a header, and a fourth number, the label, before the
-    color or named ``id`` in the header. Several colors of one name are one class. VOC's void color is void where
-    the table has no other use for it. Raises DataError, naming file and line.
+    color or in the header's column ``id``. Several colors of one name are one class. VOC's void color is void unless the table
+    uses it for a class. Raises DataError, naming file and line.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -97,7 +96,7 @@ HEADERS = {
 
 
 def _row(cells: list[str], header: list[str] | None, where: str) -> tuple[str, tuple[int, int, int], int | None]:
-    """Name, color and label (None where there is none) of a line."""
+    """Parse the name, the color and the label, if any, of a line."""
     at = {key: next((i for i, h in enumerate(header or []) if h in words), None) for key, words in HEADERS.items()}
     places = [at[key] for key in ("name", "r", "g", "b")]
     numbers: list[int]

@@ -1,9 +1,10 @@
-"""Images and masks from files to tensors, with errors that name the file and the value."""
+"""Read images and masks from files, with errors that name the file and the value. No other module opens images."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -12,12 +13,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from vocseg import voc
+from vocseg.data.color_table import labels_of_colors
 from vocseg.errors import DataError, reason
 
-MASK_MODES = ("P", "L", "1")
-"""Pillow's modes of masks that can be read as they are: palette, gray, one bit."""
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
-"""Pillow's formats that are read, whatever a file is called. MPO, several JPEGs in one file, is opened as a JPEG."""
+"""Pillow's names of the formats that are read, whatever a file is called. MPO (several JPEGs in a file) is opened as JPEG."""
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """What Pillow raises for files of these formats that it cannot read."""
 ORIENTATION = 0x0112
@@ -27,23 +27,26 @@ ROTATED = {5, 6, 7, 8}
 
 
 def open_image(source: str | Path | IO[bytes]) -> Image.Image:
-    """Open an image of one of FORMATS; raise one of UNREADABLE for any other file. All files go through here.
-
-    Pillow goes by the content and knows forty more formats. For PostScript it starts Ghostscript, which runs whatever program
-    somebody has called photo.jpg.
-    """
+    """Open an image of one of FORMATS; raise one of UNREADABLE for any other file."""
+    # Pillow goes by the content, not the suffix, and knows forty more formats. For PostScript it starts Ghostscript, which runs
+    # whatever program somebody has called photo.jpg.
     try:
         return Image.open(source, formats=FORMATS)
     except UnidentifiedImageError as error:
-        text = f"damaged, no image, or of a format that is not supported ({', '.join(FORMATS)} are)"
+        text = f"damaged, not an image, or in a format that is not supported ({', '.join(FORMATS)} are)"
         raise UnidentifiedImageError(text) from error
+
+
+def pillow_reason(error: Exception) -> str:
+    """Return Pillow's message without the path that it repeats."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def read_image(path: str | Path) -> Tensor:
     """Read an image as uint8 RGB, 3 x H x W, upright (EXIF orientation applied).
 
-    Any of FORMATS, of an animation the first frame. Transparency is dropped, 16 bits of gray are scaled to 8.
-    Raises DataError for a file that is missing, truncated, or no image.
+    Reads any of FORMATS, of an animation the first frame. Drops transparency and scales 16-bit gray to 8 bits. Raises
+    DataError for a file that is missing, truncated, or not an image.
     """
     # Pillow, not torchvision: the same pixels a millisecond later, but importing torchvision takes more than a second.
     try:
@@ -59,11 +62,20 @@ def read_image(path: str | Path) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
+def _rgb(image: Image.Image, path: str | Path) -> NDArray[np.uint8]:
+    if image.mode.startswith("I;16"):
+        gray = np.array(image).astype(np.uint32)
+        return np.repeat(((gray * 255 + 32767) // 65535).astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode.startswith(("I", "F")):
+        raise DataError(f"cannot decode image {path}: mode {image.mode} has no fixed range; save it with 8 bits")
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
 def image_header(path: str | Path) -> tuple[tuple[int, int], int]:
     """Return the upright size (height, width) and the EXIF orientation (1 to 8) of an image without decoding it.
 
-    A JPEG without its end marker is decoded all the same, to tell a truncated file from an unusual one. Raises DataError
-    for a file that is missing, truncated, or not an image.
+    Decodes a JPEG that lacks its end marker, to tell a truncated file from an unusual one. Raises DataError for a file that is
+    missing, truncated, or not an image.
     """
     try:
         with open(path, "rb") as file, open_image(file) as image:
@@ -84,57 +96,91 @@ def image_size(path: str | Path) -> tuple[int, int]:
     return image_header(path)[0]
 
 
-def _rgb(image: Image.Image, path: str | Path) -> NDArray[np.uint8]:
-    if image.mode.startswith("I;16"):
-        gray = np.array(image).astype(np.uint32)
-        return np.repeat(((gray * 255 + 32767) // 65535).astype(np.uint8)[..., None], 3, axis=2)
-    if image.mode.startswith(("I", "F")):
-        raise DataError(f"cannot decode image {path}: mode {image.mode} has no fixed range; save it with 8 bits")
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+MaskKind = Literal["palette", "gray", "deep", "color"]
+
+
+class DecodedMask(NamedTuple):
+    """A mask file of any kind as class ids.
+
+    ``labels`` are uint8, H x W. ``kind`` says how the file holds them: in a palette or gray image, in 16 and more bits (deep),
+    or as colors. ``foreign`` marks the pixels whose value or color is not a class id; their label is void. ``pixels`` are
+    those decoded (H x W, or H x W x 3), ``palette`` is a list r, g, b, r, ..., ``mode`` and ``format`` are Pillow's names.
+    """
+
+    labels: NDArray[np.uint8]
+    kind: MaskKind
+    foreign: NDArray[np.bool_]
+    pixels: NDArray[Any]
+    palette: list[int] | None
+    mode: str
+    format: str
 
 
 def read_mask(path: str | Path, num_classes: int | None = None) -> Tensor:
     """Read a mask of class ids from a palette or gray PNG as uint8, H x W; 255 is void.
 
-    With ``num_classes``, labels other than 0..num_classes-1 and 255 raise DataError with the value; so do masks with
-    color or alpha channels, 16-bit masks, and files that are no image.
+    Raises DataError for masks with color or alpha channels, 16-bit masks, files that are not images and, with
+    ``num_classes``, labels other than 0..num_classes-1 and 255.
     """
-    mode, labels, _ = open_mask(path)
-    if mode not in MASK_MODES:
-        raise DataError(wrong_mode(path, mode))
-    mask = torch.from_numpy(labels.astype(np.uint8, copy=False))
+    decoded = decode_mask(path)
+    if decoded.kind not in ("palette", "gray"):
+        raise DataError(wrong_mode(path, decoded.mode))
+    mask = torch.from_numpy(decoded.labels)
     if num_classes is not None:
         check_labels(mask, num_classes, path)
     return mask
 
 
-def open_mask(path: str | Path) -> tuple[str, NDArray[Any], list[int] | None]:
-    """Pillow's mode, the pixels (H x W or H x W x channels) and the palette (red, green, blue, red, ...) of a mask of any kind.
+def decode_mask(path: str | Path, colors: Mapping[int, int] | None = None, *, by_color: bool = False) -> DecodedMask:
+    """Decode a mask file of any kind; raise DataError for a file that is missing, truncated, or not an image.
 
-    Raises DataError for a file that is missing, truncated, or no image.
+    ``colors`` gives the label of each color (r << 16 | g << 8 | b). Color images are read by it, except those whose three
+    channels hold the same class ids; with ``by_color`` every image is, palette images by the colors of their palette.
+    Alpha is dropped. In 16 and more bits, 65535 is void.
     """
     # Pillow, not torchvision: the latter returns packed bits as labels for palettes of 16 colors and fewer.
     try:
         with open_image(path) as image:
-            return image.mode, np.array(image), image.getpalette()
+            mode, format_, palette = image.mode, image.format or "", image.getpalette()
+            pixels = np.array(image.convert("RGB") if by_color and mode != "RGB" else image)
     except UNREADABLE as error:
         raise DataError(f"cannot decode mask {path}: {pillow_reason(error)}") from error
+    foreign = np.zeros(pixels.shape[:2], dtype=bool)
+    kind: MaskKind = "color"
+    if pixels.ndim == 3:
+        pixels = pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]  # two channels: gray or palette, and alpha
+        if pixels.ndim == 3 and (by_color or not _are_ids(pixels, colors)):
+            labels, foreign = labels_of_colors(pixels, colors or {})
+        else:
+            labels = np.ascontiguousarray(pixels if pixels.ndim == 2 else pixels[..., 0])
+    elif mode in ("P", "L", "1"):
+        labels, kind = pixels.astype(np.uint8, copy=False), "palette" if mode == "P" else "gray"
+    else:
+        outside = (pixels > voc.VOID) | (pixels < 0) | (pixels % 1 != 0)
+        labels, kind, foreign = np.where(outside, voc.VOID, pixels).astype(np.uint8), "deep", outside & (pixels != 65535)
+    return DecodedMask(labels, kind, foreign, pixels, palette, mode, format_)
+
+
+def _are_ids(pixels: NDArray[np.uint8], colors: Mapping[int, int] | None) -> bool:
+    """Return whether the channels of a color image hold the same class ids, rather than gray colors."""
+    values = pixels[..., 0]
+    if not bool((pixels == values[..., None]).all()):
+        return False
+    if colors is None:
+        return True
+    known = np.isin(values, [*colors.values(), voc.VOID])
+    return bool(known.all()) and bool(((values > 0) & (values < voc.VOID)).any())
 
 
 def wrong_mode(path: str | Path, mode: str) -> str:
-    """What is wrong with a mask of a mode that is not one of MASK_MODES."""
+    """Return the error text for a mask that is not a palette or gray image of 8 bits."""
     kinds = {"RGB": "an RGB color image", "RGBA": "an RGBA color image", "I;16": "a 16-bit image"}
     kind = kinds.get(mode, f"of mode {mode}")
     return f"mask {path} is {kind}; 8-bit class ids in a palette or gray PNG are needed"
 
 
-def pillow_reason(error: Exception) -> str:
-    """Pillow's message without the path that it repeats."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
 def check_labels(mask: Tensor, num_classes: int, path: str | Path) -> None:
-    """Raise DataError, naming ``path`` and the value, where ``mask`` holds a label outside 0..num_classes-1 and 255."""
+    """Raise DataError, naming ``path`` and the value, if ``mask`` holds a label outside 0..num_classes-1 and 255."""
     stray = mask[(mask >= num_classes) & (mask != voc.VOID)]
     if stray.numel():
         raise DataError(

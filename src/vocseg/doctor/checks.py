@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vocseg import voc
-from vocseg.data.image_io import MASK_MODES, ROTATED, image_header, open_mask, read_image, wrong_mode
+from vocseg.data.color_table import color_labels
+from vocseg.data.image_io import ROTATED, DecodedMask, decode_mask, image_header, read_image, wrong_mode
 from vocseg.data.near_duplicates import Fingerprint, fingerprint
 from vocseg.errors import DataError
 
@@ -33,16 +33,6 @@ class ImageFacts:
     orientation: int = 1
     print: Fingerprint | None = None
     error: str | None = None
-
-
-class RawMask(NamedTuple):
-    """Labels (uint8, H x W) of a mask file, its kind, Pillow's mode, values or colors that stand for no label, and the palette."""
-
-    labels: Labels
-    kind: str
-    mode: str
-    foreign: str = ""
-    palette: list[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,54 +74,17 @@ def inspect_image(path: Path, decode: bool = True) -> ImageFacts:
         return ImageFacts(path, error=str(error))
 
 
-def read_labels(path: Path, colors: Colors) -> RawMask:
-    """A mask of any kind as labels.
-
-    Colors stand for the place they have in ``colors``, the last of which is void's; values over 255 for nothing, but
-    65535 for void. Raises DataError for a file that is no image.
-    """
-    mode, pixels, palette = open_mask(path)
-    if mode in MASK_MODES:
-        return RawMask(pixels.astype(np.uint8, copy=False), "palette" if mode == "P" else "gray", mode, palette=palette)
-    if pixels.ndim == 2:
-        return _from_deep(pixels, mode)
-    if pixels.shape[2] == 2:  # gray and alpha
-        return RawMask(np.ascontiguousarray(pixels[..., 0]), "color", mode)
-    return _from_colors(pixels[..., :3], mode, colors)
+def read_labels(path: Path, colors: Colors) -> DecodedMask:
+    """Decode a mask of any kind; ``colors`` are those of the labels 0, 1, ..., the last one is void's."""
+    return decode_mask(path, color_labels(colors))
 
 
-def _from_deep(pixels: NDArray[Any], mode: str) -> RawMask:
-    outside = (pixels > 255) | (pixels < 0) | (pixels % 1 != 0)
-    labels = np.where(outside, voc.VOID, pixels).astype(np.uint8)
-    foreign = np.unique(pixels[outside & (pixels != 65535)]).tolist()
-    return RawMask(labels, "deep", mode, f"values {_some(foreign)}" if foreign else "")
-
-
-def _from_colors(pixels: NDArray[Any], mode: str, colors: Colors) -> RawMask:
-    if _is_gray(pixels, len(colors) - 1):
-        return RawMask(np.ascontiguousarray(pixels[..., 0]), "color", mode)
-    wide = pixels.astype(np.int32)
-    packed = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
-    labels = _table(colors)[packed]
-    unknown = [f"({code >> 16},{code >> 8 & 255},{code & 255})" for code in np.unique(packed[labels < 0]).tolist()]
-    labels = np.where(labels < 0, voc.VOID, labels).astype(np.uint8)
-    return RawMask(labels, "color", mode, f"colors {_some(unknown)}" if unknown else "")
-
-
-def _is_gray(pixels: NDArray[Any], num_classes: int) -> bool:
-    """Whether colors are class ids written three times."""
-    first = pixels[..., 0]
-    ids = bool(((first < num_classes) | (first == voc.VOID)).all())
-    return ids and bool((pixels == first[..., None]).all()) and bool(((first > 0) & (first < voc.VOID)).any())
-
-
-@lru_cache(maxsize=2)
-def _table(colors: Colors) -> NDArray[np.int16]:
-    """The label of each of the 2**24 colors, -1 for those that stand for none."""
-    table = np.full(1 << 24, -1, dtype=np.int16)
-    for label, (red, green, blue) in reversed(list(enumerate(colors))):
-        table[red << 16 | green << 8 | blue] = voc.VOID if label == len(colors) - 1 else label
-    return table
+def _foreign(mask: DecodedMask) -> str:
+    """Return the values or colors of a mask that are not class ids, if any."""
+    values = np.unique(mask.pixels[mask.foreign], axis=0).tolist()
+    if mask.kind == "color":
+        return f"colors {_some(['({},{},{})'.format(*color) for color in values])}" if values else ""
+    return f"values {_some(values)}" if values else ""
 
 
 def _some(values: list[Any], limit: int = 8) -> str:
@@ -150,7 +103,7 @@ def inspect_mask(path: Path, colors: Colors, trust_palette: bool = False) -> Mas
     counts = np.bincount(raw.labels.ravel(), minlength=256)
     order = _palette_order(raw.palette, counts, colors) if trust_palette and raw.palette else None
     height, width = raw.labels.shape
-    return MaskFacts(path, (height, width), raw.kind, raw.mode, counts, raw.foreign, in_between(raw.labels), order)
+    return MaskFacts(path, (height, width), raw.kind, raw.mode, counts, _foreign(raw), in_between(raw.labels), order)
 
 
 def in_between(labels: Labels) -> float:
