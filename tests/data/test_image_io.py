@@ -154,7 +154,8 @@ READERS = [read_image, read_mask, image_size, masks.read_labels, in_folders, in_
 def test_postscript_is_not_run(tmp_path: Path, ghostscript: Path, read: Callable[[Path], object]) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(POSTSCRIPT)
-    with pytest.raises((DataError, *UNREADABLE), match=r"damaged, not an image, or in a format that is not supported \(JPEG, PNG, "):
+    text = r"damaged, not an image, or in a format that is not supported \(JPEG, PNG, "
+    with pytest.raises((DataError, *UNREADABLE), match=text):
         read(path)
     assert not ghostscript.exists()
 

@@ -62,7 +62,7 @@ class VocFolder:
         if not path.is_file():
             known = ", ".join(self.splits) or "none"
             raise DataError(f"no split list {path}{nearest(split, self.splits)} (lists there: {known})")
-        return read_split(path)
+        return read_ids(path)
 
     def ids(self, split: str) -> list[str]:
         """Image ids of a split, in the list's order; each is known to have an image and a mask.
@@ -125,7 +125,7 @@ def data_folder(data: str | Path) -> Path:
     return folder
 
 
-def read_split(path: Path) -> list[str]:
+def read_ids(path: Path) -> list[str]:
     """Ids of a split list, one a line, in order; DataError where it cannot be read or is empty."""
     try:
         # Some VOC lists carry a second column (-1, 0, 1); the id is the first.
@@ -135,6 +135,9 @@ def read_split(path: Path) -> list[str]:
     if not ids:
         raise DataError(f"split list {path} is empty")
     return ids
+
+
+read_split = read_ids  # the former name, until all rooms use the new one
 
 
 def files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
