@@ -4,10 +4,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from PIL import Image
+
+from vocseg.training.config import GROUPS, TrainConfig
 
 VERBS = [
     *((verb,) for verb in ("train", "evaluate", "score", "predict", "models", "export", "bench")),
@@ -27,6 +30,15 @@ def test_every_verb_has_an_example(run: Run, verb: tuple[str, ...]) -> None:
     code, out, _ = run(*verb, "--help")
     assert code == 0
     assert f" vocseg {' '.join(verb)} " in out.replace("Usage: vocseg", "")
+
+
+def test_settings_are_shown_in_groups(run: Run) -> None:
+    code, out, _ = run("train", "--help")
+    assert code == 0
+    panels = {text.split(" ", 1)[0]: text for text in out.split("╭─ ")[1:]}
+    assert list(panels)[1:] == [group.capitalize() for group in GROUPS]
+    for field in fields(TrainConfig):
+        assert f"│ --{field.name.replace('_', '-')} " in panels[field.metadata["group"].capitalize()]
 
 
 def test_help_does_not_import_torch() -> None:

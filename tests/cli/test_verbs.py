@@ -131,10 +131,12 @@ def test_train_bad_use(run: Run, synth: Path, tmp_path: Path) -> None:
     config.write_text('lr = "fast"\n')
     fails(run("train", "--config", config, "--data", synth), "lr", "fast")
     fails(run("train", "--config", "orginal", "--data", synth), "no recipe 'orginal'; did you mean 'original'")
-    fails(run("train", "--resume", tmp_path), f"cannot resume {tmp_path}", "no run folder")
+    fails(run("train", "--resume", tmp_path), f"cannot resume {tmp_path}", "not a run folder")
     fails(run("train", "--resume", tmp_path, "--config", "original"), "--resume", "--config")
-    fails(run("train", "--resume", tmp_path, "--out", tmp_path), "it does not go with --out")
-    fails(run("train", "--data", synth, "--dry-run", "--json", tmp_path / "t.json"), "--dry-run has no results for --json")
+    fails(run("train", "--resume", tmp_path, "--out", tmp_path), "cannot be combined with --out")
+    fails(
+        run("train", "--data", synth, "--dry-run", "--json", tmp_path / "t.json"), "--dry-run has no results to write with --json"
+    )
     config.write_text("tuned_batch_size = 8\n")
     fails(run("train", "--config", config, "--data", synth), "the setting 'tuned_batch_size' was removed; set lr")
     fails(run("train", "--data", synth, "--split", "trian", "--out", tmp_path / "run", *TRAIN), "trian")

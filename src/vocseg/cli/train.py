@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import App, Group, Parameter
 from cyclopts.argument import ArgumentCollection
 from cyclopts.config import Dict
 
@@ -15,7 +15,7 @@ from vocseg.cli.console import log_to_terminal
 from vocseg.cli.options import JsonOption
 from vocseg.data.layout import protect_data
 from vocseg.errors import InputError, SettingError
-from vocseg.training.config import TrainConfig, find_recipe, load_config, read_config
+from vocseg.training.config import GROUPS, TrainConfig, find_recipe, load_config, read_config
 from vocseg.utils.files import write_json
 
 if TYPE_CHECKING:
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 
 
 def _settings_from_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Let the TOML file of ``--config``, or the run of ``--resume``, fill in what the command line leaves out."""
+    """Take settings that are not on the command line from the TOML file of ``--config`` or the run of ``--resume``."""
     given = {argument.name: [token.value for token in argument.tokens] for argument in arguments if argument.tokens}
     for other in ("--config", "--out"):
         if "--resume" in given and other in given:
-            raise SettingError(f"--resume takes settings and folder from the run; it does not go with {other}")
+            raise SettingError(f"--resume takes settings and folder from the run and cannot be combined with {other}")
     if "--json" in given and "--dry-run" in given:
-        raise SettingError("--dry-run has no results for --json")
+        raise SettingError("--dry-run has no results to write with --json")
     if "--resume" in given:
         path = Path(given["--resume"][0]) / "config.toml"
         if not path.is_file():
-            raise InputError(f"cannot resume {path.parent}: it is no run folder (it has no config.toml)")
+            raise InputError(f"cannot resume {path.parent}: not a run folder (no config.toml)")
     elif "--config" in given:
         path = find_recipe(given["--config"][0])
     else:
         return
     values = read_config(path)
     over = {name.removeprefix("--").replace("-", "_") for name in given}
-    if over & {"epochs", "iterations"}:  # one of the file could win over the other
+    if over & {"epochs", "iterations"}:  # the file's other one could override it
         over |= {"epochs", "iterations"}
     values = {name: value for name, value in values.items() if name not in over}
     # Below the verb's key: at the top, cyclopts would take the setting `data` for the verb `data` and drop it.
@@ -49,7 +49,25 @@ def _settings_from_file(app: App, commands: tuple[str, ...], arguments: Argument
     Dict(values, source=str(path))(app, commands, arguments)
 
 
-train_app = App(name="train", help_format="markdown", config=_settings_from_file)
+_GROUPS = {name: Group(name.capitalize(), sort_key=number) for number, name in enumerate(GROUPS, 1)}
+_FIELDS = {field.name: field for field in fields(TrainConfig)}
+
+
+class _TrainApp(App):
+    """Shows the settings in the groups that the fields of TrainConfig name."""
+
+    def assemble_argument_collection(
+        self, *, default_parameter: Parameter | None = None, parse_docstring: bool = False
+    ) -> ArgumentCollection:
+        arguments = super().assemble_argument_collection(default_parameter=default_parameter, parse_docstring=parse_docstring)
+        for argument in arguments:
+            if argument.field_info.name in _FIELDS:
+                group = _GROUPS[_FIELDS[argument.field_info.name].metadata["group"]]
+                argument.parameter = Parameter.combine(argument.parameter, Parameter(group=group))
+        return arguments
+
+
+train_app = _TrainApp(name="train", help_format="markdown", config=_settings_from_file)
 
 
 @train_app.default
@@ -58,13 +76,13 @@ def train(
     settings: Annotated[TrainConfig, Parameter(name="*")] = TrainConfig(),  # noqa: B008  (frozen)
     config: str | None = None,
     resume: Path | None = None,
-    download: bool = False,
+    download: Annotated[bool, Parameter(negative=())] = False,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     json: JsonOption = None,
 ) -> None:
-    """Train a model, or go on with a run.
+    """Train a model, or resume a run.
 
-    After each epoch the model is scored on the validation split.
+    The model is validated after each epoch; the best one so far is saved.
 
     ```
     vocseg train --data data --config original
@@ -72,27 +90,26 @@ def train(
     vocseg train --resume runs/deeplabv3_resnet101
     ```
 
-    The run folder gets config.toml, environment.json, metrics.jsonl, steps.csv, log.txt, best.safetensors and last/, and at the end
-    curves.png and report.md.
+    The run folder contains config.toml, environment.json, metrics.jsonl, steps.csv, log.txt, best.safetensors, last/ and, at
+    the end, curves.png and report.md.
 
     Parameters
     ----------
     config
-        TOML file of settings, or a recipe's name (default, finetune, ...); options on the command line win.
+        TOML file of settings, or the name of a recipe (default, finetune, ...). Options on the command line override it.
     resume
-        Go on with this run folder, with its settings.
-    dry_run
-        Print the plan, with time and memory by three measured steps, without a run folder. (Soft labels that a teacher has yet
-        to give are made, as a run would.)
+        Run folder to resume, with its settings.
     download
-        Have VOC2012 downloaded to `--data` first where it is not there, as `vocseg data download` does.
+        Download VOC2012 to `--data` first if it is not there, as `vocseg data download` does.
+    dry_run
+        Print the plan, with time and memory estimated from three steps, and exit. Missing soft labels are still computed.
     """
     log_to_terminal()
     if download and not dry_run:
         from vocseg.download.voc import download_if_missing
 
         download_if_missing(Path(settings.data))
-    _protect(settings, config, resume, [json])  # what is not there is told before torch is imported
+    _protect(settings, config, resume, [json])  # fail before torch is imported
     from vocseg.training.loop import train as run_training
     from vocseg.training.run_folder import RunFolder
     from vocseg.utils.system import keep_memory
@@ -107,7 +124,7 @@ def train(
 
 
 def _protect(settings: TrainConfig, config: str | None, resume: Path | None, outputs: list[Path | None]) -> None:
-    """Raise OutputError where an output would replace what the training reads, DataError where there is no data set."""
+    """Raise OutputError if an output would replace what the training reads, DataError if there is no data set."""
     read = [config, settings.model, settings.weights, settings.teacher]
     below = [(name, "*") for name in (settings.unlabeled, settings.soft_labels) if name]
     below += [(str(resume), pattern) for pattern in ("config.toml", "last/*") if resume]
