@@ -5,7 +5,9 @@ Each name is imported from its room when it is first used: ``import vocseg`` its
 
 from __future__ import annotations
 
+import sys
 from pkgutil import resolve_name
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from vocseg.errors import (
@@ -22,6 +24,8 @@ from vocseg.errors import (
 if TYPE_CHECKING:
     from vocseg.data import transforms
     from vocseg.doctor.examine import examine
+    from vocseg.export.export import export
+    from vocseg.export.report import ExportReport
     from vocseg.inference.segmenter import Segmentation, Segmenter
     from vocseg.metrics import ConfusionMatrix
     from vocseg.models.base import ModelInfo, SegmentationModel
@@ -33,6 +37,7 @@ __all__ = [
     "ConfusionMatrix",
     "DataError",
     "ExportError",
+    "ExportReport",
     "InputError",
     "ModelError",
     "ModelInfo",
@@ -45,6 +50,7 @@ __all__ = [
     "VocsegError",
     "create_model",
     "examine",
+    "export",
     "list_models",
     "register_model",
     "transforms",
@@ -52,12 +58,14 @@ __all__ = [
 
 _HOMES = {
     "ConfusionMatrix": "metrics:ConfusionMatrix",
+    "ExportReport": "export.report:ExportReport",
     "ModelInfo": "models.base:ModelInfo",
     "Segmentation": "inference.segmenter:Segmentation",
     "SegmentationModel": "models.base:SegmentationModel",
     "Segmenter": "inference.segmenter:Segmenter",
     "create_model": "models.registry:create_model",
     "examine": "doctor.examine:examine",
+    "export": "export.export:export",
     "list_models": "models.registry:list_models",
     "register_model": "models.registry:register_model",
     "transforms": "data.transforms",
@@ -74,3 +82,14 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """Keeps ``vocseg.export`` the function, although importing the room ``vocseg/export/`` sets that name to a module."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from vocseg.cli.options import JsonOption, MaskDirOption, WeightsOption
-from vocseg.data.layout import data_folder, protect_data
-from vocseg.errors import SettingError
+from vocseg.data.layout import protect_data
 from vocseg.voc import MASKS
+
+if TYPE_CHECKING:
+    from vocseg.export.report import ExportReport
 
 
 def export(
@@ -65,40 +67,40 @@ def export(
     max_loss
         Largest drop of mIoU that --int8 may cause, in percentage points.
     """
-    if int8 and to != "openvino":
-        raise SettingError("--int8 requires --to openvino")
-    if int8 and data is None:
-        raise SettingError("--int8 requires --data: images to calibrate on and masks to compare the scores")
     if data is not None:
-        data_folder(data)  # fail before torch is imported
-    from vocseg.data.dataset import SplitDataset
-    from vocseg.data.layout import VocFolder
-    from vocseg.export.export import SUFFIXES, Int8, file_bytes
-    from vocseg.export.export import export as write
-    from vocseg.export.report import print_parity
-    from vocseg.models import create_model
-    from vocseg.models.registry import is_file_name, require_trained
+        protect_data(data, [mask_dir], [json])  # fail before torch is imported
+    from vocseg.export.export import export as export_model
     from vocseg.utils.files import refuse_to_replace, write_json
     from vocseg.utils.text import parse_size
 
-    path = out or Path((Path(model).stem if is_file_name(model) else model.replace(":", "-")) + SUFFIXES[to])
-    if path.suffix != SUFFIXES[to]:
-        raise SettingError(f"--out {path} must end in {SUFFIXES[to]} for {to}")
-    outputs = [path, path.with_suffix(".bin") if to == "openvino" else None, json]
-    refuse_to_replace(outputs, [model, weights])
-    if data is not None:
-        protect_data(data, [mask_dir], outputs)
-    pixels = None if size is None else parse_size(size)
-    require_trained(model, weights)
-    built = create_model(model, weights=weights).eval()
-    judged_on = eight = None
-    if data is not None:
-        folder = VocFolder.find(data, mask_dir)
-        judged_on = SplitDataset(folder, split)
-        built.info.check_classes(judged_on.classes, str(folder.root))
-        if int8:
-            eight = Int8(SplitDataset(folder, calibrate_on), calibration_images, max_loss)
-    parity = write(built, path, to, size=pixels, judged_on=judged_on, int8=eight)
-    print_parity(parity, model, path)
+    refuse_to_replace([json], [model, weights])
+    report = export_model(
+        model, out, to=to, size=None if size is None else parse_size(size), weights=weights, int8=int8, data=data, split=split,
+        mask_dir=mask_dir, calibrate_on=calibrate_on, calibration_images=calibration_images, max_loss=max_loss,
+    )  # fmt: skip
+    _print(report)
     if json is not None:
-        write_json(json, {"model": model, "file": str(path), "bytes": file_bytes(path)} | parity.to_dict())
+        write_json(json, report.to_dict())
+
+
+def _print(report: ExportReport) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from vocseg.utils.text import counted, percent
+
+    parity = report.parity
+    scored = parity.miou is not None
+    table = Table(title=f"{report.model} and {report.file} on {counted(parity.images, 'image')}")
+    table.add_column("")
+    for title in (*(["mIoU"] if scored else []), "ms per image"):
+        table.add_column(title, justify="right")
+    rows = [(report.model, parity.model_miou, parity.model_seconds), (report.file.name, parity.miou, parity.seconds)]
+    for name, miou, seconds in rows:
+        table.add_row(name, *([percent(miou)] if scored else []), f"{1000 * seconds:.1f}")
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{parity.same_pixels:.3%} of the pixels have the same class; {report.file} {report.bytes / 1e6:.1f} MB",
+        highlight=False,
+    )

@@ -1,1 +1,1 @@
-"""Trained networks as files for other programs: one graph from images to masks."""
+"""Export trained networks to ONNX and OpenVINO: one graph from images to masks."""

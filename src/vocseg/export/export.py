@@ -1,11 +1,10 @@
-"""From a model to a file for another program, written only where it does what the model does."""
+"""Export a model to a file for other programs, which is written only if it gives the model's masks."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -13,93 +12,146 @@ from torch import Tensor
 
 from vocseg.data.dataset import SplitDataset
 from vocseg.data.image_io import read_image
-from vocseg.data.loader import samples
+from vocseg.data.layout import VocFolder, protect_data
 from vocseg.data.samples import photographs
+from vocseg.errors import SettingError
 from vocseg.export.int8 import quantize
 from vocseg.export.onnx import read_onnx, write_onnx
 from vocseg.export.openvino import read_openvino, write_openvino
 from vocseg.export.parity import Parity, compare, input_of
+from vocseg.export.report import ExportReport
 from vocseg.inference.segmenter import Segmenter
-from vocseg.models import SegmentationModel
-from vocseg.utils.files import cannot_write
+from vocseg.models import SegmentationModel, create_model
+from vocseg.models.registry import is_file_name, require_trained
+from vocseg.utils.files import cannot_write, refuse_to_replace
 from vocseg.utils.progress import progress
+from vocseg.voc import MASKS
 
 Format = Literal["onnx", "openvino"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
 
 
-@dataclass(frozen=True)
-class Int8:
-    """What a file in 8-bit integers is made with, images for its ranges, and the points of mIoU that it may lose."""
-
-    calibration: SplitDataset
-    images: int
-    max_loss: float
-
-
 def export(
+    model: str | Path | SegmentationModel = "vocseg-s",
+    out: str | Path | None = None,
+    *,
+    to: Format = "onnx",
+    size: tuple[int, int] | None = None,
+    weights: str | None = None,
+    int8: bool = False,
+    data: str | Path | None = None,
+    split: str = "val",
+    mask_dir: str = MASKS,
+    calibrate_on: str = "train",
+    calibration_images: int = 300,
+    max_loss: float = 0.3,
+) -> ExportReport:
+    """Export a model to ONNX or OpenVINO, as one graph from uint8 RGB images (N x 3 x H x W) to masks (uint8, N x H x W).
+
+    Normalization, padding, upsampling and arg max are inside. ``model`` and ``weights`` are those of
+    :func:`vocseg.create_model`. ``out`` is the .onnx or .xml file (OpenVINO's weights go into a .bin beside it), by default
+    the model's name in the current folder. ``size`` (height, width) fixes the size of the images; None: any size.
+
+    File and model segment the same images, and the file is written only if 99.9 % of the pixels get the same class: the
+    images of ``split`` in ``data`` (a folder in VOC layout), whose masks give the mIoU of both, or the package's photographs.
+
+    ``int8`` (with ``to="openvino"`` and ``data``) quantizes weights and activations to 8 bits. Their ranges come from
+    ``calibration_images`` images of the split ``calibrate_on``. The file may lose ``max_loss`` points of mIoU.
+
+    Raises ExportError if the file's masks differ, ModelError if the network cannot be exported or a package is missing,
+    SettingError, DataError, OutputError.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     report = export("two_layer_net", f"{folder}/net.onnx", weights="none")
+    >>> report.parity.same_pixels >= 0.999
+    True
+    """
+    if int8 and to != "openvino":
+        raise SettingError("--int8 requires --to openvino")
+    if int8 and data is None:
+        raise SettingError("--int8 requires --data: images to calibrate on and masks to compare the scores")
+    name = model.info.architecture if isinstance(model, SegmentationModel) else str(model)
+    path = _output(name, out, to)
+    written = [path, path.with_suffix(".bin") if to == "openvino" else None]
+    refuse_to_replace(written, [None if isinstance(model, SegmentationModel) else model, weights])
+    if data is not None:
+        protect_data(data, [mask_dir], written)
+    network = _load(model, weights)
+    compare_on = calibration = None
+    if data is not None:
+        folder = VocFolder.find(data, mask_dir)
+        compare_on = SplitDataset(folder, split)
+        network.info.check_classes(compare_on.classes, str(folder.root))
+        calibration = _evenly_spaced(SplitDataset(folder, calibrate_on), calibration_images) if int8 else None
+    parity = write_checked(network, path, to, size, compare_on, calibration, max_loss)
+    return ExportReport(name, path, sum(part.stat().st_size for part in written if part is not None), parity)
+
+
+def write_checked(
     model: SegmentationModel,
     path: Path,
-    form: Format,
-    *,
+    to: Format,
     size: tuple[int, int] | None = None,
-    judged_on: SplitDataset | None = None,
-    int8: Int8 | None = None,
+    compare_on: SplitDataset | None = None,
+    calibration: list[Path] | None = None,
+    max_loss: float = 0.3,
 ) -> Parity:
-    """Write a model to ``path`` (OpenVINO: and the .bin beside it), if the file does what the model does (:mod:`.gate`).
+    """Write the file beside ``path``, compare it with its model, and move it to ``path`` if it passes.
 
-    ``size`` (height, width): take images of that one alone. ``judged_on``: the split that both segment; None: the
-    photographs that come with the package. ``int8`` goes with OpenVINO. Raises ExportError where file and model differ,
-    ModelError where the network cannot be exported or a package is missing, OutputError.
+    ``calibration``: images for int8; None: the file stays in float32. Raises as :func:`export` does.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            made = _write(model, Path(folder) / path.name, form, size, int8)
-            masker, _ = read_openvino(made, exact=int8 is None) if form == "openvino" else read_onnx(made)
+            file = Path(folder) / path.name
+            _write(model, file, to, size, calibration)
+            masker, _ = read_openvino(file, exact=calibration is None) if to == "openvino" else read_onnx(file)
             exact, fast = Segmenter(model, device="cpu", exact=True), Segmenter(model, device="cpu")
-            parity = compare(masker, exact, fast, _seen(judged_on), size)
-            parity.check(None if int8 is None else int8.max_loss)
-            # The description last: it is what is looked for.
-            for part in [made.with_suffix(".bin"), made] if form == "openvino" else [made]:
+            parity = compare(masker, exact, fast, _images(compare_on), size)
+            parity.check(None if calibration is None else max_loss)
+            # The .bin first: whoever finds the .xml must find both.
+            for part in [file.with_suffix(".bin"), file] if to == "openvino" else [file]:
                 os.replace(part, path.with_suffix(part.suffix))
         return parity
     except OSError as error:
         raise cannot_write(path, error) from error
 
 
-def _write(model: SegmentationModel, path: Path, form: Format, size: tuple[int, int] | None, int8: Int8 | None) -> Path:
-    if form == "onnx":
-        write_onnx(model, path, size)
-        return path
+def _output(name: str, out: str | Path | None, to: Format) -> Path:
+    if out is None:
+        return Path((Path(name).stem if is_file_name(name) else name.replace(":", "-")) + SUFFIXES[to])
+    if Path(out).suffix != SUFFIXES[to]:
+        raise SettingError(f"--out {out} must end in {SUFFIXES[to]} for {to}")
+    return Path(out)
+
+
+def _load(model: str | Path | SegmentationModel, weights: str | None) -> SegmentationModel:
+    if isinstance(model, SegmentationModel):
+        return model
+    require_trained(str(model), weights)
+    return create_model(str(model), weights=weights)
+
+
+def _write(model: SegmentationModel, path: Path, to: Format, size: tuple[int, int] | None, calibration: list[Path] | None) -> None:
+    if to == "onnx":
+        return write_onnx(model, path, size)
     graph, floating = path.with_name("graph.onnx"), path.with_name("floating.xml")
     write_onnx(model, graph, size)
-    write_openvino(graph, floating if int8 else path, model.info)
-    if int8 is not None:
-        quantize(floating, path, [input_of(image, model.info.short_side, size) for image in _some(int8)])
-    return path
+    write_openvino(graph, path if calibration is None else floating, model.info)
+    if calibration is not None:
+        files = progress(calibration, len(calibration), "calibrate")
+        quantize(floating, path, [input_of(read_image(file), model.info, size) for file in files])
+    return None
 
 
-def _seen(dataset: SplitDataset | None) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """The images that file and model are compared on, with their masks where the classes are the data's."""
-    if dataset is None:
-        ours = photographs()
-        for name in ours.names:
-            yield read_image(ours.folder.image(name)), None
-        return
-    for image, mask, _, _ in progress(samples(dataset, workers=0), len(dataset), f"compare on {dataset.split}"):
-        yield image, mask
+def _images(dataset: SplitDataset | None) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Read the images to compare on, with their masks if the classes are the model's."""
+    shown = photographs() if dataset is None else dataset
+    for index in progress(range(len(shown)), len(shown), f"compare on {shown.split}"):
+        sample = shown.read(index)
+        yield sample.image, None if dataset is None else sample.mask
 
 
-def _some(int8: Int8) -> Iterator[Tensor]:
-    """Images of the calibration split, evenly spaced over it."""
-    dataset = int8.calibration
-    count = min(int8.images, len(dataset))
-    for place in progress(range(count), count, "calibrate"):
-        yield read_image(dataset.folder.image(dataset.names[place * len(dataset) // count]))
-
-
-def file_bytes(path: Path) -> int:
-    """Bytes of an exported file, the .bin beside it included."""
-    beside = path.with_suffix(".bin")
-    return path.stat().st_size + (beside.stat().st_size if path.suffix == ".xml" and beside.exists() else 0)
+def _evenly_spaced(dataset: SplitDataset, images: int) -> list[Path]:
+    count = min(images, len(dataset))
+    return [dataset.folder.image(dataset.names[index * len(dataset) // count]) for index in range(count)]

@@ -1,4 +1,4 @@
-"""Exported networks in 8-bit integers."""
+"""Quantize exported networks to 8-bit integers."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from vocseg.utils.telemetry import import_nncf, import_openvino, unreported
 
 
 def quantize(source: Path, target: Path, images: Sequence[Tensor]) -> None:
-    """Write an OpenVINO network to ``target`` with weights and activations in int8, their ranges those seen with ``images``.
+    """Quantize weights and activations of an OpenVINO network to int8, with the ranges that they have on ``images``.
 
-    ``images``: uint8 RGB, 3 x H x W. Weights are symmetric by channel, activations asymmetric (the preset "mixed" of
+    ``images``: uint8 RGB, 3 x H x W. Weights are symmetric per channel, activations asymmetric (the preset "mixed" of
     NNCF; Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference", 2018). Depthwise layers stay in
-    floating point: their channels differ most in range (Sheng et al., "A quantization-friendly separable convolution for
-    MobileNets", 2018), and they take little of the time. Raises ModelError where NNCF is missing.
+    floating point: the ranges of their channels differ most (Sheng et al., "A quantization-friendly separable convolution
+    for MobileNets", 2018), and they take little of the time. Raises ModelError if NNCF is missing.
     """
     require("openvino", "nncf")
     openvino = import_openvino()
-    with contextlib.redirect_stdout(io.StringIO()), unreported():  # NNCF greets
+    with contextlib.redirect_stdout(io.StringIO()), unreported():  # NNCF prints a banner
         nncf = import_nncf()
         logging.getLogger("nncf").setLevel(logging.ERROR)
         graph = nncf.quantize(

@@ -1,4 +1,4 @@
-"""A model as an ONNX file: one graph from uint8 images to masks."""
+"""ONNX files: one graph from uint8 images to masks."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ import torch
 from torch import Tensor, nn
 
 from vocseg.errors import ModelError
-from vocseg.export.pre_post import IMAGES, INNER, INNER_MASKS, framed
+from vocseg.export.pre_post import IMAGES, INNER, INNER_MASKS, add_pre_post
 from vocseg.inference.engines import onnx_session
 from vocseg.inference.optimize import for_inference
 from vocseg.models import ModelInfo, SegmentationModel
 from vocseg.models.base import Padding
 
 Masker = Callable[[Tensor], Tensor]
-"""From uint8 RGB images (N x 3 x H x W) to their masks (uint8 class ids, N x H x W)."""
+"""Takes uint8 RGB images (N x 3 x H x W), returns masks (uint8 class ids, N x H x W)."""
 
 INFO = "vocseg"
-"""Key under which a file says what its model is: JSON of the model's info."""
-COUNTS = (5, 6)
-"""How many times the padding's multiple the sides are of the images that a graph for any size is drawn from."""
+"""Key of the model's info, as JSON, in the metadata of an exported file."""
+EXAMPLE_SIDES = (5, 6)
+"""Height and width of the images that a graph for any size is traced with, in multiples of the padding."""
 
 
 class Classes(nn.Module):
-    """The class of the largest logit of each pixel of normalized, padded images: uint8, N x H x W."""
+    """Maps normalized, padded images to the class of the largest logit of each pixel: uint8, N x H x W."""
 
     def __init__(self, model: SegmentationModel) -> None:
         super().__init__()
@@ -44,9 +44,10 @@ class Classes(nn.Module):
 
 
 def _fix_same_padding(model: SegmentationModel) -> None:
-    """Give timm's convolutions with TensorFlow's "same" padding a fixed one, in place, where images are padded to the stride.
+    """Give timm's convolutions with TensorFlow's "same" padding a fixed padding, in place, if images are padded to the stride.
 
-    On a side that is a multiple of the stride the padding is the same for all sizes; left to the size, it takes torch minutes.
+    The padding of a side that is a multiple of the stride does not depend on the side. Torch takes minutes to trace it
+    as if it did.
     """
     from timm.layers.conv2d_same import Conv2dSame
 
@@ -74,43 +75,43 @@ def require(*packages: str) -> None:
 
 
 def write_onnx(model: SegmentationModel, path: Path, size: tuple[int, int] | None = None) -> None:
-    """Write a model to an ONNX file that takes batches of any number of images, of any ``size`` or of that one.
+    """Write a model to an ONNX file that takes batches of any number of images of one ``size``, or of any if it is None.
 
-    Raises ModelError where onnx is missing or the network cannot be drawn as a graph.
+    Raises ModelError if onnx is missing or the network cannot be traced.
     """
     require("onnx", "onnxscript")
     import onnx
 
     network = Classes(copy.deepcopy(model)).eval()
     padding = model.padding
-    example, free = _any_size(padding) if size is None else _one_size(padding, size)
+    example, dynamic = _any_size(padding) if size is None else _one_size(padding, size)
     try:
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 network, (example,), dynamo=True, verbose=False, input_names=[INNER], output_names=[INNER_MASKS],
-                dynamic_shapes=({0: torch.export.Dim("N", min=1)} | free,),
+                dynamic_shapes=({0: torch.export.Dim("N", min=1)} | dynamic,),
             )  # fmt: skip
     except Exception as error:
-        hint = " for images of any size; give it a --size" if size is None else ""
+        hint = " for images of any size; fix it with --size" if size is None else ""
         cause = str(error).strip().splitlines()[0]
         raise ModelError(f"{model.info.architecture} cannot be exported{hint}: {cause}") from error
     assert program is not None
     written = program.model_proto
-    framed(written.graph, model.mean, model.std, padding, size)
+    add_pre_post(written.graph, model.mean, model.std, padding, size)
     written.metadata_props.append(onnx.StringStringEntryProto(key=INFO, value=json.dumps(model.info.to_dict())))
     onnx.checker.check_model(written)
     onnx.save_model(written, path)
 
 
 def _any_size(padding: Padding) -> tuple[Tensor, dict[int, Any]]:
-    """Images to draw a graph from, and the sides that are free in it: the padding's multiple n + its extra."""
+    """Return images to trace with, and torch's description of their dynamic sides: multiples of the padding."""
     if padding.multiple == 1:
-        return torch.zeros(2, 3, *(32 * count for count in COUNTS)), dict.fromkeys((2, 3), torch.export.Dim.DYNAMIC)
+        return torch.zeros(2, 3, *(32 * count for count in EXAMPLE_SIDES)), dict.fromkeys((2, 3), torch.export.Dim.DYNAMIC)
     least = -(-padding.smallest // padding.multiple)
-    sides = [padding.multiple * (least + count) + padding.extra for count in COUNTS]
-    free = [padding.multiple * torch.export.Dim(name, min=max(1, least)) + padding.extra for name in ("h", "w")]
-    return torch.zeros(2, 3, *sides), dict(zip((2, 3), free, strict=True))
+    sides = [padding.multiple * (least + count) + padding.extra for count in EXAMPLE_SIDES]
+    dynamic = [padding.multiple * torch.export.Dim(name, min=max(1, least)) + padding.extra for name in ("h", "w")]
+    return torch.zeros(2, 3, *sides), dict(zip((2, 3), dynamic, strict=True))
 
 
 def _one_size(padding: Padding, size: tuple[int, int]) -> tuple[Tensor, dict[int, Any]]:
@@ -118,13 +119,16 @@ def _one_size(padding: Padding, size: tuple[int, int]) -> tuple[Tensor, dict[int
 
 
 def read_onnx(path: Path) -> tuple[Masker, ModelInfo]:
-    """What an exported file does, run by ONNX Runtime, and the model that it was made of; ModelError where it is none."""
+    """Load an exported file in ONNX Runtime: a function from images to masks, and the description of its model.
+
+    Raises ModelError if ``path`` is not a file that vocseg exported.
+    """
     require("onnxruntime")
     try:
         session = onnx_session(path)
         info = ModelInfo.from_dict(json.loads(session.get_modelmeta().custom_metadata_map[INFO]))
     except KeyError:
-        raise ModelError(f"{path} is no ONNX file that vocseg exported") from None
-    except Exception as error:  # onnxruntime's own are many
+        raise ModelError(f"{path} is not an ONNX file exported by vocseg") from None
+    except Exception as error:  # ONNX Runtime has many of its own
         raise ModelError(f"cannot read ONNX file {path}: {str(error).splitlines()[0]}") from error
     return lambda images: torch.from_numpy(session.run(None, {IMAGES: images.contiguous().numpy()})[0]), info

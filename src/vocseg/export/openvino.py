@@ -1,4 +1,4 @@
-"""A model as an OpenVINO network: NAME.xml and NAME.bin."""
+"""OpenVINO networks: NAME.xml with NAME.bin beside it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vocseg.utils.telemetry import import_openvino, unreported
 
 
 def write_openvino(onnx_file: Path, path: Path, info: ModelInfo) -> None:
-    """Write an exported ONNX file as OpenVINO's ``path`` (.xml) and the .bin beside it, weights as they are."""
+    """Convert an exported ONNX file to an OpenVINO network ``path`` (.xml) with float32 weights in the .bin beside it."""
     require("openvino")
     openvino = import_openvino()
     with unreported():
@@ -25,15 +25,16 @@ def write_openvino(onnx_file: Path, path: Path, info: ModelInfo) -> None:
 
 
 def read_openvino(path: Path, exact: bool = False) -> tuple[Masker, ModelInfo]:
-    """What an exported network does, run by OpenVINO, and the model that it was made of.
+    """Load an exported network: a function from images to masks, and the description of its model.
 
-    With ``exact`` in float32, otherwise in whatever precision OpenVINO takes by itself. Raises ModelError where it is none.
+    With ``exact`` it computes in float32, otherwise in the precision that OpenVINO chooses. Raises ModelError if ``path`` is
+    not a network that vocseg exported.
     """
     require("openvino")
     try:
         graph = import_openvino().Core().read_model(path)
         if not graph.has_rt_info([INFO]):
-            raise ModelError(f"{path} is no OpenVINO network that vocseg exported")
+            raise ModelError(f"{path} is not an OpenVINO network exported by vocseg")
         info = ModelInfo.from_dict(json.loads(graph.get_rt_info([INFO]).astype(str)))
         compiled = compile_graph(graph, torch.float32 if exact else None)
     except RuntimeError as error:

@@ -1,10 +1,10 @@
-"""Whether an exported file does what its model does."""
+"""Compare the masks of an exported file with those of its model."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import Tensor
@@ -12,53 +12,54 @@ from torch import Tensor
 from vocseg.data.transforms.geometry import resize_image, resize_mask
 from vocseg.errors import ExportError
 from vocseg.export.onnx import Masker
-from vocseg.inference.segmenter import Segmenter, protocol_size
+from vocseg.inference.segmenter import Segmenter
 from vocseg.metrics import ConfusionMatrix
+from vocseg.models import ModelInfo
 from vocseg.utils.text import percent
 
-SAME = 0.999
-"""Share of the pixels that a file in floating point must give the model's class."""
+LEAST_SAME = 0.999
+"""Fraction of the pixels in which a floating-point file must agree with its model."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """What a file and its model gave for the same images.
-
-    ``same``: share of the pixels with the same class. ``miou`` of the file and ``model_miou`` of the model, None without masks.
-    Seconds are the mean of an image: the file's, and those of vocseg's own fast form of the model.
-    """
+    """The comparison of an exported file with its model on the same images."""
 
     images: int
-    same: float
+    same_pixels: float
+    """Fraction of the pixels that get the same class, 0..1."""
     miou: float | None
+    """mIoU of the file, 0..1; None without masks."""
     model_miou: float | None
+    """mIoU of the model, 0..1; None without masks."""
     seconds: float
+    """Mean time per image of the file in its own runtime."""
     model_seconds: float
+    """Mean time per image of the model in vocseg."""
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form."""
-        return {
-            "images": self.images, "same_pixels": self.same, "miou": self.miou, "model_miou": self.model_miou,
-            "seconds": self.seconds, "model_seconds": self.model_seconds,
-        }  # fmt: skip
+        """Return a form ready for JSON."""
+        return asdict(self)
 
     def check(self, max_loss: float | None) -> None:
-        """Raise ExportError where too few pixels are the same or, given ``max_loss`` in points of mIoU, more than that is lost."""
+        """Raise ExportError if too few pixels agree or, given ``max_loss``, if more than these points of mIoU are lost."""
         if max_loss is None:
-            if self.same < SAME:
-                raise ExportError(f"only {self.same:.2%} of the pixels get the model's class, {SAME:.1%} are wanted")
+            if self.same_pixels < LEAST_SAME:
+                raise ExportError(
+                    f"the exported file gives the model's class to only {self.same_pixels:.2%} of the pixels; "
+                    f"at least {LEAST_SAME:.1%} are required"
+                )
         elif self.miou is not None and self.model_miou is not None and 100 * (self.model_miou - self.miou) > max_loss:
             lost = 100 * (self.model_miou - self.miou)
             raise ExportError(
-                f"mIoU {percent(self.miou)} where the model has {percent(self.model_miou)}: {lost:.2f} points lost, "
+                f"mIoU {percent(self.miou)}, the model's is {percent(self.model_miou)}: {lost:.2f} points lost, "
                 f"{max_loss:g} allowed (--max-loss)"
             )
 
 
-def input_of(image: Tensor, short_side: int | None, size: tuple[int, int] | None) -> Tensor:
-    """An image (uint8 RGB, 3 x H x W) as it goes into a file: at the ``size`` that this takes, or as the model's protocol says."""
-    own = (image.shape[1], image.shape[2])
-    return resize_image(image, size or protocol_size(own, short_side))
+def input_of(image: Tensor, info: ModelInfo, size: tuple[int, int] | None) -> Tensor:
+    """Resize an image (uint8 RGB, 3 x H x W) to the file's fixed ``size`` or to the model's input size."""
+    return resize_image(image, size or info.input_size(image.shape[1], image.shape[2]))
 
 
 def compare(
@@ -68,37 +69,36 @@ def compare(
     images: Iterable[tuple[Tensor, Tensor | None]],
     size: tuple[int, int] | None,
 ) -> Parity:
-    """Let a file and its model segment the same images (uint8 RGB, 3 x H x W), each with its true mask where it has one.
+    """Segment the same images (uint8 RGB, 3 x H x W, each with its mask or None) with a file and with its model.
 
-    ``size``: the one that the file takes, if it takes one alone; images are brought to it. Otherwise they go in as the model's
-    input protocol says.
+    ``model`` gives the masks to compare with, ``fast`` the time. ``size``: the file's fixed size, to which all images are
+    resized first; None: the file takes any size.
     """
-    ours, theirs = ConfusionMatrix(model.info.classes), ConfusionMatrix(model.info.classes)
-    same = pixels = number = 0
+    model_matrix, file_matrix = ConfusionMatrix(model.info.classes), ConfusionMatrix(model.info.classes)
+    same = pixels = count = 0
     seconds, model_seconds = 0.0, 0.0
     for image, truth in images:
         if size is not None:
             image = resize_image(image, size)
-        own = (image.shape[1], image.shape[2])
-        inputs = input_of(image, model.info.short_side, size)[None]
-        if not number:
-            masker(inputs), fast(image)  # what is done once is no part of the time
+        inputs = input_of(image, model.info, size)[None]
+        if not count:
+            masker(inputs), fast(image)  # warm up
         start = time.perf_counter()
         mask = masker(inputs)[0]
         seconds += time.perf_counter() - start
         start = time.perf_counter()
         fast(image)
         model_seconds += time.perf_counter() - start
-        mask = resize_mask(mask, own)
-        wanted = model(image).mask
-        same += int((mask == wanted).sum())
+        mask = resize_mask(mask, (image.shape[1], image.shape[2]))
+        model_mask = model(image).mask
+        same += int((mask == model_mask).sum())
         pixels += mask.numel()
-        number += 1
+        count += 1
         if truth is not None:
-            for matrix, found in ((ours, wanted), (theirs, mask)):
-                matrix.update(resize_mask(found, tuple(truth.shape)), truth)
-    scored = bool(ours.counts.sum())
+            for matrix, prediction in ((model_matrix, model_mask), (file_matrix, mask)):
+                matrix.update(resize_mask(prediction, (truth.shape[0], truth.shape[1])), truth)
+    scored = bool(model_matrix.counts.sum())
     return Parity(
-        number, same / pixels, theirs.scores().miou if scored else None, ours.scores().miou if scored else None,
-        seconds / number, model_seconds / number,
+        count, same / pixels, file_matrix.scores().miou if scored else None, model_matrix.scores().miou if scored else None,
+        seconds / count, model_seconds / count,
     )  # fmt: skip

@@ -1,7 +1,7 @@
-"""What is done to images before a network and to its masks after it, as parts of an ONNX graph.
+"""Preprocessing and postprocessing as parts of an ONNX graph: normalization and padding, and cropping of the masks.
 
-Written down here rather than drawn by torch: for padding to a multiple, torch proves facts about the size of every layer, which
-takes minutes; of a network whose sides are multiples already it takes seconds.
+They are written here instead of traced by torch: with the padding inside the traced graph, torch derives constraints on
+the size of every layer, which takes minutes; if all sides are multiples already, it takes seconds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from vocseg.models.base import Padding
 IMAGES, MASKS = "images", "masks"
 """Names of a file's input (uint8 RGB, N x 3 x H x W) and output (uint8 class ids, N x H x W)."""
 INNER, INNER_MASKS = "padded_images", "padded_masks"
-"""Names of the input (normalized, padded) and output of the graph that is framed."""
+"""Names of the input (normalized, padded) and output of the traced graph in the middle."""
 
 BEFORE = """
 before (uint8[N, 3, {height}, {width}] images) => (float[N, 3, P, Q] padded_images)
@@ -42,10 +42,10 @@ after (uint8[N, P, Q] padded_masks, int64[2] frame_size) => (uint8[N, {height}, 
 """
 
 
-def framed(graph: Any, mean: Tensor, std: Tensor, padding: Padding, size: tuple[int, int] | None) -> None:
-    """Put normalization and padding before an ONNX graph, and cropping after it, in place.
+def add_pre_post(graph: Any, mean: Tensor, std: Tensor, padding: Padding, size: tuple[int, int] | None) -> None:
+    """Add normalization and padding before an ONNX graph and cropping after it, in place.
 
-    ``mean`` and ``std``: 1 x 3 x 1 x 1, of pixels 0..255. ``size`` (height, width): the only one that the file takes; None: any.
+    ``mean`` and ``std``: 1 x 3 x 1 x 1, for pixels 0..255. ``size`` (height, width): the file's fixed image size; None: any.
     """
     from onnx import numpy_helper, parser
 

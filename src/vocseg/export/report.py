@@ -1,27 +1,32 @@
-"""What an export gives, for reading."""
+"""The result of an export."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from vocseg.export.export import file_bytes
 from vocseg.export.parity import Parity
-from vocseg.utils.text import counted, percent
 
 
-def print_parity(parity: Parity, model: str, path: Path) -> None:
-    """Print how the file and its model compare."""
-    table = Table(title=f"{model} and {path}, on {counted(parity.images, 'image')}")
-    table.add_column("")
-    scored = parity.miou is not None
-    for title in (*(["mIoU"] if scored else []), "ms an image"):
-        table.add_column(title, justify="right")
-    rows = [(model, parity.model_miou, parity.model_seconds), (path.name, parity.miou, parity.seconds)]
-    for name, miou, seconds in rows:
-        table.add_row(name, *([percent(miou)] if scored else []), f"{1000 * seconds:.1f}")
-    console = Console()
-    console.print(table)
-    console.print(f"{parity.same:.3%} of the pixels have the same class; {path} {file_bytes(path) / 1e6:.1f} MB", highlight=False)
+@dataclass(frozen=True)
+class ExportReport:
+    """An exported file and how its masks compare with those of its model.
+
+    >>> from pathlib import Path
+    >>> parity = Parity(images=335, same_pixels=0.9999, miou=0.6995, model_miou=0.6996, seconds=0.05, model_seconds=0.06)
+    >>> ExportReport("vocseg-s", Path("vocseg-s.onnx"), 21_300_000, parity).to_dict()["miou"]
+    0.6995
+    """
+
+    model: str
+    """Name or file of the model."""
+    file: Path
+    """The .onnx file, or the .xml file, which has its .bin beside it."""
+    bytes: int
+    """Size of the file, with the .bin."""
+    parity: Parity
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a form ready for JSON."""
+        return {"model": self.model, "file": str(self.file), "bytes": self.bytes} | self.parity.to_dict()
