@@ -5,14 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 import vocseg
 from vocseg.data.samples import FOLDER as SAMPLES
 from vocseg.errors import DataError, SettingError
-from vocseg.inference.segmenter import protocol_size
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +61,6 @@ def test_missing_device() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(SettingError, match=r"this machine has no device 'cuda'; it has .*cpu"):
             vocseg.Segmenter("two_layer_net", device="cuda")
-
-
-@given(st.integers(1, 3000), st.integers(1, 3000), st.integers(1, 1000))
-def test_protocol_size(height: int, width: int, short: int) -> None:
-    assert protocol_size((height, width), None) == (height, width)
-    tall, wide = protocol_size((height, width), short)
-    assert min(tall, wide) == short
-    assert abs(tall * width - wide * height) <= max(height, width)
 
 
 def test_samples_are_in_voc_layout() -> None:

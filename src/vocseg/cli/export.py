@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from vocseg.cli.options import JsonOption, MaskDirOption, WeightsOption
-from vocseg.data.layout import protect_data
+from vocseg.data.layout import data_folder
 from vocseg.voc import MASKS
 
 if TYPE_CHECKING:
@@ -68,19 +68,15 @@ def export(
         Largest drop of mIoU that --int8 may cause, in percentage points.
     """
     if data is not None:
-        protect_data(data, [mask_dir], [json])  # fail before torch is imported
+        data_folder(data)  # fail before torch is imported
     from vocseg.export.export import export as export_model
-    from vocseg.utils.files import refuse_to_replace, write_json
     from vocseg.utils.text import parse_size
 
-    refuse_to_replace([json], [model, weights])
     report = export_model(
         model, out, to=to, size=None if size is None else parse_size(size), weights=weights, int8=int8, data=data, split=split,
-        mask_dir=mask_dir, calibrate_on=calibrate_on, calibration_images=calibration_images, max_loss=max_loss,
+        mask_dir=mask_dir, calibrate_on=calibrate_on, calibration_images=calibration_images, max_loss=max_loss, json=json,
     )  # fmt: skip
     _print(report)
-    if json is not None:
-        write_json(json, report.to_dict())
 
 
 def _print(report: ExportReport) -> None:

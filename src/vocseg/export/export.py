@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from vocseg.data.dataset import SplitDataset
 from vocseg.data.image_io import read_image
@@ -20,10 +20,10 @@ from vocseg.export.onnx import read_onnx, write_onnx
 from vocseg.export.openvino import read_openvino, write_openvino
 from vocseg.export.parity import Parity, compare, input_of
 from vocseg.export.report import ExportReport
-from vocseg.inference.segmenter import Segmenter
+from vocseg.inference.segmenter import Segmenter, as_model
 from vocseg.models import SegmentationModel, create_model
 from vocseg.models.registry import is_file_name, require_trained
-from vocseg.utils.files import cannot_write, refuse_to_replace
+from vocseg.utils.files import cannot_write, refuse_to_replace, write_json
 from vocseg.utils.progress import progress
 from vocseg.voc import MASKS
 
@@ -32,12 +32,13 @@ SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
 
 
 def export(
-    model: str | Path | SegmentationModel = "vocseg-s",
+    model: str | Path | nn.Module = "vocseg-s",
     out: str | Path | None = None,
     *,
     to: Format = "onnx",
     size: tuple[int, int] | None = None,
     weights: str | None = None,
+    classes: Sequence[str] | None = None,
     int8: bool = False,
     data: str | Path | None = None,
     split: str = "val",
@@ -45,12 +46,14 @@ def export(
     calibrate_on: str = "train",
     calibration_images: int = 300,
     max_loss: float = 0.3,
+    json: str | Path | None = None,
 ) -> ExportReport:
     """Export a model to ONNX or OpenVINO, as one graph from uint8 RGB images (N x 3 x H x W) to masks (uint8, N x H x W).
 
-    Normalization, padding, upsampling and arg max are inside. ``model`` and ``weights`` are those of
-    :func:`vocseg.create_model`. ``out`` is the .onnx or .xml file (OpenVINO's weights go into a .bin beside it), by default
-    the model's name in the current folder. ``size`` (height, width) fixes the size of the images; None: any size.
+    Normalization, padding, upsampling and arg max are inside. ``model`` is a name or a model file, ``weights``
+    those of :func:`vocseg.create_model`; or ``model`` is a network, with the names of its ``classes`` unless it knows them.
+    ``out`` is the .onnx or .xml file (OpenVINO's weights go into a .bin beside it), by default the model's name in the
+    current folder. ``size`` (height, width) fixes the size of the images; None: any size. ``json``: a file for the report.
 
     File and model segment the same images, and the file is written only if 99.9 % of the pixels get the same class: the
     images of ``split`` in ``data`` (a folder in VOC layout), whose masks give the mIoU of both, or the package's photographs.
@@ -70,13 +73,17 @@ def export(
         raise SettingError("--int8 requires --to openvino")
     if int8 and data is None:
         raise SettingError("--int8 requires --data: images to calibrate on and masks to compare the scores")
-    name = model.info.architecture if isinstance(model, SegmentationModel) else str(model)
+    network = as_model(model, classes) if isinstance(model, nn.Module) else None
+    name = str(model) if network is None else network.info.architecture
     path = _output(name, out, to)
-    written = [path, path.with_suffix(".bin") if to == "openvino" else None]
-    refuse_to_replace(written, [None if isinstance(model, SegmentationModel) else model, weights])
+    written = [path, path.with_suffix(".bin")] if to == "openvino" else [path]
+    outputs = [*written, None if json is None else Path(json)]
+    refuse_to_replace(outputs, [name, weights])
     if data is not None:
-        protect_data(data, [mask_dir], written)
-    network = _load(model, weights)
+        protect_data(data, [mask_dir], outputs)
+    if network is None:
+        require_trained(name, weights)
+        network = create_model(name, weights=weights)
     compare_on = calibration = None
     if data is not None:
         folder = VocFolder.find(data, mask_dir)
@@ -84,7 +91,10 @@ def export(
         network.info.check_classes(compare_on.classes, str(folder.root))
         calibration = _evenly_spaced(SplitDataset(folder, calibrate_on), calibration_images) if int8 else None
     parity = write_checked(network, path, to, size, compare_on, calibration, max_loss)
-    return ExportReport(name, path, sum(part.stat().st_size for part in written if part is not None), parity)
+    report = ExportReport(name, path, sum(part.stat().st_size for part in written), parity)
+    if json is not None:
+        write_json(Path(json), report.to_dict())
+    return report
 
 
 def write_checked(
@@ -123,13 +133,6 @@ def _output(name: str, out: str | Path | None, to: Format) -> Path:
     if Path(out).suffix != SUFFIXES[to]:
         raise SettingError(f"--out {out} must end in {SUFFIXES[to]} for {to}")
     return Path(out)
-
-
-def _load(model: str | Path | SegmentationModel, weights: str | None) -> SegmentationModel:
-    if isinstance(model, SegmentationModel):
-        return model
-    require_trained(str(model), weights)
-    return create_model(str(model), weights=weights)
 
 
 def _write(model: SegmentationModel, path: Path, to: Format, size: tuple[int, int] | None, calibration: list[Path] | None) -> None:

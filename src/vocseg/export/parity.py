@@ -99,6 +99,6 @@ def compare(
                 matrix.update(resize_mask(prediction, (truth.shape[0], truth.shape[1])), truth)
     scored = bool(model_matrix.counts.sum())
     return Parity(
-        count, same / pixels, file_matrix.scores().miou if scored else None, model_matrix.scores().miou if scored else None,
+        count, same / pixels, file_matrix.compute().miou if scored else None, model_matrix.compute().miou if scored else None,
         seconds / count, model_seconds / count,
     )  # fmt: skip

@@ -174,7 +174,3 @@ def to_pixels(image: Any) -> Tensor:
     raise DataError(
         f"an image is a file, a Pillow image, or uint8 pixels, H x W x 3 in numpy and 3 x H x W in torch, not {described}"
     )
-
-
-def protocol_size(size: tuple[int, int], short_side: int | None) -> tuple[int, int]:
-    return ModelInfo("", (), short_side=short_side).input_size(*size)
