@@ -24,18 +24,23 @@ from vocseg.errors import (
 if TYPE_CHECKING:
     from vocseg.data import transforms
     from vocseg.doctor.examine import examine
+    from vocseg.evaluation.evaluate import evaluate
+    from vocseg.evaluation.result import Evaluation
     from vocseg.export.export import export
     from vocseg.export.report import ExportReport
-    from vocseg.inference.segmenter import Segmentation, Segmenter
+    from vocseg.inference.result import Segmentation
+    from vocseg.inference.segmenter import Segmenter
     from vocseg.metrics import ConfusionMatrix
     from vocseg.models.base import ModelInfo, SegmentationModel
     from vocseg.models.registry import create_model, list_models, register_model
+    from vocseg.training.config import TrainConfig
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ConfusionMatrix",
     "DataError",
+    "Evaluation",
     "ExportError",
     "ExportReport",
     "InputError",
@@ -46,9 +51,11 @@ __all__ = [
     "SegmentationModel",
     "Segmenter",
     "SettingError",
+    "TrainConfig",
     "TrainingError",
     "VocsegError",
     "create_model",
+    "evaluate",
     "examine",
     "export",
     "list_models",
@@ -59,11 +66,14 @@ __all__ = [
 _HOMES = {
     "ConfusionMatrix": "metrics:ConfusionMatrix",
     "ExportReport": "export.report:ExportReport",
+    "Evaluation": "evaluation.result:Evaluation",
     "ModelInfo": "models.base:ModelInfo",
-    "Segmentation": "inference.segmenter:Segmentation",
+    "Segmentation": "inference.result:Segmentation",
     "SegmentationModel": "models.base:SegmentationModel",
     "Segmenter": "inference.segmenter:Segmenter",
+    "TrainConfig": "training.config:TrainConfig",
     "create_model": "models.registry:create_model",
+    "evaluate": "evaluation.evaluate:evaluate",
     "examine": "doctor.examine:examine",
     "export": "export.export:export",
     "list_models": "models.registry:list_models",
