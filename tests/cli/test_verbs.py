@@ -365,7 +365,7 @@ def test_bench(run: Run, tmp_path: Path) -> None:
     assert [row["name"] for row in values["results"]] == ["vocseg float32", "torchvision float32"]
     assert all(row["peak_mb"] > 0 for row in values["results"] if row["peak_mb"] is not None)
     assert values["multiply_adds"] > 0
-    assert "2 rounds in turn on" in out
+    assert "2 rounds on" in out
     fails(run("bench", "two_layer_net", "--against", "caffe"), "unknown peer 'caffe'")
     fails(run("bench", "two_layer_net", "--rounds", 0), "--rounds")
     fails(run("bench", "two_layer_net", "--size", "big"), "size 'big' is not HEIGHTxWIDTH")

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vocseg.cli.options import JsonOption
-from vocseg.errors import InputError
 from vocseg.utils.files import refuse_to_replace, write_json
-from vocseg.utils.progress import progress
 
 
 def models(pattern: str | None = None, /, *, size: str = "375x500", json: JsonOption = None) -> None:
@@ -27,44 +25,14 @@ def models(pattern: str | None = None, /, *, size: str = "375x500", json: JsonOp
     size
         Image size, HxW, for the multiply-adds.
     """
-    from vocseg.models.complexity import costs
-    from vocseg.models.registry import find_family
+    from vocseg.models.complexity import describe_models
     from vocseg.utils.text import parse_size
 
     refuse_to_replace([json])
-    height, width = parse_size(size)
-    rows: list[dict[str, Any]] = []
-    names = _select(pattern)
-    for name in progress(names, len(names), "count", "model"):
-        family = find_family(name)
-        try:
-            parameters, multiply_adds = costs(name, height, width)
-        except InputError as error:
-            # Some encoders do not fit some decoders: list the others anyway.
-            rows.append({"name": name, "family": family.title, "error": str(error)})
-            continue
-        row = {"name": name, "family": family.title, "weights": list(family.weights), "parameters": parameters}
-        rows.append(row | {"multiply_adds": multiply_adds, "published_miou": family.published(name)})
+    rows = describe_models(pattern, parse_size(size))
     _print(rows, size, pattern)
     if json is not None:
         write_json(json, {"size": size, "models": rows})
-
-
-def _select(pattern: str | None) -> list[str]:
-    from vocseg.models.registry import find_family, list_models
-
-    if pattern is None:
-        return list_models()
-    if not any(sign in pattern for sign in "*?["):
-        if pattern.endswith(":"):
-            pattern += "*"
-        else:
-            find_family(pattern)
-            return [pattern]
-    names = list_models(pattern)
-    if not names:
-        raise InputError(f"no model matches '{pattern}'")
-    return names
 
 
 def _print(rows: list[dict[str, Any]], size: str, pattern: str | None) -> None:
