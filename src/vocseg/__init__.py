@@ -22,6 +22,8 @@ from vocseg.errors import (
 )
 
 if TYPE_CHECKING:
+    from vocseg.convert.pipeline import convert
+    from vocseg.convert.report import ConvertReport
     from vocseg.data import transforms
     from vocseg.doctor.examine import examine
     from vocseg.evaluation.evaluate import evaluate
@@ -39,6 +41,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ConfusionMatrix",
+    "ConvertReport",
     "DataError",
     "Evaluation",
     "ExportError",
@@ -54,6 +57,7 @@ __all__ = [
     "TrainConfig",
     "TrainingError",
     "VocsegError",
+    "convert",
     "create_model",
     "evaluate",
     "examine",
@@ -65,6 +69,7 @@ __all__ = [
 
 _HOMES = {
     "ConfusionMatrix": "metrics:ConfusionMatrix",
+    "ConvertReport": "convert.report:ConvertReport",
     "ExportReport": "export.report:ExportReport",
     "Evaluation": "evaluation.result:Evaluation",
     "ModelInfo": "models.base:ModelInfo",
@@ -72,6 +77,7 @@ _HOMES = {
     "SegmentationModel": "models.base:SegmentationModel",
     "Segmenter": "inference.segmenter:Segmenter",
     "TrainConfig": "training.config:TrainConfig",
+    "convert": "convert.pipeline:convert",
     "create_model": "models.registry:create_model",
     "evaluate": "evaluation.evaluate:evaluate",
     "examine": "doctor.examine:examine",

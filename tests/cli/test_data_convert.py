@@ -33,7 +33,7 @@ def test_from_files_to_a_score(run: Run, roads: Path, tmp_path: Path) -> None:
     code, text, err = run("data", "convert", roads, out, "--void", 11, "--json", tmp_path / "c.json")
     assert code == 0, err
     assert f"folders: {roads / 'frames'} and {roads / 'labels'}" in text
-    assert "6 classes, not named by the source, so called class_0" in text
+    assert "6 classes without names in the source, so called class_0" in text
     assert f"next: vocseg data doctor {out}" in text
     values = json.loads((tmp_path / "c.json").read_text())
     assert values["classes"] == [f"class_{number}" for number in range(6)]
@@ -74,9 +74,9 @@ def test_class_names_in_every_way(run: Run, roads: Path, tmp_path: Path) -> None
         (["--classes", "a.txt"], ["classes 'a.txt' is neither a file nor names"]),
         (["--classes", "a,b,a"], ["classes names 'a' twice"]),
         (["--void", "sky"], ["void 'sky' is neither a label nor a class"]),
-        (["--splits", "0.5"], ["splits '0.5' is neither a folder of lists nor shares"]),
+        (["--splits", "0.5"], ["splits '0.5' is neither a folder of lists nor fractions"]),
         (["--from", "xml"], ["--from"]),
-        (["--from", "yolo"], ["is or holds no YAML file with 'names'"]),
+        (["--from", "yolo"], ["no YAML file with 'names'"]),
         (["--from", "coco"], ["no COCO annotation file"]),
         (["--from", "label-studio"], ["no Label Studio export"]),
         (["--from", "labelme"], ["no LabelMe file"]),

@@ -116,7 +116,7 @@ def test_what_is_no_mask(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"wide\.png holds label 300 at x=0, y=0"):
         read_labels(tmp_path / "wide.png")
     Image.new("RGB", (4, 4), (1, 2, 3)).save(tmp_path / "rgb.png")
-    with pytest.raises(DataError, match=r"rgb\.png is a color image; --colors"):
+    with pytest.raises(DataError, match=r"rgb\.png is a color image; map its colors to classes with --colors"):
         read_labels(tmp_path / "rgb.png")
     Image.new("L", (4, 4)).save(tmp_path / "m.jpg")
     with pytest.raises(DataError, match=r"m\.jpg is a JPEG"):

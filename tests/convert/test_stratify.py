@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vocseg.convert.stratify import parse_shares, stratified_split
+from vocseg.convert.stratify import parse_fractions, stratified_split
 from vocseg.errors import SettingError
 
 
@@ -68,17 +68,17 @@ def test_seeds_differ() -> None:
 
 
 def test_too_few() -> None:
-    with pytest.raises(SettingError, match="1 image cannot be divided into 2 splits"):
+    with pytest.raises(SettingError, match="cannot divide 1 image into 2 splits"):
         stratified_split(np.ones((1, 1), dtype=bool), (0.8, 0.2))
-    with pytest.raises(SettingError, match="1 image, near-duplicates counted once, cannot"):
+    with pytest.raises(SettingError, match=r"cannot divide 1 image \(near-duplicates counted once\) into"):
         stratified_split(np.ones((3, 1), dtype=bool), (0.8, 0.2), [(0, 1, 2)])
     # no class at all is still a split
     assert [len(part) for part in stratified_split(np.zeros((10, 3), dtype=bool), (0.8, 0.2))] == [8, 2]
 
 
-def test_shares() -> None:
-    assert parse_shares("0.8/0.2") == (0.8, 0.2)
-    assert parse_shares("80/10/10") == (0.8, 0.1, 0.1)
+def test_fractions() -> None:
+    assert parse_fractions("0.8/0.2") == (0.8, 0.2)
+    assert parse_fractions("80/10/10") == (0.8, 0.1, 0.1)
     for wrong in ("0.8", "0.8/0.1", "a/b", "1/0", "-1/2", "nan/1", "0.25/0.25/0.25/0.25", ""):
-        with pytest.raises(SettingError, match="neither a folder of lists nor shares"):
-            parse_shares(wrong)
+        with pytest.raises(SettingError, match="neither a folder of lists nor fractions"):
+            parse_fractions(wrong)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import shlex
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -108,32 +107,21 @@ def convert(
     """
     if not source.exists():  # fail before torch is imported
         raise DataError(f"{source} does not exist")
-    from vocseg.convert import Options, convert, parse_classes
+    from vocseg.convert.pipeline import convert
     from vocseg.utils.files import refuse_to_replace, write_json
     from vocseg.utils.text import counted
 
-    options = Options(
-        kind=kind,
-        to=to,
-        images=images,
-        masks=masks,
-        classes=parse_classes(classes) if classes else None,
-        colors=colors,
-        void=tuple(token.strip() for token in (void or "").split(",") if token.strip()),
-        splits=splits,
-        seed=seed,
-        polygons=segments == "polygons",
-        parts=objects == "parts",
-    )
-    given = [source, images, masks, None if splits is None else Path(splits)]
-    read = (path for place in given if place is not None for path in (place, *place.rglob("*")))
+    places = [source, images, masks, None if splits is None else Path(splits)]
+    read = (path for place in places if place is not None for path in (place, *place.rglob("*")))
     refuse_to_replace([json], itertools.chain([colors, classes], read))
-    report = convert(source, out, options)
-    for line in report.describe():
-        print(line)
+    report = convert(
+        source, out, to=to, kind=kind, images=images, masks=masks, classes=classes, colors=colors, void=void or "",
+        splits=splits, seed=seed, segments=segments, objects=objects,
+    )  # fmt: skip
+    print(*report.lines(), sep="\n")
     print(f"written: {out}, {counted(report.images, 'image')} in {FORMATS[to]}")
     if to == "voc":
         quoted = shlex.quote(str(out))
         print(f"next: vocseg data doctor {quoted}, vocseg train --data {quoted} --config finetune")
     if json is not None:
-        write_json(json, {"source": str(source), "out": str(out), "to": to} | asdict(report))
+        write_json(json, {"source": str(source), "out": str(out), "to": to} | report.to_dict())

@@ -1,6 +1,20 @@
-"""Data sets of other formats into VOC layout, and out of it."""
+"""Convert data sets of other formats into VOC layout, and out of it."""
 
-from vocseg.convert.classes import parse_classes
-from vocseg.convert.pipeline import Options, Report, convert
+import sys
+from types import ModuleType
+from typing import Any
 
-__all__ = ["Options", "Report", "convert", "parse_classes"]
+from vocseg.convert.pipeline import convert
+from vocseg.convert.report import ConvertReport
+
+__all__ = ["ConvertReport", "convert"]
+
+
+class _CallableModule(ModuleType):
+    """Makes ``vocseg.convert(...)`` work: importing this package sets ``vocseg.convert`` to the package, not the function."""
+
+    def __call__(self, *args: Any, **settings: Any) -> ConvertReport:
+        return convert(*args, **settings)
+
+
+sys.modules[__name__].__class__ = _CallableModule

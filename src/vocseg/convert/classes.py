@@ -1,9 +1,9 @@
-"""From the labels of a source to class ids 0 to n-1 and 255."""
+"""Map the labels of a source to class ids 0 to n-1, and 255 for void."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,144 +15,161 @@ from vocseg.convert.source import Source
 from vocseg.data.layout import read_classes
 from vocseg.errors import DataError, SettingError, nearest
 
+Names = dict[int, str]
+"""Class names by label."""
+
 
 @dataclass(frozen=True)
 class ClassMap:
-    """Class names in the order of their ids, the id (or 255) of each of a source's labels, and how they came about."""
+    """Class names in the order of their ids, the id (or 255) of each of 256 labels, and a note on their origin."""
 
     classes: tuple[str, ...]
     ids: NDArray[np.uint8]
     note: str
 
 
-def parse_classes(text: str) -> tuple[str, ...]:
-    """Class names of ``--classes``: a file with one name a line, or names split by commas."""
-    if "," not in text and Path(text).is_file():
-        return read_classes(Path(text))
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if not names or (len(names) == 1 and any(sign in text for sign in "./\\")):  # a file's name, rather than a class's
-        raise SettingError(f"classes '{text}' is neither a file nor names split by commas")
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise SettingError(f"classes names '{twice}' twice")
-    return names
+@dataclass(frozen=True)
+class Labels:
+    """Which labels occur in which images: ``shown``, bool, images x 256; ``locate(image, label)`` says where, for errors."""
+
+    shown: NDArray[np.bool_]
+    locate: Callable[[int, int], str]
+
+    @property
+    def present(self) -> set[int]:
+        """Labels other than 255 that occur."""
+        return {int(label) for label in np.flatnonzero(self.shown.any(0))} - {voc.VOID}
+
+    @property
+    def has_void(self) -> bool:
+        """Whether 255 occurs."""
+        return bool(self.shown[:, voc.VOID].any())
+
+    def first(self, label: int) -> str:
+        """Describe the first occurrence of a label."""
+        return self.locate(int(np.flatnonzero(self.shown[:, label])[0]), label)
 
 
-def map_classes(
-    source: Source,
-    shown: NDArray[np.bool_],
-    given: tuple[str, ...] | None,
-    void: tuple[str, ...],
-    locate: Callable[[int, int], str],
-) -> ClassMap:
-    """Decide on the classes of a data set.
+def parse_classes(given: str | Path | Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return class names from a sequence, a file with one name a line, or a comma-separated list."""
+    if not given:
+        return None
+    if isinstance(given, (str, Path)):
+        text = str(given)
+        if "," not in text and Path(text).is_file():
+            return read_classes(Path(text))
+        given = [name.strip() for name in text.split(",") if name.strip()]
+        if not given or (len(given) == 1 and any(sign in text for sign in "./\\")):  # the name of a missing file
+            raise SettingError(f"classes '{text}' is neither a file nor names separated by commas")
+    repeated = next((name for name, count in Counter(given).items() if count > 1), None)
+    if repeated is not None:
+        raise SettingError(f"classes names '{repeated}' twice")
+    return tuple(given)
 
-    ``shown`` (images x 256) tells which image has which label, ``given`` are the names of ``--classes``, ``void`` the
-    labels and names of ``--void``; ``locate(image, label)`` describes where a label lies. Raises DataError for a label
-    that is no class, SettingError for names that the source does not have.
+
+def map_classes(source: Source, labels: Labels, given: tuple[str, ...] | None, void: tuple[str, ...]) -> ClassMap:
+    """Decide on the classes of a data set from the names ``given`` by the user and the labels and names that are ``void``.
+
+    Raises DataError for a label that is neither a class nor void, SettingError for names that are not in the source.
     """
-    present = {int(label) for label in np.flatnonzero(shown.any(0))} - {voc.VOID}
-    names, note = source.names, "as the source names them"
     numbers = {int(token) for token in void if token.isdigit()}
-    if names is None or (given and not source.named):
-        if given:
-            names, note = dict(enumerate(given)), "as given"
-        else:
-            names = _inferred(present - numbers - source.void, bool(shown[:, voc.VOID].any()), source)
-            note = (
-                "not named by the source, so called class_0, ... by label: --classes names them, --void takes out what is no class"
-            )
+    if numbers and source.objects:
+        known = ", ".join((source.names or {}).values())
+        raise SettingError(f"void '{min(numbers)}': {source.kind} classes are names, not numbers ({known})")
+    names, note = _names(source, labels, given, numbers)
     by_id = source.kind == "voc" or (source.kind == "folders" and not source.named)
-    if by_id and len(names) > 1 and present == {0} and shown[:, voc.VOID].any():
+    if by_id and len(names) > 1 and labels.present == {0} and labels.has_void:
         raise _binary(source)
-    if numbers and source.optional:
-        raise SettingError(f"void '{min(numbers)}': classes of {source.kind} go by their names ({', '.join(names.values())})")
-    no_class = source.void | numbers | _void_names(void, names)
-    for label in sorted(present - set(names) - no_class):
-        image = int(np.flatnonzero(shown[:, label])[0])
+    not_classes = source.void | numbers | _void_labels(void, names)
+    for label in sorted(labels.present - set(names) - not_classes):
         raise DataError(
-            f"{locate(image, label)}, which is no class ({_range(names)}) and not void; "
+            f"{labels.first(label)}, which is not a class ({_range(names)}) and not void; "
             f"--void {label} makes it void, --classes names more classes"
         )
-    names = {label: name for label, name in sorted(names.items()) if label not in no_class}
+    names = {label: name for label, name in sorted(names.items()) if label not in not_classes}
     if given and source.named:
-        names, note = _chosen(names, given, present, shown, locate), "as given"
-    else:
-        names = {label: name for label, name in names.items() if label in present or label not in source.optional}
-    names = _clean(names, source)
-    if not names:
-        raise DataError(f"no class is left: every label of {source.found} is void")
+        names, note = _select(names, given, labels), "as given"
+    elif source.objects and 0 not in labels.present:
+        names.pop(0, None)
+    classes = _clean(names, source)
+    if not classes:
+        raise DataError(f"no classes left: every label of {source.found} is void")
     ids = np.full(256, voc.VOID, dtype=np.uint8)
     ids[list(names)] = np.arange(len(names))
-    return ClassMap(tuple(names.values()), ids, note)
+    return ClassMap(classes, ids, note)
 
 
-def _inferred(present: set[int], void: bool, source: Source) -> dict[int, str]:
+def _names(source: Source, labels: Labels, given: tuple[str, ...] | None, numbers: set[int]) -> tuple[Names, str]:
+    """Return the names of the source's labels before any becomes void, and a note on their origin."""
+    if source.names is not None and (source.named or not given):
+        return source.names, "as named in the source"
+    if given:
+        return dict(enumerate(given)), "as given"
+    names = _inferred(labels.present - numbers - source.void, labels.has_void, source)
+    return names, "without names in the source, so called class_0, ... by label (--classes names them, --void excludes labels)"
+
+
+def _inferred(present: set[int], has_void: bool, source: Source) -> Names:
     top = max(present, default=-1)
     if top < 0:
         raise DataError(f"every mask of {source.found} is void: all pixels are 255")
-    if present == {0} and void:
+    if present == {0} and has_void:
         raise _binary(source)
-    # Gray levels (0, 38, 75, ...) are colors in truth, not class ids.
+    # Gray levels (0, 38, 75, ...) stand for colors, not for class ids.
     if top + 1 > 2 * len(present) and top > 3:
         some = ", ".join(str(label) for label in sorted(present)[:8])
         raise DataError(
-            f"masks of {source.found} hold {len(present)} labels up to {top} ({some}{', ...' if len(present) > 8 else ''}), which "
-            "do not count classes up from 0; --colors FILE with lines 'name,r,g,b' says which gray is which class, "
-            "--classes names every label from 0, --void takes labels out"
+            f"masks of {source.found} have {len(present)} labels up to {top} ({some}{', ...' if len(present) > 8 else ''}), which "
+            "are not consecutive class ids; map gray levels to classes with --colors FILE (lines 'name,r,g,b'), "
+            "name all labels from 0 with --classes, or exclude labels with --void"
         )
     return {label: f"class_{label}" for label in range(top + 1)}
 
 
 def _binary(source: Source) -> DataError:
     return DataError(
-        f"masks of {source.found} hold 0 and 255 only, and 255 is void; if it is a class, say so with --colors FILE, "
+        f"masks of {source.found} hold 0 and 255 only, and 255 is void; if it is a class, use --colors FILE "
         "with the lines 'background,0,0,0' and 'NAME,255,255,255'"
     )
 
 
-def _void_names(void: tuple[str, ...], names: dict[int, str]) -> set[int]:
+def _void_labels(void: tuple[str, ...], names: Names) -> set[int]:
     labels = {name: label for label, name in names.items()}
-    unknown = [token for token in void if not token.isdigit() and token not in labels]
-    if unknown:
-        raise SettingError(f"void '{unknown[0]}' is neither a label nor a class{nearest(unknown[0], list(labels))}")
-    return {labels[token] for token in void if not token.isdigit()}
+    wanted = [token for token in void if not token.isdigit()]
+    unknown = next((token for token in wanted if token not in labels), None)
+    if unknown is not None:
+        raise SettingError(f"void '{unknown}' is neither a label nor a class{nearest(unknown, list(labels))}")
+    return {labels[token] for token in wanted}
 
 
-def _chosen(
-    names: dict[int, str],
-    given: tuple[str, ...],
-    present: set[int],
-    shown: NDArray[np.bool_],
-    locate: Callable[[int, int], str],
-) -> dict[int, str]:
-    """The source's classes in the order of ``given``; those that it lacks must at least not be misspelt."""
-    labels = {name: label for label, name in names.items()}
-    unknown = [name for name in given if name not in labels]
-    if unknown:
-        known = ", ".join(labels)
-        raise SettingError(f"class '{unknown[0]}' is not in the source{nearest(unknown[0], list(labels))} (it has {known})")
-    spare = sorted(present & (set(names) - {labels[name] for name in given}))
-    if spare:
-        image = int(np.flatnonzero(shown[:, spare[0]])[0])
-        void = ",".join(names[label] for label in spare)
-        raise DataError(
-            f"{locate(image, spare[0])}, class '{names[spare[0]]}', which --classes leaves out; "
-            f"--void '{void}' makes {'it' if len(spare) == 1 else f'all {len(spare)} left-out classes'} void"
+def _select(names: Names, given: tuple[str, ...], labels: Labels) -> Names:
+    """Return the classes of the source that are ``given``, in that order. Labels of any other class must not occur."""
+    by_name = {name: label for label, name in names.items()}
+    unknown = next((name for name in given if name not in by_name), None)
+    if unknown is not None:
+        raise SettingError(
+            f"class '{unknown}' is not in the source{nearest(unknown, list(by_name))} (its classes: {', '.join(by_name)})"
         )
-    return {labels[name]: name for name in given}
+    rest = sorted(labels.present & (set(names) - {by_name[name] for name in given}))
+    if rest:
+        void = ",".join(names[label] for label in rest)
+        raise DataError(
+            f"{labels.first(rest[0])}, class '{names[rest[0]]}', which is not in --classes; "
+            f"--void '{void}' makes {'it' if len(rest) == 1 else f'all {len(rest)} other classes'} void"
+        )
+    return {by_name[name]: name for name in given}
 
 
-def _clean(names: dict[int, str], source: Source) -> dict[int, str]:
-    """Names that a line of ``classes.txt`` can hold, each once."""
-    cleaned = {label: " ".join(name.split()) or f"class_{label}" for label, name in names.items()}
-    twice = next((name for name, count in Counter(cleaned.values()).items() if count > 1), None)
-    if twice is not None:
-        raise DataError(f"{source.found} has two classes called '{twice}'")
+def _clean(names: Names, source: Source) -> tuple[str, ...]:
+    """Return names that a line of ``classes.txt`` can hold, each once."""
+    cleaned = tuple(" ".join(name.split()) or f"class_{label}" for label, name in names.items())
+    repeated = next((name for name, count in Counter(cleaned).items() if count > 1), None)
+    if repeated is not None:
+        raise DataError(f"{source.found} has two classes called '{repeated}'")
     return cleaned
 
 
-def _range(names: dict[int, str]) -> str:
+def _range(names: Names) -> str:
     if sorted(names) == list(range(len(names))):
         return f"classes are 0 to {len(names) - 1}"
     return f"classes are {', '.join(map(str, sorted(names)))}"

@@ -1,4 +1,4 @@
-"""Outlines of regions along pixel edges: exact, so that filling them gives the region back."""
+"""Trace the outlines of regions along pixel edges. Filling them by pixel centers gives the regions back exactly."""
 
 from __future__ import annotations
 
@@ -9,23 +9,32 @@ from numpy.typing import NDArray
 
 Region = NDArray[np.bool_]
 Ring = NDArray[np.int64]
-"""Corners, N x 2, x and y in pixel edges; without the first repeated at the end."""
+"""Corners on pixel edges, N x 2 (x, y); the first is not repeated at the end."""
 
-# Directions clockwise on the screen, y down: right, down, left, up.
-_STEPS = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])
+_STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
+"""Directions along an outline, clockwise on the screen: right, down, left, up."""
 
 
 class Part(NamedTuple):
-    """A connected part of a region: its outline, the outlines of its holes, and its pixels."""
+    """A 4-connected part of a region: its outline, the outlines of its holes, and its number of pixels."""
 
     outline: Ring
     holes: list[Ring]
     area: int
 
 
+def outlines(region: Region) -> list[Ring]:
+    """Return one ring for each of the :func:`parts` of a region.
+
+    Holes are cut open: a bridge of zero width runs from the outline to the hole and back, so formats without holes can store
+    them.
+    """
+    return [_cut_open(part.outline, part.holes) for part in parts(region)]
+
+
 def parts(region: Region) -> list[Part]:
-    """Find the parts of a region whose pixels touch along edges, upper left first."""
-    rings, left_edges = _rings(region)
+    """Find the 4-connected parts of a region, the uppermost, then leftmost, first."""
+    rings, left_edges = _trace(region)
     holes: dict[int, list[int]] = {}
     parent: list[int] = []
     for index, ring in enumerate(rings):
@@ -33,7 +42,7 @@ def parts(region: Region) -> list[Part]:
             parent.append(index)
             holes[index] = []
             continue
-        # Along the row above a hole's top edge, the nearest outline to the left belongs to the part, or to a hole in it.
+        # In the row above a hole's top edge, the nearest outline to the left is that of the part, or of another hole in it.
         x, y = ring[np.lexsort((ring[:, 0], ring[:, 1]))[0]]
         y -= 1
         while (x, y) not in left_edges:
@@ -46,31 +55,22 @@ def parts(region: Region) -> list[Part]:
     ]
 
 
-def components(region: Region) -> list[Ring]:
-    """Return one ring for each of the :func:`parts` of a region.
+def _trace(region: Region) -> tuple[list[Ring], dict[tuple[int, int], int]]:
+    """Return the closed outlines, with the region on their right, and the ring at each left pixel edge (x, y) of an outline.
 
-    Holes are cut open: a bridge of no width runs from the outline to the hole and back, so that formats without holes hold
-    them. Even-odd filling by pixel centers gives the part back exactly.
-    """
-    return [_cut_open(part.outline, part.holes) for part in parts(region)]
-
-
-def _rings(region: Region) -> tuple[list[Ring], dict[tuple[int, int], int]]:
-    """Closed outlines with the region on their right, and the ring of each pixel's left edge (x, y) that is on one.
-
-    Rings are ordered by their topmost, then leftmost corner. Where two pixels touch at a corner only, rings part.
+    Rings are ordered by their topmost, then leftmost corner. Pixels that only touch at a corner get separate rings.
     """
     padded = np.pad(region, 1)
     inside = padded[1:-1, 1:-1]
     edges: dict[tuple[int, int, int], None] = {}
     for direction, beyond in enumerate((padded[:-2, 1:-1], padded[1:-1, 2:], padded[2:, 1:-1], padded[1:-1, :-2])):
         ys, xs = np.nonzero(inside & ~beyond)
-        # where the edge that runs in this direction starts: top edges at the upper left corner, and so on clockwise
+        # An edge starts at its pixel's upper left corner if it runs right, at the upper right if it runs down, and so on.
         dx, dy = ((0, 0), (1, 0), (1, 1), (0, 1))[direction]
         edges.update(dict.fromkeys(zip((xs + dx).tolist(), (ys + dy).tolist(), [direction] * len(xs), strict=True)))
     rings: list[Ring] = []
     left_edges: dict[tuple[int, int], int] = {}
-    # The first edge left, in reading order, of a ring is a top edge of an outline or the bottom of the row above a hole.
+    # In reading order, a ring's first edge is a top edge of an outline, or the bottom edge of the row above a hole.
     for start in sorted(edges, key=lambda edge: (edge[1], edge[0])):
         if start not in edges:
             continue
@@ -80,8 +80,8 @@ def _rings(region: Region) -> tuple[list[Ring], dict[tuple[int, int], int]]:
             del edges[x, y, direction]
             if direction == 3:
                 left_edges[x, y - 1] = len(rings)
-            x, y = x + int(_STEPS[direction][0]), y + int(_STEPS[direction][1])
-            # Right first: keeps to the same pixel, so parts that touch at a corner stay apart.
+            x, y = x + _STEPS[direction][0], y + _STEPS[direction][1]
+            # Right first: it stays at the same pixel, so parts that touch at a corner stay apart.
             turned = next((turn for turn in (1, 0, 3) if (x, y, (direction + turn) % 4) in edges), None)
             if turned is None:
                 turned = (start[2] - direction) % 4
@@ -93,13 +93,13 @@ def _rings(region: Region) -> tuple[list[Ring], dict[tuple[int, int], int]]:
 
 
 def _area(ring: Ring) -> float:
-    """Enclosed pixels; negative for a hole."""
+    """Return the number of enclosed pixels; negative for a hole."""
     x, y = ring.T
     return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
 
 
 def _cut_open(outline: Ring, holes: list[Ring]) -> Ring:
-    """The outline with a bridge to the first corner of each hole, from the corner that is nearest to it."""
+    """Return the outline with a bridge to the first corner of each hole from the corner nearest to it."""
     for hole in holes:
         at = int(np.abs(outline - hole[0]).sum(1).argmin())
         outline = np.concatenate((outline[: at + 1], hole, hole[:1], outline[at:]))

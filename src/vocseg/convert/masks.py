@@ -1,4 +1,4 @@
-"""Labels out of mask files, by their values or by their colors."""
+"""Read labels from mask files, by their values or by their colors."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def read_labels(path: Path, table: ColorTable | None = None) -> Mask:
     """
     mask = decode_mask(path, None if table is None else table.labels, by_color=table is not None)
     if mask.format in ("JPEG", "MPO"):
-        raise DataError(f"mask {path} is a JPEG: compression has changed its labels; masks must be PNG")
+        raise DataError(f"mask {path} is a JPEG, whose compression changes labels; masks must be PNG")
     if not mask.foreign.any():
         return mask.labels
     if mask.kind == "color" and table is None:
-        raise DataError(f"mask {path} is a color image; --colors FILE says which color is which class")
+        raise DataError(f"mask {path} is a color image; map its colors to classes with --colors FILE")
     y, x = np.argwhere(mask.foreign)[0]
     value = mask.pixels[y, x]
     if table is None:

@@ -1,4 +1,4 @@
-"""What every reader gives: the images found, how to get at their masks, and what the labels in them mean."""
+"""What every reader returns, and the helpers that readers share."""
 
 from __future__ import annotations
 
@@ -14,24 +14,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vocseg import voc
+from vocseg.data.layout import IMAGE_SUFFIXES
 from vocseg.errors import DataError, reason
 from vocseg.utils.text import counted
 
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-"""Suffixes of images, most likely first."""
+READ_SUFFIXES = (*IMAGE_SUFFIXES, ".bmp", ".tif", ".tiff")
+"""Suffixes of images that are read, the likeliest first."""
 BACKGROUNDS = voc.BACKGROUND_NAMES
-BACKGROUND = BACKGROUNDS[0]
-"""Names of the class of pixels that no object covers."""
+SPLIT_NAMES = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
+    "test": "test", "testing": "test", "trainval": "trainval",
+}  # fmt: skip
 
 Mask = NDArray[np.uint8]
+Splits = dict[str, list[str]]
+"""Image ids by split."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """An image and its mask. ``mask()`` gives H x W labels as the source numbers them, 255 = void; DataError if it cannot.
+    """An image and its mask.
 
-    ``origin`` is the file that errors about the mask name. An image that lies inside an annotation file has ``embedded``,
-    which gives its bytes, and ``image`` is that file.
+    ``mask()`` returns the source's labels, uint8 H x W, 255 = void, and raises DataError if it cannot. ``origin`` is the
+    file that errors about the mask name. If the image is stored inside an annotation file, ``embedded`` returns its bytes
+    and ``image`` is that file.
     """
 
     id: str
@@ -43,12 +49,12 @@ class Item:
 
 @dataclass
 class Source:
-    """A data set found in some format.
+    """A data set in some format, as a reader found it.
 
-    ``names`` gives the class of each label that has one, None where the format does not say. ``named`` tells that the
-    format itself names its classes, so that a list of classes chooses among them; else a list names labels 0, 1, 2, ...
-    ``void`` are labels that stand for no class besides 255, ``optional`` those that are a class only where they occur.
-    ``splits`` are the source's own, ids by name. ``notes`` say what was found and what was left out.
+    ``names`` maps labels to class names; None if the format has no names. ``named``: the format itself names its classes,
+    so ``classes`` selects among them; otherwise ``classes`` names the labels 0, 1, 2, ... ``objects``: masks are painted
+    from objects, so label 0 is background, and it is a class only if it occurs. ``void`` are labels besides 255 that are
+    not classes. ``splits`` are the source's own. ``notes`` say what was found and what was skipped.
     """
 
     kind: str
@@ -56,14 +62,14 @@ class Source:
     items: list[Item]
     names: dict[int, str] | None = None
     named: bool = False
+    objects: bool = False
     void: frozenset[int] = frozenset()
-    optional: frozenset[int] = frozenset()
-    splits: dict[str, list[str]] = field(default_factory=dict)
+    splits: Splits = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
 def files_below(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """Files of any of the ``suffixes`` (any case) below ``root``, sorted; hidden files and folders are passed over."""
+    """List the files below ``root`` with one of the ``suffixes`` (any case), sorted, without hidden files and folders."""
     found = []
     for folder, subfolders, names in os.walk(root, followlinks=True):
         subfolders[:] = [name for name in subfolders if not name.startswith((".", "__MACOSX"))]
@@ -72,89 +78,96 @@ def files_below(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
 
 
 def read_json(path: Path) -> Any:
-    """Content of a JSON file; DataError where it cannot be read or is no JSON."""
+    """Read a JSON file. Raises DataError if it cannot be read or is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {path}: {reason(error)}") from error
 
 
-SPLIT_NAMES = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
-    "test": "test", "testing": "test", "trainval": "trainval",
-}  # fmt: skip
-
-
-def split_of(text: str) -> str | None:
-    """The split that a folder's or file's name speaks of: ``train2017`` → train, ``_annotations_valid`` → val."""
-    for word in re.findall(r"[a-z]+", text.lower()):
-        if word in SPLIT_NAMES:
-            return SPLIT_NAMES[word]
-    return None
+def json_kind(path: Path) -> str | None:
+    """Guess the annotation format of a JSON file from its first 64 KiB: labelme, coco, label-studio, or None."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        head = file.read(1 << 16).lstrip()
+    if head.startswith("{"):
+        keys = ('"images"', '"annotations"', '"categories"', '"licenses"')
+        return "labelme" if '"shapes"' in head else "coco" if any(key in head for key in keys) else None
+    return "label-studio" if head.startswith("[") and ('"annotations"' in head or '"completions"' in head) else None
 
 
 def split_of_path(path: Path) -> str | None:
-    """The split that a relative path speaks of, the last part first."""
-    return next((split for part in reversed(path.parts) if (split := split_of(part))), None)
+    """Return the split that a relative path names, the last part first: ``train2017`` → train, ``x_valid`` → val."""
+    words = (word for part in reversed(path.parts) for word in re.findall(r"[a-z]+", part.lower()))
+    return next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None)
+
+
+def ids_by_split(ids: Iterable[str], splits: Iterable[str | None]) -> Splits:
+    """Group image ids by their split; ids without a split are dropped."""
+    grouped: Splits = {}
+    for id_, split in zip(ids, splits, strict=True):
+        if split:
+            grouped.setdefault(split, []).append(id_)
+    return grouped
 
 
 def unique_ids(paths: list[Path], root: Path) -> list[str]:
-    """An id for each image: its stem, or where stems repeat the path below ``root`` joined by ``_``; without blanks."""
+    """Return an id without blanks for each image: its stem, or if stems repeat, its path below ``root`` joined by ``_``."""
     stems = [clean_id(path.stem) for path in paths]
     if len(set(stems)) == len(stems):
         return stems
     ids = [clean_id("_".join(path.relative_to(root).with_suffix("").parts)) for path in paths]
     if len(set(ids)) < len(ids):
-        twice = next(path for path, id_ in zip(paths, ids, strict=True) if ids.count(id_) > 1)
-        raise DataError(f"two images would be called '{ids[paths.index(twice)]}', one of them {twice}; rename one")
+        path, repeated = next((path, id_) for path, id_ in zip(paths, ids, strict=True) if ids.count(id_) > 1)
+        raise DataError(f"duplicate image id '{repeated}' (one of its files is {path}); rename one of the files")
     return ids
 
 
 def clean_id(stem: str) -> str:
-    """``stem`` without blanks, which split lists cannot hold."""
+    """Replace blanks, which split lists cannot hold, by ``_``."""
     return re.sub(r"\s+", "_", stem.strip())
 
 
 class ImageFinder:
-    """Finds images by the names that annotation files give them, below some folders."""
+    """Find images below some folders by the names that annotation files use."""
 
-    def __init__(self, folders: Iterable[Path]) -> None:
-        self.folders = list(folders)
+    def __init__(self, *folders: Path) -> None:
         self._by_name: dict[str, list[Path]] = {}
-        for path in dict.fromkeys(path for folder in self.folders for path in files_below(folder, IMAGES)):
+        for path in dict.fromkeys(path for folder in folders for path in files_below(folder, READ_SUFFIXES)):
             self._by_name.setdefault(path.name, []).append(path)
 
     def find(self, name: str, near: Path | None = None) -> Path | None:
-        """The image of that name, of several the one whose folders agree best with ``name``, then with ``near``."""
+        """Return the image of that name; of several, the one whose folders agree best with ``name``, then with ``near``."""
         wanted = [part for part in name.replace("\\", "/").split("/") if part]
-        there = self._by_name.get(wanted[-1], []) if wanted else []
 
         def agreement(path: Path) -> tuple[int, int]:
-            near_by = common_start([path.parts, near.parts]) if near else 0
-            return common_start([wanted[::-1], path.parts[::-1]]), near_by
+            return common_start([wanted[::-1], path.parts[::-1]]), common_start([path.parts, near.parts]) if near else 0
 
-        return max(there, key=agreement, default=None)
-
-
-def named_classes(labels: Iterable[str], origin: Path) -> dict[int, str]:
-    """Background as label 0, then every other name in the order given; DataError where there are too many."""
-    names = [name for name in dict.fromkeys(labels) if name not in BACKGROUNDS]
-    if len(names) >= voc.VOID:
-        raise DataError(f"{origin} has {len(names)} classes; ids must stay below the void label {voc.VOID}")
-    return dict(enumerate([BACKGROUND, *names]))
+        return max(self._by_name.get(wanted[-1], []) if wanted else [], key=agreement, default=None)
 
 
-def labels_by_name(names: dict[int, str]) -> dict[str, int]:
-    """The label of each class name; every name for background is label 0."""
-    return {name: label for label, name in names.items()} | dict.fromkeys(BACKGROUNDS, 0)
+def object_classes(names: Iterable[str], origin: Path) -> tuple[dict[int, str], dict[str, int]]:
+    """Return the class names by label and the labels by name: background is label 0, the others follow in order.
+
+    All of BACKGROUNDS have label 0. Raises DataError, naming ``origin``, for more classes than masks can hold.
+    """
+    others = [name for name in dict.fromkeys(names) if name not in BACKGROUNDS]
+    if len(others) >= voc.VOID:
+        raise DataError(f"{origin} has {len(others)} classes; ids must stay below the void label {voc.VOID}")
+    by_label = dict(enumerate([BACKGROUNDS[0], *others]))
+    return by_label, {name: label for label, name in by_label.items()} | dict.fromkeys(BACKGROUNDS, 0)
 
 
 def common_start(texts: Sequence[Sequence[Any]]) -> int:
-    """How many elements at their start all sequences share."""
+    """Return how many elements at their start all sequences share."""
     return next((place for place, parts in enumerate(zip(*texts, strict=False)) if len(set(parts)) > 1), min(map(len, texts)))
 
 
-def left_out(count: int, thing: str, which: str = "", first: object = None) -> list[str]:
-    """The note on things left out, if any were: how many of what, ``which`` of them, and the first."""
-    example = "" if first is None else f" ({'such as ' if count > 1 else ''}{first})"
-    return [f"left out: {counted(count, thing)}{which}{example}"] if count else []
+def skipped(what: int | Sequence[object], thing: str, why: str) -> list[str]:
+    """Return a note on ``what`` was skipped: a number or the things themselves, of which the first is shown. Empty if none.
+
+    >>> skipped(["b.png", "c.png"], "mask", "without an image"), skipped(1, "box", "without an outline"), skipped(0, "box", "")
+    (['skipped: 2 masks without an image (such as b.png)'], ['skipped: 1 box without an outline'], [])
+    """
+    count = what if isinstance(what, int) else len(what)
+    example = "" if isinstance(what, int) or not what else f" ({'such as ' if count > 1 else ''}{what[0]})"
+    return [f"skipped: {counted(count, thing)} {why}{example}"] if count else []

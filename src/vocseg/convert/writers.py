@@ -1,4 +1,4 @@
-"""The formats that data sets are written in."""
+"""Write data sets in VOC layout, COCO's JSON and YOLO's polygons."""
 
 from __future__ import annotations
 
@@ -11,20 +11,16 @@ import numpy as np
 import torch
 
 from vocseg import draw, voc
-from vocseg.convert import contours, rle, shapes
+from vocseg.convert import contours, polygons, rle
 from vocseg.convert.readers.coco import VOID_CATEGORY
-from vocseg.convert.source import BACKGROUNDS, Mask
-
-Splits = dict[str, list[str]]
+from vocseg.convert.source import BACKGROUNDS, Mask, Splits
 
 
 class Writer(Protocol):
-    """Writes masks into a folder whose ``images`` subfolder holds the images already.
+    """Writes masks into a folder that already holds the images.
 
-    ``write`` may run in any thread and in any order; what it gives is handed to ``collect`` in the order of the images.
+    ``write`` may run in any thread and in any order; its results are passed to ``collect`` in the order of the images.
     """
-
-    images: str
 
     def write(self, name: str, image: str, mask: Mask) -> Any: ...
 
@@ -35,8 +31,6 @@ class Writer(Protocol):
 
 class VocWriter:
     """Pascal VOC's layout: palette PNGs of class ids and 255, split lists, class names."""
-
-    images = voc.IMAGES
 
     def __init__(self, root: Path, classes: Sequence[str]) -> None:
         self.root, self.classes = root, classes
@@ -59,15 +53,13 @@ class VocWriter:
 class CocoWriter:
     """COCO's JSON, ``annotations/<split>.json``, with images in ``images``.
 
-    A category's id is the class's id, plus one where no class is background; pixels of the background are in no object.
-    Void, where there is any, is a crowd region of the last category, called void. An object is all of a class in an image,
-    or with ``parts`` what hangs together of it; as run lengths, or with ``polygons`` as outlines along pixel edges.
+    A category's id is the class's id, plus one if no class is background; pixels of the background are in no object. Void, if
+    there is any, is a crowd region of the last category, called void. An object is all pixels of a class in an image, or with
+    ``parts`` a connected part of them; as run lengths, or with ``outlines`` as polygons along pixel edges.
     """
 
-    images = "images"
-
-    def __init__(self, root: Path, classes: Sequence[str], splits: Splits, void: bool, polygons: bool, parts: bool) -> None:
-        self.root, self.polygons, self.parts = root, polygons, parts
+    def __init__(self, root: Path, classes: Sequence[str], splits: Splits, void: bool, outlines: bool, parts: bool) -> None:
+        self.outlines, self.parts = outlines, parts
         self.ids = object_ids(classes)
         self.splits_of: dict[str, list[str]] = {}
         for split, names in splits.items():
@@ -82,20 +74,15 @@ class CocoWriter:
         self.files: dict[str, _JsonFile] = {split: _JsonFile(root / "annotations" / f"{split}.json", head) for split in splits}
 
     def write(self, name: str, image: str, mask: Mask) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        objects = [
-            self._object(label, region)
-            for label in self.category
-            if (mask == label).any()
-            for region in self._regions(mask == label)
-        ]
+        regions = ((label, region) for label in self.category for region in self._regions(mask == label))
+        objects = [self._object(label, region) for label, region in regions]
         return {"file_name": image, "height": mask.shape[0], "width": mask.shape[1]}, objects
 
     def _regions(self, region: rle.Region) -> Iterator[rle.Region]:
-        if not self.parts:
+        if self.parts:
+            yield from (polygons.fill([ring], *region.shape) for ring in contours.outlines(region))
+        elif region.any():
             yield region
-            return
-        for ring in contours.components(region):
-            yield shapes.polygon([ring], *region.shape)
 
     def _object(self, label: int, region: rle.Region) -> dict[str, Any]:
         ys, xs = (np.flatnonzero(region.any(axis)) for axis in (1, 0))
@@ -105,9 +92,9 @@ class CocoWriter:
             "iscrowd": int(label == voc.VOID),
             "area": int(region.sum()),
             "bbox": [left, top, int(xs[-1]) + 1 - left, int(ys[-1]) + 1 - top],
-            # crowd regions are run lengths by the format's definition
-            "segmentation": [ring.reshape(-1).tolist() for ring in contours.components(region)]
-            if self.polygons and label != voc.VOID
+            # The format defines crowd regions as run lengths.
+            "segmentation": [ring.reshape(-1).tolist() for ring in contours.outlines(region)]
+            if self.outlines and label != voc.VOID
             else rle.encode(region),
         }
 
@@ -121,7 +108,7 @@ class CocoWriter:
 
 
 class _JsonFile:
-    """An annotation file whose annotations are written as they come; only the images are kept in memory."""
+    """An annotation file that is written as its annotations arrive; only the images are kept in memory."""
 
     def __init__(self, path: Path, head: dict[str, Any]) -> None:
         self.file: TextIO = open(path, "w", encoding="utf-8")  # noqa: SIM115  (closed by close)
@@ -142,13 +129,11 @@ class _JsonFile:
 
 
 class YoloWriter:
-    """Ultralytics' segmentation format: ``labels/<image>.txt`` with polygons as shares of width and height, ``data.yaml``,
-    and a list of images for each split.
+    """Ultralytics' segmentation format: ``labels/<image>.txt`` with polygons, ``data.yaml``, and a list of images per split.
 
-    The format knows neither background nor void: pixels of both are in no polygon. Holes are cut open.
+    Coordinates are fractions of width and height. The format has neither background nor void: their pixels are in no
+    polygon. Holes are cut open.
     """
-
-    images = "images"
 
     def __init__(self, root: Path, classes: Sequence[str]) -> None:
         self.root = root
@@ -160,7 +145,7 @@ class YoloWriter:
         lines = []
         size = np.array(mask.shape[::-1], dtype=np.float64)
         for number, label in enumerate(self.ids):
-            for ring in contours.components(mask == label) if (mask == label).any() else []:
+            for ring in contours.outlines(mask == label):
                 lines.append(f"{number} " + " ".join(f"{part:.7g}" for part in (ring / size).reshape(-1)))
         _write_lines(self.root / "labels" / f"{name}.txt", lines)
         return image
@@ -171,13 +156,13 @@ class YoloWriter:
     def finish(self, splits: Splits) -> None:
         for split, names in splits.items():
             _write_lines(self.root / f"{split}.txt", [f"./images/{self.written[name]}" for name in names])
-        # JSON strings are YAML strings
+        # JSON strings are valid YAML strings.
         names = [f"  {number}: {json.dumps(name, ensure_ascii=False)}" for number, name in enumerate(self.ids.values())]
         _write_lines(self.root / "data.yaml", [*(f"{split}: {split}.txt" for split in splits), "names:", *names])
 
 
 def object_ids(classes: Sequence[str]) -> dict[int, str]:
-    """The classes that are objects: all but a first one called background."""
+    """Return the classes that are objects, by id: all except a first one called background."""
     return {label: name for label, name in enumerate(classes) if label or name not in BACKGROUNDS}
 
 

@@ -1,4 +1,4 @@
-"""Cityscapes and what is laid out like it: nested city folders, ``*_labelIds.png`` beside ``*_leftImg8bit.png``."""
+"""Read Cityscapes and data with the same layout: city folders with ``*_labelIds.png`` and ``*_leftImg8bit.png``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from vocseg.convert.masks import read_labels
-from vocseg.convert.source import IMAGES, Item, Source, files_below, left_out, split_of_path, unique_ids
+from vocseg.convert.source import READ_SUFFIXES, Item, Source, files_below, ids_by_split, skipped, split_of_path, unique_ids
 from vocseg.errors import DataError
 
 CLASSES = {
@@ -20,36 +20,36 @@ VOID = frozenset(range(34)) - set(CLASSES)
 
 
 def find_cityscapes(root: Path, images: Path | None = None) -> Source:
-    """The data set below ``root``; every label but the 19 of ``CLASSES`` is void. DataError where no mask has an image.
+    """Find the images and masks below ``root``; all labels except the 19 in CLASSES are void.
 
-    A mask ``x_gtFine_labelIds.png`` (or ``x_anything_labelIds.png``) belongs to ``x_leftImg8bit.png``; fine masks win over
-    coarse ones.
+    A mask ``x_gtFine_labelIds.png`` (or ``x_anything_labelIds.png``) belongs to ``x_leftImg8bit.png``; fine masks take
+    precedence over coarse ones. Raises DataError if no mask has an image.
     """
     masks = [path for path in files_below(root, (".png",)) if path.stem.endswith("_labelIds")]
     by_scene: dict[str, Path] = {}
-    for path in files_below(images or root, IMAGES):
+    for path in files_below(images or root, READ_SUFFIXES):
         if not re.search(r"_(labelIds|instanceIds|color|labelTrainIds)$", path.stem):
             by_scene.setdefault(re.sub(r"_left_?Img_?8_?bit$", "", path.stem, flags=re.IGNORECASE), path)
     chosen: dict[Path, Path] = {}
-    bare = []
+    unmatched = []
     for mask in sorted(masks, key=lambda path: "coarse" in path.stem.lower()):
-        scene = re.sub(r"(_gt\w*?)?_labelIds$", "", mask.stem)
-        image = by_scene.get(scene)
+        image = by_scene.get(re.sub(r"(_gt\w*?)?_labelIds$", "", mask.stem))
         if image is None:
-            bare.append(mask)
+            unmatched.append(mask)
         else:
             chosen.setdefault(image, mask)
     if not chosen:
-        raise DataError(
-            f"no *_labelIds.png below {root} has an image *_leftImg8bit.png{f' (masks such as {bare[0]})' if bare else ''}"
-        )
+        example = f" (masks such as {unmatched[0]})" if unmatched else ""
+        raise DataError(f"no *_labelIds.png below {root} has an image *_leftImg8bit.png{example}")
     paths = sorted(chosen)
     ids = [re.sub(r"_leftImg8bit$", "", id_) for id_ in unique_ids(paths, root)]
-    splits: dict[str, list[str]] = {}
-    for id_, path in zip(ids, paths, strict=True):
-        split = split_of_path(chosen[path].relative_to(root).parent)
-        if split:
-            splits.setdefault(split, []).append(id_)
-    items = [Item(id_, path, chosen[path], partial(read_labels, chosen[path])) for id_, path in zip(ids, paths, strict=True)]
-    notes = left_out(len(bare), "mask", " without an image", *bare[:1])
-    return Source("cityscapes", str(root), items, dict(CLASSES), named=True, void=VOID, splits=splits, notes=notes)
+    return Source(
+        "cityscapes",
+        str(root),
+        [Item(id_, path, chosen[path], partial(read_labels, chosen[path])) for id_, path in zip(ids, paths, strict=True)],
+        dict(CLASSES),
+        named=True,
+        void=VOID,
+        splits=ids_by_split(ids, (split_of_path(chosen[path].relative_to(root).parent) for path in paths)),
+        notes=skipped(unmatched, "mask", "without an image"),
+    )

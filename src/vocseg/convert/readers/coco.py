@@ -1,4 +1,4 @@
-"""COCO's instance and stuff annotations."""
+"""Read COCO's instance and stuff annotations."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ from typing import Any
 import numpy as np
 
 from vocseg import voc
-from vocseg.convert import rle, shapes
+from vocseg.convert import polygons, rle
 from vocseg.convert.source import (
-    BACKGROUNDS,
     ImageFinder,
     Item,
     Mask,
     Source,
     files_below,
-    labels_by_name,
-    left_out,
-    named_classes,
+    json_kind,
+    object_classes,
     read_json,
+    skipped,
     split_of_path,
     unique_ids,
-)
+)  # fmt: skip
 from vocseg.errors import DataError
 
 VOID_CATEGORY = "void"
@@ -35,7 +34,7 @@ VOID_CATEGORY = "void"
 
 @dataclass(frozen=True)
 class _Image:
-    """What annotation files say of one image: its name, height and width, and objects (label, is a crowd, segmentation)."""
+    """An image of an annotation file: name, height and width, and objects (label, is a crowd, segmentation)."""
 
     name: str
     height: int
@@ -44,76 +43,58 @@ class _Image:
 
 
 def find_coco(path: Path, images: Path | None = None) -> Source:
-    """The data set of an annotation file, or of all annotation files below a folder.
+    """Read an annotation file, or all annotation files below a folder.
 
-    Classes are background, for pixels in no object, and the categories in the order of their ids, whatever gaps these have.
-    Where objects overlap, the smaller is on top. Crowd regions, and a category called void, are void. Files named after
-    train, val or test give the splits. Raises DataError, naming file and annotation, for what is not COCO's.
+    Classes are background (pixels in no object) and the categories in the order of their ids, renumbered without gaps. Where
+    objects overlap, the smaller is on top. Crowd regions, and a category called void, are void. Files named after train,
+    val or test are the splits. Raises DataError, naming the file and the annotation, for anything that is not COCO's.
     """
     files = [path] if path.is_file() else _annotation_files(path)
     root = path.parent if path.is_file() else path
-    contents = [(file, _checked(read_json(file), file)) for file in files]
-    labels = _labels([category for _, content in contents for category in content["categories"]], files[0])
+    contents = {file: _checked(read_json(file), file) for file in files}
+    names, labels = _classes([category for content in contents.values() for category in content["categories"]], files[0])
     folders = [images] if images else [root, root.parent] if root.name == "annotations" else [root]
-    finder = ImageFinder(folders)
+    split_names = _split_names(files, root)
+    finder = ImageFinder(*folders)
     found: dict[Path, tuple[_Image, Path]] = {}
     splits: dict[str, dict[Path, None]] = {}
     missing = []
-    split_names = _split_names(files, root)
-    for file, content in contents:
+    for file, content in contents.items():
         for image in _images(content, labels, file):
-            where = finder.find(image.name, file)
-            if where is None:
+            place = finder.find(image.name, file)
+            if place is None:
                 missing.append(image.name)
                 continue
-            known, in_file = found.setdefault(where, (image, file))
+            known, in_file = found.setdefault(place, (image, file))
             if known is not image and in_file == file:  # one image, listed twice
                 known.objects.extend(image.objects)
-            split = split_names[file]
-            if split:
-                splits.setdefault(split, {})[where] = None
+            if split := split_names[file]:
+                splits.setdefault(split, {})[place] = None
     if not found:
+        first = f" (the first is '{missing[0]}')" if missing else ""
         raise DataError(
-            f"none of the {len(missing)} images of {files[0]} is below {folders[-1]} "
-            f"(the first is '{missing[0] if missing else ''}'); --images says where they are"
+            f"none of the {len(missing)} images of {files[0]} is below {folders[-1]}{first}; set --images to their folder"
         )
     ids = dict(zip(found, unique_ids(list(found), folders[-1]), strict=True))
-    items = [Item(ids[where], where, file, partial(_mask, image, file)) for where, (image, file) in found.items()]
-    return Source(
-        "coco",
-        ", ".join(str(file) for file in files[:3]) + (", ..." if len(files) > 3 else ""),
-        items,
-        _names(labels),
-        named=True,
-        optional=frozenset({0}),
-        splits={split: [ids[where] for where in paths] for split, paths in splits.items()},
-        notes=left_out(len(missing), "annotated image", ", not there", *missing[:1]),
-    )
-
-
-def looks_like_coco(head: str) -> bool:
-    """Whether the beginning of a JSON file may be COCO's."""
-    keys = ('"images"', '"annotations"', '"categories"', '"licenses"')
-    return head.lstrip().startswith("{") and any(key in head for key in keys) and '"shapes"' not in head
+    items = [Item(ids[place], place, file, partial(_mask, image, file)) for place, (image, file) in found.items()]
+    source = Source("coco", ", ".join(map(str, files[:3])) + (", ..." if len(files) > 3 else ""), items, names, True, True)
+    source.splits = {split: [ids[place] for place in places] for split, places in splits.items()}
+    source.notes = skipped(missing, "annotated image", "that cannot be found")
+    return source
 
 
 def _annotation_files(root: Path) -> list[Path]:
-    """COCO files below a folder, one for each split: of several, those called instances or else stuff."""
-    files = []
-    for path in files_below(root, (".json",)):
-        with open(path, encoding="utf-8", errors="replace") as file:
-            if looks_like_coco(file.read(1 << 16)):
-                files.append(path)
+    """List the COCO files below a folder, one for each split: of several kinds, those called instances, or else stuff."""
+    files = [path for path in files_below(root, (".json",)) if json_kind(path) == "coco"]
     for word in ("instances", "stuff"):
-        if any(path.name.startswith(word) for path in files):
-            files = [path for path in files if path.name.startswith(word)]
+        files = [path for path in files if path.name.startswith(word)] or files
     if not files:
         raise DataError(f"no COCO annotation file (JSON with images, annotations and categories) below {root}")
     return files
 
 
 def _split_names(files: list[Path], root: Path) -> dict[Path, str | None]:
-    """The split that each file holds; where several speak of one split, or with an ending (trainaug), their own names do."""
+    """Return the split of each file; files of the same split, or with an ending (trainaug), are called by their own names."""
     names = {file: split_of_path(file.relative_to(root)) for file in files}
     names |= {file: file.stem for file, name in names.items() if name is None and re.match("train|val|test", file.stem)}
     taken = Counter(names.values())
@@ -127,19 +108,14 @@ def _checked(content: Any, file: Path) -> dict[str, Any]:
     return content
 
 
-def _labels(categories: list[dict[str, Any]], file: Path) -> dict[str, int]:
-    """Label of each category's name: background 0, then by id."""
+def _classes(categories: list[dict[str, Any]], file: Path) -> tuple[dict[int, str], dict[str, int]]:
+    """Return the names by label and the labels by name: background 0, then the categories by id."""
     try:
         by_id = sorted((int(category["id"]), str(category["name"])) for category in categories)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{file} has a category without id or name") from error
-    names = named_classes([name for _, name in by_id if name != VOID_CATEGORY], file)
-    return labels_by_name(names) | {VOID_CATEGORY: voc.VOID}
-
-
-def _names(labels: dict[str, int]) -> dict[int, str]:
-    """Names by label; background goes by the first of its names."""
-    return {label: name for name, label in labels.items() if label != voc.VOID and name not in BACKGROUNDS[1:]}
+    names, labels = object_classes([name for _, name in by_id if name != VOID_CATEGORY], file)
+    return names, labels | {VOID_CATEGORY: voc.VOID}
 
 
 def _images(content: dict[str, Any], labels: dict[str, int], file: Path) -> Iterator[_Image]:
@@ -148,20 +124,19 @@ def _images(content: dict[str, Any], labels: dict[str, int], file: Path) -> Iter
     for annotation in content["annotations"]:
         try:
             label = labels[names[annotation["category_id"]]]
-            place = annotation["image_id"]
+            image_id = annotation["image_id"]
         except (KeyError, TypeError) as error:
             of = f" of image {annotation['image_id']}" if isinstance(annotation, dict) and "image_id" in annotation else ""
-            raise DataError(
-                f"{file}: annotation {_id(annotation)}{of} has no or an unknown {error.args[0] if error.args else error!r}"
-            ) from error
+            key = error.args[0] if error.args else error
+            raise DataError(f"{file}: annotation {_id(annotation)}{of} has a missing or unknown {key!r}") from error
         if annotation.get("segmentation"):
             crowd = bool(annotation.get("iscrowd")) or label == voc.VOID
-            objects.setdefault(place, []).append((label, crowd, annotation["segmentation"]))
+            objects.setdefault(image_id, []).append((label, crowd, annotation["segmentation"]))
     for image in content["images"]:
         try:
             yield _Image(str(image["file_name"]), int(image["height"]), int(image["width"]), objects.get(image["id"], []))
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{file}: image {_id(image)} has no id, file_name, height or width") from error
+            raise DataError(f"{file}: image {_id(image)} lacks a valid id, file_name, height or width") from error
 
 
 def _id(entry: Any) -> Any:
@@ -169,21 +144,20 @@ def _id(entry: Any) -> Any:
 
 
 def _mask(image: _Image, file: Path) -> Mask:
-    height, width = image.height, image.width
-    crowds: list[tuple[shapes.Region, int]] = []
-    objects: list[tuple[shapes.Region, int]] = []
+    crowds: list[tuple[polygons.Region, int]] = []
+    objects: list[tuple[polygons.Region, int]] = []
     for label, crowd, segmentation in image.objects:
         try:
-            region = _region(segmentation, height, width)
+            region = _region(segmentation, image.height, image.width)
         except (DataError, TypeError, ValueError) as error:
-            raise DataError(f"{file}: an object of {image.name} cannot be read: {error}") from error
+            raise DataError(f"{file}: cannot read an object of {image.name}: {error}") from error
         (crowds if crowd else objects).append((region, voc.VOID if crowd else label))
     objects.sort(key=lambda one: -int(np.count_nonzero(one[0])))
-    return shapes.paint(height, width, [*crowds, *objects])
+    return polygons.paint(image.height, image.width, [*crowds, *objects])
 
 
-def _region(segmentation: Any, height: int, width: int) -> shapes.Region:
-    """Run lengths, or the union of polygons."""
+def _region(segmentation: Any, height: int, width: int) -> polygons.Region:
+    """Return the region of run lengths, or the union of polygons."""
     if isinstance(segmentation, dict):
         region = rle.decode(segmentation)
         if region.shape != (height, width):
@@ -192,5 +166,5 @@ def _region(segmentation: Any, height: int, width: int) -> shapes.Region:
     region = np.zeros((height, width), dtype=bool)
     for ring in segmentation:
         if len(ring) >= 6:
-            region |= shapes.polygon([np.asarray(ring, dtype=np.float64).reshape(-1, 2)], height, width)
+            region |= polygons.fill([np.asarray(ring, dtype=np.float64).reshape(-1, 2)], height, width)
     return region

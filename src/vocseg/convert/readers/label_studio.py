@@ -1,9 +1,8 @@
-"""Label Studio's JSON export: a list of tasks with brushed regions, polygons, rectangles and ellipses."""
+"""Read Label Studio's JSON export: a list of tasks with brushed regions, polygons, rectangles and ellipses."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -12,76 +11,67 @@ from urllib.parse import parse_qs, unquote, urlparse
 
 import numpy as np
 
-from vocseg.convert import rle, shapes
+from vocseg.convert import polygons, rle
 from vocseg.convert.source import (
     ImageFinder,
     Item,
     Mask,
     Source,
     files_below,
-    labels_by_name,
-    left_out,
-    named_classes,
+    json_kind,
+    object_classes,
     read_json,
+    skipped,
     unique_ids,
-)
+)  # fmt: skip
+from vocseg.data.image_io import image_size
 from vocseg.errors import DataError
 
-KINDS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels")
+LABEL_KEYS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels", "labels")
 
 
 def find_label_studio(path: Path, images: Path | None = None) -> Source:
-    """The data set of an exported JSON file, or of the one below a folder. Classes are background and the labels in the order
-    of the alphabet; where regions overlap, the later in the task is on top. A task's ground truth is taken, or else its
-    first annotation that was not canceled.
+    """Read an exported JSON file, or the first one below a folder.
 
-    Raises DataError, naming the file and the task.
+    Classes are background and the labels in alphabetical order; where regions overlap, the later in the task is on top. Of a
+    task's annotations the ground truth is used, or else the first that was not canceled. Raises DataError, naming the file
+    and the task.
     """
     file = path if path.is_file() else _export_below(path)
     tasks = read_json(file)
-    finder = ImageFinder([images or file.parent])
-    labels: Counter[str] = Counter()
+    folder = images or file.parent
+    finder = ImageFinder(folder)
     kept: list[tuple[list[Any], Path, Any]] = []
-    missing, empty = [], 0
+    missing, unlabeled = [], 0
     for task in tasks if isinstance(tasks, list) else []:
         annotation = _annotation(task, file)
         if annotation is None:
-            empty += 1
+            unlabeled += 1
             continue
         name = _image_name(task, file)
-        # uploads are renamed to <eight hex digits>-<name>
+        # Uploads are renamed to <eight hex digits>-<name>.
         image = finder.find(name) or finder.find(re.sub(r"^[0-9a-f]{8}-", "", Path(name).name))
         if image is None:
             missing.append(name)
-            continue
-        results = list(_results(annotation))
-        labels.update(_label(result) for result in results)
-        kept.append((results, image, task.get("id")))
+        else:
+            kept.append((list(_results(annotation)), image, task.get("id")))
     if not kept:
-        raise DataError(f"no annotated task of {file} has its image{f' ({missing[0]}); --images says where' if missing else ''}")
-    names = named_classes(sorted(labels), file)
-    by_name = labels_by_name(names)
-    ids = unique_ids([image for _, image, _ in kept], finder.folders[0])
+        example = f" ({missing[0]}); set --images to their folder" if missing else ""
+        raise DataError(f"no annotated task of {file} has its image{example}")
+    names, by_name = object_classes(sorted({_label(result) for results, _, _ in kept for result in results}), file)
     items = [
         Item(id_, image, file, partial(_mask, results, image, by_name, f"{file}, task {number}"))
-        for id_, (results, image, number) in zip(ids, kept, strict=True)
+        for id_, (results, image, number) in zip(unique_ids([image for _, image, _ in kept], folder), kept, strict=True)
     ]
-    notes = left_out(len(missing), "task", " whose image is not there", *missing[:1])
-    notes += left_out(empty, "task", " without annotation", "not labeled yet")
-    return Source("label-studio", str(file), items, names, named=True, optional=frozenset({0}), notes=notes)
-
-
-def looks_like_label_studio(head: str) -> bool:
-    """Whether the beginning of a JSON file may be an export's."""
-    return head.lstrip().startswith("[") and ('"annotations"' in head or '"completions"' in head)
+    notes = skipped(missing, "task", "whose image cannot be found") + skipped(unlabeled, "task", "without annotation")
+    return Source("label-studio", str(file), items, names, named=True, objects=True, notes=notes)
 
 
 def _export_below(root: Path) -> Path:
-    for path in files_below(root, (".json",)):
-        with open(path, encoding="utf-8", errors="replace") as file:
-            if looks_like_label_studio(file.read(1 << 16)):
-                return path
-    raise DataError(f"no Label Studio export (JSON list of tasks with annotations) below {root}")
+    path = next((path for path in files_below(root, (".json",)) if json_kind(path) == "label-studio"), None)
+    if path is None:
+        raise DataError(f"no Label Studio export (JSON list of tasks with annotations) below {root}")
+    return path
 
 
 def _annotation(task: Any, file: Path) -> dict[str, Any] | None:
@@ -97,50 +87,47 @@ def _image_name(task: dict[str, Any], file: Path) -> str:
     if not values:
         raise DataError(f"{file}: task {task.get('id')} names no image")
     url = urlparse(values[0])
-    # files that Label Studio serves from disk: /data/local-files/?d=folder/name.jpg
+    # Label Studio serves local files as /data/local-files/?d=folder/name.jpg.
     return parse_qs(url.query).get("d", [unquote(url.path)])[0]
 
 
 def _results(annotation: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Regions that have a label and an area."""
+    """Yield the regions that have a label and an area."""
     for result in annotation.get("result", []):
-        value = result.get("value", {})
-        shape = "rle" in value or "points" in value or "width" in value or "radiusX" in value
-        if shape and _label(result) and "original_width" in result:
+        has_area = any(key in result.get("value", {}) for key in ("rle", "points", "width", "radiusX"))
+        if has_area and _label(result) and "original_width" in result:
             yield result
 
 
 def _label(result: dict[str, Any]) -> str:
     value = result["value"]
-    return next((str(value[kind][0]) for kind in (*KINDS, "labels") if value.get(kind)), "")
+    return next((str(value[key][0]) for key in LABEL_KEYS if value.get(key)), "")
 
 
-def _mask(results: list[dict[str, Any]], image: Path, labels: dict[str, int], where: str) -> Mask:
-    from vocseg.data.image_io import image_size
-
+def _mask(results: list[dict[str, Any]], image: Path, labels: dict[str, int], task: str) -> Mask:
     height, width = image_size(image)
     try:
         regions = [(_region(one, int(one["original_height"]), int(one["original_width"])), labels[_label(one)]) for one in results]
     except (KeyError, TypeError, ValueError, DataError) as error:
-        raise DataError(f"{where} cannot be read: {error}") from error
+        raise DataError(f"cannot read {task}: {error}") from error
     for region, _ in regions:
         if region.shape != (height, width):
-            raise DataError(f"{where} has regions of {region.shape[0]}x{region.shape[1]}, but {image} is {height}x{width}")
-    return shapes.paint(height, width, regions)
+            raise DataError(f"{task} has regions of {region.shape[0]}x{region.shape[1]}, but {image} is {height}x{width}")
+    return polygons.paint(height, width, regions)
 
 
-def _region(result: dict[str, Any], height: int, width: int) -> shapes.Region:
-    """Coordinates are per cent of the image's width and height."""
+def _region(result: dict[str, Any], height: int, width: int) -> polygons.Region:
+    """Return a result's region; its coordinates are percentages of the image's width and height."""
     value = result["value"]
     if "rle" in value:
         return rle.decode_label_studio(value["rle"], height, width)
     scale = np.array([width, height]) / 100
     if "points" in value:
-        return shapes.polygon([np.asarray(value["points"], dtype=np.float64).reshape(-1, 2) * scale], height, width)
+        return polygons.fill([np.asarray(value["points"], dtype=np.float64).reshape(-1, 2) * scale], height, width)
     x, y = float(value["x"]) * scale[0], float(value["y"]) * scale[1]
-    turn = float(value.get("rotation", 0))
+    degrees = float(value.get("rotation", 0))
     if "radiusX" in value:
         radii = (float(value["radiusX"]) * scale[0], float(value["radiusY"]) * scale[1])
-        return shapes.ellipse((x, y), radii, height, width, turn)
-    corners = shapes.rectangle(x, y, float(value["width"]) * scale[0], float(value["height"]) * scale[1], turn)
-    return shapes.polygon([corners], height, width)
+        return polygons.ellipse((x, y), radii, height, width, degrees)
+    corners = polygons.rectangle(x, y, float(value["width"]) * scale[0], float(value["height"]) * scale[1], degrees)
+    return polygons.fill([corners], height, width)

@@ -1,4 +1,4 @@
-"""Supervisely's projects: ``meta.json`` and folders with ``ann/<image>.json`` and ``img/<image>`` (docs.supervisely.com)."""
+"""Read Supervisely's projects: ``meta.json``, and folders with ``ann/<image>.json`` and ``img/<image>``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import base64
 import binascii
 import io
 import zlib
-from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,19 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vocseg.convert import shapes
+from vocseg.convert import polygons
 from vocseg.convert.source import (
     ImageFinder,
     Item,
     Mask,
     Source,
-    labels_by_name,
-    left_out,
-    named_classes,
+    ids_by_split,
+    object_classes,
     read_json,
+    skipped,
     split_of_path,
     unique_ids,
-)
+)  # fmt: skip
 from vocseg.data.image_io import UNREADABLE, open_image
 from vocseg.errors import DataError
 
@@ -34,20 +33,18 @@ AREAS = ("bitmap", "polygon", "rectangle")
 
 
 def find_supervisely(root: Path, images: Path | None = None) -> Source:
-    """The data set of a project folder. Classes are background and those of ``meta.json`` in its order; where objects
-    overlap, the later in the file is on top. Data sets of the project called train, val or test are the splits.
+    """Read a project folder (format: docs.supervisely.com).
 
-    Raises DataError, naming the file.
+    Classes are background and those of ``meta.json`` in its order; where objects overlap, the later in the file is on top.
+    Data sets of the project called train, val or test are the splits. Raises DataError, naming the file.
     """
     meta = read_json(root / "meta.json")
     try:
-        names = named_classes([str(entry["title"]) for entry in meta["classes"]], root / "meta.json")
+        names, labels = object_classes([str(entry["title"]) for entry in meta["classes"]], root / "meta.json")
     except (KeyError, TypeError) as error:
         raise DataError(f"{root / 'meta.json'} is not Supervisely's: it has no list 'classes' with titles") from error
-    labels = labels_by_name(names)
-    finder = ImageFinder([images or root])
-    missing, kept = [], []
-    other: Counter[str] = Counter()
+    finder = ImageFinder(images or root)
+    missing, kept, other = [], [], []
     for file in sorted(root.rglob("ann/*.json")):
         image = finder.find(f"img/{file.stem}", file)
         if image is None:
@@ -57,20 +54,16 @@ def find_supervisely(root: Path, images: Path | None = None) -> Source:
             if figure.get("classTitle") not in labels:
                 raise DataError(f"{file} has an object of class '{figure.get('classTitle')}', which is not in meta.json")
             if figure.get("geometryType") not in AREAS:
-                other[str(figure.get("geometryType"))] += 1
+                other.append(figure.get("geometryType"))
         kept.append((file, image))
     if not kept:
         raise DataError(f"no ann/*.json below {root} has its image{f' (such as {missing[0]})' if missing else ''}")
     ids = unique_ids([image for _, image in kept], images or root)
-    splits: dict[str, list[str]] = {}
-    for id_, (file, _) in zip(ids, kept, strict=True):
-        split = split_of_path(file.relative_to(root).parent)
-        if split:
-            splits.setdefault(split, []).append(id_)
     items = [Item(id_, image, file, partial(_mask, file, labels)) for id_, (file, image) in zip(ids, kept, strict=True)]
-    notes = left_out(other.total(), "object", ", neither bitmap, polygon nor rectangle", *list(other)[:1])
-    notes += left_out(len(missing), "annotation", " without its image", *missing[:1])
-    return Source("supervisely", str(root), items, names, named=True, optional=frozenset({0}), splits=splits, notes=notes)
+    splits = ids_by_split(ids, (split_of_path(file.relative_to(root).parent) for file, _ in kept))
+    notes = skipped(other, "object", "of other types than bitmap, polygon and rectangle")
+    notes += skipped(missing, "annotation", "without an image")
+    return Source("supervisely", str(root), items, names, named=True, objects=True, splits=splits, notes=notes)
 
 
 def _objects(content: Any, file: Path) -> list[dict[str, Any]]:
@@ -85,21 +78,21 @@ def _mask(file: Path, labels: dict[str, int]) -> Mask:
     try:
         height, width = int(content["size"]["height"]), int(content["size"]["width"])
         figures = [figure for figure in content["objects"] if figure.get("geometryType") in AREAS]
-        return shapes.paint(height, width, [(_region(one, height, width), labels[one["classTitle"]]) for one in figures])
+        return polygons.paint(height, width, [(_region(one, height, width), labels[one["classTitle"]]) for one in figures])
     except (KeyError, TypeError, zlib.error, binascii.Error, *UNREADABLE) as error:
-        raise DataError(f"{file} cannot be read as Supervisely's: {type(error).__name__}: {error}") from error
+        raise DataError(f"cannot read {file} as a Supervisely file: {type(error).__name__}: {error}") from error
 
 
-def _region(figure: dict[str, Any], height: int, width: int) -> shapes.Region:
+def _region(figure: dict[str, Any], height: int, width: int) -> polygons.Region:
     if figure["geometryType"] == "bitmap":
         left, top = (int(part) for part in figure["bitmap"]["origin"])
         with open_image(io.BytesIO(zlib.decompress(base64.b64decode(figure["bitmap"]["data"])))) as image:
-            # The format's own reader takes the alpha channel; some writers make plain gray.
+            # The format's own reader takes the alpha channel; some writers store plain gray instead.
             stamp = np.asarray(image.convert("RGBA"))[..., 3] > 0
             if stamp.all() and "transparency" not in image.info and image.mode in ("1", "L", "P"):
                 stamp = np.asarray(image) > 0
-        return shapes.place(stamp, left, top, height, width)
-    # Corners are pixels; those on an outline are filled, and those on a hole's are cleared, as the SDK's Polygon draws.
+        return polygons.place(stamp, left, top, height, width)
+    # Corners are pixels. Pixels on an outline are filled and those on a hole's are cleared, as the SDK's Polygon draws.
     canvas = Image.new("1", (width, height))
     pen = ImageDraw.Draw(canvas)
     outline = [(float(x), float(y)) for x, y in figure["points"]["exterior"]]

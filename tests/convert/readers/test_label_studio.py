@@ -1,0 +1,59 @@
+"""Label Studio's export, made here, must give the masks that it was made of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convert.scenes import HEIGHT, WIDTH, Scenes, masks_of, photo, put, same
+from convert.test_rle import label_studio_rle
+from vocseg.convert import convert
+from vocseg.errors import DataError
+
+
+def label_studio(folder: Path) -> Scenes:
+    made: Scenes = {}
+    tasks: list[dict] = []
+    for number in range(4):
+        name = f"p {number}"
+        put(folder / "images" / f"{name}.jpg", photo(number))
+        brushed = np.zeros((HEIGHT, WIDTH), dtype=bool)
+        brushed[3:9, 5:20] = True
+        size = {"original_height": HEIGHT, "original_width": WIDTH, "image_rotation": 0}
+        x, y = 100 / WIDTH, 100 / HEIGHT
+        corners = [[8 * x, 12 * y], [24 * x, 12 * y], [24 * x, 20 * y], [8 * x, 20 * y]]
+        box = {"x": 10 * x, "y": 14 * y, "width": 4 * x, "height": 3 * y, "rotation": 0}
+        result = [
+            size | {"type": "brushlabels", "value": {"format": "rle", "rle": label_studio_rle(brushed), "brushlabels": ["sky"]}},
+            size | {"type": "polygonlabels", "value": {"points": corners, "closed": True, "polygonlabels": ["car"]}},
+            size | {"type": "rectanglelabels", "value": box | {"rectanglelabels": ["sky"]}},
+            {"type": "choices", "value": {"choices": ["day"]}},
+        ]
+        mask = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
+        mask[brushed] = 2
+        mask[12:20, 8:24] = 1
+        mask[14:17, 10:14] = 2
+        made[f"p_{number}"] = mask
+        url = f"/data/upload/1/0123abcd-{name.replace(' ', '%20')}.jpg" if number else f"/data/local-files/?d=images/{name}.jpg"
+        canceled = {"was_canceled": True, "result": []}
+        tasks.append({"id": number, "data": {"image": url}, "annotations": [canceled, {"result": result}]})
+    tasks.append({"id": 9, "data": {"image": "x.jpg"}, "annotations": []})
+    put(folder / "export.json", tasks)
+    return made
+
+
+def test_label_studio(tmp_path: Path) -> None:
+    made = label_studio(tmp_path / "in")
+    report = convert(tmp_path / "in", tmp_path / "out")
+    assert report.kind == "label-studio"
+    assert report.classes == ("background", "car", "sky")
+    assert any("1 task without annotation" in note for note in report.notes)
+    assert same(masks_of(tmp_path / "out"), made)
+    tasks = json.loads((tmp_path / "in" / "export.json").read_text())
+    tasks[1]["annotations"][1]["result"][0]["value"]["rle"] = [1, 2, 3]
+    put(tmp_path / "in" / "export.json", tasks)
+    with pytest.raises(DataError, match=r"cannot read .*export\.json, task 1"):
+        convert(tmp_path / "in" / "export.json", tmp_path / "out2")

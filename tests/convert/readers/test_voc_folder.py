@@ -1,0 +1,40 @@
+"""VOC layout with masks in two folders, and CVAT's with colored masks."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from convert.scenes import COLORS, colored, masks_of, put, put_images, same, scenes
+from vocseg import voc
+from vocseg.convert import convert
+
+
+def test_trainaug_takes_masks_from_both_folders(synth: Path, tmp_path: Path) -> None:
+    root = tmp_path / "in"
+    shutil.copytree(synth, root)
+    masks = masks_of(root)
+    (root / "SegmentationClassAug").mkdir()
+    for moved in [*sorted(masks)[:2], sorted(masks)[-1]]:
+        (root / voc.MASKS / f"{moved}.png").rename(root / "SegmentationClassAug" / f"{moved}.png")
+    report = convert(root, tmp_path / "out")
+    assert same(masks_of(tmp_path / "out"), masks)
+    assert "masks of 3 images from SegmentationClassAug, missing in SegmentationClass" in report.notes
+    only = convert(root, tmp_path / "only", masks=Path("SegmentationClassAug"))
+    assert only.images == 3
+
+
+def test_cvat(tmp_path: Path) -> None:
+    """VOC layout with colored masks, a labelmap.txt and one list called default."""
+    made = scenes()
+    put_images(tmp_path / "in" / voc.IMAGES, made)
+    for name, mask in made.items():
+        put(tmp_path / "in" / voc.MASKS / f"{name}.png", colored(mask))
+    put(tmp_path / "in" / voc.SPLITS / "default.txt", "\n".join(made))
+    put(
+        tmp_path / "in" / "labelmap.txt",
+        "# label:color_rgb:parts:actions\n" + "\n".join(f"{n}:{r},{g},{b}::" for n, (r, g, b) in COLORS.items()),
+    )
+    report = convert(tmp_path / "in", tmp_path / "out")
+    assert (report.kind, report.classes, report.splits) == ("voc", tuple(COLORS), {"train": 5, "val": 1})
+    assert same(masks_of(tmp_path / "out"), made)

@@ -1,0 +1,35 @@
+"""Folders and files that are not a data set give one clear error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convert.scenes import photo, put
+from vocseg.convert import convert
+from vocseg.errors import VocsegError
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda root: None, "does not exist"),
+        (lambda root: root.mkdir(), "no images below"),
+        (lambda root: put(root / "images" / "a.jpg", photo(0)), "images, but no masks, below"),
+        (lambda root: [put(root / f / "a.jpg", photo(0)) for f in ("x", "y", "z")], r"cannot tell .* \(folders: x, y, z\)"),
+        (lambda root: [put(root / "images" / "a.jpg", photo(0)), put(root / "masks" / "qqq7.png", photo(0)),
+                       put(root / "images" / "b.jpg", photo(0)), put(root / "masks" / "zzz8.png", photo(0))],
+         r"no mask in .*masks matches the name of an image in .*images \(images: .*; masks: qqq7"),
+        (lambda root: [put(root / f / "a.png", np.zeros((24, 32), dtype=np.uint8)) for f in ("images", "masks", "labels")],
+         "have masks in several folders"),
+        (lambda root: put(root, "no json"), r"not an annotation file of COCO \(JSON\), Label Studio"),
+        (lambda root: put(root / "a.json", {"what": 1}), "no images below"),
+    ],
+)  # fmt: skip
+def test_what_is_no_data_set(tmp_path: Path, make: Callable[[Path], object], message: str) -> None:
+    make(tmp_path / "in")
+    with pytest.raises(VocsegError, match=message):
+        convert(tmp_path / "in", tmp_path / "out")
