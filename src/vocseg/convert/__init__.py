@@ -1,4 +1,12 @@
-"""Convert data sets of other formats into VOC layout, and out of it."""
+"""Convert data sets of other formats into VOC layout, and out of it.
+
+This package can be called like its function :func:`vocseg.convert.pipeline.convert`:
+
+>>> import vocseg
+>>> vocseg.convert("no/such/folder", "out")
+Traceback (most recent call last):
+vocseg.errors.DataError: no/such/folder does not exist
+"""
 
 import sys
 from types import ModuleType
@@ -11,7 +19,9 @@ __all__ = ["ConvertReport", "convert"]
 
 
 class _CallableModule(ModuleType):
-    """Makes ``vocseg.convert(...)`` work: importing this package sets ``vocseg.convert`` to the package, not the function."""
+    """Importing this package sets ``vocseg.convert`` to the package instead of the function, so it has to be callable."""
+
+    __wrapped__ = staticmethod(convert)  # for help() and inspect.signature()
 
     def __call__(self, *args: Any, **settings: Any) -> ConvertReport:
         return convert(*args, **settings)
