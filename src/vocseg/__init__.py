@@ -101,7 +101,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """Keeps ``vocseg.export`` the function, although importing the room ``vocseg/export/`` sets that name to a module."""
+    """Keeps ``vocseg.export`` and ``vocseg.convert`` functions, although importing the rooms sets these names to modules."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _HOMES and isinstance(value, ModuleType)):
