@@ -38,7 +38,7 @@ def test_says_what_it_did(run: Run, tar: Path, tmp_path: Path) -> None:
     code, out, _ = run("data", "download", data)
     assert code == 0
     assert "is a part of VOC2012: 6 of 1,464 train" in out
-    assert out.splitlines()[-1] == f"{data / 'VOCdevkit' / 'VOC2012'}: 6 train, 4 val images; all was there already"
+    assert out.splitlines()[-1] == f"{data / 'VOCdevkit' / 'VOC2012'}: 6 train, 4 val images; nothing to download"
 
 
 def test_several_mirrors(run: Run, tar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

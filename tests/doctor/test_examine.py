@@ -17,7 +17,7 @@ from vocseg.data.split_summary import check_split
 from vocseg.data.synthetic import CLASSES
 from vocseg.doctor.examine import examine
 from vocseg.doctor.issues import KINDS
-from vocseg.errors import DataError
+from vocseg.errors import DataError, OutputError
 
 COMPANIONS = {
     # What a defect cannot but bring with it.
@@ -192,6 +192,19 @@ def test_odd_files(broken: Path) -> None:
     assert found["stray-label"] == found["deep-mask"] == {f"{voc.MASKS}/{name(3)}.png"}
     assert found["gray-mask"] == {f"{voc.MASKS}/{name(1)}.png"}
     assert set(found) - {"absent-class"} == {"unreadable-mask", "stray-label", "deep-mask", "gray-mask"}
+
+
+def test_saved_files(broken: Path, tmp_path: Path) -> None:
+    DEFECTS["stray_label"][1](broken)
+    diagnosis = examine(broken, html=tmp_path / "page")
+    assert "label 11" in (tmp_path / "page").read_text()
+    diagnosis.save(tmp_path / "doctor.json")
+    assert json.loads((tmp_path / "doctor.json").read_text()) == diagnosis.to_dict()
+    before = mask(broken, 1).read_bytes()
+    for write in (diagnosis.save, diagnosis.save_page):
+        with pytest.raises(OutputError, match="cannot write"):
+            write(mask(broken, 1))
+    assert mask(broken, 1).read_bytes() == before
 
 
 @pytest.mark.real_voc

@@ -20,7 +20,7 @@ def test_role(name: str, expected: str) -> None:
 
 def shared(**splits: str) -> list[tuple[str, str]]:
     lists = [SplitList(name, "m", tuple(ids)) for name, ids in splits.items()]
-    return [(kind, case.file) for kind, case in shared_ids(lists)]
+    return [(case.kind, case.file) for case in shared_ids(lists)]
 
 
 def test_what_is_normal_in_voc() -> None:

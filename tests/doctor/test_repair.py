@@ -17,7 +17,7 @@ from vocseg.data.image_io import read_mask
 from vocseg.data.layout import VocFolder
 from vocseg.doctor.examine import examine
 from vocseg.doctor.repair import Repairs, repair
-from vocseg.errors import DataError, OutputError
+from vocseg.errors import DataError, InputError, OutputError
 
 REMAIN = {"same_id", "leak"}
 """Errors that only the owner of the data can decide about."""
@@ -28,7 +28,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def fix(folder: Path, out: Path, *void: int) -> Repairs:
-    return repair(examine(folder), out, void)
+    return examine(folder).repair(out, void)
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
@@ -85,8 +85,8 @@ def test_void(sound: Path, broken: Path, tmp_path: Path) -> None:
     expected[:2] = voc.VOID
     assert np.array_equal(labels(tmp_path / "out", 1), expected)
     repairs = fix(broken, tmp_path / "without")
-    assert [file for file, _ in repairs.left_out] == [f"{voc.MASKS}/{name(1)}.png", f"{voc.MASKS}/{name(7)}.png"]
-    assert "label 11" in repairs.left_out[0][1]
+    assert [file for file, _ in repairs.skipped] == [f"{voc.MASKS}/{name(1)}.png", f"{voc.MASKS}/{name(7)}.png"]
+    assert "label 11" in repairs.skipped[0][1]
     assert not mask(tmp_path / "without", 1).exists()
     assert name(1) not in split(tmp_path / "without", "train").read_text()
 
@@ -116,7 +116,7 @@ def test_colors_by_labelmap(sound: Path, broken: Path, tmp_path: Path) -> None:
         ids = labels(broken, number)
         Image.fromarray(table[np.where(ids == voc.VOID, 0, ids)]).save(mask(broken, number))
     repairs = fix(broken, tmp_path / "out")
-    assert repairs.left_out == []
+    assert repairs.skipped == []
     assert VocFolder.find(tmp_path / "out").classes == VocFolder.find(sound).classes
     before = labels(sound, 5)
     assert np.array_equal(labels(tmp_path / "out", 5), np.where(before == voc.VOID, 0, before))
@@ -124,7 +124,7 @@ def test_colors_by_labelmap(sound: Path, broken: Path, tmp_path: Path) -> None:
 
 def test_unchanged_files_are_copied_as_they_are(sound: Path, tmp_path: Path) -> None:
     repairs = fix(sound, tmp_path / "out")
-    assert repairs.changes == repairs.left_out == []
+    assert repairs.changes == repairs.skipped == []
     assert repairs.copied == 10
     copy = contents(tmp_path / "out")
     del copy["fixes.json"]
@@ -145,6 +145,13 @@ def test_several_mask_folders(broken: Path, tmp_path: Path) -> None:
     assert torch.equal(read_mask(tmp_path / "out" / "SegmentationClassAug" / "extra.png"), torch.ones(48, 64, dtype=torch.uint8))
     repair(examine(broken, splits=["trainaug"]), tmp_path / "one")
     assert examine(tmp_path / "one").pairs == 7
+
+
+@pytest.mark.parametrize("label", [-1, 255, 300])
+def test_only_labels_become_void(sound: Path, tmp_path: Path, label: int) -> None:
+    with pytest.raises(InputError, match=f"must be 0 to 254, not {label}"):
+        fix(sound, tmp_path / "out", label)
+    assert not (tmp_path / "out").exists()
 
 
 def test_refusals(broken: Path, tmp_path: Path) -> None:
@@ -179,7 +186,7 @@ def test_a_repair_that_fails_leaves_nothing(broken: Path, tmp_path: Path, monkey
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vocseg.doctor.repair._write_lists", interrupted)
+    monkeypatch.setattr("vocseg.doctor.repair._write_list", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fix(broken, tmp_path / "out")
     assert not [path for path in tmp_path.iterdir() if "out" in path.name]

@@ -49,15 +49,15 @@ def doctor(
     fix
         Write a repaired copy, and a log of each change, to this new folder.
     void
-        Labels to become void (255) in the copy.
+        Labels that become void (255) in the copy.
     """
     protect_data(data, [mask_dir], [json, html])  # fail before torch is imported
+    from rich.console import Console
+
     from vocseg.doctor.examine import examine
-    from vocseg.doctor.page import write_page
-    from vocseg.doctor.repair import repair, require_empty
-    from vocseg.doctor.report import print_diagnosis, print_repairs, verdict
+    from vocseg.doctor.repair import require_empty
+    from vocseg.doctor.report import diagnosis_report, repairs_report
     from vocseg.errors import SettingError
-    from vocseg.utils.files import write_json
 
     if void and fix is None:
         raise SettingError("--void needs --fix")
@@ -65,18 +65,16 @@ def doctor(
         raise SettingError(f"--void takes labels 0 to 254, not {', '.join(map(str, void))}")
     if fix is not None:
         require_empty(fix)
-    diagnosis = examine(data, mask_dir, splits)
-    print_diagnosis(diagnosis)
+    diagnosis = examine(data, mask_dir=mask_dir, splits=splits)
+    console = Console()
+    console.print(diagnosis_report(diagnosis, console.width), crop=False)
     if json is not None:
-        write_json(json, diagnosis.to_dict())
+        diagnosis.save(json)
     if html is not None:
-        write_page(diagnosis, html)
+        diagnosis.save_page(html)
     if fix is not None:
-        repairs = repair(diagnosis, fix, void or ())
-        print_repairs(repairs, str(fix))
-        diagnosis = examine(fix, mask_dir)
-        print(f"the copy: {verdict(diagnosis)}")
-        for finding in diagnosis.findings:
-            if finding.severity != "note":
-                print(f"  {finding.severity}: {finding.text} ({finding.kind}: {len(finding.cases)})")
+        repairs = diagnosis.repair(fix, void or ())
+        diagnosis = examine(fix, mask_dir=mask_dir)
+        console.print()
+        console.print(repairs_report(repairs, str(fix), diagnosis), crop=False)
     raise SystemExit(diagnosis.exit_code(strict))

@@ -51,8 +51,8 @@ def download(
 
     refuse_to_replace([json])
     log_to_terminal()
-    outcome = download_voc(folder, year, trainaug, mirror or (), keep_archive)
-    counts = ", ".join(f"{count} {split}" for split, count in outcome.images.items())
-    print(f"{outcome.folder.root}: {counts} images{'' if outcome.origins else '; all was there already'}")
+    result = download_voc(folder, year, trainaug, mirror or (), keep_archive)
+    counts = ", ".join(f"{count} {split}" for split, count in result.images.items())
+    print(f"{result.folder.root}: {counts} images{'' if result.origins else '; nothing to download'}")
     if json is not None:
-        write_json(json, {"folder": str(outcome.folder.root), "images": outcome.images, "archives": outcome.origins})
+        write_json(json, {"folder": str(result.folder.root), "images": result.images, "archives": result.origins})

@@ -55,7 +55,7 @@ def show(
         File to write, .png or .jpg.
     """
     protect_data(data, [mask_dir], [out])  # fail before torch is imported
-    from vocseg.doctor import views
+    from vocseg.doctor.views import show as draw_sheet
     from vocseg.draw import save_image
     from vocseg.errors import SettingError
     from vocseg.utils.text import counted
@@ -64,8 +64,6 @@ def show(
         raise SettingError(f"--count and --columns must be at least 1, not {count} and {columns}")
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise SettingError(f"--out {out} must end in .png or .jpg")
-    sheet, shown = views.show(
-        data, ids or [], split=split, name=class_, number=count, mask_dir=mask_dir, columns=columns, seed=seed
-    )
-    save_image(sheet, out)
-    print(f"{counted(len(shown), 'image')} in {out}: {', '.join(shown)}")
+    sheet = draw_sheet(data, ids or [], split=split, class_name=class_, count=count, mask_dir=mask_dir, columns=columns, seed=seed)
+    save_image(sheet.image, out)
+    print(f"{counted(len(sheet.ids), 'image')} in {out}: {', '.join(sheet.ids)}")

@@ -1,1 +1,1 @@
-"""The doctor: examines a data set in VOC layout, tells what it found, and writes a repaired copy."""
+"""Examine a data set in VOC layout, report what is wrong with it, and write a repaired copy."""

@@ -1,44 +1,47 @@
-"""The whole examination of a data set: every listed image and mask is read once, in parallel."""
+"""Examine a data set: read every listed image and mask once, in parallel, and collect what is wrong."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from vocseg import voc
-from vocseg.data.layout import VocFolder
+from vocseg.data.layout import protect_data
 from vocseg.data.split_summary import SplitSummary
 from vocseg.doctor import leaks
 from vocseg.doctor.checks import ImageFacts, MaskFacts, inspect_image, inspect_mask, problems
 from vocseg.doctor.issues import Case, Finding, collect
-from vocseg.doctor.palette import LABELMAP, Legend, find_legend
+from vocseg.doctor.legend import LABELMAP, Legend, find_legend
 from vocseg.doctor.survey import SplitList, Survey, survey
-from vocseg.errors import DataError
+from vocseg.utils.files import write_json
 from vocseg.utils.progress import progress
 from vocseg.utils.text import counted
+
+if TYPE_CHECKING:
+    from vocseg.doctor.repair import Repairs
+
+MaskKey = tuple[str, str]
+"""Mask folder and id."""
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the doctor found.
-
-    ``pairs`` are images with one mask; ``masks`` are facts by (mask folder, id), ``images`` by id.
-    """
+    """What an examination found: ``findings`` first of all; ``summaries`` count the labels of each split."""
 
     survey: Survey
     legend: Legend
     summaries: dict[str, SplitSummary]
     findings: tuple[Finding, ...]
     images: dict[str, ImageFacts]
-    masks: dict[tuple[str, str], MaskFacts]
+    masks: dict[MaskKey, MaskFacts]
     seconds: float
 
     @property
@@ -47,19 +50,33 @@ class Diagnosis:
         return len(self.masks)
 
     def count(self, severity: str) -> int:
-        """Findings (kinds, not cases) of a severity."""
+        """Count the findings (kinds, not cases) of a severity: error, warning or note."""
         return sum(finding.severity == severity for finding in self.findings)
 
     def exit_code(self, strict: bool = False) -> int:
-        """2 with errors, 1 with warnings where ``strict``, else 0."""
+        """Return 2 if there are errors, 1 if there are warnings and ``strict`` is set, else 0."""
         return 2 if self.count("error") else int(strict and self.count("warning") > 0)
 
-    def mask_kinds(self, split: SplitList) -> dict[str, int]:
-        """Masks of a split by kind: palette, gray, color, deep, unreadable."""
-        return dict(Counter(self.masks[split.mask_dir, name].kind for name in split.ids).most_common())
+    def repair(self, out: str | Path, void: Iterable[int] = ()) -> Repairs:
+        """Write a repaired copy to the new folder ``out``; see :func:`vocseg.doctor.repair.repair`."""
+        from vocseg.doctor.repair import repair
+
+        return repair(self, Path(out), void)
+
+    def save(self, path: str | Path) -> None:
+        """Write all numbers and cases as JSON; raises OutputError if that fails or would replace a file of the data set."""
+        protect_data(self.survey.root, self.survey.masks, [Path(path)])
+        write_json(Path(path), self.to_dict())
+
+    def save_page(self, path: str | Path) -> None:
+        """Write one HTML file with example images; raises OutputError as :meth:`save` does."""
+        from vocseg.doctor.page import write_page
+
+        protect_data(self.survey.root, self.survey.masks, [Path(path)])
+        write_page(self, Path(path))
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; ``class_weights`` are null for splits without images."""
+        """Return all numbers and cases as JSON values."""
         return {
             "data": str(self.survey.root),
             "classes": list(self.legend.classes),
@@ -78,7 +95,7 @@ class Diagnosis:
         return {
             "mask_dir": split.mask_dir,
             "images": summary.images,
-            "mask_kinds": self.mask_kinds(split),
+            "mask_kinds": dict(Counter(self.masks[split.mask_dir, name].kind for name in split.ids).most_common()),
             "void_pixels": int(summary.pixels[voc.VOID]),
             "per_class": {
                 name: {
@@ -91,109 +108,101 @@ class Diagnosis:
         }
 
 
-def examine(data: str | Path, mask_dir: str | None = None, splits: list[str] | None = None) -> Diagnosis:
-    """Examine the splits (all, or those named) of the VOC-layout folder below ``data``.
+def examine(
+    data: str | Path, *, mask_dir: str | None = None, splits: list[str] | None = None, html: str | Path | None = None
+) -> Diagnosis:
+    """Examine a data set in VOC layout: files, lists, images, masks, labels, and leaks between splits.
 
-    Raises DataError where there is no such layout, no list of that name, or classes.txt or labelmap.txt is malformed; all
-    else that is wrong becomes findings.
+    ``mask_dir`` is the folder of the masks; by default SegmentationClass, or the SegmentationClass* that has most masks of a
+    split. ``splits`` limits the examination to these lists; ``html`` is a page to write. Raises DataError if there is no VOC
+    layout, no list of that name, or if classes.txt or labelmap.txt is malformed; everything else becomes a finding.
+
+    >>> import tempfile
+    >>> from vocseg.data.synthetic import write_synthetic
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = write_synthetic(Path(folder) / "data", train=6, val=4, size=(60, 90), seed=2)
+    ...     diagnosis = examine(Path(folder) / "data")
+    >>> diagnosis.pairs, [finding.kind for finding in diagnosis.findings]
+    (10, [])
     """
     start = time.perf_counter()
-    folder = find_folder(data, mask_dir)
-    legend = find_legend(folder.root, folder.classes)
-    found = survey(folder, mask_dir, splits)
-    images, masks = _read(found, legend)
-    summaries = {split.name: _summary(split, legend, masks) for split in found.splits}
-    cases = [*_legend_cases(legend), *found.cases, *_pair_cases(found, legend, images, masks), *leaks.shared_ids(found.splits)]
-    prints = {name: facts.print for name, facts in images.items() if facts.print is not None}
-    cases += leaks.alike(found.splits, prints, found.images)
-    cases += _absent(summaries)
-    return Diagnosis(found, legend, summaries, tuple(collect(cases)), images, masks, time.perf_counter() - start)
+    found = survey(data, mask_dir, splits)
+    legend = find_legend(found.root, found.classes)
+    images, masks = _read_all(found, legend)
+    summaries = {split.name: _summarize(split, legend, masks) for split in found.splits}
+    prints = {name: facts.fingerprint for name, facts in images.items() if facts.fingerprint is not None}
+    cases = [
+        *_legend_cases(legend),
+        *found.cases,
+        *_pair_cases(found, legend, images, masks),
+        *leaks.shared_ids(found.splits),
+        *leaks.similar_images(found.splits, prints, found.images),
+        *_absent_classes(summaries),
+    ]
+    diagnosis = Diagnosis(found, legend, summaries, tuple(collect(cases)), images, masks, time.perf_counter() - start)
+    if html is not None:
+        diagnosis.save_page(html)
+    return diagnosis
 
 
-def find_folder(data: str | Path, mask_dir: str | None) -> VocFolder:
-    """The VOC-layout folder below ``data``; DataError, telling which folders hold images where there is no such layout."""
-    try:
-        return VocFolder.find(data, mask_dir or voc.MASKS)
-    except DataError as error:
-        top = Path(data).expanduser()
-        if not top.is_dir() or ((top / voc.IMAGES).is_dir() and (top / (mask_dir or voc.MASKS)).is_dir()):
-            raise
-        raise DataError(f"{error}{_what_is_there(top)}") from error
-
-
-def _what_is_there(top: Path, limit: int = 6) -> str:
-    """A hint that names the folders below ``top`` that hold images."""
-    found: list[str] = []
-    for folder, _, files in os.walk(top):
-        counts = Counter(os.path.splitext(file)[1].lower() for file in files)
-        images = [f"{counts[suffix]} {suffix}" for suffix in (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff") if counts[suffix]]
-        if images:
-            found.append(f"{os.path.relpath(folder, top)} ({', '.join(images)})")
-    if not found:
-        return "; it holds no images"
-    shown = sorted(found)[:limit]
-    more = f" and {len(found) - limit} more" if len(found) > limit else ""
-    return f"; images are in {', '.join(shown)}{more}; `vocseg data convert` brings other layouts to this one"
-
-
-def _read(found: Survey, legend: Legend) -> tuple[dict[str, ImageFacts], dict[tuple[str, str], MaskFacts]]:
-    """All facts: each image and each mask is read once, however many splits name it."""
-    folders: dict[str, list[str]] = {}
+def _read_all(found: Survey, legend: Legend) -> tuple[dict[str, ImageFacts], dict[MaskKey, MaskFacts]]:
+    """Read each image and each mask once, even if several splits name it."""
+    folders: dict[str, dict[str, None]] = {}
     for split in found.splits:
         for name in split.ids:
-            wanted = folders.setdefault(name, [])
-            if split.mask_dir not in wanted:
-                wanted.append(split.mask_dir)
+            folders.setdefault(name, {})[split.mask_dir] = None
 
-    def read(name: str) -> tuple[str, ImageFacts, list[MaskFacts]]:
+    def read(name: str) -> tuple[ImageFacts, list[MaskFacts]]:
         masks = [inspect_mask(found.masks[folder][name], legend.colors, legend.own) for folder in folders[name]]
-        return name, inspect_image(found.images[name]), masks
+        return inspect_image(found.images[name]), masks
 
     images: dict[str, ImageFacts] = {}
-    masks: dict[tuple[str, str], MaskFacts] = {}
+    masks: dict[MaskKey, MaskFacts] = {}
     with ThreadPoolExecutor() as pool:
-        for name, image, its_masks in progress(pool.map(read, folders), len(folders), "read"):
+        facts = progress(pool.map(read, folders), len(folders), "read")
+        for name, (image, its_masks) in zip(folders, facts, strict=True):
             images[name] = image
-            masks.update({(folder, name): facts for folder, facts in zip(folders[name], its_masks, strict=True)})
+            masks.update({(folder, name): mask for folder, mask in zip(folders[name], its_masks, strict=True)})
     return images, masks
 
 
-def _summary(split: SplitList, legend: Legend, masks: dict[tuple[str, str], MaskFacts]) -> SplitSummary:
+def _summarize(split: SplitList, legend: Legend, masks: dict[MaskKey, MaskFacts]) -> SplitSummary:
     summary = SplitSummary(split.name, legend.classes)
     for name in split.ids:
         summary.add(torch.from_numpy(masks[split.mask_dir, name].counts))
     return summary
 
 
-def _pair_cases(
-    found: Survey, legend: Legend, images: dict[str, ImageFacts], masks: dict[tuple[str, str], MaskFacts]
-) -> Iterator[tuple[str, Case]]:
+def _pair_cases(found: Survey, legend: Legend, images: dict[str, ImageFacts], masks: dict[MaskKey, MaskFacts]) -> Iterator[Case]:
     binary = is_binary(masks.values())
+    empty_is_normal = binary or legend.classes[0] not in voc.BACKGROUND_NAMES
     for (folder, name), mask in masks.items():
-        for problem in problems(images[name], mask, len(legend.classes)):
-            if problem.kind in ("all-background", "void-objects") and (binary or legend.classes[0] not in voc.BACKGROUND_NAMES):
+        pair = (found.images[name],), mask.path
+        for kind, detail in problems(images[name], mask, len(legend.classes)):
+            if kind in ("all-background", "void-objects") and empty_is_normal:
                 continue
-            path = found.images[name] if "image" in problem.kind else mask.path
-            yield problem.kind, Case(str(path.relative_to(found.root)), problem.detail, (found.images[name],), mask.path)
+            path = found.images[name] if "image" in kind else mask.path
+            yield Case(kind, str(path.relative_to(found.root)), detail, *pair)
         if binary and mask.counts[voc.VOID]:
-            yield "binary-mask", Case(f"{folder}/{mask.path.name}", "", (found.images[name],), mask.path)
+            yield Case("binary-mask", f"{folder}/{mask.path.name}", "", *pair)
 
 
-def is_binary(masks: Any) -> bool:
-    """Whether masks without palette show nothing but 0 and 255, all together, and both of them."""
-    grays = [mask for mask in masks if not mask.error]
-    if not grays or any(mask.kind == "palette" or mask.foreign for mask in grays):
+def is_binary(masks: Iterable[MaskFacts]) -> bool:
+    """Return whether masks without palette show only 0 and 255, and both of them."""
+    readable = [mask for mask in masks if not mask.error]
+    if not readable or any(mask.kind == "palette" or mask.foreign for mask in readable):
         return False
-    shown = sum(mask.counts for mask in grays) > 0
+    shown = np.sum([mask.counts for mask in readable], axis=0) > 0
     return bool(shown[0] and shown[voc.VOID] and not shown[1 : voc.VOID].any())
 
 
-def _legend_cases(legend: Legend) -> Iterator[tuple[str, Case]]:
+def _legend_cases(legend: Legend) -> Iterator[Case]:
     if legend.renamed:
-        yield "class-names", Case(LABELMAP, f"{counted(len(legend.classes), 'class')}: {', '.join(legend.classes[:5])}, ...")
+        names = f"{counted(len(legend.classes), 'class')}: {', '.join(legend.classes[:5])}, ..."
+        yield Case("class-names", LABELMAP, names)
 
 
-def _absent(summaries: dict[str, SplitSummary]) -> Iterator[tuple[str, Case]]:
+def _absent_classes(summaries: dict[str, SplitSummary]) -> Iterator[Case]:
     for name, summary in summaries.items():
         if summary.images and summary.absent:
-            yield "absent-class", Case(name, ", ".join(summary.absent))
+            yield Case("absent-class", name, ", ".join(summary.absent))

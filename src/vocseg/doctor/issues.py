@@ -1,20 +1,19 @@
-"""What can be wrong with a data set: kinds of finding, how bad they are, what to do about them."""
+"""What can be wrong with a data set: the kinds of findings, their severity, and what to do about them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-"""An error stops training or spoils its scores, a warning probably harms, a note is good to know."""
+"""An error stops training or spoils its scores, a warning probably does harm, a note is good to know."""
 
 
-@dataclass(frozen=True)
-class Kind:
-    """How bad a kind of finding is, what it means in one line, and what to do about it."""
+class Kind(NamedTuple):
+    """A kind of finding: what it means in one line, and what to do about it."""
 
     severity: Severity
     text: str
@@ -23,8 +22,9 @@ class Kind:
 
 @dataclass(frozen=True)
 class Case:
-    """One place where something was found: a file (or list, or class), what exactly, and the files that show it."""
+    """One place where something of a ``kind`` was found: a file (or list, or class), the detail, and files that show it."""
 
+    kind: str
     file: str
     detail: str = ""
     images: tuple[Path, ...] = ()
@@ -51,114 +51,108 @@ class Finding:
         return KINDS[self.kind].advice
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        cases = [{"file": case.file} | ({"detail": case.detail} if case.detail else {}) for case in self.cases]
-        return {
-            "kind": self.kind,
-            "severity": self.severity,
-            "count": len(cases),
-            "text": self.text,
-            "advice": self.advice,
-            "files": cases,
-        }
+        """Return the finding as JSON values."""
+        files = [{"file": case.file} | ({"detail": case.detail} if case.detail else {}) for case in self.cases]
+        return {"kind": self.kind, "count": len(files)} | KINDS[self.kind]._asdict() | {"files": files}
 
 
-def collect(cases: Iterable[tuple[str, Case]]) -> list[Finding]:
-    """Cases gathered by kind, worst first, in the order of :data:`KINDS`; a case met twice counts once."""
+def collect(cases: Iterable[Case]) -> list[Finding]:
+    """Group cases by kind, worst first, then in the order of :data:`KINDS`; a repeated case counts once."""
     by_kind: dict[str, dict[tuple[str, str], Case]] = {}
-    for kind, case in cases:
-        by_kind.setdefault(kind, {}).setdefault((case.file, case.detail), case)
+    for case in cases:
+        by_kind.setdefault(case.kind, {}).setdefault((case.file, case.detail), case)
     found = [Finding(kind, tuple(by_kind[kind].values())) for kind in KINDS if kind in by_kind]
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
-_DROP = "--fix drops the id from the lists; or bring the file"
+_DROP = "add the file; or --fix OUT removes the id from the lists"
 _FIX = "--fix OUT repairs it"
+_REPLACE = "replace the file; --fix OUT skips it"
 
 KINDS: dict[str, Kind] = {
     # Lists and files
-    "unreadable-list": Kind("error", "a split list cannot be used", "write one id a line, as UTF-8"),
+    "unreadable-list": Kind("error", "a split list cannot be used", "write one id per line, as UTF-8"),
     "missing-image": Kind("error", "a list names an id that has no image", _DROP),
-    "missing-mask": Kind("error", "a list names an id that has no mask", f"{_DROP}, or name its folder with --mask-dir"),
-    "list-of-files": Kind("error", "a list names files, not ids", _FIX),
+    "missing-mask": Kind("error", "a list names an id that has no mask", f"{_DROP}; or name the masks' folder with --mask-dir"),
+    "list-of-files": Kind("error", "a list names files instead of ids", _FIX),
     "repeated-id": Kind("error", "a list names an id twice", _FIX),
     "no-lists": Kind(
         "warning",
         "there are no split lists; all pairs are checked as split 'all'",
-        "vocseg data convert DIR OUT draws train and val; or write ImageSets/Segmentation/train.txt and val.txt, one id a line",
+        "run vocseg data convert DIR OUT to draw train and val, or write ImageSets/Segmentation/train.txt and val.txt",
     ),
-    "orphan-mask": Kind("warning", "a mask has no image", "delete it, or bring the image; --fix leaves it out"),
+    "orphan-mask": Kind("warning", "a mask has no image", "delete it or add the image; --fix OUT skips it"),
     "unknown-file": Kind(
         "warning",
-        "a file beside the images or masks is of a format that is not read there",
-        "masks: PNG; images: JPEG, PNG, WebP, GIF",
+        "a file beside the images or masks has a format that is not read there",
+        "convert masks to PNG, and images to JPEG, PNG, WebP or GIF",
     ),
-    "same-stem": Kind("warning", "two images have the same id; only one is read", "remove or rename one"),
-    "orphan-image": Kind("note", "images without a mask are not used", "nothing; label them to use them"),
-    "unlisted": Kind("note", "images with a mask are in no list and not used", "nothing, or put them into a list"),
+    "same-stem": Kind("warning", "two images have the same id; only one is read", "delete or rename one"),
+    "orphan-image": Kind("note", "images without a mask are not used", "label them to use them"),
+    "unlisted": Kind("note", "images with a mask are in no list and not used", "add them to a list to use them"),
     "other-masks": Kind("note", "a split takes its masks from another folder", "train on it with --mask-dir"),
     "class-names": Kind(
-        "warning", "labelmap.txt names other classes than are used", "write classes.txt; --fix does it from labelmap.txt"
+        "warning",
+        "labelmap.txt names other classes than training will use",
+        "write classes.txt; --fix OUT writes it from labelmap.txt",
     ),
     # Images
-    "unreadable-image": Kind("error", "an image is truncated, damaged or no image", "get it again; --fix leaves it out"),
-    "size-mismatch": Kind("error", "image and mask are of different size", "find the mask of this image; --fix leaves it out"),
-    "exif-rotated": Kind("error", "an image is turned by its EXIF tag, its mask is not", "--fix OUT turns the mask"),
+    "unreadable-image": Kind("error", "an image is truncated, corrupt, or not an image", _REPLACE),
+    "size-mismatch": Kind("error", "an image and its mask differ in size", "find the image's own mask; --fix OUT skips the pair"),
+    "exif-rotated": Kind("error", "an image is rotated by its EXIF tag, but its mask is not", "--fix OUT rotates the mask"),
     "exif-unclear": Kind(
-        "warning", "an image is turned by its EXIF tag; whether its mask is cannot be told from its size", "look: vocseg data show"
+        "warning",
+        "an image is rotated by its EXIF tag; whether its mask is too cannot be seen from its size",
+        "look at both with vocseg data show",
     ),
     # Masks
-    "unreadable-mask": Kind("error", "a mask is truncated, damaged or no image", "get it again; --fix leaves it out"),
-    "color-mask": Kind("error", "a mask holds colors, not class ids", "--fix OUT turns colors into ids"),
+    "unreadable-mask": Kind("error", "a mask is truncated, corrupt, or not an image", _REPLACE),
+    "color-mask": Kind("error", "a mask holds colors instead of class ids", "--fix OUT converts colors to ids"),
     "unknown-color": Kind(
         "error",
-        "a color mask holds colors of no class",
-        "give the colors in a labelmap.txt (name:r,g,b:: a line); check for JPEG or blurred masks",
+        "a color mask holds colors that belong to no class",
+        "list the colors in a labelmap.txt (one name:r,g,b:: per line); check for JPEG compression or blur",
     ),
-    "deep-mask": Kind("error", "a mask has 16 bits or more", "--fix OUT brings it to 8 bits where its values are class ids"),
+    "deep-mask": Kind("error", "a mask has 16 bits or more", "--fix OUT converts it to 8 bits if its values are class ids"),
     "stray-label": Kind(
         "error",
-        "a mask holds labels that are no class and not void (255)",
-        "--fix OUT --void ID makes ID void; if the labels are classes, name all classes in classes.txt",
+        "a mask holds labels that are neither a class nor void (255)",
+        "--fix OUT --void ID turns ID into void; if the labels are classes, name all classes in classes.txt",
     ),
     "binary-mask": Kind(
         "error",
-        "masks hold only 0 and 255, and 255 is void: no class is ever shown",
+        "masks hold only 0 and 255, and 255 is void: no mask shows a class",
         "name two classes in classes.txt, then --fix OUT turns 255 into 1",
     ),
     "reordered-palette": Kind(
         "warning",
-        "a mask's ids disagree with its palette: the colors are VOC's classes in another order",
-        "look: vocseg data show; --fix OUT goes by color",
+        "a mask's ids disagree with its palette, whose colors are the classes' in another order",
+        "look at it with vocseg data show; --fix OUT goes by color",
     ),
     "interpolated": Kind(
         "warning",
         "a mask looks resized with interpolation: bands of in-between ids along borders",
-        "make it again with nearest-neighbor resizing",
+        "create it again with nearest-neighbor resizing",
     ),
-    "all-void": Kind("warning", "a mask is void everywhere", "leave it out: nothing is learned or scored there"),
+    "all-void": Kind("warning", "a mask is void everywhere", "remove it: it contributes to neither training nor scores"),
     "void-objects": Kind(
         "warning",
         "a mask shows nothing but background and void (255)",
-        "if 255 is an object there, give it its class's id; else label the objects, or leave the mask out",
+        "if 255 marks objects, use their class's id; otherwise label the objects or remove the mask",
     ),
-    "all-background": Kind("note", "a mask is background everywhere", "fine for images without objects; else label them"),
-    "gray-mask": Kind(
-        "note", "a mask is a gray PNG without palette", "fine for training; --fix OUT adds the palette, so that it can be looked at"
-    ),
+    "all-background": Kind("note", "a mask is background everywhere", "fine for images without objects; otherwise label them"),
+    "gray-mask": Kind("note", "a mask is a gray PNG without palette", "fine for training; --fix OUT adds a palette to look at"),
     # Splits
-    "same-id": Kind("error", "a split that is scored shares ids with one that is trained on", "drop the id from one of the lists"),
-    "leak": Kind("error", "an image that is scored is also trained on, under another id", "drop the id from one of the lists"),
+    "same-id": Kind("error", "a split for scoring shares ids with one for training", "remove the id from one of the lists"),
+    "leak": Kind("error", "an image for scoring is also trained on, under another id", "remove the id from one of the lists"),
     "near-leak": Kind(
         "warning",
-        "an image that is scored has a near-duplicate that is trained on",
-        "look at the page (--html); drop one, or split by group",
+        "an image for scoring has a near-duplicate that is trained on",
+        "look at both with --html; remove one, or split by group",
     ),
-    "overlap": Kind("warning", "two splits that are scored share some ids, but neither holds the other", "fine if it is meant"),
-    "duplicate": Kind("warning", "the same image is there under several ids", "drop one, unless it is meant to weigh more"),
-    "near-duplicate": Kind("note", "images that are near-duplicates", "fine within training; keep them on one side of a split"),
-    "absent-class": Kind(
-        "warning", "a class is never shown in a split", "its IoU will be 0 or undefined; add images or quote another split"
-    ),
+    "overlap": Kind("warning", "two splits for scoring share some ids, but neither contains the other", "fine if intended"),
+    "duplicate": Kind("warning", "the same image exists under several ids", "remove one, unless it is meant to count twice"),
+    "near-duplicate": Kind("note", "images are near-duplicates of each other", "fine in one split; keep them in the same one"),
+    "absent-class": Kind("warning", "no mask of a split shows a class", "its IoU will be 0 or undefined; add images with it"),
 }
-"""All kinds of finding, in the order in which they are told within a severity."""
+"""All kinds of findings, in the order in which they are reported within a severity."""

@@ -1,4 +1,4 @@
-"""Images on both sides of a split: by id and by content."""
+"""Images that occur in splits for training and in splits for scoring: by id and by content."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from vocseg.doctor.issues import Case
 from vocseg.doctor.survey import SplitList
 
 Role = Literal["scored", "trained", "both"]
+MAX_NAMED = 4
+"""Duplicates of an image that a case names and shows."""
 
 
 def role(split: str) -> Role:
-    """What a split of this name is for.
+    """Guess from its name what a split is for.
 
-    ``val*``, ``test*``, ... are scored, ``trainval*``, ``all``, ``default`` both, others trained on.
-    VOC's trainval is train and val by design, so it leaks nothing as long as one does not score on val after training on it.
+    ``val*``, ``test*``, ... are for scoring, ``trainval*``, ``all``, ``default`` for both, others for training.
+    VOC's trainval contains val by design, so it leaks nothing unless one scores on val after training on it.
     """
     if re.match(r"(mini)?val|test|dev|eval|holdout", split, re.IGNORECASE):
         return "scored"
@@ -28,22 +30,22 @@ def role(split: str) -> Role:
     return "trained"
 
 
-def shared_ids(splits: Sequence[SplitList]) -> Iterator[tuple[str, Case]]:
-    """Ids in a scored split and a trained-on one; scored splits that overlap without one holding the other.
+def shared_ids(splits: Sequence[SplitList]) -> Iterator[Case]:
+    """Yield ids in both a scored and a trained split, and scored splits that overlap without one containing the other.
 
-    Trained-on splits may overlap as they like (trainaug holds train).
+    Trained splits may overlap each other (trainaug contains train).
     """
     for one, other in combinations(splits, 2):
         common = set(one.ids) & set(other.ids)
         roles = {role(one.name), role(other.name)}
         if roles == {"scored", "trained"}:
-            yield from (("same-id", Case(name, f"{one.name}, {other.name}")) for name in one.ids if name in common)
+            yield from (Case("same-id", name, f"{one.name}, {other.name}") for name in one.ids if name in common)
         elif roles == {"scored"} and common and len(common) < min(len(one.ids), len(other.ids)):
-            yield "overlap", Case(f"{one.name}, {other.name}", f"{len(common)} ids, e.g. {min(common)}")
+            yield Case("overlap", f"{one.name}, {other.name}", f"{len(common)} ids, e.g. {min(common)}")
 
 
-def alike(splits: Sequence[SplitList], prints: dict[str, Fingerprint], images: dict[str, Path]) -> Iterator[tuple[str, Case]]:
-    """Images that are the same or nearly the same as another: leaks where one is scored and the other trained on."""
+def similar_images(splits: Sequence[SplitList], prints: dict[str, Fingerprint], images: dict[str, Path]) -> Iterator[Case]:
+    """Yield images that are the same or nearly the same as another; leaks if one is scored and the other trained on."""
     names = list(prints)
     used_in: dict[Role, dict[str, list[str]]] = {"scored": {}, "trained": {}, "both": {}}
     for split in splits:
@@ -61,9 +63,10 @@ def alike(splits: Sequence[SplitList], prints: dict[str, Fingerprint], images: d
             twin = (same or others)[0]
             leaked |= {name, twin}
             detail = f"{', '.join(used_in['scored'][name])}; {twin} in {', '.join(used_in['trained'][twin])}"
-            yield "leak" if same else "near-leak", Case(name, detail, (images[name], images[twin]))
+            yield Case("leak" if same else "near-leak", name, detail, (images[name], images[twin]))
         rest = [name for name in members if name not in leaked]
         if len(rest) > 1:
-            more = f" and {len(rest) - 4} more" if len(rest) > 4 else ""
-            case = Case(rest[0], f"and {', '.join(rest[1:4])}{more}", tuple(images[name] for name in rest[:4]))
-            yield "duplicate" if len({prints[name].digest for name in rest}) < len(rest) else "near-duplicate", case
+            more = f" and {len(rest) - MAX_NAMED} more" if len(rest) > MAX_NAMED else ""
+            kind = "duplicate" if len({prints[name].digest for name in rest}) < len(rest) else "near-duplicate"
+            shown = tuple(images[name] for name in rest[:MAX_NAMED])
+            yield Case(kind, rest[0], f"and {', '.join(rest[1:MAX_NAMED])}{more}", shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,15 @@ from vocseg.utils.files import replacing
 from vocseg.utils.fonts import families
 from vocseg.utils.text import counted
 
-ROW = 0.26
-"""Inches that a class takes."""
-BAR = "#4c72b0"
+CLASS_HEIGHT = 0.26
+"""Inches per class."""
+COLOR = "#4c72b0"
 
 
 def write_plots(statistics: Statistics, out: Path) -> list[Path]:
-    """Write classes.png, cooccurrence.png, regions.png and sizes.png to the folder ``out``; returns their paths."""
-    height = 1.6 + ROW * len(statistics.summary.classes)
-    plots = {
+    """Write classes.png, cooccurrence.png, regions.png and sizes.png to the folder ``out``; return their paths."""
+    height = 1.6 + CLASS_HEIGHT * len(statistics.summary.classes)
+    plots: dict[str, tuple[Callable[..., None], tuple[float, float], int]] = {
         "classes": (_classes, (9.0, height), 2),
         "cooccurrence": (_cooccurrence, (height + 2.4, height + 1.0), 1),
         "regions": (_regions, (8.0, height), 1),
@@ -31,9 +32,9 @@ def write_plots(statistics: Statistics, out: Path) -> list[Path]:
     paths = []
     names = "".join(statistics.summary.classes) + statistics.root.name
     for name, (plot, size, columns) in plots.items():
-        with rc_context({"font.family": families(names)}):
+        with rc_context({"font.family": families(names), "axes.titlelocation": "left", "axes.titlesize": "medium"}):
             figure = Figure(figsize=size, layout="constrained")
-            plot(statistics, list(figure.subplots(1, columns, squeeze=False)[0]))
+            plot(statistics, *figure.subplots(1, columns, squeeze=False)[0])
             paths.append(out / f"{name}.png")
             with replacing(paths[-1]) as temporary:
                 figure.savefig(temporary, format="png", dpi=110)
@@ -44,24 +45,29 @@ def _title(statistics: Statistics) -> str:
     return f"{statistics.root.name} {statistics.summary.split}, {counted(statistics.summary.images, 'image')}"
 
 
-def _classes(statistics: Statistics, axes: list[Axes]) -> None:
-    """Images and pixels of each class; pixels on a logarithmic axis, since background dwarfs the rest."""
+def _list_classes(axis: Axes, names: list[str]) -> None:
+    """Give each class a row, the first on top, with a grid of values."""
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.grid(axis="x", alpha=0.3)
+
+
+def _classes(statistics: Statistics, images: Axes, pixels: Axes) -> None:
+    """Plot images and pixels of each class, pixels on a logarithmic axis since the background dwarfs the rest."""
     summary = statistics.summary
-    places = np.arange(len(summary.classes))
-    for axis, counts, heading in ((axes[0], summary.images_per_class, "images"), (axes[1], summary.pixels, "share of pixels, %")):
-        values = counts[: len(places)].double().numpy()
-        axis.barh(places, values if axis is axes[0] else 100 * values / max(1, int(summary.pixels.sum())), color=BAR)
-        axis.set_yticks(places, summary.classes if axis is axes[0] else [""] * len(places))
-        axis.set_ylim(len(places) - 0.4, -0.6)
-        axis.set_xlabel(heading)
-        axis.grid(axis="x", alpha=0.3)
-    axes[1].set_xscale("log")
-    axes[0].set_title(_title(statistics), loc="left", fontsize="medium")
+    number = len(summary.classes)
+    images.barh(range(number), summary.images_per_class[:number].numpy(), color=COLOR)
+    pixels.barh(range(number), 100 * summary.pixels[:number].numpy() / max(1, int(summary.pixels.sum())), color=COLOR)
+    _list_classes(images, list(summary.classes))
+    _list_classes(pixels, [""] * number)
+    images.set_xlabel("images")
+    pixels.set_xlabel("share of pixels, %")
+    pixels.set_xscale("log")
+    images.set_title(_title(statistics))
 
 
-def _cooccurrence(statistics: Statistics, axes: list[Axes]) -> None:
-    """Of the images that show the row's class, how many show the column's."""
-    [axis] = axes
+def _cooccurrence(statistics: Statistics, axis: Axes) -> None:
+    """Plot how many of the images with the row's class also show the column's."""
     names = statistics.summary.classes
     shown = statistics.together.diagonal()
     share = 100 * statistics.together / np.maximum(1, shown)[:, None]
@@ -73,14 +79,12 @@ def _cooccurrence(statistics: Statistics, axes: list[Axes]) -> None:
                 axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7, color=color)
     axis.set_xticks(range(len(names)), names, rotation=90)
     axis.set_yticks(range(len(names)), [f"{name} ({count:,})" for name, count in zip(names, shown, strict=True)])
-    axis.set_title(f"{_title(statistics)}\n% of the row's images that show the column's class", loc="left", fontsize="medium")
+    axis.set_title(f"{_title(statistics)}\n% of the row's images that show the column's class")
     axis.figure.colorbar(image, ax=axis, shrink=0.8)
 
 
-def _regions(statistics: Statistics, axes: list[Axes]) -> None:
-    """Sizes of connected regions, one box a class; the box holds the middle half, the whiskers 90 %."""
-    [axis] = axes
-    names = statistics.summary.classes
+def _regions(statistics: Statistics, axis: Axes) -> None:
+    """Plot sizes of connected regions, one box per class; the box holds the middle half, the whiskers 90%."""
     places = [place for place, shares in enumerate(statistics.regions) if len(shares)]
     axis.boxplot(
         [100 * statistics.regions[place] for place in places],
@@ -90,26 +94,21 @@ def _regions(statistics: Statistics, axes: list[Axes]) -> None:
         showfliers=False,
         widths=0.6,
         patch_artist=True,
-        boxprops={"facecolor": BAR, "alpha": 0.6},
+        boxprops={"facecolor": COLOR, "alpha": 0.6},
         medianprops={"color": "black"},
     )
+    numbers = [len(shares) for shares in statistics.regions]
+    _list_classes(axis, [f"{name} ({number:,})" for name, number in zip(statistics.summary.classes, numbers, strict=True)])
     axis.set_xscale("log")
-    axis.set_yticks(range(len(names)), [f"{n} ({len(shares):,})" for n, shares in zip(names, statistics.regions, strict=True)])
-    axis.set_ylim(len(names) - 0.4, -0.6)
     axis.set_xlabel("region, % of its image")
-    axis.grid(axis="x", alpha=0.3)
-    axis.set_title(f"{_title(statistics)}: sizes of regions", loc="left", fontsize="medium")
+    axis.set_title(f"{_title(statistics)}: sizes of regions")
 
 
-def _sizes(statistics: Statistics, axes: list[Axes]) -> None:
-    """Heights and widths of images; the area of a dot is in proportion to their number."""
-    [axis] = axes
+def _sizes(statistics: Statistics, axis: Axes) -> None:
+    """Plot heights and widths of images; a dot's area is proportional to their number."""
     heights, widths = np.array(list(statistics.sizes)).T
     counts = np.array(list(statistics.sizes.values()))
-    axis.scatter(widths, heights, s=12 + 600 * counts / counts.sum(), color=BAR, alpha=0.6)
-    axis.set_xlabel("width, pixels")
-    axis.set_ylabel("height, pixels")
-    axis.set_xlim(0, 1.08 * widths.max())
-    axis.set_ylim(0, 1.08 * heights.max())
+    axis.scatter(widths, heights, s=12 + 600 * counts / counts.sum(), color=COLOR, alpha=0.6)
+    axis.set(xlabel="width, pixels", ylabel="height, pixels", xlim=(0, 1.08 * widths.max()), ylim=(0, 1.08 * heights.max()))
     axis.grid(alpha=0.3)
-    axis.set_title(f"{_title(statistics)}: {len(counts):,} sizes", loc="left", fontsize="medium")
+    axis.set_title(f"{_title(statistics)}: {counted(len(counts), 'size')}")

@@ -1,4 +1,4 @@
-"""A repaired copy of a data set, with a log of each change."""
+"""Write a repaired copy of a data set, with a log of each change."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 
 from vocseg import draw, voc
-from vocseg.doctor.checks import ImageFacts, Labels, MaskFacts, problems, read_labels
-from vocseg.doctor.examine import Diagnosis, is_binary
+from vocseg.doctor.checks import ImageFacts, Labels, MaskFacts, problems, read_any_mask, stray_labels
+from vocseg.doctor.examine import Diagnosis, MaskKey, is_binary
 from vocseg.doctor.issues import KINDS
 from vocseg.doctor.survey import SplitList
-from vocseg.errors import DataError, OutputError
+from vocseg.errors import DataError, InputError, OutputError
 from vocseg.utils.files import building, cannot_write, writable_folder, write_json, write_text
 from vocseg.utils.progress import progress
 
 LOG = "fixes.json"
-TURNS = {
+TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -32,139 +32,151 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What brings a stored image upright, by its EXIF orientation (as Pillow's ``ImageOps.exif_transpose``)."""
+"""What turns a stored image upright, by EXIF orientation (as in Pillow's ``ImageOps.exif_transpose``)."""
+CONVERSIONS = {"gray": "palette added", "color": "colors to ids", "deep": "converted to 8 bits"}
+"""Changes by kind of mask."""
+
+
+class Change(NamedTuple):
+    """A changed file and what was done to it."""
+
+    file: str
+    change: str
+
+
+class Skip(NamedTuple):
+    """A file that the copy lacks and the reason."""
+
+    file: str
+    reason: str
 
 
 @dataclass
 class Repairs:
-    """What was done: changes and left-out ids with their reasons, both as pairs (file or id, text), and copied files."""
+    """What a repair did: changed files, skipped files, and the number of masks copied unchanged."""
 
-    changes: list[tuple[str, str]] = field(default_factory=list)
-    left_out: list[tuple[str, str]] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    skipped: list[Skip] = field(default_factory=list)
     copied: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return JSON values."""
         return {
             "copied": self.copied,
-            "changes": [{"file": file, "change": change} for file, change in self.changes],
-            "left_out": [{"file": file, "reason": reason} for file, reason in self.left_out],
+            "changes": [change._asdict() for change in self.changes],
+            "skipped": [skip._asdict() for skip in self.skipped],
         }
 
 
 def repair(diagnosis: Diagnosis, out: Path, void: Iterable[int] = ()) -> Repairs:
-    """Write a repaired copy of what the examined splits hold to ``out``, which must be new or empty, and a log ``fixes.json``.
+    """Write a repaired copy of the examined splits to the new or empty folder ``out``, with a log ``fixes.json``.
 
-    Masks become palette PNGs of class ids; labels in ``void`` become 255; masks that lack the turn of their image's EXIF
-    tag are turned. Pairs that cannot be repaired safely are left out, and told in the log. Raises OutputError where
-    ``out`` is not empty or cannot be written, DataError where no pair is left.
+    Masks become palette PNGs of class ids; labels in ``void`` become 255; masks are rotated if only their image is, by its
+    EXIF tag. Pairs that cannot be repaired safely are skipped and logged. Raises InputError for a label outside 0 to 254,
+    OutputError if ``out`` is not empty or cannot be written, DataError if no pair is left.
     """
+    labels = sorted(set(void))
+    if not all(0 <= label < voc.VOID for label in labels):
+        raise InputError(f"labels to turn into void must be 0 to 254, not {', '.join(map(str, labels))}")
     root = diagnosis.survey.root
     require_empty(out)
     if out.resolve().is_relative_to(root.resolve()):
         raise OutputError(f"{out} lies inside the data set {root}; choose another folder")
     with building(out) as folder:
-        return _repair(diagnosis, folder, void)
+        repairs = _write_copy(diagnosis, folder, labels)
+        write_json(folder / LOG, {"source": str(root), "void": labels} | repairs.to_dict())
+    return repairs
 
 
 def require_empty(out: Path) -> None:
-    """Raise OutputError where ``out`` is there and no empty folder."""
+    """Raise OutputError if ``out`` exists and is not an empty folder."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out} is not an empty folder; --fix never changes a data set in place")
 
 
-def _repair(diagnosis: Diagnosis, out: Path, void: Iterable[int]) -> Repairs:
-    root = diagnosis.survey.root
-    mend = _Mending(diagnosis, frozenset(void))
-    wanted = sorted({(split.mask_dir, name) for split in diagnosis.survey.splits for name in split.ids})
-    main = next(iter(diagnosis.survey.masks))
-    for folder in (voc.IMAGES, voc.SPLITS, main, *(split.mask_dir for split in diagnosis.survey.splits)):
+def _write_copy(diagnosis: Diagnosis, out: Path, void: list[int]) -> Repairs:
+    survey = diagnosis.survey
+    mender = _Mender(diagnosis, frozenset(void))
+    wanted = sorted({(split.mask_dir, name) for split in survey.splits for name in split.ids})
+    for folder in (voc.IMAGES, voc.SPLITS, next(iter(survey.masks)), *(split.mask_dir for split in survey.splits)):
         writable_folder(out / folder)
     repairs = Repairs()
-    sound: set[tuple[str, str]] = set()
+    sound: set[MaskKey] = set()
     with ThreadPoolExecutor() as pool:
-        for key, change, reason in progress(pool.map(lambda key: mend.pair(key, out), wanted), len(wanted), "repair"):
-            file = f"{key[0]}/{key[1]}.png"
-            if reason:
-                repairs.left_out.append((file, reason))
+        results = progress(pool.map(lambda key: mender.copy_pair(key, out), wanted), len(wanted), "repair")
+        for key, result in zip(wanted, results, strict=True):
+            if isinstance(result, Skip):
+                repairs.skipped.append(result)
                 continue
             sound.add(key)
-            repairs.copied += not change
-            if change:
-                repairs.changes.append((file, change))
+            repairs.copied += not result.change
+            repairs.changes += [result] if result.change else []
     if not sound:
-        reason = f"; the first: {': '.join(repairs.left_out[0])}" if repairs.left_out else ""
-        raise DataError(f"{root} holds no pair that can be repaired safely{reason}")
-    _write_lists(diagnosis, out, sound, repairs)
+        first = f"; the first: {': '.join(repairs.skipped[0])}" if repairs.skipped else ""
+        raise DataError(f"{survey.root} holds no pair that can be repaired safely{first}")
+    for split in survey.splits:
+        _write_list(diagnosis, split, out, sound, repairs)
+    _log_lists(diagnosis, repairs)
     _write_classes(diagnosis, out, repairs)
-    write_json(out / LOG, {"source": str(root), "void": sorted(mend.void)} | repairs.to_dict())
     return repairs
 
 
 @dataclass
-class _Mending:
+class _Mender:
     """Repairs pairs one by one; ``void`` are labels that become 255."""
 
     diagnosis: Diagnosis
     void: frozenset[int]
 
     def __post_init__(self) -> None:
-        classes = self.diagnosis.legend.classes
+        self.num_classes = len(self.diagnosis.legend.classes)
         self.binary = is_binary(self.diagnosis.masks.values())
-        self.two_classes = len(classes) == 2
-        self.palette = self.diagnosis.legend.colors[: len(classes)]
 
-    def pair(self, key: tuple[str, str], out: Path) -> tuple[tuple[str, str], str, str]:
-        """Copy a pair, mended; returns its key, what was changed, and, where it had to be left out, why."""
+    def copy_pair(self, key: MaskKey, out: Path) -> Change | Skip:
+        """Copy a pair, repaired; the change is empty if there was nothing to repair."""
         folder, name = key
+        file = f"{folder}/{name}.png"
         image, mask = self.diagnosis.images[name], self.diagnosis.masks[key]
-        reason = self.hopeless(image, mask)
-        if reason:
-            return key, "", reason
-        target = out / folder / f"{name}.png"
+        if reason := self._defect(image, mask):
+            return Skip(file, reason)
         try:
             shutil.copyfile(image.path, out / voc.IMAGES / image.path.name)
-            change = self.mask(image, mask, target)
-            if not change:
-                shutil.copyfile(mask.path, target)
+            labels, steps = self._mend(image, mask)
+            if not steps:
+                shutil.copyfile(mask.path, out / file)
         except OSError as error:
-            raise cannot_write(target, error) from error
-        return key, change, ""
+            raise cannot_write(out / file, error) from error
+        if steps:
+            draw.save_mask(torch.from_numpy(labels), out / file, self.diagnosis.legend.colors[: self.num_classes])
+        return Change(file, "; ".join(steps))
 
-    def hopeless(self, image: ImageFacts, mask: MaskFacts) -> str:
-        """Why a pair cannot be repaired safely, or an empty string."""
-        num_classes = len(self.diagnosis.legend.classes)
-        stray = [label for label in np.flatnonzero(mask.counts).tolist() if num_classes <= label != voc.VOID]
-        for problem in problems(image, mask, num_classes):
-            mended = problem.kind in ("exif-rotated", "color-mask", "deep-mask")
-            mended |= problem.kind == "stray-label" and not mask.foreign and self.void.issuperset(stray)
-            if KINDS[problem.kind].severity == "error" and not mended:
-                return f"{KINDS[problem.kind].text}{': ' if problem.detail else ''}{problem.detail}"
-        return KINDS["binary-mask"].text if self.binary and not self.two_classes else ""
+    def _defect(self, image: ImageFacts, mask: MaskFacts) -> str:
+        """Say why a pair cannot be repaired safely; empty if it can."""
+        for kind, detail in problems(image, mask, self.num_classes):
+            mendable = kind in ("exif-rotated", "color-mask", "deep-mask") or (
+                kind == "stray-label" and not mask.foreign and self.void.issuperset(stray_labels(mask, self.num_classes))
+            )
+            if KINDS[kind].severity == "error" and not mendable:
+                return f"{KINDS[kind].text}{': ' if detail else ''}{detail}"
+        return KINDS["binary-mask"].text if self.binary and self.num_classes != 2 else ""
 
-    def mask(self, image: ImageFacts, facts: MaskFacts, target: Path) -> str:
-        """Write a mended mask and return what was changed; nothing is written where nothing was to be."""
-        labels = read_labels(facts.path, self.diagnosis.legend.colors).labels
-        steps: list[str] = []
-        if facts.kind != "palette":
-            steps.append({"gray": "palette added", "color": "colors to ids", "deep": "brought to 8 bits"}[facts.kind])
-        if facts.order:
-            labels = _mapped(labels, facts.order)
+    def _mend(self, image: ImageFacts, mask: MaskFacts) -> tuple[Labels, list[str]]:
+        """Return the repaired labels and what was done to them."""
+        labels = read_any_mask(mask.path, self.diagnosis.legend.colors).labels
+        steps = [CONVERSIONS[mask.kind]] if mask.kind in CONVERSIONS else []
+        if mask.order:
+            labels = _mapped(labels, mask.order)
             steps.append("ids put in the order of the palette's colors")
-        found = sorted(label for label in self.void if 0 <= label < voc.VOID and facts.counts[label])
-        if found:
+        if found := sorted(label for label in self.void if mask.counts[label]):
             labels = _mapped(labels, dict.fromkeys(found, voc.VOID))
             steps.append(f"label {', '.join(map(str, found))} to void")
         if self.binary:
             labels = np.minimum(labels, 1)
             steps.append("255 to 1")
-        if image.size != facts.size:
-            turned = Image.fromarray(labels).transpose(TURNS[image.orientation])
-            labels = np.array(turned)
-            steps.append(f"turned as the image's EXIF orientation {image.orientation}")
-        if steps:
-            draw.save_mask(torch.from_numpy(labels), target, self.palette)
-        return "; ".join(steps)
+        if image.size != mask.size:
+            labels = np.array(Image.fromarray(labels).transpose(TRANSPOSES[image.orientation]))
+            steps.append(f"rotated by the image's EXIF orientation {image.orientation}")
+        return labels, steps
 
 
 def _mapped(labels: Labels, mapping: dict[int, int]) -> Labels:
@@ -173,29 +185,27 @@ def _mapped(labels: Labels, mapping: dict[int, int]) -> Labels:
     return table[labels]
 
 
-def _write_lists(diagnosis: Diagnosis, out: Path, sound: set[tuple[str, str]], repairs: Repairs) -> None:
-    """The split lists with the ids whose pair is sound; lists with none are left out."""
-    for split in diagnosis.survey.splits:
-        ids = [name for name in split.ids if (split.mask_dir, name) in sound]
-        file = f"{voc.SPLITS}/{split.name}.txt"
-        if ids:
-            write_text(out / file, "".join(f"{name}\n" for name in ids))
-        else:
-            repairs.left_out.append((file, "no pair of it is left"))
-        dropped = len(split.ids) - len(ids) + _incomplete(diagnosis, split)
-        if dropped:
-            repairs.changes.append((file, f"{dropped} ids dropped, {len(ids)} kept"))
+def _write_list(diagnosis: Diagnosis, split: SplitList, out: Path, sound: set[MaskKey], repairs: Repairs) -> None:
+    """Write a split list of the ids whose pair is sound, unless there is none."""
+    ids = [name for name in split.ids if (split.mask_dir, name) in sound]
+    file = f"{voc.SPLITS}/{split.name}.txt"
+    if ids:
+        write_text(out / file, "".join(f"{name}\n" for name in ids))
+    else:
+        repairs.skipped.append(Skip(file, "none of its pairs is left"))
+    missing = [finding for finding in diagnosis.findings if finding.kind in ("missing-image", "missing-mask")]
+    incomplete = sum(case.detail.split(", ")[0] == split.name for finding in missing for case in finding.cases)
+    if removed := len(split.ids) - len(ids) + incomplete:
+        repairs.changes.append(Change(file, f"{removed} ids removed, {len(ids)} kept"))
+
+
+def _log_lists(diagnosis: Diagnosis, repairs: Repairs) -> None:
     for finding in diagnosis.findings:
         if finding.kind in ("list-of-files", "repeated-id"):
-            repairs.changes += [(case.file, f"{finding.text}: mended ({case.detail})") for case in finding.cases]
+            repairs.changes += [Change(case.file, f"{finding.text}: repaired ({case.detail})") for case in finding.cases]
         if finding.kind in ("missing-image", "missing-mask", "orphan-mask", "unreadable-list"):
-            repairs.left_out += [(case.file, f"{finding.text}{': ' if case.detail else ''}{case.detail}") for case in finding.cases]
-
-
-def _incomplete(diagnosis: Diagnosis, split: SplitList) -> int:
-    """Ids of a split's list that lack an image or mask."""
-    missing = [finding for finding in diagnosis.findings if finding.kind in ("missing-image", "missing-mask")]
-    return sum(case.detail.split(", ")[0] == split.name for finding in missing for case in finding.cases)
+            reasons = [(case.file, f"{finding.text}{': ' if case.detail else ''}{case.detail}") for case in finding.cases]
+            repairs.skipped += [Skip(*reason) for reason in reasons]
 
 
 def _write_classes(diagnosis: Diagnosis, out: Path, repairs: Repairs) -> None:
@@ -203,4 +213,4 @@ def _write_classes(diagnosis: Diagnosis, out: Path, repairs: Repairs) -> None:
     if source.exists() or diagnosis.legend.renamed:
         write_text(out / voc.CLASSES_FILE, "".join(f"{name}\n" for name in diagnosis.legend.classes))
         if not source.exists():
-            repairs.changes.append((voc.CLASSES_FILE, "written from labelmap.txt"))
+            repairs.changes.append(Change(voc.CLASSES_FILE, "written from labelmap.txt"))

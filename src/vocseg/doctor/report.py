@@ -1,11 +1,12 @@
-"""What the doctor found, in the terminal."""
+"""Diagnoses, repairs and statistics as rich text for a terminal."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -14,113 +15,144 @@ from vocseg.data.split_summary import SplitSummary
 from vocseg.doctor.examine import Diagnosis
 from vocseg.doctor.issues import SEVERITIES, Finding
 from vocseg.doctor.leaks import role
-from vocseg.doctor.repair import Repairs
+from vocseg.doctor.repair import LOG, Repairs
+from vocseg.doctor.stats import Statistics
 from vocseg.utils.text import counted
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
-SHOWN = 3
+MAX_CASES = 3
+"""Cases of a finding that are listed."""
+MAX_SIZES = 5
+"""Image sizes that are listed."""
+INDENT = " " * 10
 
 
 def headline(diagnosis: Diagnosis) -> str:
-    """One line: folder, classes, splits, pairs and speed."""
-    # Names that nothing in the folder gives are told, since they may be another data set's.
+    """Summarize a diagnosis in one line: folder, classes, splits, pairs and speed."""
+    # Point out default names, which may be another data set's.
     named = "" if (diagnosis.survey.root / voc.CLASSES_FILE).exists() or diagnosis.legend.renamed else " (VOC's; no classes.txt)"
     speed = diagnosis.pairs / max(diagnosis.seconds, 1e-9)
     return (
         f"{diagnosis.survey.root}: {counted(len(diagnosis.legend.classes), 'class')}{named}, "
         f"{counted(len(diagnosis.survey.splits), 'split')}, {counted(diagnosis.pairs, 'image-mask pair')} "
-        f"in {diagnosis.seconds:.1f} s ({speed:.0f} a second)"
+        f"in {diagnosis.seconds:.1f} s ({speed:.0f} per second)"
     )
 
 
 def verdict(diagnosis: Diagnosis) -> str:
-    """One line: how many kinds of findings there are of each severity."""
+    """Count the kinds of findings of each severity, in one line."""
     return ", ".join(counted(diagnosis.count(severity), severity) for severity in SEVERITIES)
 
 
-def print_diagnosis(diagnosis: Diagnosis) -> None:
-    """Print the class table, each finding with its first files and what to do, and the verdict."""
-    console = Console()
-    console.print(headline(diagnosis), markup=False, highlight=False, soft_wrap=True)
+def diagnosis_report(diagnosis: Diagnosis, width: int) -> Group:
+    """Show the class table, each finding with its first files and the advice, and the verdict."""
+    parts: list[RenderableType] = [_line(headline(diagnosis))]
     if diagnosis.pairs:
-        console.print(mask_kinds(diagnosis), highlight=False, soft_wrap=True)
-        console.print(class_table(diagnosis, console.width))
-    for finding in diagnosis.findings:
-        _print_finding(console, finding)
-    console.print(verdict(diagnosis), highlight=False, style="bold")
+        kinds = Counter(facts.kind for facts in diagnosis.masks.values())
+        parts.append(_line("masks: " + ", ".join(f"{number:,} {kind}" for kind, number in kinds.most_common())))
+        parts.append(_class_table(diagnosis, width))
+    parts += [line for finding in diagnosis.findings for line in _finding_lines(finding)]
+    return Group(*parts, _line(verdict(diagnosis), "bold"))
 
 
-def weights_split(diagnosis: Diagnosis) -> str | None:
-    """The split whose class weights are told: ``train``, or the first that is trained on and not empty."""
+def weighted_split(diagnosis: Diagnosis) -> str | None:
+    """Return the split whose class weights are shown: ``train``, or the first other that is trained on and not empty."""
     names = [name for name, summary in diagnosis.summaries.items() if summary.images and role(name) != "scored"]
     return "train" if "train" in names else next(iter(names), None)
 
 
-def class_table(diagnosis: Diagnosis, width: int) -> Table:
-    """Images of each class in each split, with its share of pixels where ``width`` columns allow, and its class weight."""
-    splits = [split for split in diagnosis.survey.splits if diagnosis.summaries[split.name].images]
-    weighted = weights_split(diagnosis)
+def class_rows(diagnosis: Diagnosis) -> Iterator[tuple[str, list[tuple[str, str]], str]]:
+    """Yield for each class, void, and all: its name, images and share of pixels in each split that has images, and weight."""
+    weighted = weighted_split(diagnosis)
+    weights = [] if weighted is None else diagnosis.summaries[weighted].class_weights().tolist()
+    summaries = [summary for summary in diagnosis.summaries.values() if summary.images]
+    for label, name in [*enumerate(diagnosis.legend.classes), (voc.VOID, "void")]:
+        cells = [(f"{int(summary.images_per_class[label]):,}", _pixel_share(summary, label)) for summary in summaries]
+        yield name, cells, f"{weights[label]:.3f}" if label < len(weights) else ""
+    yield "all", [(f"{summary.images:,}", "") for summary in summaries], ""
+
+
+def _pixel_share(summary: SplitSummary, label: int) -> str:
+    return f"{int(summary.pixels[label]) / max(1, int(summary.pixels.sum())):.2%}"
+
+
+def _class_table(diagnosis: Diagnosis, width: int) -> Table:
+    splits = [name for name, summary in diagnosis.summaries.items() if summary.images]
+    weighted = weighted_split(diagnosis)
     shares = 24 + 16 * len(splits) <= width
-    title = f"images{', share of pixels' * shares}{f'; class weights for {weighted}' if weighted else ''}"
-    table = Table(header_style="bold", title=title, title_justify="left", title_style="")
-    table.box, table.pad_edge, table.collapse_padding = SIMPLE_HEAD, False, True
-    table.add_column("class", no_wrap=True)
-    columns = []
-    for split in splits:
-        table.add_column(split.name, justify="right", no_wrap=True)
-        columns.append(_column(diagnosis.summaries[split.name], shares))
-    if weighted is not None:
-        table.add_column("weight", justify="right", no_wrap=True)
-        weights = diagnosis.summaries[weighted].class_weights().tolist()
-        columns.append([f"{weight:.3f}" for weight in weights] + ["", ""])
-    for row in zip((*diagnosis.legend.classes, "void", "all"), *columns, strict=True):
-        table.add_row(*row, end_section=row[0] == "void")
+    title = f"images{', share of pixels' if shares else ''}{f'; class weights for {weighted}' if weighted else ''}"
+    table = _table("class", splits + (["weight"] if weighted else []), title)
+    for name, cells, weight in class_rows(diagnosis):
+        texts = [f"{images} {share:>6}" if shares else images for images, share in cells]
+        table.add_row(name, *texts, *([weight] if weighted else []), end_section=name == "void")
     return table
 
 
-def _column(summary: SplitSummary, shares: bool) -> list[str]:
-    """A split's cells: one for each class, void, and all images."""
-    labels = [*range(len(summary.classes)), voc.VOID]
-    total = max(1, int(summary.pixels.sum()))
-    cells = [f"{int(summary.images_per_class[label]):,}" for label in labels]
-    if shares:
-        cells = [f"{cell} {int(summary.pixels[label]) / total:6.2%}" for cell, label in zip(cells, labels, strict=True)]
-    return [*cells, f"{summary.images:,}{' ' * 7 * shares}"]
+def _table(first: str, numbers: list[str], title: str | None = None) -> Table:
+    table = Table(header_style="bold", title=title, title_justify="left", title_style="", box=SIMPLE_HEAD)
+    table.pad_edge, table.collapse_padding = False, True
+    table.add_column(first, no_wrap=True)
+    for heading in numbers:
+        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
+    return table
 
 
-def mask_kinds(diagnosis: Diagnosis) -> str:
-    """One line: how many masks there are of each kind."""
-    kinds = Counter(facts.kind for facts in diagnosis.masks.values())
-    return "masks: " + ", ".join(f"{number:,} {kind}" for kind, number in kinds.most_common())
+def _line(text: str, style: str = "") -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ignore")
 
 
-def _print_finding(console: Console, finding: Finding) -> None:
-    head = Text(f"{finding.severity:<8}", style=STYLES[finding.severity])
-    head.append(f"{finding.text} ", style="default not bold")
-    head.append(f"({finding.kind}: {len(finding.cases):,})", style="dim not bold")
-    console.print(head, soft_wrap=True)
-    for case in finding.cases[:SHOWN]:
-        console.print(f"          {case.file}  {case.detail}".rstrip(), markup=False, highlight=False, soft_wrap=True)
-    if len(finding.cases) > SHOWN:
-        console.print(f"          and {len(finding.cases) - SHOWN:,} more (--json has all)", highlight=False, soft_wrap=True)
-    console.print(f"          → {finding.advice}", markup=False, highlight=False, soft_wrap=True, style="italic")
+def _finding_lines(finding: Finding) -> Iterator[Text]:
+    head = _line("")
+    head.append(f"{finding.severity:<8}", style=STYLES[finding.severity])
+    head.append(f"{finding.text} ").append(f"({finding.kind}: {len(finding.cases):,})", style="dim")
+    yield head
+    for case in finding.cases[:MAX_CASES]:
+        yield _line(f"{INDENT}{case.file}  {case.detail}".rstrip())
+    if len(finding.cases) > MAX_CASES:
+        yield _line(f"{INDENT}and {len(finding.cases) - MAX_CASES:,} more (--json lists all)")
+    yield _line(f"{INDENT}→ {finding.advice}", "italic")
 
 
-def print_repairs(repairs: Repairs, out: str) -> None:
-    """Print what --fix did, the left-out files first ones only."""
-    console = Console()
-    steps: dict[str, int] = {}
-    for file, change in repairs.changes:
-        step = change if file.endswith(".png") else f"{file}: {change}"
-        steps[step] = steps.get(step, 0) + 1
-    head = f"\nrepaired copy in {out}: {counted(repairs.copied, 'mask')} as before"
-    console.print(head, highlight=False, soft_wrap=True, markup=False)
-    for change, number in steps.items():
-        console.print(f"  {number:,} x {change}", highlight=False, soft_wrap=True, markup=False)
-    if repairs.left_out:
-        console.print(f"  {len(repairs.left_out):,} left out:", highlight=False, soft_wrap=True)
-    for file, reason in repairs.left_out[:SHOWN]:
-        console.print(f"    {file}: {reason}", highlight=False, soft_wrap=True, markup=False)
-    if len(repairs.left_out) > SHOWN:
-        console.print(f"    and {len(repairs.left_out) - SHOWN:,} more", highlight=False, soft_wrap=True)
-    console.print(f"  each change is in {out}/fixes.json", highlight=False, soft_wrap=True, markup=False)
+def repairs_report(repairs: Repairs, out: str, after: Diagnosis) -> Group:
+    """Show what a repair changed and skipped, and what is wrong with the copy in ``out`` by its own diagnosis ``after``."""
+    steps = Counter(change if file.endswith(".png") else f"{file}: {change}" for file, change in repairs.changes)
+    lines = [f"repaired copy in {out}: {counted(repairs.copied, 'mask')} unchanged"]
+    lines += [f"  {number:,} x {change}" for change, number in steps.items()]
+    if repairs.skipped:
+        lines.append(f"  {len(repairs.skipped):,} skipped:")
+        lines += [f"    {file}: {reason}" for file, reason in repairs.skipped[:MAX_CASES]]
+    if len(repairs.skipped) > MAX_CASES:
+        lines.append(f"    and {len(repairs.skipped) - MAX_CASES:,} more")
+    lines += [f"  all changes are listed in {out}/{LOG}", f"the copy: {verdict(after)}"]
+    remaining = [finding for finding in after.findings if finding.severity != "note"]
+    lines += [f"  {finding.severity}: {finding.text} ({finding.kind}: {len(finding.cases)})" for finding in remaining]
+    return Group(*map(_line, lines))
+
+
+def statistics_report(statistics: Statistics, width: int) -> Group:
+    """Show the classes of a split, what they are shown with, and the sizes of its images."""
+    values = statistics.to_dict()
+    companions = 2 if width >= 90 else 1
+    table = _table("class", ["images", "pixels", "regions", "mean region"])
+    table.add_column("often with", no_wrap=True)
+    for name, row in values["per_class"].items():
+        others = sorted(row["with"].items(), key=lambda item: -item[1])
+        others = [(other, number) for other, number in others if number and other != "background"][:companions]
+        table.add_row(
+            name,
+            f"{row['images']:,}",
+            f"{row['pixel_share']:.2%}",
+            f"{row['regions']:,}",
+            "-" if row["mean_region"] is None else f"{row['mean_region']:.2%}",
+            "" if name == "background" else ", ".join(f"{other} {number / row['images']:.0%}" for other, number in others),
+        )
+    sizes = [f"{size} ({number:,})" for size, number in values["image_sizes"].items()]
+    more = f" and {len(sizes) - MAX_SIZES:,} more" if len(sizes) > MAX_SIZES else ""
+    return Group(
+        _line(
+            f"{statistics.root} {values['split']}: {counted(values['images'], 'image')}, masks in {values['mask_dir']}, "
+            f"{values['void_share']:.2%} void"
+        ),
+        table,
+        _line(f"sizes HxW: {', '.join(sizes[:MAX_SIZES])}{more}"),
+    )

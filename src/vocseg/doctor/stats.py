@@ -1,4 +1,4 @@
-"""What a split shows: classes, regions, which classes come together, sizes of images."""
+"""Statistics of a split: classes, connected regions, which classes occur together, sizes of images."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from numpy.typing import NDArray
 
 from vocseg import voc
 from vocseg.data.image_io import read_mask
+from vocseg.data.layout import protect_data
 from vocseg.data.split_summary import SplitSummary
-from vocseg.doctor.examine import find_folder
-from vocseg.doctor.survey import ALL, SplitList, survey
+from vocseg.doctor.survey import survey
 from vocseg.errors import DataError
+from vocseg.utils.files import writable_folder, write_json
 from vocseg.utils.progress import progress
 
-SPECK = 0.001
-"""Share of an image below which a connected region is left out: whiskers, spokes, and what a void border cuts off."""
+MIN_REGION = 0.001
+"""Share of an image below which a connected region is not counted: whiskers, spokes, and what a void border cuts off."""
 
 
 @dataclass(frozen=True)
 class Statistics:
     """Numbers of a split.
 
-    ``together`` (classes x classes, int64) counts images that show both; ``regions`` holds, by class, the size of each
-    8-connected region but specks, as a share of its image, 0..1 (touching objects of a class are one region); ``sizes``
-    counts images by (height, width).
+    ``together`` (classes x classes, int64) counts images that show both. ``regions`` holds, by class, the size of each
+    8-connected region as a share of its image, 0 to 1; touching objects of a class are one region. ``sizes`` counts images
+    by (height, width).
     """
 
     root: Path
@@ -41,7 +42,7 @@ class Statistics:
     sizes: Counter[tuple[int, int]]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; sizes of regions are shares of an image, null where there is no region."""
+        """Return JSON values; sizes of regions are shares of an image, null if there is no region."""
         summary, classes = self.summary, self.summary.classes
         total = max(1, int(summary.pixels.sum()))
         per_class = {}
@@ -66,22 +67,43 @@ class Statistics:
             "image_sizes": {f"{height}x{width}": count for (height, width), count in self.sizes.most_common()},
         }
 
+    def save(self, path: str | Path) -> None:
+        """Write the numbers as JSON; raises OutputError if the file cannot be written or would replace one of the data set."""
+        protect_data(self.root, [self.mask_dir], [Path(path)])
+        write_json(Path(path), self.to_dict())
 
-def describe(data: str | Path, split: str | None = None, mask_dir: str | None = None) -> Statistics:
-    """Read all masks of a split: the one named, or train, or what there is.
+    def plot(self, out: str | Path) -> list[Path]:
+        """Write plots of classes, co-occurrence, regions and image sizes to the folder ``out``; return their paths."""
+        from vocseg.doctor.plots import write_plots
 
-    Raises DataError where there is no such list or layout, or for the first mask that cannot be read as class ids.
+        protect_data(self.root, [self.mask_dir], [Path(out) / "classes.png"])
+        return write_plots(self, writable_folder(Path(out)))
+
+
+def statistics(data: str | Path, split: str | None = None, *, mask_dir: str | None = None) -> Statistics:
+    """Read all masks of a split (by default train, or what there is) and count classes, regions and sizes.
+
+    Raises DataError if there is no such list or layout, and for the first mask that cannot be read as class ids.
+
+    >>> import tempfile
+    >>> from vocseg.data.synthetic import write_synthetic
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = write_synthetic(Path(folder) / "data", train=6, val=4, size=(60, 90), seed=2)
+    ...     found = statistics(Path(folder) / "data", "val")
+    >>> found.summary.images, sum(found.sizes.values())
+    (4, 4)
     """
-    folder = find_folder(data, mask_dir)
-    found = survey(folder, mask_dir, None if split is None else [split])
-    chosen = _choose([each for each in found.splits if each.ids], split)
-    classes = folder.classes
+    found = survey(data, mask_dir, None if split is None else [split])
+    chosen, classes = found.choose(), found.classes
+    if chosen is None:
+        which = "no split" if split is None else f"split '{split}' names no id that"
+        raise DataError(f"{which} has an image with a mask; `vocseg data doctor` lists the reasons")
     masks = found.masks[chosen.mask_dir]
 
     def read(name: str) -> tuple[NDArray[np.int64], tuple[int, int], list[tuple[int, float]]]:
         labels = read_mask(masks[name], len(classes)).numpy()
         counts = np.bincount(labels.ravel(), minlength=256)
-        return counts, (labels.shape[0], labels.shape[1]), list(_regions(labels, counts, len(classes)))
+        return counts, (labels.shape[0], labels.shape[1]), _regions(labels, counts, len(classes))
 
     summary = SplitSummary(chosen.name, classes)
     together = np.zeros((len(classes), len(classes)), dtype=np.int64)
@@ -95,24 +117,16 @@ def describe(data: str | Path, split: str | None = None, mask_dir: str | None = 
             sizes[size] += 1
             for label, share in its_regions:
                 regions[label].append(share)
-    return Statistics(folder.root, chosen.mask_dir, summary, together, tuple(map(np.array, regions)), sizes)
-
-
-def _choose(splits: list[SplitList], asked: str | None) -> SplitList:
-    by_name = {split.name: split for split in splits}
-    if not by_name:
-        which = "no split" if asked is None else f"split '{asked}' names no id that"
-        raise DataError(f"{which} has an image with a mask; `vocseg data doctor` tells why")
-    return by_name.get("train") or by_name.get(ALL) or splits[0]
+    return Statistics(found.root, chosen.mask_dir, summary, together, tuple(map(np.array, regions)), sizes)
 
 
 def _regions(labels: NDArray[np.uint8], counts: NDArray[np.int64], num_classes: int) -> list[tuple[int, float]]:
-    """Label and share of the image of each 8-connected region of one class, but specks."""
+    """Return label and share of the image of each 8-connected region of one class that is large enough."""
     from scipy import ndimage
 
     found: list[tuple[int, float]] = []
     for label in np.flatnonzero(counts[:num_classes]).tolist():
         parts, _ = ndimage.label(labels == label, structure=np.ones((3, 3)))
         shares = np.bincount(parts.ravel())[1:] / labels.size
-        found += [(label, share) for share in shares[shares >= SPECK].tolist()]
+        found += [(label, share) for share in shares[shares >= MIN_REGION].tolist()]
     return found

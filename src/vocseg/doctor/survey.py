@@ -1,4 +1,4 @@
-"""Which files there are, and which of them the split lists name."""
+"""List the files of a data set and what its split lists name."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from vocseg.errors import DataError
 from vocseg.utils.text import counted
 
 ALL = "all"
-"""Name of the split that stands for all pairs where there are no lists."""
+"""Name of the split of all pairs if there are no lists."""
 OTHER_SUFFIXES = {".bmp", ".tif", ".tiff", ".jpg", ".jpeg", ".gif", ".webp", ".npy", ".mat", ".heic", ".jp2", ".json", ".xml"}
 """Suffixes of files that may be images or labels in a format that is not read; others (.db, .txt) do not matter."""
+
+Files = dict[str, Path]
+"""Files by id."""
 
 
 @dataclass(frozen=True)
 class SplitList:
-    """A split: the folder of its masks, and those of its ids that have an image and a mask, each once."""
+    """A split: the folder of its masks, and its ids that have an image and a mask, each once."""
 
     name: str
     mask_dir: str
@@ -31,50 +34,80 @@ class SplitList:
 
 @dataclass(frozen=True)
 class Survey:
-    """The files of a data set by id, its splits, and what is wrong with lists and files.
+    """What files there are: images by id, masks by folder and id, splits; ``cases`` are what is wrong with lists and files.
 
-    ``images`` by id; ``masks`` by folder and id; ``cases`` as pairs (kind, case).
+    ``classes`` are those of classes.txt, or else VOC's.
     """
 
     root: Path
-    images: dict[str, Path]
-    masks: dict[str, dict[str, Path]]
+    classes: tuple[str, ...]
+    images: Files
+    masks: dict[str, Files]
     splits: tuple[SplitList, ...]
-    cases: tuple[tuple[str, Case], ...]
+    cases: tuple[Case, ...]
+
+    def choose(self) -> SplitList | None:
+        """Return ``train``, else the split of all pairs, else the first that is not empty; None if all are empty."""
+        by_name = {split.name: split for split in self.splits if split.ids}
+        return by_name.get("train") or by_name.get(ALL) or next(iter(by_name.values()), None)
 
 
-def survey(folder: VocFolder, mask_dir: str | None = None, splits: list[str] | None = None) -> Survey:
-    """Look through the lists and folders; no image is opened.
+def survey(data: str | Path, mask_dir: str | None = None, splits: list[str] | None = None) -> Survey:
+    """Look through the lists and folders of the VOC layout below ``data``; no image is opened.
 
-    Without ``mask_dir``, a split for which SegmentationClass lacks masks takes them from that folder named
-    SegmentationClass* which has most of them. Raises DataError for a split in ``splits`` that has no list.
+    Without ``mask_dir``, a split that lacks masks in SegmentationClass takes the folder SegmentationClass* with the most.
+    Raises DataError if there is no VOC layout, naming the folders that hold images, and for a name in ``splits`` without list.
     """
+    folder = _find_folder(data, mask_dir)
     images = files_by_stem(folder.root / voc.IMAGES, IMAGE_SUFFIXES)
-    folders = [folder.mask_dir] if mask_dir else _mask_folders(folder)
-    masks = {name: files_by_stem(folder.root / name, (".png",)) for name in folders}
-    cases: list[tuple[str, Case]] = []
+    masks = {name: files_by_stem(folder.root / name, (".png",)) for name in _mask_folders(folder, mask_dir)}
+    cases: list[Case] = []
     lists: list[SplitList] = []
     for split in folder.splits if splits is None else splits:
-        if split not in folder.splits and splits is not None:
-            folder.listed(split)  # says what lists there are
         try:
             names = folder.listed(split)
         except DataError as error:
-            cases.append(("unreadable-list", Case(_list_file(split), str(error))))
+            if split not in folder.splits:
+                raise
+            cases.append(Case("unreadable-list", _list_file(split), str(error)))
             continue
-        ids = _clean(names, split, images, cases)
-        lists.append(_split(split, ids, images, masks, cases))
+        lists.append(_split(split, _unique_ids(names, split, images, cases), images, masks, cases))
     if not folder.splits:
-        cases.append(("no-lists", Case(voc.SPLITS)))
-        both = tuple(sorted(images.keys() & masks[folder.mask_dir].keys()))
-        lists.append(SplitList(ALL, folder.mask_dir, both))
+        cases.append(Case("no-lists", voc.SPLITS))
+        lists.append(SplitList(ALL, folder.mask_dir, tuple(sorted(images.keys() & masks[folder.mask_dir].keys()))))
     if splits is None:
-        cases += _leftovers(folder.root, images, masks, lists, bool(folder.splits))
-    return Survey(folder.root, images, masks, tuple(lists), tuple(cases))
+        cases += _unused_files(folder, images, masks, lists)
+    return Survey(folder.root, folder.classes, images, masks, tuple(lists), tuple(cases))
 
 
-def _mask_folders(folder: VocFolder) -> list[str]:
-    """The folder's own masks first, then others named SegmentationClass*."""
+def _find_folder(data: str | Path, mask_dir: str | None) -> VocFolder:
+    try:
+        return VocFolder.find(data, mask_dir or voc.MASKS)
+    except DataError as error:
+        top = Path(data).expanduser()
+        if not top.is_dir() or ((top / voc.IMAGES).is_dir() and (top / (mask_dir or voc.MASKS)).is_dir()):
+            raise
+        raise DataError(f"{error}{_image_folders(top)}") from error
+
+
+def _image_folders(top: Path, limit: int = 6) -> str:
+    """Name the folders below ``top`` that hold images."""
+    found: list[str] = []
+    for folder, _, files in os.walk(top):
+        counts = Counter(os.path.splitext(file)[1].lower() for file in files)
+        images = [f"{counts[suffix]} {suffix}" for suffix in (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff") if counts[suffix]]
+        if images:
+            found.append(f"{os.path.relpath(folder, top)} ({', '.join(images)})")
+    if not found:
+        return "; it holds no images"
+    more = f" and {len(found) - limit} more" if len(found) > limit else ""
+    return f"; images are in {', '.join(sorted(found)[:limit])}{more}; `vocseg data convert` converts other layouts"
+
+
+def _mask_folders(folder: VocFolder, mask_dir: str | None) -> list[str]:
+    """List the folder's own masks first, then others named SegmentationClass*."""
+    if mask_dir:
+        return [folder.mask_dir]
     others = sorted(path.name for path in folder.root.glob(f"{voc.MASKS}*") if path.is_dir() and path.name != folder.mask_dir)
     return [folder.mask_dir, *others]
 
@@ -83,73 +116,60 @@ def _list_file(split: str) -> str:
     return f"{voc.SPLITS}/{split}.txt"
 
 
-def _clean(names: list[str], split: str, images: dict[str, Path], cases: list[tuple[str, Case]]) -> list[str]:
-    """The ids that a list means, each once."""
+def _unique_ids(names: list[str], split: str, images: Files, cases: list[Case]) -> list[str]:
+    """Return the ids that a list's entries mean, each once."""
     ids = [as_id(name, images) for name in names]
     if ids != names:
         entry = next(name for name, meant in zip(names, ids, strict=True) if name != meant)
-        cases.append(("list-of-files", Case(_list_file(split), f"e.g. {entry}")))
-    twice = [name for name, count in Counter(ids).items() if count > 1]
-    cases += [("repeated-id", Case(_list_file(split), name)) for name in twice]
+        cases.append(Case("list-of-files", _list_file(split), f"e.g. {entry}"))
+    cases += [Case("repeated-id", _list_file(split), name) for name, count in Counter(ids).items() if count > 1]
     return list(dict.fromkeys(ids))
 
 
-def as_id(entry: str, images: dict[str, Path]) -> str:
-    """The id that a list's entry means, which may be a file name or path (``/JPEGImages/2007_000032.jpg``)."""
+def as_id(entry: str, images: Files) -> str:
+    """Return the id that an entry means, which may be a file name or path (``/JPEGImages/2007_000032.jpg``)."""
     stem = PurePosixPath(entry).stem
-    is_file = entry not in images and stem in images
-    return stem if is_file else entry
+    return stem if entry not in images and stem in images else entry
 
 
-def _split(
-    split: str,
-    ids: list[str],
-    images: dict[str, Path],
-    masks: dict[str, dict[str, Path]],
-    cases: list[tuple[str, Case]],
-) -> SplitList:
-    """The split with the mask folder that serves it best; ids without files become cases."""
+def _split(split: str, ids: list[str], images: Files, masks: dict[str, Files], cases: list[Case]) -> SplitList:
+    """Pair the ids with the mask folder that has the most of them; ids without files become cases."""
+    found = {folder: sum(name in files for name in ids) for folder, files in masks.items()}
     own = next(iter(masks))
-    chosen = max(masks, key=lambda name: sum(id_ in masks[name] for id_ in ids))  # the first of equals
+    chosen = max(found, key=lambda folder: found[folder])  # the first of equals
     if chosen != own:
-        detail = f"{split}: {chosen} ({sum(name in masks[chosen] for name in ids)} of {len(ids)} masks; {own} has "
-        cases.append(("other-masks", Case(_list_file(split), f"{detail}{sum(name in masks[own] for name in ids)})")))
+        detail = f"{split}: {chosen} ({found[chosen]} of {len(ids)} masks; {own} has {found[own]})"
+        cases.append(Case("other-masks", _list_file(split), detail))
     for name in ids:
         if name not in images:
-            cases.append(("missing-image", Case(name, split)))
+            cases.append(Case("missing-image", name, split))
         elif name not in masks[chosen]:
-            cases.append(("missing-mask", Case(name, f"{split}, {chosen}", (images[name],))))
+            cases.append(Case("missing-mask", name, f"{split}, {chosen}", (images[name],)))
     return SplitList(split, chosen, tuple(name for name in ids if name in images and name in masks[chosen]))
 
 
-def _leftovers(
-    root: Path, images: dict[str, Path], masks: dict[str, dict[str, Path]], lists: list[SplitList], listed: bool
-) -> Iterator[tuple[str, Case]]:
-    """Files that belong to nothing or are of the wrong format."""
+def _unused_files(folder: VocFolder, images: Files, masks: dict[str, Files], lists: list[SplitList]) -> Iterator[Case]:
+    """Yield files without a partner, outside all lists, or of the wrong format."""
     masked = set().union(*masks.values())
-    used = {name for split in lists for name in split.ids}
-    for folder, files in masks.items():
+    for mask_dir, files in masks.items():
         for name in sorted(files.keys() - images.keys()):
-            yield "orphan-mask", Case(f"{folder}/{files[name].name}", mask=files[name])
-    alone = sorted(images.keys() - masked)
-    if alone:
-        yield "orphan-image", Case(voc.IMAGES, f"{counted(len(alone), 'image')}, e.g. {images[alone[0]].name}")
-    unlisted = sorted((images.keys() & masked) - used)
-    if unlisted and listed:
-        yield "unlisted", Case(voc.SPLITS, f"{counted(len(unlisted), 'image')}, e.g. {unlisted[0]}")
-    for folder, known in ((voc.IMAGES, IMAGE_SUFFIXES), *((name, (".png",)) for name in masks)):
-        yield from _strange_files(root, folder, known)
+            yield Case("orphan-mask", f"{mask_dir}/{files[name].name}", mask=files[name])
+    if unmasked := sorted(images.keys() - masked):
+        yield Case("orphan-image", voc.IMAGES, f"{counted(len(unmasked), 'image')}, e.g. {images[unmasked[0]].name}")
+    unlisted = sorted((images.keys() & masked) - {name for split in lists for name in split.ids})
+    if unlisted and folder.splits:
+        yield Case("unlisted", voc.SPLITS, f"{counted(len(unlisted), 'image')}, e.g. {unlisted[0]}")
+    for name, known in ((voc.IMAGES, IMAGE_SUFFIXES), *((mask_dir, (".png",)) for mask_dir in masks)):
+        yield from _strange_files(folder.root, name, known)
 
 
-def _strange_files(root: Path, folder: str, known: tuple[str, ...]) -> Iterator[tuple[str, Case]]:
+def _strange_files(root: Path, folder: str, known: tuple[str, ...]) -> Iterator[Case]:
     stems: dict[str, str] = {}
-    with os.scandir(root / folder) as entries:
-        names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
-    for name in names:
+    for name in sorted(name for name in os.listdir(root / folder) if not name.startswith(".")):
         stem, suffix = os.path.splitext(name)
         if suffix.lower() in known:
             if stem in stems:
-                yield "same-stem", Case(f"{folder}/{name}", f"and {stems[stem]}")
+                yield Case("same-stem", f"{folder}/{name}", f"and {stems[stem]}")
             stems[stem] = name
         elif suffix.lower() in OTHER_SUFFIXES:
-            yield "unknown-file", Case(f"{folder}/{name}")
+            yield Case("unknown-file", f"{folder}/{name}")

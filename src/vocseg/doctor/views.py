@@ -1,9 +1,11 @@
-"""Images and masks as one looks at them, whatever is wrong with them."""
+"""Show images with their masks, whatever is wrong with them."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,18 +13,72 @@ from PIL import Image
 
 from vocseg import draw, voc
 from vocseg.data.image_io import read_image
-from vocseg.doctor.checks import Colors, read_labels
-from vocseg.doctor.examine import find_folder
-from vocseg.doctor.palette import Legend, find_legend
-from vocseg.doctor.survey import ALL, Survey, as_id, survey
+from vocseg.doctor.checks import read_any_mask
+from vocseg.doctor.legend import Color, Colors, Legend, find_legend
+from vocseg.doctor.survey import Survey, as_id, survey
 from vocseg.errors import DataError, InputError, nearest
 
+MAX_STRAYS = 5
+"""Labels without class that a legend lists."""
 
-def views(image: Path | None, mask: Path, colors: Colors) -> list[Image.Image]:
-    """The overlay and the mask in colors; image and mask where they do not fit; what can be read, where one cannot."""
+
+class ContactSheet(NamedTuple):
+    """A sheet of overlays with captions and a legend, and the ids that it shows."""
+
+    image: Image.Image
+    ids: list[str]
+
+
+def show(
+    data: str | Path,
+    ids: Sequence[str] = (),
+    *,
+    split: str | None = None,
+    class_name: str | None = None,
+    count: int = 12,
+    mask_dir: str | None = None,
+    columns: int = 4,
+    seed: int = 0,
+) -> ContactSheet:
+    """Draw a contact sheet of overlays of ``ids``, or of up to ``count`` random images of a split, optionally of one class.
+
+    Image and mask are shown side by side if their sizes differ. The same seed draws the same images. Raises DataError for
+    an id without image or mask, InputError for an unknown class and if there is nothing to show.
+
+    >>> import tempfile
+    >>> from vocseg.data.synthetic import write_synthetic
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = write_synthetic(Path(folder) / "data", train=6, val=4, size=(60, 90), seed=2)
+    ...     sheet = show(Path(folder) / "data", ["synth_000001"])
+    >>> sheet.ids
+    ['synth_000001']
+    """
+    found = survey(data, mask_dir, None if split is None else [split])
+    legend = find_legend(found.root, found.classes)
+    if class_name is not None and class_name not in legend.classes:
+        hint = nearest(class_name, list(legend.classes))
+        raise InputError(f"no class '{class_name}'{hint} (classes: {', '.join(legend.classes)})")
+    tiles: list[tuple[Image.Image, str]] = []
+    shown: set[int] = set()
+    for id_, image, mask in [_locate(found, entry) for entry in ids] or _shuffled(found, seed):
+        labels = _labels(mask, legend)
+        if class_name is not None and legend.classes.index(class_name) not in labels:
+            continue
+        tiles.append((_tile(image, mask, legend.colors), id_))
+        shown |= labels
+        if not ids and len(tiles) == count:
+            break
+    if not tiles:
+        raise InputError(f"nothing to show in {found.root}" + (f": no image of class '{class_name}'" if class_name else ""))
+    sheet = draw.legend(draw.contact_sheet(tiles, columns), _legend_rows(legend, shown))
+    return ContactSheet(sheet, [id_ for _, id_ in tiles])
+
+
+def overlay_and_mask(image: Path | None, mask: Path, colors: Colors) -> list[Image.Image]:
+    """Draw the overlay and the mask in colors; image and mask if their sizes differ; only one if the other is unreadable."""
     shown: list[Image.Image] = []
     try:
-        labels = torch.from_numpy(read_labels(mask, colors).labels.copy())
+        labels = torch.from_numpy(read_any_mask(mask, colors).labels.copy())
         shown.append(draw.palette_image(labels, colors[:-1]).convert("RGB"))
     except DataError:
         labels = torch.empty(0, 0)
@@ -35,51 +91,15 @@ def views(image: Path | None, mask: Path, colors: Colors) -> list[Image.Image]:
     return ([] if pixels is None else [Image.fromarray(pixels.permute(1, 2, 0).numpy())]) + shown
 
 
-def show(
-    data: str | Path,
-    ids: list[str],
-    *,
-    split: str | None = None,
-    name: str | None = None,
-    number: int = 12,
-    mask_dir: str | None = None,
-    columns: int = 4,
-    seed: int = 0,
-) -> tuple[Image.Image, list[str]]:
-    """A contact sheet of overlays of ``ids``, or of up to ``number`` images of a split, of class ``name`` where given.
-
-    Returns the sheet, with a legend of the classes shown, and the ids. The same seed draws the same images. Raises
-    DataError for an id that is not there, InputError for an unknown class or where there is nothing to show.
-    """
-    folder = find_folder(data, mask_dir)
-    found = survey(folder, mask_dir, None if split is None else [split])
-    legend = find_legend(folder.root, folder.classes)
-    if name is not None and name not in legend.classes:
-        raise InputError(f"no class '{name}'{nearest(name, list(legend.classes))} (classes: {', '.join(legend.classes)})")
-    pairs = [_locate(found, entry) for entry in ids] or _drawn(found, seed)
-    tiles: list[tuple[Image.Image, str]] = []
-    shown: set[int] = set()
-    for id_, image, mask in pairs:
-        labels = _labels(mask, legend)
-        if name is not None and legend.classes.index(name) not in labels:
-            continue
-        images = views(image, mask, legend.colors)
-        fits = len(images) == 2 and images[0].size == images[1].size
-        tiles.append((images[0] if fits or len(images) == 1 else _beside(images), id_))
-        shown |= labels
-        if not ids and len(tiles) == number:
-            break
-    if not tiles:
-        raise InputError(f"nothing to show in {folder.root}" + (f": no image of class '{name}'" if name else ""))
-    rows = [(legend.classes[label], legend.colors[label]) for label in sorted(shown) if label < len(legend.classes)]
-    rows += [("void", voc.PALETTE[voc.VOID])] if voc.VOID in shown else []
-    strays = sorted(label for label in shown if len(legend.classes) <= label < voc.VOID)
-    rows += [(f"no class: {label}", voc.PALETTE[label]) for label in strays[:5]]
-    return draw.legend(draw.contact_sheet(tiles, columns), rows), [id_ for _, id_ in tiles]
+def _tile(image: Path, mask: Path, colors: Colors) -> Image.Image:
+    views = overlay_and_mask(image, mask, colors)
+    if len(views) == 2 and views[0].size == views[1].size:
+        return views[0]
+    return draw.side_by_side(views) if views else Image.new("RGB", (64, 64), "gray")
 
 
 def _locate(found: Survey, entry: str) -> tuple[str, Path, Path]:
-    """Id, image and mask that an argument means: an id or a file name."""
+    """Return id, image and mask for an id or a file name."""
     name = as_id(entry, found.images)
     if name not in found.images:
         raise DataError(f"id '{name}' has no image in {found.root / voc.IMAGES}{nearest(name, list(found.images))}")
@@ -89,21 +109,25 @@ def _locate(found: Survey, entry: str) -> tuple[str, Path, Path]:
     raise DataError(f"id '{name}' has no mask in {found.root / next(iter(found.masks))}")
 
 
-def _drawn(found: Survey, seed: int) -> list[tuple[str, Path, Path]]:
-    """All pairs of the first split that there is, of ``train`` where there are several, in random order."""
-    by_name = {split.name: split for split in found.splits if split.ids}
-    chosen = by_name.get("train") or by_name.get(ALL) or next(iter(by_name.values()), None)
-    ids = list(chosen.ids) if chosen else []
+def _shuffled(found: Survey, seed: int) -> list[tuple[str, Path, Path]]:
+    """Return all pairs of ``train``, or of the first split that is not empty, in random order."""
+    chosen = found.choose()
+    if chosen is None:
+        return []
+    ids = list(chosen.ids)
     random.Random(seed).shuffle(ids)
-    return [(name, found.images[name], found.masks[chosen.mask_dir][name]) for name in ids] if chosen else []
+    return [(name, found.images[name], found.masks[chosen.mask_dir][name]) for name in ids]
 
 
 def _labels(mask: Path, legend: Legend) -> set[int]:
     try:
-        return set(np.unique(read_labels(mask, legend.colors).labels).tolist())
+        return set(np.unique(read_any_mask(mask, legend.colors).labels).tolist())
     except DataError:
         return set()
 
 
-def _beside(images: list[Image.Image]) -> Image.Image:
-    return draw.side_by_side(images) if images else Image.new("RGB", (64, 64), "gray")
+def _legend_rows(legend: Legend, shown: set[int]) -> list[tuple[str, Color]]:
+    strays = sorted(label for label in shown if len(legend.classes) <= label < voc.VOID)
+    rows = [(name, legend.colors[label]) for label, name in enumerate(legend.classes) if label in shown]
+    rows += [("void", voc.PALETTE[voc.VOID])] if voc.VOID in shown else []
+    return rows + [(f"no class: {label}", voc.PALETTE[label]) for label in strays[:MAX_STRAYS]]
