@@ -36,6 +36,12 @@ def test_names_resolve(name: str) -> None:
     assert isinstance(value, ModuleType) or value.__name__ == name
 
 
+def test_functions_keep_their_names_when_a_room_of_that_name_is_imported() -> None:
+    """`export` is a function of the API and the folder that it is defined in."""
+    done = python("import vocseg.export.onnx, vocseg; from vocseg.export import onnx; print(vocseg.export.__name__, onnx.__name__)")
+    assert done.stdout == "export vocseg.export.onnx\n", done.stderr
+
+
 def test_unknown_names_are_attribute_errors() -> None:
     assert not hasattr(vocseg, "segmenter")
     with pytest.raises(ImportError):

@@ -6,7 +6,7 @@ Each name is imported from its room when it is first used: ``import vocseg`` its
 from __future__ import annotations
 
 import sys
-from pkgutil import resolve_name
+from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +92,9 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'vocseg' has no attribute '{name}'")
-    value = globals()[name] = resolve_name(f"vocseg.{_HOMES[name]}")
+    room, _, attribute = _HOMES[name].partition(":")
+    module = import_module(f"vocseg.{room}")
+    value = globals()[name] = getattr(module, attribute) if attribute else module
     return value
 
 
@@ -101,7 +103,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """Keeps ``vocseg.export`` and ``vocseg.convert`` functions, although importing the rooms sets these names to modules."""
+    """Keeps ``vocseg.export`` a function: importing the room ``vocseg/export/`` would set that name to a module."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _HOMES and isinstance(value, ModuleType)):
