@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from vocseg.models.base import ModelInfo, SegmentationModel
     from vocseg.models.registry import create_model, list_models, register_model
     from vocseg.training.config import TrainConfig
+    from vocseg.utils.system import tune_process
 
 __version__ = "0.1.0"
 
@@ -65,6 +66,7 @@ __all__ = [
     "list_models",
     "register_model",
     "transforms",
+    "tune_process",
 ]
 
 _HOMES = {
@@ -85,6 +87,7 @@ _HOMES = {
     "list_models": "models.registry:list_models",
     "register_model": "models.registry:register_model",
     "transforms": "data.transforms",
+    "tune_process": "utils.system:tune_process",
 }
 """Where each lazily imported name is defined."""
 

@@ -57,7 +57,7 @@ def test_p95_is_not_exceeded_by_95_percent() -> None:
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="only Linux tells")
 def test_peak_memory_is_that_of_the_contestant_alone() -> None:
     ballast = os.urandom(MEGABYTE) * 300
-    [found] = contest.peak_memory([Contestant("a", "b", partial(allocating, 200))])
+    [found] = contest.measure_memory([Contestant("a", "b", partial(allocating, 200))])
     assert found is not None
     assert 200 * MEGABYTE <= found < 250 * MEGABYTE
     assert len(ballast) > found
@@ -65,4 +65,4 @@ def test_peak_memory_is_that_of_the_contestant_alone() -> None:
 
 def test_a_process_that_dies() -> None:
     with pytest.raises(ModelError, match="the process that runs a b was ended by the system"):
-        contest.peak_memory([Contestant("a", "b", ending)])
+        contest.measure_memory([Contestant("a", "b", ending)])

@@ -1,18 +1,19 @@
-"""Coarse logits against torch's own interpolation."""
+"""Low-resolution logits against torch's own interpolation."""
 
 from __future__ import annotations
+
+import warnings
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.nn.functional import cross_entropy, interpolate
+from torch.nn.functional import interpolate
 
 from vocseg.models import create_model
-from vocseg.ops import low_res_logits as upsampling
-from vocseg.ops.low_res_logits import LowResLogits, classes_of
-from vocseg.training.losses import pixel_cross_entropy
+from vocseg.ops import low_res_logits
+from vocseg.ops.low_res_logits import LowResLogits, Resize, classes_of
 
 sides = st.integers(1, 9)
 
@@ -37,7 +38,7 @@ def test_full_and_classes(
     assert coarse.size == (tall, wide)
     torch.testing.assert_close(coarse.full(), want, rtol=1e-4, atol=1e-5)
     with pytest.MonkeyPatch.context() as patch:  # by strips throughout, as it comes, and only between different classes
-        patch.setattr(upsampling, "DISAGREEING", disagreeing)
+        patch.setattr(low_res_logits, "DISAGREEING", disagreeing)
         best = coarse.classes().long()
     # Where classes are as good as equal, rounding may choose either.
     close = want.gather(1, best[:, None])[:, 0] >= want.amax(1) - 1e-5
@@ -52,9 +53,71 @@ def test_classes_of_regions(height: int, width: int, middle: int, tall: int, wid
     coarse = LowResLogits(values).upsampled((middle, middle), align).upsampled((tall, wide))
     full = coarse.full()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(upsampling, "STRIP", 200)
+        patch.setattr(low_res_logits, "STRIP", 200)
         best = coarse.classes().long()
     assert (full.gather(1, best[:, None])[:, 0] >= full.amax(1) - 1e-5).all()
+
+
+resizes = st.builds(Resize, st.integers(1, 40), st.integers(1, 40), st.booleans(), st.booleans())
+
+
+@given(sides, sides, st.lists(resizes, max_size=4), st.integers(0, 2**31))
+@settings(max_examples=80, deadline=None)
+def test_any_steps(height: int, width: int, steps: list[Resize], seed: int) -> None:
+    """Upsamplings and crops in any order: full logits, strips, classes and means over cells."""
+    values = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(seed))
+    want, taken = values, []
+    for step in steps:
+        if step.crop:  # to no more than is there
+            step = step._replace(height=min(step.height, want.shape[2]), width=min(step.width, want.shape[3]))
+            want = want[..., : step.height, : step.width]
+        else:
+            want = plain(want, (step.height, step.width), step.align_corners)
+        taken.append(step)
+    logits = LowResLogits(values, tuple(taken))
+    assert logits.size == want.shape[2:]
+    torch.testing.assert_close(logits.full(), want, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(logits.interpolated(), want, rtol=1e-4, atol=1e-5)
+    for strip in logits.strips():
+        torch.testing.assert_close(strip.logits.transpose(0, 1), want[strip.image][:, strip.rows], rtol=1e-4, atol=1e-5)
+    best = logits.classes().long()
+    assert (want.gather(1, best[:, None])[:, 0] >= want.amax(1) - 1e-5).all()
+    torch.testing.assert_close(logits.averaged((1, 1))[..., 0, 0], want.mean((2, 3)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(logits.averaged(logits.size), want, rtol=1e-4, atol=1e-5)
+
+
+def test_matrices_are_looked_up_once_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By each way of reading them, however many strips and images there are."""
+    calls: list[object] = []
+    found = low_res_logits._matrices
+
+    def counting(*arguments: object) -> object:
+        calls.append(arguments)
+        return found(*arguments)
+
+    monkeypatch.setattr(low_res_logits, "_matrices", counting)
+    monkeypatch.setattr(low_res_logits, "STRIP", 100)
+    logits = LowResLogits(torch.randn(2, 3, 4, 4)).upsampled((40, 40))
+    for read in (logits.full, logits.classes, lambda: list(logits.strips())):
+        calls.clear()
+        read()
+        assert 1 <= len(calls) <= 1 + len(logits.values)
+
+
+def test_interpolation_when_traced_or_compiled() -> None:
+    """Matrices would fix the size in a traced or compiled graph."""
+    values = torch.randn(1, 2, 3, 4)
+
+    def full(values: Tensor) -> Tensor:
+        return LowResLogits(values).upsampled((9, 7)).full()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch announces a successor of this tracer
+        graph = str(torch.jit.trace(full, values).graph)
+    assert "upsample_bilinear2d" in graph
+    assert "matmul" not in graph
+    compiled = torch.compile(full, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(values), full(values))
 
 
 @given(sides, sides, st.integers(1, 30), st.integers(1, 30), st.integers(1, 40), st.integers(1, 40))
@@ -64,33 +127,6 @@ def test_two_upsamplings(height: int, width: int, tall: int, wide: int, last_tal
     got = LowResLogits(values).upsampled((tall, wide), True).upsampled((last_tall, last_wide)).full()
     want = plain(plain(values, (tall, wide), True), (last_tall, last_wide), False)
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("void", ["none", "some", "all"])
-@pytest.mark.parametrize("size", [(5, 7), (33, 50), (2, 3)])
-@pytest.mark.parametrize("strip", [1 << 18, 100])
-def test_cross_entropy_and_its_gradient(void: str, size: tuple[int, int], strip: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upsampling, "STRIP", strip)
-    generator = torch.Generator().manual_seed(0)
-    values = torch.randn(3, 4, 5, 7, generator=generator).mul_(8).requires_grad_()
-    target = torch.randint(0, 4, (3, *size), generator=generator).to(torch.uint8)
-    if void != "none":
-        target[:, :: 2 if void == "some" else 1] = 255
-    loss, classes = pixel_cross_entropy(LowResLogits(values).upsampled(size), target)
-    (3 * loss).backward()
-    got = values.grad
-    exact = values.detach().double().requires_grad_()
-    full = plain(exact, size, False)
-    want = cross_entropy(full, target.long(), ignore_index=255, reduction="sum") / max(1, int((target != 255).sum()))
-    (3 * want).backward()
-    torch.testing.assert_close(loss.double(), want, rtol=1e-5, atol=1e-7)
-    torch.testing.assert_close(got.double(), exact.grad, rtol=1e-4, atol=1e-6)
-    assert float((classes == full.argmax(1)).float().mean()) > 0.99
-
-
-def test_no_gradient_wanted() -> None:
-    loss, _ = pixel_cross_entropy(LowResLogits(torch.randn(1, 3, 4, 4)).upsampled((8, 8)), torch.zeros(1, 8, 8))
-    assert not loss.requires_grad
 
 
 @pytest.mark.parametrize(

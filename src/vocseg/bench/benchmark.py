@@ -50,7 +50,7 @@ def benchmark(
         cases, task = prediction.contestants(image, peers, precision, engine), f"one {size[0]}x{size[1]} image"
     parameters, multiply_adds = costs(read_info(Path(model)).architecture if is_file_name(model) else model, *size)
     timings = harness.run(cases, rounds)
-    peaks = harness.peak_memory(cases) if memory else [None] * len(cases)
+    peaks = harness.measure_memory(cases) if memory else [None] * len(cases)
     head = {"model": model, "task": task, "size": f"{size[0]}x{size[1]}", "machine": machine(), "rounds": rounds}
     work = {"parameters": parameters, "multiply_adds": multiply_adds}
     figures = head | work | harness.report(timings, peaks, batch_size if train else 1)

@@ -9,12 +9,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from vocseg.errors import ModelError
-from vocseg.ops.choices import choices, timed
 from vocseg.utils.progress import bar
+from vocseg.utils.system import keep_freed_memory, peak_memory, resident_memory
 from vocseg.utils.user_code import import_user_code, imported_user_code
 
 Runner = Callable[[], Any]
@@ -73,6 +72,7 @@ def run(contestants: Sequence[Contestant], rounds: int) -> list[Timing]:
     quick: list[bool] = []
     for contestant in bar(contestants, desc="prepare", unit="contestant"):
         start = time.perf_counter()
+        _tune(contestant)
         runner = contestant.make()
         runner()
         runners.append(runner)
@@ -80,18 +80,30 @@ def run(contestants: Sequence[Contestant], rounds: int) -> list[Timing]:
         quick.append(timed(runner) < QUICK)
     seconds: list[list[float]] = [[] for _ in runners]
     for _ in bar(range(rounds), desc="rounds", unit="round"):
-        for runner, warm, times in zip(runners, quick, seconds, strict=True):
+        for contestant, runner, warm, times in zip(contestants, runners, quick, seconds, strict=True):
             time.sleep(PAUSE)
+            _tune(contestant)
             if warm:
                 runner()
             times.append(timed(runner))
     return [Timing(who, ready, tuple(times)) for who, ready, times in zip(contestants, prepare, seconds, strict=True)]
 
 
-def peak_memory(contestants: Sequence[Contestant]) -> list[int | None]:
+def _tune(contestant: Contestant) -> None:
+    """Let each contestant have the memory allocator that its users have: ours is tuned by every verb."""
+    keep_freed_memory(contestant.peer == "vocseg")
+
+
+def timed(runner: Runner) -> float:
+    """Return the seconds that the work takes."""
+    start = time.perf_counter()
+    runner()
+    return time.perf_counter() - start
+
+
+def measure_memory(contestants: Sequence[Contestant]) -> list[int | None]:
     """Bytes that making each contestant ready and running it three times adds, at the most, to a process in which torch and
     vocseg are imported; None where the system does not tell. Raises ModelError where a process ends before its time."""
-    choices.save()  # or every process would measure its convolutions again
     return [_in_fresh_process(contestant) for contestant in bar(contestants, desc="memory", unit="contestant")]
 
 
@@ -110,21 +122,13 @@ def _import_all(targets: Sequence[str]) -> None:
 
 
 def _added_memory(contestant: Contestant) -> int | None:
-    before = _status("VmRSS")
+    before = resident_memory()
+    _tune(contestant)
     runner = contestant.make()
     for _ in range(3):
         runner()
-    after = _status("VmHWM")
+    after = peak_memory()
     return None if before is None or after is None else after - before
-
-
-def _status(field: str) -> int | None:
-    """Bytes of a field of Linux's account of this process. (getrusage's peak is inherited from the parent process.)"""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(f"{field}:")), None)
 
 
 def report(timings: Sequence[Timing], memory: Sequence[int | None], images: int = 1) -> dict[str, Any]:

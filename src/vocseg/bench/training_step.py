@@ -21,7 +21,7 @@ from vocseg.training.distributed import Processes
 from vocseg.training.losses import Criterion
 from vocseg.training.optimizer import build_optimizer
 from vocseg.training.step import Step
-from vocseg.utils.system import autocast, find_device, find_precision, keep_memory
+from vocseg.utils.system import autocast, find_device, find_precision
 
 PEERS = ("torchvision", "autocast")
 AUX_WEIGHT = 0.5
@@ -86,10 +86,7 @@ def _ours(task: Task, precision: str) -> Runner:
     batch = Batch(images, masks, ["noise"] * len(images))
 
     def run() -> float:
-        keep_memory()  # as `vocseg train` does
-        loss = step(batch).loss.item()
-        keep_memory(False)
-        return loss
+        return step(batch).loss.item()
 
     return run
 

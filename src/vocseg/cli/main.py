@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -26,6 +25,7 @@ from vocseg.cli.predict import predict
 from vocseg.cli.score import score
 from vocseg.cli.train import train_app
 from vocseg.errors import InputError, VocsegError
+from vocseg.utils.system import tune_process
 from vocseg.utils.user_code import import_user_code
 
 app = App(
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in tokens
     tokens = [token for token in tokens if token != "--debug"]
     _clean_up_when_terminated()
-    _let_threads_rest()
+    tune_process()
     try:
         tokens, targets = _split_imports(tokens)
         for target in targets:
@@ -101,15 +101,6 @@ def _split_imports(tokens: list[str]) -> tuple[list[str], list[str]]:
         else:
             rest.append(token)
     return rest, targets
-
-
-def _let_threads_rest() -> None:
-    """Have OpenMP's idle threads, torch's, sleep sooner: for milliseconds they spin where OpenVINO's, or others', have work.
-
-    To be called before torch is imported; what the environment says already stands.
-    """
-    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-        os.environ["GOMP_SPINCOUNT"] = "2000"
 
 
 def _clean_up_when_terminated() -> None:

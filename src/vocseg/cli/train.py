@@ -112,9 +112,7 @@ def train(
     _protect(settings, config, resume, [json])  # fail before torch is imported
     from vocseg.training.loop import train as run_training
     from vocseg.training.run_folder import RunFolder
-    from vocseg.utils.system import keep_memory
 
-    keep_memory()
     if dry_run:
         _dry_run(settings)
         return

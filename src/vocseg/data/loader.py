@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
@@ -13,14 +12,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from vocseg.data.dataset import Batch, Sample, SplitDataset
 from vocseg.errors import VocsegError
+from vocseg.utils.system import cores
 
 Mixing = Callable[[Sequence[Sample], torch.Generator], Sequence[Sample]]
 """Takes and returns the samples of a batch; all its randomness comes from the generator."""
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
 
 
 def default_workers() -> int:

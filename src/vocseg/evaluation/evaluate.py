@@ -21,7 +21,7 @@ from vocseg.inference.batches import batches_by_size
 from vocseg.inference.engines import EngineName
 from vocseg.inference.segmenter import Segmenter
 from vocseg.metrics import ConfusionMatrix
-from vocseg.training.losses import pixel_cross_entropy
+from vocseg.ops.cross_entropy import pixel_cross_entropy
 from vocseg.utils.files import refuse_to_replace, writable_folder
 from vocseg.utils.progress import progress
 

@@ -22,7 +22,6 @@ import torch
 from torch import Tensor, nn
 
 from vocseg.errors import ModelError
-from vocseg.ops.conv_cpu import fast_convolutions
 from vocseg.utils.telemetry import import_onnxruntime, import_openvino, unreported
 
 EngineName = Literal["auto", "torch", "compile", "openvino", "onnxruntime"]
@@ -76,8 +75,7 @@ def torch_engine(layers: nn.Module, precision: torch.dtype) -> Run:
     """Run in eager torch; ``layers`` have the precision and, best, the channels-last layout."""
 
     def run(images: Tensor) -> Tensor:
-        with fast_convolutions():
-            return layers(images.to(precision, memory_format=torch.channels_last))
+        return layers(images.to(precision, memory_format=torch.channels_last))
 
     return run
 

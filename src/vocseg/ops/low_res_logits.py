@@ -1,7 +1,8 @@
-"""Logits before the bilinear upsampling that ends a network, and what can be read off them without doing it in full.
+"""Logits before the bilinear upsampling that ends a network, and results computed from them without upsampling in full.
 
-The planes of all classes at the image's size are by far the largest thing in a prediction or a training step. Bilinear
-upsampling is linear along each axis, so it is two matrices, and any strip of full-size rows can be had on its own.
+The logits of all classes at the image's size are by far the largest tensor of a prediction or a training step. Bilinear
+upsampling is linear along each axis, so it is a product with two matrices, and any strip of full-size rows can be computed
+by itself. That pays on a CPU; on a GPU, torch's interpolation is used.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ STRIP = 1 << 19
 """Numbers in a strip: two megabytes of float32, which stay in the processor's cache."""
 
 DISAGREEING = 0.25
-"""Share of pixels between coarse ones of different classes above which all are upsampled; one alone costs four times as much."""
+"""Share of the pixels whose low-resolution neighbors differ in class above which all pixels are upsampled, strip by strip.
+
+Upsampling a single pixel costs four times as much as one in a strip.
+"""
 
 
 @lru_cache(maxsize=256)
 def upsampling_matrix(source: int, target: int, align_corners: bool = False) -> Tensor:
-    """Bilinear interpolation along one axis as a matrix: float32, target x source, at most two weights a row."""
+    """Return bilinear interpolation along one axis as a matrix: float32, target x source, at most two weights a row."""
     unit = torch.eye(source, dtype=torch.float32)[None]
     with torch.inference_mode(False), torch.no_grad():
         return interpolate(unit, size=target, mode="linear", align_corners=align_corners)[0].T.contiguous()
@@ -32,7 +36,7 @@ def upsampling_matrix(source: int, target: int, align_corners: bool = False) -> 
 
 @lru_cache(maxsize=64)
 def averaging_matrix(source: int, cells: int) -> Tensor:
-    """Means over ``cells`` intervals of one axis as a matrix: float32, cells x source."""
+    """Return means over ``cells`` equal intervals of one axis as a matrix: float32, cells x source."""
     edges = torch.linspace(0, source, cells + 1, dtype=torch.float64)
     places = torch.arange(source, dtype=torch.float64)
     overlap = torch.minimum(edges[1:, None], places + 1) - torch.maximum(edges[:-1, None], places)
@@ -41,19 +45,20 @@ def averaging_matrix(source: int, cells: int) -> Tensor:
 
 @torch.no_grad()
 def classes_of(logits: Tensor, largest: Tensor) -> Tensor:
-    """The first class of the ``largest`` logit (N x 1 x ...) of each pixel, of float N x classes x ...: uint8, N x ...
+    """Return the first class whose logit is the largest: uint8, N x ...
 
-    A few times faster than torch's arg-max along an inner axis.
+    ``logits``: float, N x classes x ...; ``largest``: their maximum over classes, N x 1 x ... A few times faster than torch's
+    arg max along an inner axis.
     """
     classes = logits.shape[1]
-    # Comparisons are vectorised into floats only.
+    # Comparisons are vectorized only when they write floats.
     found = torch.ge(logits, largest, out=torch.empty_like(logits))
     order = torch.arange(classes - 1, -1, -1, dtype=logits.dtype, device=logits.device)
     return (classes - 1 - found.mul_(order.view(-1, *[1] * (logits.dim() - 2))).amax(1)).to(torch.uint8)
 
 
 class Strip(NamedTuple):
-    """Full-size logits of some rows of an image: float32, rows x classes x width."""
+    """Full-size logits of some rows of one image: float32, rows x classes x width, from ``source_rows`` of the values."""
 
     image: int
     rows: slice
@@ -70,10 +75,14 @@ class Resize(NamedTuple):
     crop: bool = False
 
 
+Shape = tuple[int, int]
+Steps = tuple[Resize, ...]
+
+
 @lru_cache(maxsize=256)
-def _matrices(shape: tuple[int, int], steps: tuple[Resize, ...]) -> tuple[Tensor, Tensor]:
-    """Steps along the two axes as matrices: H x h and W x w."""
-    with torch.inference_mode(False), torch.no_grad():  # they are used in training too
+def _matrices(shape: Shape, steps: Steps) -> tuple[Tensor, Tensor]:
+    """Return the steps along the two axes as matrices: H x h and W x w."""
+    with torch.inference_mode(False), torch.no_grad():  # cached, and used in training too
         rows, columns = (torch.eye(side) for side in shape)
         for step in steps:
             if step.crop:
@@ -84,37 +93,44 @@ def _matrices(shape: tuple[int, int], steps: tuple[Resize, ...]) -> tuple[Tensor
     return rows, columns
 
 
+@lru_cache(maxsize=64)
+def _averages(shape: Shape, steps: Steps, cells: Shape, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the steps followed by means over cells, along the two axes: n x h and m x w."""
+    with torch.inference_mode(False), torch.no_grad():
+        rows, columns = _matrices(shape, steps)
+        down, across = averaging_matrix(len(rows), cells[0]) @ rows, averaging_matrix(len(columns), cells[1]) @ columns
+        return down.to(device), across.to(device)
+
+
 @dataclass(frozen=True)
 class LowResLogits:
-    """Logits N x classes x h x w, and the ``steps`` that bring them to H x W; without steps, full already.
+    """Logits N x classes x h x w, and the ``steps`` that bring them to H x W; without steps they are at full size.
 
-    On a CPU the upsampled logits are ``rows @ values @ columns.T``, where ``rows`` (H x h) and ``columns`` (W x w) are banded.
+    On a CPU the full logits are ``rows @ values @ columns.T`` with the two banded matrices of :meth:`matrices`.
     """
 
     values: Tensor
-    steps: tuple[Resize, ...] = ()
+    steps: Steps = ()
 
     @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> Shape:
         """Height and width of the full logits."""
-        return (self.steps[-1].height, self.steps[-1].width) if self.steps else (self.values.shape[2], self.values.shape[3])
+        return (self.steps[-1].height, self.steps[-1].width) if self.steps else self._shape
 
     @property
-    def rows(self) -> Tensor | None:
-        """The steps along the vertical axis as a matrix, H x h; None without steps."""
-        return _matrices((self.values.shape[2], self.values.shape[3]), self.steps)[0] if self.steps else None
+    def _shape(self) -> Shape:
+        return self.values.shape[2], self.values.shape[3]
 
-    @property
-    def columns(self) -> Tensor | None:
-        """The steps along the horizontal axis as a matrix, W x w; None without steps."""
-        return _matrices((self.values.shape[2], self.values.shape[3]), self.steps)[1] if self.steps else None
+    def matrices(self) -> tuple[Tensor, Tensor] | tuple[None, None]:
+        """Return the steps along the two axes as matrices on the CPU, H x h and W x w; None, None without steps."""
+        return _matrices(self._shape, self.steps) if self.steps else (None, None)
 
-    def upsampled(self, size: tuple[int, int], align_corners: bool = False) -> LowResLogits:
-        """These logits followed by (one more) bilinear upsampling, to ``size``."""
+    def upsampled(self, size: Shape, align_corners: bool = False) -> LowResLogits:
+        """Return these logits followed by (one more) bilinear upsampling, to ``size``."""
         return self if self.size == tuple(size) else LowResLogits(self.values, (*self.steps, Resize(*size, align_corners)))
 
     def cropped(self, height: int, width: int) -> LowResLogits:
-        """The top left part of the full logits."""
+        """Return the top left part of the full logits."""
         if self.size == (height, width):
             return self
         if not self.steps:
@@ -122,16 +138,16 @@ class LowResLogits:
         return LowResLogits(self.values, (*self.steps, Resize(height, width, crop=True)))
 
     def full(self) -> Tensor:
-        """Logits at full size: float32, N x classes x H x W; differentiable."""
+        """Return logits at full size: float32, N x classes x H x W; differentiable."""
         if self.values.device.type != "cpu" or torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
             return self.interpolated()
-        rows, columns = self.rows, self.columns
+        rows, columns = self.matrices()
         if rows is None or columns is None:
             return self.values.float()
         return rows @ (self.values.float() @ columns.T)
 
     def interpolated(self) -> Tensor:
-        """The same as :meth:`full`, by torch's interpolation one step after another: for GPUs, compilers and exporters."""
+        """Return the same as :meth:`full` by torch's interpolation, step by step: for GPUs, compilers and exporters."""
         values = self.values.float()
         for step in self.steps:
             if step.crop:
@@ -140,35 +156,32 @@ class LowResLogits:
                 values = interpolate(values, size=(step.height, step.width), mode="bilinear", align_corners=step.align_corners)
         return values
 
-    def averaged(self, cells: tuple[int, int]) -> Tensor:
-        """Means of the full logits over a grid of cells, without forming them: float32, N x classes x cells; differentiable."""
-        averages = [averaging_matrix(side, count).to(self.values.device) for side, count in zip(self.size, cells, strict=True)]
-        if self.rows is not None and self.columns is not None:
-            averages[0] = averages[0] @ self.rows.to(self.values.device)
-            averages[1] = averages[1] @ self.columns.to(self.values.device)
-        return averages[0] @ (self.values.float() @ averages[1].T)
+    def averaged(self, cells: Shape) -> Tensor:
+        """Return means of the full logits over a grid of cells: float32, N x classes x cells; differentiable."""
+        down, across = _averages(self._shape, self.steps, cells, self.values.device)
+        return down @ (self.values.float() @ across.T)
 
     @torch.no_grad()
     def classes(self) -> Tensor:
-        """The class of the largest logit of each pixel: uint8, N x H x W."""
-        if self.values.device.type != "cpu":
+        """Return each pixel's class of the largest logit: uint8, N x H x W."""
+        vertical, horizontal = self.matrices()
+        if self.values.device.type != "cpu" or vertical is None or horizontal is None:
             return self.full().max(1).indices.to(torch.uint8)
-        if self.rows is None or self.columns is None:
-            return self.values.float().max(1).indices.to(torch.uint8)
-        rows, columns = support(self.rows), support(self.columns)
+        rows, columns = support(vertical), support(horizontal)
         out = torch.empty(len(self.values), *self.size, dtype=torch.uint8)
         for image, planes in enumerate(self.values.float()):
             self._classes_of_image(planes, rows, columns, out[image])
         return out
 
     def _classes_of_image(self, planes: Tensor, rows: Support, columns: Support, out: Tensor) -> None:
-        """Classes of one image (classes x h x w), with logits upsampled only where the coarse ones around disagree.
+        """Write the classes of one image (classes x h x w) to ``out``, upsampling only pixels whose neighbors disagree.
 
-        Upsampled logits are means of the coarse ones around: what is the largest in all of these is the largest in the mean.
+        An upsampled logit is a mean of its low-resolution neighbors: a class that is the largest in all of them is the
+        largest in the mean.
         """
-        coarse = planes.max(0).indices.to(torch.uint8)
+        classes = planes.max(0).indices.to(torch.uint8)
         least, most = (
-            _reduced(_reduced(coarse.T, columns.places, pick).T, rows.places, pick) for pick in (torch.minimum, torch.maximum)
+            _reduced(_reduced(classes.T, columns.places, pick).T, rows.places, pick) for pick in (torch.minimum, torch.maximum)
         )
         out.copy_(least)
         down, across = (least != most).nonzero(as_tuple=True)
@@ -187,38 +200,39 @@ class LowResLogits:
 
     @torch.no_grad()
     def strips(self) -> Iterator[Strip]:
-        """The full logits, strip by strip; each is the caller's to overwrite."""
+        """Yield the full logits strip by strip, on a CPU; the caller may overwrite each."""
         height, width = self.size
+        vertical, horizontal = self.matrices()
         step = max(1, STRIP // (self.values.shape[1] * width))
         for image, planes in enumerate(self.values):
             wide = planes.permute(1, 0, 2).to(torch.float32, memory_format=torch.contiguous_format, copy=True)
-            if self.columns is not None:
-                wide = wide @ self.columns.T
+            if horizontal is not None:
+                wide = wide @ horizontal.T
             for start in range(0, height, step):
                 rows = slice(start, min(start + step, height))
-                if self.rows is None:
+                if vertical is None:
                     yield Strip(image, rows, rows, wide[rows])
                 else:
-                    source = _band(self.rows[rows])
-                    yield Strip(image, rows, source, torch.einsum("rs,scw->rcw", self.rows[rows, source], wide[source]))
+                    source = _band(vertical[rows])
+                    yield Strip(image, rows, source, torch.einsum("rs,scw->rcw", vertical[rows, source], wide[source]))
 
 
 class Support(NamedTuple):
-    """The coarse places that each of n full-size ones is a mean of, and their weights: int64 and float32, k x n.
+    """The low-resolution positions that each of n full-size ones is a mean of, and their weights: int64, float32, k x n.
 
-    Places with fewer repeat the last with weight 0.
+    Positions with fewer neighbors repeat the last one with weight 0.
     """
 
     places: Tensor
     weights: Tensor
 
     def at(self, which: Tensor) -> Support:
-        """The support of some of the full-size places."""
+        """Return the support of some of the full-size positions."""
         return Support(self.places[:, which], self.weights[:, which])
 
 
 def support(matrix: Tensor) -> Support:
-    """The support of each row of a banded matrix."""
+    """Return the support of each row of a banded matrix."""
     used = (matrix != 0).byte()
     first, last = used.argmax(1), matrix.shape[1] - 1 - used.flip(1).argmax(1)
     steps = torch.arange(int((last - first).max()) + 1)[:, None]
@@ -227,12 +241,12 @@ def support(matrix: Tensor) -> Support:
 
 
 def _reduced(values: Tensor, places: Tensor, pick: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """What ``pick`` makes of the rows of ``values`` at ``places``, k x n."""
+    """Reduce the rows of ``values`` at ``places`` (k x n) with ``pick``, minimum or maximum: n rows."""
     values = values.contiguous()
     return reduce(pick, (values.index_select(0, row) for row in places))
 
 
 def _band(rows: Tensor) -> slice:
-    """The columns outside which ``rows`` are 0."""
+    """Return the columns outside which ``rows`` are 0."""
     used = rows.any(0).nonzero()
     return slice(int(used[0]), int(used[-1]) + 1)

@@ -29,7 +29,7 @@ class Processes:
         try:
             self.accelerator = Accelerator(
                 cpu=device.type == "cpu",
-                mixed_precision="no",  # autocast is chosen by measurement, see vocseg.utils.system
+                mixed_precision="no",  # autocast is vocseg.utils.system.autocast
             )
         except (RuntimeError, ValueError) as error:
             raise TrainingError(f"the training processes cannot find each other: {str(error).splitlines()[0]}") from error

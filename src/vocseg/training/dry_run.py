@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from itertools import islice
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -16,6 +15,7 @@ from vocseg.training.optimizer import build_optimizer, freeze
 from vocseg.training.setup import Job
 from vocseg.training.step import Step
 from vocseg.utils.progress import duration
+from vocseg.utils.system import peak_memory
 
 MEASURED = 3
 """Steps that a dry run times, after one to warm up."""
@@ -79,9 +79,5 @@ def _class_counts(job: Job) -> list[str]:
 def _memory(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{torch.cuda.max_memory_allocated(device) / 2**30:.1f} GiB of the GPU's"
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-        peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        return "unknown on this system"
-    return f"{peak / 2**20:.1f} GiB at its peak, loader processes apart"
+    peak = peak_memory()
+    return "unknown on this system" if peak is None else f"{peak / 2**30:.1f} GiB at its peak, loader processes apart"

@@ -23,7 +23,6 @@ from vocseg.evaluation.result import Evaluation
 from vocseg.inference.segmenter import Segmenter
 from vocseg.metrics import ConfusionMatrix
 from vocseg.models import SegmentationModel, save_model
-from vocseg.ops.choices import choices
 from vocseg.training.config import TrainConfig, load_config
 from vocseg.training.distributed import Processes
 from vocseg.training.ema import Ema
@@ -275,8 +274,6 @@ class _Training:
             "epoch": self.epoch,
             "best": self.best,
             "best_epoch": self.best_epoch,
-            # The ways that convolutions take decide the last bits of a sum.
-            "choices": choices.made,
         } | ({} if self.ema is None else {"ema": self.ema.state()})
         if self.job.hints is not None:
             state["hints"] = self.job.hints.state_dict()
@@ -301,7 +298,6 @@ class _Training:
         if self.processes.main:
             self.totals.load_state(state["totals"])
         self.totals.steps.copy_(state["totals"]["steps"])
-        choices.made.update(state["choices"])
         self.iteration, self.epoch = state["iteration"], state["epoch"]
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         if self.iteration > self.plan.total:

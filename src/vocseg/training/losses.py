@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import cross_entropy, one_hot
 
 from vocseg import voc
 from vocseg.errors import SettingError, nearest
-from vocseg.ops.low_res_logits import LowResLogits, classes_of
-
-Logits = Tensor | LowResLogits
-"""At full size, or before the last upsampling."""
-
-LOG2_E = math.log2(math.e)
+from vocseg.ops.cross_entropy import Logits, full, pixel_cross_entropy, valid_weight
+from vocseg.ops.low_res_logits import LowResLogits
 
 
 class Loss(NamedTuple):
@@ -28,91 +22,6 @@ class Loss(NamedTuple):
     total: Tensor
     main: Tensor
     classes: Tensor
-
-
-def full(logits: Logits) -> Tensor:
-    """Logits at full size, float32."""
-    return logits.full() if isinstance(logits, LowResLogits) else logits.float()
-
-
-def valid_weight(target: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """What the cross entropy of a batch is divided by: its valid pixels, or the sum of their classes' weights."""
-    if class_weights is None:
-        return (target != voc.VOID).sum().float()
-    weights = torch.zeros(256, device=target.device)
-    weights[: len(class_weights)] = class_weights.to(target.device)
-    return weights[target.long()].sum()
-
-
-def pixel_cross_entropy(
-    logits: Logits, target: Tensor, class_weights: Tensor | None = None, smoothing: float = 0.0, normalizer: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Mean cross entropy over the valid pixels, and the class of the largest logit of each pixel (uint8, N x H x W).
-
-    ``logits`` float, N x classes x H x W, or before their upsampling to that; ``target`` integer class ids, N x H x W,
-    255 = void. All void gives 0, with a gradient of 0. ``class_weights`` weigh pixels by their true class, and the mean with
-    them. ``smoothing`` is that of labels (Szegedy et al., "Rethinking the Inception architecture", 2016). ``normalizer``
-    replaces the divisor, :func:`valid_weight`, where the batch is part of a larger one. Computed in float32.
-
-    On a CPU coarse logits are upsampled a strip at a time, and their gradient is formed on the way: nothing of full size is
-    kept.
-    """
-    divisor = (valid_weight(target, class_weights) if normalizer is None else normalizer).clamp(min=1e-12)
-    if isinstance(logits, LowResLogits) and logits.values.device.type == "cpu" and not smoothing:
-        total, classes = _StripCrossEntropy.apply(logits.values, logits, target, class_weights)
-        return total / divisor, classes
-    planes = full(logits)
-    total = cross_entropy(planes, target.long(), class_weights, ignore_index=voc.VOID, reduction="sum", label_smoothing=smoothing)
-    # max, not argmax: the latter is several times slower along an inner axis
-    return total / divisor, planes.detach().max(1).indices.to(torch.uint8)
-
-
-class _StripCrossEntropy(torch.autograd.Function):
-    """Sum of the cross entropy over the valid pixels, and classes."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, values: Tensor, coarse: LowResLogits, target: Tensor, class_weights: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        # ``values`` are those of ``coarse``, named so that autograd sees them.
-        number, channels, height, _ = values.shape
-        wanted = ctx.needs_input_grad[0]
-        classes = torch.empty(target.shape, dtype=torch.uint8)
-        gradient = values.new_zeros(number if wanted else 0, height, channels, coarse.size[1], dtype=torch.float32)
-        loss = torch.zeros((), dtype=torch.float64)
-        valid = target != voc.VOID
-        all_labels = torch.where(valid, target, 0).long()
-        weights = valid.float() if class_weights is None else class_weights[all_labels] * valid
-        for strip in coarse.strips():
-            place = strip.image, strip.rows
-            labels, weight, planes = all_labels[place][:, None], weights[place], strip.logits
-            largest = planes.amax(1, keepdim=True)
-            classes[place] = classes_of(planes, largest)
-            own = planes.gather(1, labels)[:, 0] - largest[:, 0]
-            # Powers of two are up to three times faster than those of e.
-            exponentials = planes.sub_(largest).mul_(LOG2_E).exp2_()
-            total = exponentials.sum(1)
-            loss += ((total.log() - own) * weight).sum(dtype=torch.float64)
-            if wanted:
-                # The gradient of -log softmax: softmax less 1 at the true class.
-                part = exponentials.mul_((weight / total)[:, None]).scatter_add_(1, labels, -weight[:, None])
-                into = gradient[strip.image, strip.source_rows]
-                if coarse.rows is None:
-                    into.copy_(part)
-                else:
-                    into.flatten(1).addmm_(coarse.rows[strip.rows, strip.source_rows].T, part.flatten(1))
-        if wanted:
-            narrow = gradient if coarse.columns is None else gradient @ coarse.columns
-            ctx.save_for_backward(narrow.permute(0, 2, 1, 3))
-            ctx.dtype = values.dtype
-        ctx.mark_non_differentiable(classes)
-        return loss.float(), classes
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, scale: Tensor, _classes: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = ctx.saved_tensors
-        return (gradient * scale).to(ctx.dtype, memory_format=torch.channels_last), None, None, None
 
 
 # Further terms: (logits at full size, target, class weights) -> scalar; 0, with a gradient of 0, where all is void.

@@ -11,11 +11,12 @@ from vocseg.data.dataset import Batch
 from vocseg.errors import TrainingError
 from vocseg.models import SegmentationModel
 from vocseg.ops.conv_cpu import fast_convolutions
+from vocseg.ops.cross_entropy import valid_weight
 from vocseg.ops.low_res_logits import LowResLogits
 from vocseg.training.distillation.features import Hints, Teacher, recorded
 from vocseg.training.distillation.soft_labels import SOFT_CELL, SOFT_LABELS
 from vocseg.training.distributed import Processes
-from vocseg.training.losses import Criterion, distillation_loss, shown_cells, valid_weight
+from vocseg.training.losses import Criterion, distillation_loss, shown_cells
 from vocseg.training.setup import Job
 from vocseg.utils.system import autocast
 
@@ -130,7 +131,7 @@ class Step:
     def _backward(
         self, images: Tensor, masks: Tensor, soft: Tensor | None, weight: Tensor, cells: Tensor, parts: int, names: list[str]
     ) -> tuple[Tensor, Tensor]:
-        with autocast(self.processes.device, self.precision), fast_convolutions():
+        with autocast(self.processes.device, self.precision), fast_convolutions(self.processes.device):
             outputs = self.network(images)
         share = 1 / (parts * self.processes.count)
         loss = self.criterion(outputs.logits, masks, weight, share)

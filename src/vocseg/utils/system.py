@@ -1,93 +1,157 @@
-"""Where and how precisely to compute."""
+"""The machine: its devices, its precision, its memory and threads.
+
+torch is imported when a function needs it, since :func:`tune_process` works best before that.
+"""
 
 from __future__ import annotations
 
-import copy
 import ctypes
 import os
 import platform
-from functools import cache, partial
-from typing import Literal
-
-import torch
-from torch import nn
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from vocseg.errors import SettingError
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "float32", "bfloat16"]
+if TYPE_CHECKING:
+    import torch
 
-FASTER = 1.3
-"""How many times faster bfloat16 must be for ``auto`` to take it: below that, noise would decide."""
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def find_device(name: str) -> torch.device:
-    """The device of a ``--device`` value; SettingError where the machine has none such."""
+    """Return the device of a ``--device`` value; ``auto`` prefers a GPU.
+
+    Raises SettingError for a device that this machine does not have.
+    """
+    import torch
+
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    present = [kind for kind, there in available.items() if there]
     if name == "auto":
-        name = next(kind for kind, there in available.items() if there)
-    if not available.get(name, False):
-        raise SettingError(f"this machine has no device '{name}'; it has {', '.join(k for k, there in available.items() if there)}")
+        name = present[0]
+    if name not in present:
+        raise SettingError(f"this machine has no device '{name}'; it has {', '.join(present)}")
     return torch.device(name)
 
 
 def find_precision(name: str, device: torch.device) -> torch.dtype:
-    """The dtype of a ``--precision`` value: ``auto`` is bfloat16 where the device is measurably faster with it."""
+    """Return the dtype of a ``--precision`` value.
+
+    ``auto`` is bfloat16 when the processor or the GPU computes in it (AVX-512 BF16, AMX or ARM BF16 on a CPU), float32
+    otherwise. It depends on nothing else, so a machine always gives the same answer. Raises SettingError for float16 on a
+    CPU.
+    """
+    import torch
+
     if name == "auto":
-        return torch.bfloat16 if _bfloat16_is_faster(device.type) else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+        return torch.bfloat16 if computes_bfloat16(device.type) else torch.float32
+    if name == "float16" and device.type == "cpu":
+        raise SettingError("precision float16 needs a GPU; use bfloat16 or float32 on a CPU")
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name not in dtypes:
+        raise SettingError(f"unknown precision '{name}'; use one of: auto, {', '.join(dtypes)}")
+    return dtypes[name]
 
 
-def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
-    """Context in which networks compute with ``precision``; their weights stay float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16)
+def computes_bfloat16(kind: str) -> bool:
+    """Whether a device of this ``kind`` (cpu, cuda or mps) has instructions for bfloat16."""
+    import torch
 
-
-@cache
-def _bfloat16_is_faster(kind: str) -> bool:
     if kind == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if kind != "cpu":
         return False
-    from vocseg.ops.choices import choices, race  # which needs this module
-
-    @torch.inference_mode()
-    def measure() -> dict[str, float]:
-        # One middling convolution: processors and library versions differ too much to go by name.
-        layer = nn.Conv2d(256, 256, 3, padding=1).to(memory_format=torch.channels_last)
-        features = torch.zeros(1, 256, 32, 32).to(memory_format=torch.channels_last)
-        kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-        seconds = race({name: partial(copy.deepcopy(layer).to(kind), features.to(kind)) for name, kind in kinds.items()}, 9)
-        return seconds | {"bfloat16": FASTER * seconds["bfloat16"]}
-
-    return choices.find("precision", ["float32", "bfloat16"], measure) == "bfloat16"
+    if platform.machine().lower() in ("aarch64", "arm64"):
+        return _arm_has_bfloat16()
+    # Private functions of torch, absent in some of its versions.
+    checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(check is not None and check() for check in checks)
 
 
-def keep_memory(keep: bool = True) -> None:
-    """Have the C library keep memory that tensors leave for those that follow, or go back to its own ways.
+def _arm_has_bfloat16() -> bool:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
+    return any("bf16" in line.split(":", 1)[1].split() for line in lines if line.startswith("Features") and ":" in line)
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
+    """Return a context in which networks compute with ``precision``; their weights stay float32."""
+    import torch
+
+    reduced = precision in (torch.bfloat16, torch.float16)
+    return torch.autocast(device.type, precision if reduced else torch.bfloat16, enabled=reduced)
+
+
+def tune_process() -> None:
+    """Tune this process for tensors on a CPU: keep freed memory, and let idle threads sleep soon.
+
+    Changes the allocator (:func:`keep_freed_memory`) and, when torch is not imported yet, sets the environment variable
+    ``GOMP_SPINCOUNT``: OpenMP's idle threads, torch's, otherwise spin for milliseconds in which OpenVINO or other work could
+    run. The environment's own ``OMP_WAIT_POLICY``, ``GOMP_SPINCOUNT`` and ``MALLOC_...`` stand. The whole process is
+    affected, so the library never calls this by itself; the command line does. Call it first in a script of yours.
+
+    >>> import vocseg
+    >>> vocseg.tune_process()
+    """
+    keep_freed_memory()
+    if "torch" not in sys.modules and not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = "2000"
+
+
+def keep_freed_memory(keep: bool = True) -> None:
+    """Have the C library keep freed memory for the next tensors, or go back to its usual behavior.
 
     glibc maps large blocks afresh each time and gives them back when they are freed; the kernel then clears every page again,
-    which can take a third of a training step. Elsewhere, or where the environment has settings of its own (MALLOC_...), nothing
-    is done. It is for programs, not libraries: the whole process is concerned.
+    which can take a third of a training step. With another C library, or when the environment sets ``MALLOC_...`` or
+    ``GLIBC_TUNABLES``, nothing changes.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is None or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         return
-    for parameter, (kept, given) in _MALLOPT.items():
-        mallopt(parameter, kept if keep else given)
+    for parameter, (tuned, usual) in _MALLOPT.items():
+        mallopt(parameter, tuned if keep else usual)
 
 
 _MALLOPT = {
     -4: (0, 65536),  # M_MMAP_MAX: blocks that may be mapped on their own
-    -1: (-1, 2**26),  # M_TRIM_THRESHOLD: bytes free at the heap's end from which they are given back; -1: never
-    -2: (2**26, 2**17),  # M_TOP_PAD: bytes to ask for beyond what is needed
+    -1: (-1, 2**26),  # M_TRIM_THRESHOLD: free bytes at the heap's end from which they are given back; -1: never
+    -2: (2**26, 2**17),  # M_TOP_PAD: bytes requested beyond what is needed
     -3: (2**25, 2**25),  # M_MMAP_THRESHOLD: bytes from which a block is mapped
 }
-"""glibc's parameters: kept, and as its own ways settle in a process that has freed large blocks (malloc/malloc.c)."""
+"""glibc's parameters: tuned, and as they settle by themselves in a process that has freed large blocks (malloc/malloc.c)."""
+
+
+def cores() -> int:
+    """Return how many processors this process may use, at least 1."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def resident_memory() -> int | None:
+    """Return the bytes of memory that this process holds; None on other systems than Linux."""
+    return _status_bytes("VmRSS")
+
+
+def peak_memory() -> int | None:
+    """Return the most bytes of memory that this process has held; None on other systems than Linux."""
+    return _status_bytes("VmHWM")
+
+
+def _status_bytes(field: str) -> int | None:
+    # The peak that getrusage reports is inherited from the parent process; this one is not.
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(f"{field}:")), None)
 
 
 def processor() -> str:
-    """Name and number of the processors."""
+    """Return the name and the number of the processors, as in ``AMD EPYC 9355 x 2``."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
@@ -97,5 +161,7 @@ def processor() -> str:
 
 
 def machine() -> str:
-    """What figures were measured on, in a line."""
+    """Describe in one line what a measurement ran on: processor, threads, torch version."""
+    import torch
+
     return f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}"

@@ -1,0 +1,108 @@
+"""Cross entropy over the valid pixels of a batch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import cross_entropy
+
+from vocseg import voc
+from vocseg.ops.low_res_logits import LowResLogits, classes_of
+
+Logits = Tensor | LowResLogits
+"""At full size, or before the last upsampling."""
+
+LOG2_E = math.log2(math.e)
+
+
+def full(logits: Logits) -> Tensor:
+    """Return logits at full size, float32."""
+    return logits.full() if isinstance(logits, LowResLogits) else logits.float()
+
+
+def valid_weight(target: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Count the valid pixels of a batch, or sum the weights of their classes: the divisor of its cross entropy."""
+    if class_weights is None:
+        return (target != voc.VOID).sum().float()
+    weights = torch.zeros(256, device=target.device)
+    weights[: len(class_weights)] = class_weights.to(target.device)
+    return weights[target.long()].sum()
+
+
+def pixel_cross_entropy(
+    logits: Logits, target: Tensor, class_weights: Tensor | None = None, smoothing: float = 0.0, normalizer: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Compute the mean cross entropy over the valid pixels, and each pixel's class of the largest logit.
+
+    ``logits``: float, N x classes x H x W, at full size or before their upsampling. ``target``: integer class ids, N x H x W,
+    255 = void. Returns a float32 scalar and classes (uint8, N x H x W). When all pixels are void, the loss is 0 with a
+    gradient of 0.
+
+    ``class_weights`` weigh pixels by their true class, and divide by the sum of the weights. ``smoothing`` is label smoothing
+    (Szegedy et al., "Rethinking the Inception architecture", 2016). ``normalizer`` replaces the divisor,
+    :func:`valid_weight`, when the batch is part of a larger one.
+
+    On a CPU, low-resolution logits are upsampled one strip at a time and their gradient is formed on the way, so nothing of
+    full size is kept.
+    """
+    divisor = (valid_weight(target, class_weights) if normalizer is None else normalizer).clamp(min=1e-12)
+    if isinstance(logits, LowResLogits) and logits.values.device.type == "cpu" and not smoothing:
+        total, classes = _StripCrossEntropy.apply(logits.values, logits, target, class_weights)
+        return total / divisor, classes
+    planes = full(logits)
+    total = cross_entropy(planes, target.long(), class_weights, ignore_index=voc.VOID, reduction="sum", label_smoothing=smoothing)
+    # max, since argmax is several times slower along an inner axis
+    return total / divisor, planes.detach().max(1).indices.to(torch.uint8)
+
+
+class _StripCrossEntropy(torch.autograd.Function):
+    """Sum of the cross entropy over the valid pixels, and classes."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, values: Tensor, logits: LowResLogits, target: Tensor, class_weights: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        # ``values`` are those of ``logits``, passed on their own so that autograd sees them.
+        number, channels, height, _ = values.shape
+        needs_gradient = ctx.needs_input_grad[0]
+        rows, columns = logits.matrices()
+        classes = torch.empty(target.shape, dtype=torch.uint8)
+        gradient = values.new_zeros(number if needs_gradient else 0, height, channels, logits.size[1], dtype=torch.float32)
+        loss = torch.zeros((), dtype=torch.float64)
+        valid = target != voc.VOID
+        all_labels = torch.where(valid, target, 0).long()
+        weights = valid.float() if class_weights is None else class_weights[all_labels] * valid
+        for strip in logits.strips():
+            place = strip.image, strip.rows
+            labels, weight, planes = all_labels[place][:, None], weights[place], strip.logits
+            largest = planes.amax(1, keepdim=True)
+            classes[place] = classes_of(planes, largest)
+            own = planes.gather(1, labels)[:, 0] - largest[:, 0]
+            # Powers of two are up to three times faster than those of e.
+            exponentials = planes.sub_(largest).mul_(LOG2_E).exp2_()
+            total = exponentials.sum(1)
+            loss += ((total.log() - own) * weight).sum(dtype=torch.float64)
+            if needs_gradient:
+                # The gradient of -log softmax: softmax minus 1 at the true class.
+                part = exponentials.mul_((weight / total)[:, None]).scatter_add_(1, labels, -weight[:, None])
+                into = gradient[strip.image, strip.source_rows]
+                if rows is None:
+                    into.copy_(part)
+                else:
+                    into.flatten(1).addmm_(rows[strip.rows, strip.source_rows].T, part.flatten(1))
+        if needs_gradient:
+            narrow = gradient if columns is None else gradient @ columns
+            ctx.save_for_backward(narrow.permute(0, 2, 1, 3))
+            ctx.dtype = values.dtype
+        ctx.mark_non_differentiable(classes)
+        return loss.float(), classes
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, scale: Tensor, _classes: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return (gradient * scale).to(ctx.dtype, memory_format=torch.channels_last), None, None, None
