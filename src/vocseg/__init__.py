@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from vocseg.convert.pipeline import convert
     from vocseg.convert.report import ConvertReport
     from vocseg.data import transforms
-    from vocseg.doctor.examine import examine
+    from vocseg.doctor.examine import Diagnosis, examine
+    from vocseg.download.voc import download
     from vocseg.evaluation.evaluate import evaluate
     from vocseg.evaluation.result import Evaluation
     from vocseg.export.export import export
@@ -44,6 +45,7 @@ __all__ = [
     "ConfusionMatrix",
     "ConvertReport",
     "DataError",
+    "Diagnosis",
     "Evaluation",
     "ExportError",
     "ExportReport",
@@ -60,6 +62,7 @@ __all__ = [
     "VocsegError",
     "convert",
     "create_model",
+    "download",
     "evaluate",
     "examine",
     "export",
@@ -72,8 +75,9 @@ __all__ = [
 _HOMES = {
     "ConfusionMatrix": "metrics:ConfusionMatrix",
     "ConvertReport": "convert.report:ConvertReport",
-    "ExportReport": "export.report:ExportReport",
+    "Diagnosis": "doctor.examine:Diagnosis",
     "Evaluation": "evaluation.result:Evaluation",
+    "ExportReport": "export.report:ExportReport",
     "ModelInfo": "models.base:ModelInfo",
     "Segmentation": "inference.result:Segmentation",
     "SegmentationModel": "models.base:SegmentationModel",
@@ -81,6 +85,7 @@ _HOMES = {
     "TrainConfig": "training.config:TrainConfig",
     "convert": "convert.pipeline:convert",
     "create_model": "models.registry:create_model",
+    "download": "download.voc:download",
     "evaluate": "evaluation.evaluate:evaluate",
     "examine": "doctor.examine:examine",
     "export": "export.export:export",

@@ -34,7 +34,13 @@ MaskKey = tuple[str, str]
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What an examination found: ``findings`` first of all; ``summaries`` count the labels of each split."""
+    """What an examination found: ``findings`` first of all; ``summaries`` count the labels of each split.
+
+    >>> from vocseg.data.samples import FOLDER
+    >>> diagnosis = examine(FOLDER)
+    >>> diagnosis.pairs, diagnosis.count("error")
+    (4, 0)
+    """
 
     survey: Survey
     legend: Legend
