@@ -1,4 +1,4 @@
-"""Fixtures: a tiny synthetic data set, the real images where they are, the command line in this process."""
+"""Fixtures: a tiny synthetic data set, real images if there are any, the command line in this process."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ REAL = Path(os.environ.get("VOCSEG_TEST_VOC", Path(__file__).parents[2] / "share
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if (REAL / "VOCdevkit").is_dir():
-        return
-    skip = pytest.mark.skip(reason=f"no real VOC images in {REAL} (set VOCSEG_TEST_VOC)")
+    skips = {
+        "real_voc": (not (REAL / "VOCdevkit").is_dir(), f"no real VOC images in {REAL} (set VOCSEG_TEST_VOC)"),
+        "gpu": (not torch.cuda.is_available(), "no GPU that torch can use"),
+    }
     for item in items:
-        if item.get_closest_marker("real_voc"):
-            item.add_marker(skip)
+        for marker, (missing, reason) in skips.items():
+            if missing and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")
