@@ -28,17 +28,17 @@ class VocFolder:
     classes: tuple[str, ...] = field(default=voc.CLASSES)
 
     @classmethod
-    def find(cls, data: str | Path, mask_dir: str = voc.MASKS) -> VocFolder:
-        """Locate the layout below ``data``: the folder that holds ``VOCdevkit``, ``VOCdevkit`` itself, or the year's folder.
+    def find(cls, data: str | Path, mask_dir: str = voc.MASKS, year: str | None = None) -> VocFolder:
+        """Find the layout below ``data``: the folder that holds ``VOCdevkit``, ``VOCdevkit`` itself, or the year's folder.
 
-        Of several years the newest is taken. Raises DataError, naming the folder, where there is no such layout.
+        Without a ``year`` the newest one is taken. Raises DataError, naming the folder, if there is no such layout.
         """
         top = data_folder(data)
-        root = _find_root(top)
+        root = _find_root(top, year)
         if root is None:
-            raise DataError(
-                f"{top} is not in VOC layout: neither it nor a VOC20xx or VOCdevkit/VOC20xx below it has a {voc.IMAGES} folder"
-            )
+            name = "VOC20xx" if year is None else f"VOC{year}"
+            either = "neither it nor a" if year is None else "no"
+            raise DataError(f"{top} is not in VOC layout: {either} {name} or VOCdevkit/{name} below it has a {voc.IMAGES} folder")
         if not (root / mask_dir).is_dir():
             raise DataError(f"no mask folder {root / mask_dir}")
         return cls(root, mask_dir, read_classes(root / voc.CLASSES_FILE))
@@ -93,10 +93,14 @@ class VocFolder:
         raise DataError(f"id '{name}' has no mask in {self.root / self.mask_dir}{hint}")
 
 
-def _find_root(top: Path) -> Path | None:
-    """The folder in VOC layout that ``top`` is or holds, of several years the newest."""
-    years = sorted([*top.glob("VOC20[0-9][0-9]"), *top.glob("VOCdevkit/VOC20[0-9][0-9]")], key=lambda path: path.name)
-    return next((root for root in (top, *reversed(years)) if (root / voc.IMAGES).is_dir()), None)
+def _find_root(top: Path, year: str | None = None) -> Path | None:
+    """Return the folder in VOC layout that ``top`` is or holds, of a ``year`` or the newest one."""
+    name = f"VOC{year or '20[0-9][0-9]'}"
+    # The archive of 2011 unpacks into a folder TrainVal.
+    years = [path for parent in ("", "VOCdevkit/", "TrainVal/VOCdevkit/") for path in top.glob(parent + name)]
+    newest_first = sorted(years, key=lambda path: path.name, reverse=True)
+    itself = [top] if year is None or top.name == name else []
+    return next((root for root in (*itself, *newest_first) if (root / voc.IMAGES).is_dir()), None)
 
 
 def protect_data(
