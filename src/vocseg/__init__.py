@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vocseg.convert.pipeline import convert
     from vocseg.convert.report import ConvertReport
     from vocseg.data import transforms
+    from vocseg.data.voc_dataset import VOCDataset
     from vocseg.doctor.examine import Diagnosis, examine
     from vocseg.download.voc import download
     from vocseg.evaluation.evaluate import evaluate
@@ -59,6 +60,7 @@ __all__ = [
     "SettingError",
     "TrainConfig",
     "TrainingError",
+    "VOCDataset",
     "VocsegError",
     "convert",
     "create_model",
@@ -83,6 +85,7 @@ _HOMES = {
     "SegmentationModel": "models.base:SegmentationModel",
     "Segmenter": "inference.segmenter:Segmenter",
     "TrainConfig": "training.config:TrainConfig",
+    "VOCDataset": "data.voc_dataset:VOCDataset",
     "convert": "convert.pipeline:convert",
     "create_model": "models.registry:create_model",
     "download": "download.voc:download",

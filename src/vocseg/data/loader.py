@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vocseg.data.dataset import Batch, Sample, SplitDataset
-from vocseg.errors import VocsegError
+from vocseg.errors import DataError, VocsegError
 from vocseg.utils.system import cores
 
 Mixing = Callable[[Sequence[Sample], torch.Generator], Sequence[Sample]]
@@ -168,11 +168,24 @@ class _Collate:
         for item in items:
             if isinstance(item, VocsegError):
                 return item
+        if error := _size_error(items):
+            return error
         if self.mixing is not None:
             items = list(self.mixing(items, torch.Generator().manual_seed(sample_seed(seed, 0))))
         images, masks, names, maps = zip(*items, strict=True)
         stacked = {key: torch.stack([sample[key].tensor for sample in maps]) for key in maps[0]}
         return Batch(torch.stack(images), torch.stack(masks), list(names), stacked)
+
+
+def _size_error(samples: list[Sample]) -> DataError | None:
+    first = samples[0]
+    for sample in samples:
+        if sample.image.shape != first.image.shape:
+            sizes = [f"{one.name} {one.image.shape[1]}x{one.image.shape[2]}" for one in (first, sample)]
+            return DataError(
+                f"images of a batch differ in size: {sizes[0]}, {sizes[1]}. End the transform with a crop or resize to one size"
+            )
+    return None
 
 
 def _load(loader: DataLoader[Any]) -> Generator[Any]:

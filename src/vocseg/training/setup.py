@@ -19,9 +19,10 @@ from vocseg.data.layout import VocFolder
 from vocseg.data.loader import default_workers, training_batches
 from vocseg.data.sampling import repeat_factors
 from vocseg.data.split_summary import SplitSummary, check_split
+from vocseg.data.transforms.color import ColorJitter
 from vocseg.data.transforms.copy_paste import CopyPaste
 from vocseg.data.transforms.cutmix import Mixing
-from vocseg.data.transforms.geometry import ColorJitter, Compose, training_transform
+from vocseg.data.transforms.geometry import Compose, training_transform
 from vocseg.errors import DataError, SettingError
 from vocseg.models import SegmentationModel, create_model
 from vocseg.training.config import TrainConfig

@@ -1,4 +1,4 @@
-"""Objects of one training image pasted onto another."""
+"""Paste objects of one training image onto another."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class CopyPaste:
-    """With ``probability``, paste all that is neither background nor void in another labeled image, where it lies there.
+    """With ``probability``, paste everything except background and void of another image, at its place in that image.
 
-    Ghiasi et al., "Simple copy-paste is a strong data augmentation method" (2021), with the source drawn so that rare classes
+    Ghiasi et al., "Simple copy-paste is a strong data augmentation method" (2021). The source is drawn so that rare classes
     come as often as common ones: first a class, then an image of those that show it.
 
     ``read`` returns the untransformed sample at an index (its extra maps are not used), ``images_of`` lists the indices that
     show each class that can be pasted, and ``transform`` brings the source to the size of the samples it is pasted on.
+
+    >>> under = Sample(torch.zeros(3, 2, 2, dtype=torch.uint8), torch.zeros(2, 2, dtype=torch.uint8), "under")
+    >>> over = under._replace(mask=torch.tensor([[7, 0], [255, 7]], dtype=torch.uint8))
+    >>> paste = CopyPaste(read=lambda index: over, images_of=[[0]], transform=lambda sample, _: sample, probability=1.0)
+    >>> paste(under, torch.Generator().manual_seed(0)).mask.tolist()
+    [[7, 0], [0, 7]]
     """
 
     read: Callable[[int], Sample]

@@ -27,6 +27,11 @@ class Mixing:
     (2020), use it: the mask and the extra maps come with the rectangle, whose corners are on the maps' grids. Mixup (Zhang et
     al., 2018), only of use with a teacher (Beyer et al., "Knowledge distillation: a good teacher is patient and consistent",
     2022): a blend's mask is void.
+
+    >>> masks = [torch.full((8, 8), label, dtype=torch.uint8) for label in (1, 2)]
+    >>> samples = [Sample(mask.expand(3, 8, 8), mask, str(place)) for place, mask in enumerate(masks)]
+    >>> [sample.mask.unique().tolist() for sample in Mixing(cutmix=1.0)(samples, torch.Generator().manual_seed(1))]
+    [[1, 2], [1, 2]]
     """
 
     cutmix: float = 0.0

@@ -1,8 +1,7 @@
-"""Joint transforms of an image and its mask, on uint8 tensors, random only through a given generator."""
+"""Resize, crop and flip an image together with its mask and extra maps."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,12 +18,12 @@ MEAN_COLOR = (124, 116, 104)
 
 
 def resize_image(image: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize images (uint8, ... x 3 x H x W) to ``(height, width)``: bilinear, antialiased; as they are where they have it."""
+    """Resize images (uint8, ... x 3 x H x W) to ``(height, width)``: bilinear, antialiased. Same size: returned unchanged."""
     if tuple(image.shape[-2:]) == tuple(size):
         return image
     if tuple(size) == (1, 1):  # torch's uint8 kernel fails on a single pixel
         return image.float().mean((-2, -1), keepdim=True).round_().to(image.dtype)
-    if size[1] == 1 and not UINT8_KERNEL:  # torch's float kernel leaves the height as it is then
+    if size[1] == 1 and not UINT8_KERNEL:  # torch's float kernel does not change the height then
         return resize_image(image.mT, (1, size[0])).mT
     planes = image.reshape(-1, *image.shape[-3:]).to(torch.uint8 if UINT8_KERNEL else torch.float32)
     resized = interpolate(planes, list(size), mode="bilinear", align_corners=False, antialias=True)
@@ -32,7 +31,7 @@ def resize_image(image: Tensor, size: Sequence[int]) -> Tensor:
 
 
 UINT8_KERNEL = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
-"""Whether torch's kernel for uint8 is the vectorised one, several times quicker than that for float32; else it is slower."""
+"""Whether torch's kernel for uint8 is vectorized: several times faster than that for float32, otherwise slower."""
 
 
 def resize_mask(mask: Tensor, size: Sequence[int]) -> Tensor:
@@ -42,15 +41,21 @@ def resize_mask(mask: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def uniform(low: float, high: float, generator: torch.Generator) -> float:
-    """A number uniform in [low, high)."""
+    """Draw a number uniform in [low, high)."""
     return low + (high - low) * float(torch.rand((), generator=generator))
 
 
 @dataclass(frozen=True)
 class Compose:
-    """One transform after another."""
+    """Apply one transform after another.
 
-    transforms: tuple[Transform, ...]
+    >>> sample = Sample(torch.zeros(3, 40, 60, dtype=torch.uint8), torch.zeros(40, 60, dtype=torch.uint8), "black")
+    >>> augment = Compose([RandomScaleCrop(32), RandomFlip()])
+    >>> augment(sample, torch.Generator().manual_seed(0)).image.shape
+    torch.Size([3, 32, 32])
+    """
+
+    transforms: Sequence[Transform]
 
     def __call__(self, sample: Sample, generator: torch.Generator) -> Sample:
         for transform in self.transforms:
@@ -60,7 +65,12 @@ class Compose:
 
 @dataclass(frozen=True)
 class CenterSquare:
-    """The largest centered square, resized to ``size`` x ``size``."""
+    """Cut out the largest centered square and resize it to ``size`` x ``size``.
+
+    >>> sample = Sample(torch.zeros(3, 40, 60, dtype=torch.uint8), torch.zeros(40, 60, dtype=torch.uint8), "black")
+    >>> CenterSquare(32)(sample, torch.Generator()).mask.shape
+    torch.Size([32, 32])
+    """
 
     size: int
 
@@ -72,10 +82,15 @@ class CenterSquare:
 
 @dataclass(frozen=True)
 class RandomScaleCrop:
-    """Scale by a factor drawn from ``scale``, then a random ``size`` x ``size`` crop, padded where the image is smaller.
+    """Scale by a factor drawn from ``scale``, then take a random ``size`` x ``size`` crop.
 
-    Only the window that the crop will show is resized: the same as scaling the whole image first but for the
-    interpolation at the window's edge, at a fraction of the work. Padding is the mean color and void.
+    An image that is smaller than the crop is padded with the mean color, its mask with void. Only the window that the crop
+    shows is resized: this equals scaling the whole image first, except for the interpolation at the window's edge, at a
+    fraction of the work.
+
+    >>> sample = Sample(torch.zeros(3, 40, 60, dtype=torch.uint8), torch.zeros(40, 60, dtype=torch.uint8), "black")
+    >>> RandomScaleCrop(96, scale=(1.0, 1.0))(sample, torch.Generator().manual_seed(0)).mask.unique().tolist()
+    [0, 255]
     """
 
     size: int
@@ -93,13 +108,13 @@ class RandomScaleCrop:
         if window < length:
             start = int(place * (length - window + 1))
             return Placement(start, start + window, 0, self.size)
-        # An axis shorter than the crop is shown whole, at its scaled length, and padded at the end or the start.
+        # An axis shorter than the crop is shown whole, at its scaled length, and padded at both ends.
         scaled = min(self.size, max(1, round(length * factor)))
         return Placement(0, length, int(place * (self.size - scaled + 1)), scaled)
 
 
 def _place(sample: Sample, rows: Placement, columns: Placement, size: int) -> Sample:
-    """The shown window of a sample, resized and put where it belongs in a ``size`` x ``size`` square."""
+    """Resize the window of a sample and put it in its place in a ``size`` x ``size`` square."""
     image = resize_image(sample.image[:, rows.source, columns.source], (rows.length, columns.length))
     mask = resize_mask(sample.mask[rows.source, columns.source], (rows.length, columns.length))
     shape = (sample.mask.shape[0], sample.mask.shape[1])
@@ -115,7 +130,12 @@ def _place(sample: Sample, rows: Placement, columns: Placement, size: int) -> Sa
 
 @dataclass(frozen=True)
 class RandomFlip:
-    """Mirror left to right with probability 1/2."""
+    """Mirror left to right with probability 1/2.
+
+    >>> row = torch.arange(3, dtype=torch.uint8)[None]
+    >>> RandomFlip()(Sample(row.expand(3, 1, 3), row, "ramp"), torch.Generator().manual_seed(0)).mask.tolist()
+    [[2, 1, 0]]
+    """
 
     def __call__(self, sample: Sample, generator: torch.Generator) -> Sample:
         if float(torch.rand((), generator=generator)) >= 0.5:
@@ -124,42 +144,6 @@ class RandomFlip:
         return sample._replace(image=sample.image.flip(-1), mask=sample.mask.flip(-1), maps=maps)
 
 
-@dataclass(frozen=True)
-class ColorJitter:
-    """Change brightness, contrast and saturation by factors within 1 +- ``strength``, the hue by up to ``strength`` / 4 turns.
-
-    The first three as in Howard, "Some improvements on deep convolutional neural network based image classification" (2013):
-    blends with black, the mean gray and the pixel's own gray. The hue turns about the gray axis of YIQ, so that all four are
-    one linear map of RGB, cut to 0..255 once.
-    """
-
-    strength: float
-
-    def __call__(self, sample: Sample, generator: torch.Generator) -> Sample:
-        brightness, contrast, saturation = (max(0.0, uniform(1 - self.strength, 1 + self.strength, generator)) for _ in range(3))
-        turn = uniform(-self.strength / 4, self.strength / 4, generator)
-        return sample._replace(image=adjust_colors(sample.image, brightness, contrast, saturation, turn))
-
-
-GRAY = torch.tensor([0.299, 0.587, 0.114])
-"""Weights of R, G, B in a gray value (ITU-R BT.601)."""
-
-_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
-
-
-def adjust_colors(image: Tensor, brightness: float, contrast: float, saturation: float, turn: float) -> Tensor:
-    """An image (uint8, 3 x H x W) with its colors changed by three factors (1: as is) and a turn of the hue (1: full circle)."""
-    angle = 2 * math.pi * turn
-    rotation = torch.tensor([[1, 0, 0], [0, math.cos(angle), -math.sin(angle)], [0, math.sin(angle), math.cos(angle)]])
-    matrix = torch.linalg.inv(_YIQ) @ rotation @ _YIQ
-    # Hue and saturation leave gray values as they are.
-    matrix = saturation * matrix + (1 - saturation) * GRAY.expand(3, 3)
-    pixels = image.flatten(1).float()
-    mean_gray = float(GRAY @ pixels.mean(1))
-    changed = torch.addmm(torch.full((3, 1), brightness * (1 - contrast) * mean_gray), matrix * (brightness * contrast), pixels)
-    return changed.round_().clamp_(0, 255).to(torch.uint8).view_as(image)
-
-
 def training_transform(name: str, crop: int, scale: tuple[float, float] = (0.5, 2.0)) -> Transform:
-    """The transform of a recipe's ``augment`` setting: ``scale-crop`` or ``center-square``."""
+    """Return the transform of a recipe's ``augment`` setting: ``scale-crop`` or ``center-square``."""
     return CenterSquare(crop) if name == "center-square" else Compose((RandomScaleCrop(crop, scale), RandomFlip()))
