@@ -1,4 +1,4 @@
-"""``python -m vocseg``: what launchers of several processes start."""
+"""``python -m vocseg``, which ``accelerate launch -m vocseg`` and ``torchrun -m vocseg`` start."""
 
 from vocseg.cli.main import main
 

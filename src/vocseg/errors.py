@@ -1,4 +1,4 @@
-"""Errors the user can act on: one line that names the file and the value."""
+"""Errors that a user can act on: one line that names the file and the value, then what to do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class VocsegError(Exception):
 
 
 class InputError(VocsegError):
-    """Something the user gave is wrong: a path, a name, a setting."""
+    """An input of the user is wrong: a path, a name, a setting."""
 
     exit_code = 2
 
@@ -42,11 +42,11 @@ class OutputError(InputError):
 
 
 class TrainingError(VocsegError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class TrainingStopped(TrainingError):
-    """Training was asked to stop by a signal and did so in order; ``exit_code`` is what a shell gives for that signal."""
+    """A signal stopped training, after a checkpoint; ``exit_code`` is 128 + the signal's number, as in a shell."""
 
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
@@ -54,16 +54,16 @@ class TrainingStopped(TrainingError):
 
 
 class ExportError(VocsegError):
-    """An exported file does not do what its model does."""
+    """An exported file does not give its model's masks."""
 
 
 def reason(error: BaseException) -> str:
-    """What an exception says, without the number that systems put before it."""
+    """Return the message of an exception, without the error number of the system."""
     return getattr(error, "strerror", None) or str(error)
 
 
 def nearest(name: str, known: list[str]) -> str:
-    """A hint ``"; did you mean 'x'?"`` for a misspelt ``name``, or an empty string."""
+    """Return ``"; did you mean 'x'?"`` if one of the ``known`` names resembles ``name``, otherwise an empty string."""
     import difflib
 
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)

@@ -1,4 +1,4 @@
-"""The log on the terminal, for verbs that do long work."""
+"""Log lines on the terminal, for verbs that run long."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 class _AroundBars(logging.Handler):
-    """Log lines that do not tear a progress bar."""
+    """Prints log lines above the progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
@@ -16,7 +16,7 @@ class _AroundBars(logging.Handler):
 
 
 def log_to_terminal() -> None:
-    """Print the package's log lines on standard output."""
+    """Print the log lines of vocseg on standard output."""
     logger = logging.getLogger("vocseg")
     if not any(isinstance(handler, _AroundBars) for handler in logger.handlers):
         logger.addHandler(_AroundBars())

@@ -1,4 +1,4 @@
-"""Stopping in order: SIGTERM and the first Ctrl-C end a run after the step at hand."""
+"""Stop a training run after its current step on SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class StopSignals:
-    """Within the block ``received`` names the signal that asked for the end; a second Ctrl-C interrupts at once."""
+    """Within the block, a SIGTERM or SIGINT is only recorded in ``received``; a second Ctrl-C interrupts."""
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
