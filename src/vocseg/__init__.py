@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vocseg.data import transforms
     from vocseg.data.voc_dataset import VOCDataset
     from vocseg.doctor.examine import Diagnosis, examine
-    from vocseg.download.voc import download
+    from vocseg.download.voc import DownloadResult, download
     from vocseg.evaluation.evaluate import evaluate
     from vocseg.evaluation.result import Evaluation
     from vocseg.export.export import export
@@ -47,6 +47,7 @@ __all__ = [
     "ConvertReport",
     "DataError",
     "Diagnosis",
+    "DownloadResult",
     "Evaluation",
     "ExportError",
     "ExportReport",
@@ -78,6 +79,7 @@ _HOMES = {
     "ConfusionMatrix": "metrics:ConfusionMatrix",
     "ConvertReport": "convert.report:ConvertReport",
     "Diagnosis": "doctor.examine:Diagnosis",
+    "DownloadResult": "download.voc:DownloadResult",
     "Evaluation": "evaluation.result:Evaluation",
     "ExportReport": "export.report:ExportReport",
     "ModelInfo": "models.base:ModelInfo",

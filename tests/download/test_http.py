@@ -223,7 +223,7 @@ def test_waits_longer_each_time_and_as_long_as_asked(
     web: HostileServer, part: PartialFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("vocseg.download.http.time.sleep", waits.append)
+    monkeypatch.setattr("time.sleep", waits.append)
     web.replies = [status(503), status(503), status(503, Retry_After="7"), status(503, Retry_After="9999")]
     fetch(web.url + "/file", part, None, lambda coming: None, RetryPolicy(pause=1.0))
     assert waits == [1.0, 2.0, 7.0, 60.0]

@@ -34,12 +34,12 @@ MaskKey = tuple[str, str]
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What an examination found: ``findings`` first of all; ``summaries`` count the labels of each split.
+    """What :func:`examine` found: ``findings``, and in ``summaries`` the labels of each split.
 
-    >>> from vocseg.data.samples import FOLDER
-    >>> diagnosis = examine(FOLDER)
-    >>> diagnosis.pairs, diagnosis.count("error")
-    (4, 0)
+    >>> diagnosis = examine("data")  # doctest: +SKIP
+    >>> [(finding.kind, len(finding.cases)) for finding in diagnosis.findings]  # doctest: +SKIP
+    [('stray-label', 2), ('near-leak', 1)]
+    >>> repairs = diagnosis.repair("repaired", void=[11])  # doctest: +SKIP
     """
 
     survey: Survey

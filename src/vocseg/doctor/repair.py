@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,34 +37,20 @@ CONVERSIONS = {"gray": "palette added", "color": "colors to ids", "deep": "conve
 """Changes by kind of mask."""
 
 
-class Change(NamedTuple):
-    """A changed file and what was done to it."""
-
-    file: str
-    change: str
-
-
-class Skip(NamedTuple):
-    """A file that the copy lacks and the reason."""
-
-    file: str
-    reason: str
-
-
 @dataclass
 class Repairs:
-    """What a repair did: changed files, skipped files, and the number of masks copied unchanged."""
+    """What a repair did: pairs (file, change) and (file, reason to skip it), and the number of masks copied unchanged."""
 
-    changes: list[Change] = field(default_factory=list)
-    skipped: list[Skip] = field(default_factory=list)
+    changes: list[tuple[str, str]] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
     copied: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return {
             "copied": self.copied,
-            "changes": [change._asdict() for change in self.changes],
-            "skipped": [skip._asdict() for skip in self.skipped],
+            "changes": [{"file": file, "change": change} for file, change in self.changes],
+            "skipped": [{"file": file, "reason": reason} for file, reason in self.skipped],
         }
 
 
@@ -104,13 +90,13 @@ def _write_copy(diagnosis: Diagnosis, out: Path, void: list[int]) -> Repairs:
     sound: set[MaskKey] = set()
     with ThreadPoolExecutor() as pool:
         results = progress(pool.map(lambda key: mender.copy_pair(key, out), wanted), len(wanted), "repair")
-        for key, result in zip(wanted, results, strict=True):
-            if isinstance(result, Skip):
-                repairs.skipped.append(result)
+        for (folder, name), (change, reason) in zip(wanted, results, strict=True):
+            if reason:
+                repairs.skipped.append((f"{folder}/{name}.png", reason))
                 continue
-            sound.add(key)
-            repairs.copied += not result.change
-            repairs.changes += [result] if result.change else []
+            sound.add((folder, name))
+            repairs.copied += not change
+            repairs.changes += [(f"{folder}/{name}.png", change)] if change else []
     if not sound:
         first = f"; the first: {': '.join(repairs.skipped[0])}" if repairs.skipped else ""
         raise DataError(f"{survey.root} holds no pair that can be repaired safely{first}")
@@ -132,23 +118,23 @@ class _Mender:
         self.num_classes = len(self.diagnosis.legend.classes)
         self.binary = is_binary(self.diagnosis.masks.values())
 
-    def copy_pair(self, key: MaskKey, out: Path) -> Change | Skip:
-        """Copy a pair, repaired; the change is empty if there was nothing to repair."""
+    def copy_pair(self, key: MaskKey, out: Path) -> tuple[str, str]:
+        """Copy a pair, repaired; return what was changed and the reason for skipping the pair, each empty if there is none."""
         folder, name = key
-        file = f"{folder}/{name}.png"
+        target = out / folder / f"{name}.png"
         image, mask = self.diagnosis.images[name], self.diagnosis.masks[key]
         if reason := self._defect(image, mask):
-            return Skip(file, reason)
+            return "", reason
         try:
             shutil.copyfile(image.path, out / voc.IMAGES / image.path.name)
             labels, steps = self._mend(image, mask)
             if not steps:
-                shutil.copyfile(mask.path, out / file)
+                shutil.copyfile(mask.path, target)
         except OSError as error:
-            raise cannot_write(out / file, error) from error
+            raise cannot_write(target, error) from error
         if steps:
-            draw.save_mask(torch.from_numpy(labels), out / file, self.diagnosis.legend.colors[: self.num_classes])
-        return Change(file, "; ".join(steps))
+            draw.save_mask(torch.from_numpy(labels), target, self.diagnosis.legend.colors[: self.num_classes])
+        return "; ".join(steps), ""
 
     def _defect(self, image: ImageFacts, mask: MaskFacts) -> str:
         """Say why a pair cannot be repaired safely; empty if it can."""
@@ -192,20 +178,19 @@ def _write_list(diagnosis: Diagnosis, split: SplitList, out: Path, sound: set[Ma
     if ids:
         write_text(out / file, "".join(f"{name}\n" for name in ids))
     else:
-        repairs.skipped.append(Skip(file, "none of its pairs is left"))
+        repairs.skipped.append((file, "none of its pairs is left"))
     missing = [finding for finding in diagnosis.findings if finding.kind in ("missing-image", "missing-mask")]
     incomplete = sum(case.detail.split(", ")[0] == split.name for finding in missing for case in finding.cases)
     if removed := len(split.ids) - len(ids) + incomplete:
-        repairs.changes.append(Change(file, f"{removed} ids removed, {len(ids)} kept"))
+        repairs.changes.append((file, f"{removed} ids removed, {len(ids)} kept"))
 
 
 def _log_lists(diagnosis: Diagnosis, repairs: Repairs) -> None:
     for finding in diagnosis.findings:
         if finding.kind in ("list-of-files", "repeated-id"):
-            repairs.changes += [Change(case.file, f"{finding.text}: repaired ({case.detail})") for case in finding.cases]
+            repairs.changes += [(case.file, f"{finding.text}: repaired ({case.detail})") for case in finding.cases]
         if finding.kind in ("missing-image", "missing-mask", "orphan-mask", "unreadable-list"):
-            reasons = [(case.file, f"{finding.text}{': ' if case.detail else ''}{case.detail}") for case in finding.cases]
-            repairs.skipped += [Skip(*reason) for reason in reasons]
+            repairs.skipped += [(case.file, f"{finding.text}{': ' if case.detail else ''}{case.detail}") for case in finding.cases]
 
 
 def _write_classes(diagnosis: Diagnosis, out: Path, repairs: Repairs) -> None:
@@ -213,4 +198,4 @@ def _write_classes(diagnosis: Diagnosis, out: Path, repairs: Repairs) -> None:
     if source.exists() or diagnosis.legend.renamed:
         write_text(out / voc.CLASSES_FILE, "".join(f"{name}\n" for name in diagnosis.legend.classes))
         if not source.exists():
-            repairs.changes.append(Change(voc.CLASSES_FILE, "written from labelmap.txt"))
+            repairs.changes.append((voc.CLASSES_FILE, "written from labelmap.txt"))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from vocseg import draw, voc
 from vocseg.data.image_io import read_image
@@ -61,11 +62,12 @@ def show(
     tiles: list[tuple[Image.Image, str]] = []
     shown: set[int] = set()
     for id_, image, mask in [_locate(found, entry) for entry in ids] or _shuffled(found, seed):
-        labels = _labels(mask, legend)
-        if class_name is not None and legend.classes.index(class_name) not in labels:
+        labels = _read_labels(mask, legend.colors)
+        its_classes = set() if labels is None else set(np.unique(labels.numpy()).tolist())
+        if class_name is not None and legend.classes.index(class_name) not in its_classes:
             continue
-        tiles.append((_tile(image, mask, legend.colors), id_))
-        shown |= labels
+        tiles.append((_tile(_overlay_and_mask(image, labels, legend.colors)), id_))
+        shown |= its_classes
         if not ids and len(tiles) == count:
             break
     if not tiles:
@@ -76,23 +78,30 @@ def show(
 
 def overlay_and_mask(image: Path | None, mask: Path, colors: Colors) -> list[Image.Image]:
     """Draw the overlay and the mask in colors; image and mask if their sizes differ; only one if the other is unreadable."""
-    shown: list[Image.Image] = []
-    try:
-        labels = torch.from_numpy(read_any_mask(mask, colors).labels.copy())
-        shown.append(draw.palette_image(labels, colors[:-1]).convert("RGB"))
-    except DataError:
-        labels = torch.empty(0, 0)
+    return _overlay_and_mask(image, _read_labels(mask, colors), colors)
+
+
+def _overlay_and_mask(image: Path | None, labels: Tensor | None, colors: Colors) -> list[Image.Image]:
+    views = [] if labels is None else [draw.palette_image(labels, colors[:-1]).convert("RGB")]
     try:
         pixels = read_image(image) if image else None
     except DataError:
         pixels = None
-    if pixels is not None and pixels.shape[1:] == labels.shape:
-        return [draw.overlay(pixels, labels, colors[:-1]), *shown]
-    return ([] if pixels is None else [Image.fromarray(pixels.permute(1, 2, 0).numpy())]) + shown
+    if pixels is None:
+        return views
+    if labels is not None and pixels.shape[1:] == labels.shape:
+        return [draw.overlay(pixels, labels, colors[:-1]), *views]
+    return [Image.fromarray(pixels.permute(1, 2, 0).numpy()), *views]
 
 
-def _tile(image: Path, mask: Path, colors: Colors) -> Image.Image:
-    views = overlay_and_mask(image, mask, colors)
+def _read_labels(mask: Path, colors: Colors) -> Tensor | None:
+    try:
+        return torch.from_numpy(read_any_mask(mask, colors).labels.copy())
+    except DataError:
+        return None
+
+
+def _tile(views: list[Image.Image]) -> Image.Image:
     if len(views) == 2 and views[0].size == views[1].size:
         return views[0]
     return draw.side_by_side(views) if views else Image.new("RGB", (64, 64), "gray")
@@ -117,13 +126,6 @@ def _shuffled(found: Survey, seed: int) -> list[tuple[str, Path, Path]]:
     ids = list(chosen.ids)
     random.Random(seed).shuffle(ids)
     return [(name, found.images[name], found.masks[chosen.mask_dir][name]) for name in ids]
-
-
-def _labels(mask: Path, legend: Legend) -> set[int]:
-    try:
-        return set(np.unique(read_any_mask(mask, legend.colors).labels).tolist())
-    except DataError:
-        return set()
 
 
 def _legend_rows(legend: Legend, shown: set[int]) -> list[tuple[str, Color]]:

@@ -54,38 +54,35 @@ class _Interrupted(Exception):
         self.wait = wait
 
 
-@dataclass
 class PartialFile:
-    """An unfinished download, and a JSON file beside it that says which address, version and size it belongs to."""
+    """An unfinished download, and a JSON file beside it with its ``url``, ``validator`` (ETag or date) and ``total`` size."""
 
-    path: Path
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._notes = path.with_name(path.name + ".json")
 
     @property
     def length(self) -> int:
         """Bytes downloaded so far."""
         return self.path.stat().st_size if self.path.is_file() else 0
 
-    @property
-    def _origin(self) -> Path:
-        return self.path.with_name(self.path.name + ".json")
-
     def origin(self) -> dict[str, Any]:
-        """Return ``url``, ``validator`` (an ETag, a date or None) and ``total`` (bytes or None); empty if unknown."""
+        """Return the content of the JSON file; empty if there is none."""
         try:
-            origin = json.loads(self._origin.read_text(encoding="utf-8"))
+            notes = json.loads(self._notes.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return origin if isinstance(origin, dict) else {}
+        return notes if isinstance(notes, dict) else {}
 
-    def restart(self, url: str, validator: str | None, total: int | None) -> None:
+    def restart(self, **origin: Any) -> None:
         """Drop the content and record a new origin."""
         self.discard()
-        write_json(self._origin, {"url": url, "validator": validator, "total": total})
+        write_json(self._notes, origin)
 
     def discard(self) -> None:
-        """Delete the file and its origin."""
+        """Delete both files."""
         self.path.unlink(missing_ok=True)
-        self._origin.unlink(missing_ok=True)
+        self._notes.unlink(missing_ok=True)
 
 
 def fetch(url: str, part: PartialFile, size: int | None, check_space: Callable[[int], None], retry: RetryPolicy) -> bool:
@@ -120,9 +117,16 @@ def _attempt(url: str, part: PartialFile, size: int | None, check_space: Callabl
         part.discard()
     if part.length == size:
         return
+    headers = {"User-Agent": f"vocseg/{__version__}", "Accept": "*/*"}
+    if part.length:
+        headers["Range"] = f"bytes={part.length}-"
+        origin = part.origin()
+        if origin.get("url") == url and origin.get("validator"):
+            headers["If-Range"] = str(origin["validator"])
     try:
         with _network_errors(timeout):
-            response = _open(url, part, timeout)
+            # A new opener each time, so that changes of the proxy variables take effect.
+            response = urllib.request.build_opener().open(urllib.request.Request(url, headers=headers), timeout=timeout)
         with response:
             total = _check_headers(response, url, part, size)
             if total is not None:
@@ -149,17 +153,6 @@ def _network_errors(timeout: float) -> Iterator[None]:
         raise _Interrupted(f"connection broken ({error_text(error)})") from error
 
 
-def _open(url: str, part: PartialFile, timeout: float) -> Any:
-    request = urllib.request.Request(url, headers={"User-Agent": f"vocseg/{__version__}", "Accept": "*/*"})
-    if part.length:
-        request.add_header("Range", f"bytes={part.length}-")
-        origin = part.origin()
-        if origin.get("url") == url and origin.get("validator"):
-            request.add_header("If-Range", str(origin["validator"]))
-    # A new opener each time, so that changes of the proxy variables take effect.
-    return urllib.request.build_opener().open(request, timeout=timeout)
-
-
 def _check_headers(response: Any, url: str, part: PartialFile, size: int | None) -> int | None:
     """Return the whole file's length, None if unknown; ``part`` then ends where the answer's body begins."""
     headers = response.headers
@@ -168,15 +161,14 @@ def _check_headers(response: Any, url: str, part: PartialFile, size: int | None)
     if response.status == 206 and part.length:
         total = _check_range(headers.get("Content-Range", ""), part)
     elif response.status == 200:
-        length = headers.get("Content-Length", "")
-        total = int(length) if length.isdigit() else None
+        total = int(headers["Content-Length"]) if headers.get("Content-Length", "").isdigit() else None
     else:
         raise Unavailable(f"answers {response.status} {response.reason}")
     if size is not None and total not in (None, size):
         raise Unavailable(f"has {total} bytes, but the archive has {size}")
     if response.status == 200:
         tag = headers.get("ETag", "")  # RFC 9110, 13.1.5: If-Range takes a strong ETag or a date
-        part.restart(url, tag if tag.startswith('"') else headers.get("Last-Modified"), total)
+        part.restart(url=url, validator=tag if tag.startswith('"') else headers.get("Last-Modified"), total=total)
     return size if total is None else total
 
 
@@ -187,9 +179,9 @@ def _check_range(stated: str, part: PartialFile) -> int | None:
     total = int(match[2]) if match and match[2] != "*" else known
     if match and int(match[1]) == part.length and known in (None, total):
         return total
-    requested = part.length
+    problem = f"sends '{stated}' instead of bytes {part.length}- of {known or '*'}"
     part.discard()
-    raise _Interrupted(f"sends '{stated}' instead of bytes {requested}- of {known or '*'}; starting over")
+    raise _Interrupted(f"{problem}; starting over")
 
 
 def _check_status(error: urllib.error.HTTPError, part: PartialFile) -> None:
@@ -209,12 +201,9 @@ def _check_status(error: urllib.error.HTTPError, part: PartialFile) -> None:
 def _receive(response: Any, part: PartialFile, total: int | None, timeout: float) -> None:
     """Append the answer's body to ``part``; raises _Interrupted if it ends early or arrives too slowly."""
     length = part.length
-    title = part.path.name.removesuffix(".part")
+    shown = bar(total=total, initial=length, desc=part.path.name.removesuffix(".part"), unit="B", unit_scale=True)
     try:
-        with (
-            open(part.path, "ab", buffering=0) as file,
-            bar(total=total, initial=length, desc=title, unit="B", unit_scale=True) as shown,
-        ):
+        with open(part.path, "ab", buffering=0) as file, shown:
             for chunk in _chunks(response, timeout):
                 rest = memoryview(chunk)
                 while rest:  # an unbuffered file may take a part of it only

@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vocseg import voc
@@ -18,14 +18,18 @@ from vocseg.download.http import PartialFile, RetryPolicy, Unavailable, fetch
 from vocseg.download.mirrors import MIRRORS_VARIABLE, OFFICIAL, SBD, VOC_ARCHIVES, Archive, sources, user_mirrors
 from vocseg.errors import DataError, InputError, OutputError, nearest, reason
 from vocseg.utils.files import cannot_write, writable_folder
-from vocseg.utils.progress import bar
 
 log = logging.getLogger("vocseg.download")
 
 
 @dataclass(frozen=True)
 class DownloadResult:
-    """The downloaded folder, the number of images in each list, and where each archive came from (empty: all was there)."""
+    """The downloaded folder, the number of images in each list, and where each archive came from (empty: all was there).
+
+    >>> result = download("data")  # doctest: +SKIP
+    >>> result.folder.root, result.images  # doctest: +SKIP
+    (PosixPath('data/VOCdevkit/VOC2012'), {'train': 1464, 'val': 1449})
+    """
 
     folder: VocFolder
     images: dict[str, int]
@@ -145,9 +149,7 @@ class _ArchiveStore:
     mirrors: list[str]
     keep_archive: bool
     retry: RetryPolicy
-
-    def __post_init__(self) -> None:
-        self.origins: dict[str, str] = {}
+    origins: dict[str, str] = field(default_factory=dict)
 
     def get(self, archive: Archive) -> Path:
         """Return a file with the right checksum: the one in ``home``, else the first that a source serves."""
@@ -226,15 +228,12 @@ def _fault(path: Path, archive: Archive) -> str:
     size = path.stat().st_size
     if archive.size not in (None, size):
         return f"{size} bytes, not {archive.size}"
-    digest = hashlib.md5(usedforsecurity=False)
     try:
-        with open(path, "rb") as file, bar(total=size, desc=f"check {archive.name}", unit="B", unit_scale=True) as shown:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-                shown.update(len(chunk))
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     except OSError as error:
         return f"cannot be read: {reason(error)}"
-    return "" if digest.hexdigest() == archive.md5 else f"MD5 {digest.hexdigest()}, not {archive.md5}"
+    return "" if digest == archive.md5 else f"MD5 {digest}, not {archive.md5}"
 
 
 @contextmanager
