@@ -46,13 +46,9 @@ def show(
     Image and mask are shown side by side if their sizes differ. The same seed draws the same images. Raises DataError for
     an id without image or mask, InputError for an unknown class and if there is nothing to show.
 
-    >>> import tempfile
-    >>> from vocseg.data.synthetic import write_synthetic
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = write_synthetic(Path(folder) / "data", train=6, val=4, size=(60, 90), seed=2)
-    ...     sheet = show(Path(folder) / "data", ["synth_000001"])
-    >>> sheet.ids
-    ['synth_000001']
+    >>> from vocseg.data.samples import FOLDER
+    >>> len(show(FOLDER, count=2).ids)
+    2
     """
     found = survey(data, mask_dir, None if split is None else [split])
     legend = find_legend(found.root, found.classes)

@@ -26,9 +26,8 @@ log = logging.getLogger("vocseg.download")
 class DownloadResult:
     """The downloaded folder, the number of images in each list, and where each archive came from (empty: all was there).
 
-    >>> result = download("data")  # doctest: +SKIP
-    >>> result.folder.root, result.images  # doctest: +SKIP
-    (PosixPath('data/VOCdevkit/VOC2012'), {'train': 1464, 'val': 1449})
+    >>> DownloadResult(VocFolder(Path("data/VOCdevkit/VOC2012")), {"train": 1464, "val": 1449}, {}).images["val"]
+    1449
     """
 
     folder: VocFolder
