@@ -20,7 +20,8 @@ YEARS = ("2007", "2008", "2009", "2010", "2011", "2012")
 """Years of the challenge that had a segmentation task with a public train and val split."""
 
 IMAGES = "JPEGImages"
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+"""Suffixes of the images that are read; of two files with one stem, the one whose suffix comes first is the image."""
 MASKS = "SegmentationClass"
 SPLITS = "ImageSets/Segmentation"
 CLASSES_FILE = "classes.txt"

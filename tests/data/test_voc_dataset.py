@@ -20,6 +20,7 @@ from torchvision.transforms import v2
 
 from vocseg import voc
 from vocseg.data.voc_dataset import VOCDataset
+from vocseg.download import voc as download_voc
 from vocseg.errors import DataError, SettingError
 
 
@@ -149,7 +150,7 @@ def test_download_is_skipped_if_the_year_is_there(devkit: Path, tmp_path: Path, 
         called.append((root, year))
         shutil.copytree(devkit, root, dirs_exist_ok=True)
 
-    monkeypatch.setattr("vocseg.download.voc.download", download)
+    monkeypatch.setattr(download_voc, "download", download)
     assert len(VOCDataset(devkit, "2007", "val", True)) == 4
     assert not called
     assert len(VOCDataset(tmp_path / "new", image_set="val", download=True)) == 4

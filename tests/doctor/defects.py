@@ -83,9 +83,9 @@ def unlisted(root: Path) -> set[str]:
 
 def unknown_file(root: Path) -> set[str]:
     Image.new("L", (9, 9)).save(root / voc.MASKS / "synth_000001.jpg")
-    Image.new("RGB", (9, 9)).save(root / voc.IMAGES / "other.bmp")
+    (root / voc.IMAGES / "other.heic").touch()
     (root / voc.MASKS / "Thumbs.db").touch()
-    return {f"{voc.MASKS}/synth_000001.jpg", f"{voc.IMAGES}/other.bmp"}
+    return {f"{voc.MASKS}/synth_000001.jpg", f"{voc.IMAGES}/other.heic"}
 
 
 def same_stem(root: Path) -> set[str]:

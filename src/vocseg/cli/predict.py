@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from vocseg import voc
 from vocseg.cli.options import DeviceOption, EngineOption, ExactOption, JsonOption, PrecisionOption, WeightsOption
 from vocseg.errors import DataError, InputError
 from vocseg.utils.files import refuse_to_replace, writable_folder, write_json
@@ -17,7 +18,6 @@ from vocseg.utils.text import counted, shares
 
 NAMED = 10
 """Unreadable images that the error names."""
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 
 
 def predict(
@@ -111,11 +111,11 @@ def _find_images(paths: list[Path], out: Path) -> list[tuple[Path, Path]]:
     found: list[tuple[Path, Path]] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in voc.IMAGE_SUFFIXES and file.is_file())
             if path.resolve() in out.resolve().parents:
                 inside = [file for file in inside if out.resolve() not in file.resolve().parents]
             if not inside:
-                raise InputError(f"folder {path} holds no images ({', '.join(sorted(SUFFIXES))})")
+                raise InputError(f"folder {path} holds no images ({', '.join(voc.IMAGE_SUFFIXES)})")
             found += [(file, file.relative_to(path)) for file in inside]
         elif path.is_file():
             found.append((path, Path(path.name)))

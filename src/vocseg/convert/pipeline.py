@@ -22,13 +22,14 @@ from vocseg.convert.source import Item, Source, skipped
 from vocseg.convert.splits import SplitPlan, draw_splits, plan_splits
 from vocseg.convert.writers import CocoWriter, VocWriter, Writer, YoloWriter
 from vocseg.data.image_io import UNREADABLE, image_size, open_image, pillow_reason, read_image
-from vocseg.data.layout import IMAGE_SUFFIXES
 from vocseg.data.near_duplicates import Fingerprint, fingerprint
 from vocseg.errors import DataError, OutputError, SettingError
 from vocseg.utils.files import building
 from vocseg.utils.progress import progress
 from vocseg.utils.text import counted
 
+RECODED_SUFFIXES = (".bmp", ".tif", ".tiff")
+"""Suffixes of images that become PNG, which is smaller and which more tools read."""
 EMBEDDED_SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif"}
 """Suffixes of images inside annotation files, by Pillow's format."""
 
@@ -167,7 +168,7 @@ def _check(item: Item, folder: Path, with_fingerprint: bool) -> _Checked:
 
 
 def _copy_image(item: Item, folder: Path) -> str:
-    """Copy an image, byte for byte, to its id in ``folder``, and return its name; formats outside VOC layout become PNG."""
+    """Copy an image, byte for byte, to its id in ``folder``, and return its name; BMP and TIFF become PNG."""
     if item.embedded is not None:
         content = item.embedded()
         try:
@@ -179,8 +180,8 @@ def _copy_image(item: Item, folder: Path) -> str:
         return name
     suffix = item.image.suffix.lower()
     image_size(item.image)  # raises DataError for a truncated file
-    name = item.id + (suffix if suffix in IMAGE_SUFFIXES else ".png")
-    if suffix in IMAGE_SUFFIXES:
+    name = item.id + (".png" if suffix in RECODED_SUFFIXES else suffix)
+    if suffix not in RECODED_SUFFIXES:
         shutil.copyfile(item.image, folder / name)
     else:
         Image.fromarray(read_image(item.image).permute(1, 2, 0).numpy()).save(folder / name)

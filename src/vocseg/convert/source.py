@@ -18,8 +18,6 @@ from vocseg.data.layout import IMAGE_SUFFIXES
 from vocseg.errors import DataError, reason
 from vocseg.utils.text import counted
 
-READ_SUFFIXES = (*IMAGE_SUFFIXES, ".bmp", ".tif", ".tiff")
-"""Suffixes of images that are read, the likeliest first."""
 BACKGROUNDS = voc.BACKGROUND_NAMES
 SPLIT_NAMES = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
@@ -132,7 +130,7 @@ class ImageFinder:
 
     def __init__(self, *folders: Path) -> None:
         self._by_name: dict[str, list[Path]] = {}
-        for path in dict.fromkeys(path for folder in folders for path in files_below(folder, READ_SUFFIXES)):
+        for path in dict.fromkeys(path for folder in folders for path in files_below(folder, IMAGE_SUFFIXES)):
             self._by_name.setdefault(path.name, []).append(path)
 
     def find(self, name: str, near: Path | None = None) -> Path | None:

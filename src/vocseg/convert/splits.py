@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vocseg.convert.source import READ_SUFFIXES, Item, Source, Splits
+from vocseg.convert.source import Item, Source, Splits
 from vocseg.convert.stratify import parse_fractions, stratified_split
-from vocseg.data.layout import read_ids
+from vocseg.data.layout import IMAGE_SUFFIXES, read_ids
 from vocseg.data.near_duplicates import Fingerprint, near_duplicates
 from vocseg.errors import DataError, nearest
 from vocseg.utils.text import counted
@@ -86,7 +86,7 @@ def _read_lists(folder: Path, items: list[Item]) -> Splits:
     splits: Splits = {}
     for path in sorted(folder.glob("*.txt")):
         for name in dict.fromkeys(read_ids(path)):
-            bare = name[: -len(Path(name).suffix)] if name.lower().endswith(READ_SUFFIXES) else name
+            bare = name[: -len(Path(name).suffix)] if name.lower().endswith(IMAGE_SUFFIXES) else name
             spellings = (bare, bare.replace("\\", "/").strip("./").replace("/", "_"), Path(bare).name)
             id_ = next((by_name[one] for one in spellings if one in by_name), None)
             if id_ is None:

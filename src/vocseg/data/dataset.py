@@ -121,6 +121,3 @@ def check_sizes(folder: VocFolder, name: str, image: Sequence[int], mask: Sequen
 def size_text(tensor: Tensor) -> str:
     """``HxW`` of an image or mask."""
     return f"{tensor.shape[-2]}x{tensor.shape[-1]}"
-
-
-VocDataset = SplitDataset  # the former name, until all rooms use the new one

@@ -141,9 +141,6 @@ def read_ids(path: Path) -> list[str]:
     return ids
 
 
-read_split = read_ids  # the former name, until all rooms use the new one
-
-
 def files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     """Files of ``folder`` with one of the ``suffixes`` (any case), by name without suffix; earlier suffixes win."""
     found: dict[str, Path] = {}

@@ -85,7 +85,7 @@ KINDS: dict[str, Kind] = {
     "unknown-file": Kind(
         "warning",
         "a file beside the images or masks has a format that is not read there",
-        "convert masks to PNG, and images to JPEG, PNG, WebP or GIF",
+        "convert masks to PNG, and images to JPEG, PNG, WebP, GIF, BMP or TIFF",
     ),
     "same-stem": Kind("warning", "two images have the same id; only one is read", "delete or rename one"),
     "orphan-image": Kind("note", "images without a mask are not used", "label them to use them"),

@@ -16,7 +16,7 @@ from vocseg.utils.text import counted
 
 ALL = "all"
 """Name of the split of all pairs if there are no lists."""
-OTHER_SUFFIXES = {".bmp", ".tif", ".tiff", ".jpg", ".jpeg", ".gif", ".webp", ".npy", ".mat", ".heic", ".jp2", ".json", ".xml"}
+OTHER_SUFFIXES = {*IMAGE_SUFFIXES, ".npy", ".mat", ".heic", ".jp2", ".json", ".xml"}
 """Suffixes of files that may be images or labels in a format that is not read; others (.db, .txt) do not matter."""
 
 Files = dict[str, Path]
@@ -95,7 +95,7 @@ def _image_folders(top: Path, limit: int = 6) -> str:
     found: list[str] = []
     for folder, _, files in os.walk(top):
         counts = Counter(os.path.splitext(file)[1].lower() for file in files)
-        images = [f"{counts[suffix]} {suffix}" for suffix in (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff") if counts[suffix]]
+        images = [f"{counts[suffix]} {suffix}" for suffix in IMAGE_SUFFIXES if counts[suffix]]
         if images:
             found.append(f"{os.path.relpath(folder, top)} ({', '.join(images)})")
     if not found:

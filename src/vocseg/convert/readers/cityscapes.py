@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from vocseg.convert.masks import read_labels
-from vocseg.convert.source import READ_SUFFIXES, Item, Source, files_below, ids_by_split, skipped, split_of_path, unique_ids
+from vocseg.convert.source import Item, Source, files_below, ids_by_split, skipped, split_of_path, unique_ids
+from vocseg.data.layout import IMAGE_SUFFIXES
 from vocseg.errors import DataError
 
 CLASSES = {
@@ -27,7 +28,7 @@ def find_cityscapes(root: Path, images: Path | None = None) -> Source:
     """
     masks = [path for path in files_below(root, (".png",)) if path.stem.endswith("_labelIds")]
     by_scene: dict[str, Path] = {}
-    for path in files_below(images or root, READ_SUFFIXES):
+    for path in files_below(images or root, IMAGE_SUFFIXES):
         if not re.search(r"_(labelIds|instanceIds|color|labelTrainIds)$", path.stem):
             by_scene.setdefault(re.sub(r"_left_?Img_?8_?bit$", "", path.stem, flags=re.IGNORECASE), path)
     chosen: dict[Path, Path] = {}

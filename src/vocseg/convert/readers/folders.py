@@ -13,10 +13,10 @@ from PIL import Image
 
 from vocseg.convert.masks import read_labels
 from vocseg.convert.pairing import divide, match_names
-from vocseg.convert.source import READ_SUFFIXES, Item, Source, files_below, ids_by_split, skipped, split_of_path, unique_ids
+from vocseg.convert.source import Item, Source, files_below, ids_by_split, skipped, split_of_path, unique_ids
 from vocseg.data.color_table import ColorTable, read_colors
 from vocseg.data.image_io import UNREADABLE, open_image, pillow_reason
-from vocseg.data.layout import read_classes
+from vocseg.data.layout import IMAGE_SUFFIXES, read_classes
 from vocseg.errors import DataError
 
 MASK_WORDS = (
@@ -116,7 +116,7 @@ def _find_folders(root: Path) -> tuple[list[Folders], list[str]]:
 
     Their paths agree once words for images and masks are removed.
     """
-    folders = sorted({path.parent for path in files_below(root, READ_SUFFIXES)})
+    folders = sorted({path.parent for path in files_below(root, IMAGE_SUFFIXES)})
     if not folders:
         raise DataError(f"no images below {root}")
     pairs = _pairs_by_words(root, folders)
@@ -224,7 +224,7 @@ def _pair(folders: Folders) -> tuple[list[Pair], list[str]]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [folder / name for name in sorted(os.listdir(folder)) if name.lower().endswith(READ_SUFFIXES) and name[0] != "."]
+    return [folder / name for name in sorted(os.listdir(folder)) if name.lower().endswith(IMAGE_SUFFIXES) and name[0] != "."]
 
 
 def _stems(folder: Path) -> list[str]:
@@ -233,7 +233,7 @@ def _stems(folder: Path) -> list[str]:
 
 def _rank(path: Path) -> int:
     """Sort likely images first, likely masks last."""
-    return READ_SUFFIXES.index(path.suffix.lower())
+    return IMAGE_SUFFIXES.index(path.suffix.lower())
 
 
 def _some(files: dict[str, Path]) -> str:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vocseg.convert import polygons
-from vocseg.convert.source import READ_SUFFIXES, SPLIT_NAMES, Item, Mask, Source, files_below, object_classes, skipped, unique_ids
+from vocseg.convert.source import SPLIT_NAMES, Item, Mask, Source, files_below, object_classes, skipped, unique_ids
 from vocseg.data.image_io import image_size
+from vocseg.data.layout import IMAGE_SUFFIXES
 from vocseg.errors import DataError, reason
 from vocseg.utils.text import counted
 
@@ -45,7 +46,7 @@ def find_yolo(root: Path, images: Path | None = None) -> Source:
     content = _read_yaml(path)
     class_names = _names(content["names"], path)
     names, by_name = object_classes(class_names, path)
-    by_split, missing = ({"": files_below(images, READ_SUFFIXES)}, []) if images else _splits(content, path)
+    by_split, missing = ({"": files_below(images, IMAGE_SUFFIXES)}, []) if images else _splits(content, path)
     found = list(dict.fromkeys(file for files in by_split.values() for file in files))
     if not found:
         raise DataError(f"no images found through {path}" + (f": {missing[0]} does not exist" if missing else ""))
@@ -105,14 +106,14 @@ def _splits(content: dict[str, Any], path: Path) -> tuple[dict[str, list[Path]],
             else:
                 splits.setdefault(split, []).extend(_images(place))
     if not splits and not missing:
-        splits = {"": files_below(path.parent, READ_SUFFIXES)}
+        splits = {"": files_below(path.parent, IMAGE_SUFFIXES)}
     return splits, missing
 
 
 def _images(place: Path) -> list[Path]:
     """Return the images of a folder, or of a list with one path a line, relative to the list."""
     if place.is_dir():
-        return files_below(place, READ_SUFFIXES)
+        return files_below(place, IMAGE_SUFFIXES)
     images = [place.parent / line.strip() for line in place.read_text(encoding="utf-8").splitlines() if line.strip()]
     absent = next((image for image in images if not image.is_file()), None)
     if absent:
