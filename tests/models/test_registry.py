@@ -1,19 +1,19 @@
 from __future__ import annotations
 
-import pickle
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from torch import nn
 
 from vocseg import voc
 from vocseg.errors import ModelError
-from vocseg.models import create_model, save_model
-from vocseg.models.checkpoint import read_weights_file
-from vocseg.models.complexity import costs
-from vocseg.utils.text import parse_size
+from vocseg.models import ModelInfo, SegmentationModel, create_model, list_models, register_model, save_model
+from vocseg.models.base import Padding
+from vocseg.models.registry import REGISTERED
 
 
 @pytest.mark.parametrize(
@@ -58,125 +58,109 @@ def test_missing_encoder_weights_say_how_to_go_on(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("socket.getaddrinfo", _refuse)
-    with pytest.raises(ModelError, match=r"^ImageNet weights of encoder resnet18 not to be had from .*--weights none") as caught:
-        create_model("unet:resnet18")
-    assert "\n" not in str(caught.value)
+    for encoder, repository in (("resnet18", "smp-hub/resnet18.imagenet"), ("tu-resnet18", "timm/resnet18.a1_in1k")):
+        expected = f"^could not download the ImageNet weights of encoder {encoder} from https://[^ ]*{repository}/resolve/"
+        with pytest.raises(ModelError, match=expected) as caught:
+            create_model(f"unet:{encoder}")
+        message = str(caught.value)
+        assert "model.safetensors (" in message
+        assert f"hf download {repository}" in message
+        assert str(tmp_path) in message
+        assert "--weights none" in message
+        assert "\n" not in message
 
 
 def _refuse(*_: Any) -> None:
     raise OSError("no network")
 
 
-def test_files_that_are_no_models(tmp_path: Path) -> None:
-    text = tmp_path / "text.safetensors"
-    text.write_text("no model")
-    with pytest.raises(ModelError, match=r"text\.safetensors is not a model file"):
-        create_model(str(text))
-    bare = tmp_path / "bare.safetensors"
-    save_file({"a": torch.zeros(2)}, bare)
-    with pytest.raises(ModelError, match=r"bare\.safetensors holds weights but no vocseg metadata; use --model NAME --weights"):
-        create_model(str(bare))
-    damaged = tmp_path / "damaged.safetensors"
-    save_file({"a": torch.zeros(2)}, damaged, metadata={"vocseg": '{"architecture": "two_layer_net"}'})
-    with pytest.raises(ModelError, match=r"damaged\.safetensors has damaged vocseg metadata"):
-        create_model(str(damaged))
-    model = create_model("two_layer_net", ["a", "b"])
-    save_model(tmp_path / "m.safetensors", model)
-    content = (tmp_path / "m.safetensors").read_bytes()
-    (tmp_path / "cut.safetensors").write_bytes(content[:-100])
-    with pytest.raises(ModelError, match=r"cut\.safetensors is not a model file"):
-        create_model(str(tmp_path / "cut.safetensors"))
-
-
-@pytest.mark.parametrize(
-    "wrap", [lambda s: s, lambda s: {"model": s}, lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}}]
-)
-def test_foreign_weights(wrap: Any, tmp_path: Path) -> None:
-    model = create_model("simple_conv_net", weights="none")
-    torch.save(wrap(model.network.state_dict()), tmp_path / "w.pth")
-    again = create_model("simple_conv_net", weights=str(tmp_path / "w.pth"))
-    assert all(
-        torch.equal(a, b) for a, b in zip(model.network.state_dict().values(), again.network.state_dict().values(), strict=True)
-    )
-
-
-class Evil:
-    def __reduce__(self) -> Any:
-        return print, ("executed",)
-
-
-def test_foreign_pickles_are_not_executed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    torch.save({"state_dict": {}, "evil": Evil()}, tmp_path / "evil.pth")
-    (tmp_path / "plain.pth").write_bytes(pickle.dumps(Evil()))
-    torch.save([1, 2], tmp_path / "list.pth")
-    for name in ("evil", "plain"):
-        with pytest.raises(ModelError, match=rf"{name}\.pth is not a weights file that can be loaded safely"):
-            read_weights_file(tmp_path / f"{name}.pth")
-    with pytest.raises(ModelError, match=r"list\.pth holds no state dict"):
-        read_weights_file(tmp_path / "list.pth")
-    assert "executed" not in capsys.readouterr().out
-
-
-def test_weights_of_another_architecture(tmp_path: Path) -> None:
-    torch.save(create_model("simple_conv_net").network.state_dict(), tmp_path / "w.pth")
-    with pytest.raises(ModelError, match=r"w\.pth does not fit two_layer_net: .*"):
-        create_model("two_layer_net", weights=str(tmp_path / "w.pth"))
-
-
-@pytest.mark.parametrize("name", ["two_layer_net", "unet:resnet18", "deeplabv3_mobilenet_v3_large"])
-def test_rows_of_classes_with_the_same_name_are_kept(name: str, tmp_path: Path) -> None:
-    source = create_model(name, ["background", "cat", "dog"], "none")
-    save_model(tmp_path / "m.safetensors", source)
-    target = create_model(str(tmp_path / "m.safetensors"), ["dog", "tram", "background", "bus"])
-    old, new = source.network.state_dict(), target.network.state_dict()
-    assert target.info.classes == ("dog", "tram", "background", "bus")
-    heads = 0
-    for key, value in new.items():
-        if key.rsplit(".", 1)[0] in target.class_layers:
-            heads += 1
-            assert torch.equal(value[0], old[key][2])
-            assert torch.equal(value[2], old[key][0])
-            if key.endswith("weight"):
-                assert not any(torch.equal(value[row], old[key][other]) for row in (1, 3) for other in range(3))
-        else:
-            assert torch.equal(value, old[key])
-    assert heads == 2 * len(target.class_layers)
-
-
-def test_same_number_of_other_classes_is_no_match(tmp_path: Path) -> None:
-    source = create_model("two_layer_net", ["a", "b"])
-    save_model(tmp_path / "m.safetensors", source)
-    target = create_model("two_layer_net", ["b", "a"], str(tmp_path / "m.safetensors"))
-    assert torch.equal(target.network.affine2.weight[0], source.network.affine2.weight[1])
-
-
-def test_auxiliary_head_may_be_missing(tmp_path: Path) -> None:
-    source = create_model("deeplabv3_mobilenet_v3_large", weights="none").network.state_dict()
-    torch.save({key: value for key, value in source.items() if not key.startswith("aux")}, tmp_path / "w.pth")
-    network = create_model("deeplabv3_mobilenet_v3_large", weights=str(tmp_path / "w.pth")).network
-    assert torch.equal(network.classifier[4].weight, source["classifier.4.weight"])
-
-
-def test_costs_against_counting_by_hand() -> None:
-    parameters, multiply_adds = costs("two_layer_net", 10, 20)
-    patch = 3 * 9 * 9
-    assert parameters == (patch + 1) * 100 + (100 + 1) * 21
-    assert multiply_adds == 10 * 20 * (patch * 100 + 100 * 21)
-
-
-def test_costs_against_published_figures() -> None:
-    from torchvision.models import get_model_weights
-
-    ops = get_model_weights("lraspp_mobilenet_v3_large").DEFAULT.meta["_ops"]  # 10^9 multiply-adds at 520x520
-    assert costs("lraspp_mobilenet_v3_large", 520, 520)[1] / 1e9 == pytest.approx(ops, rel=0.01)
-
-
-@pytest.mark.parametrize("text", ["375", "0x5", "axb", "375x", "-1x5", "375x500x3"])
-def test_bad_sizes(text: str) -> None:
-    with pytest.raises(Exception, match=f"size '{text}' is not HEIGHTxWIDTH"):
-        parse_size(text)
-
-
 def test_default_classes_are_vocs() -> None:
     assert create_model("two_layer_net").info.classes == voc.CLASSES
     assert create_model("two_layer_net").info.palette == voc.PALETTE[:21]
+
+
+def build_tiny(num_classes: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, num_classes, 1))
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    before = dict(REGISTERED.entries)
+    yield
+    REGISTERED.entries = before
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_registered_network_survives_its_file(tmp_path: Path) -> None:
+    register_model(build_tiny, name="tiny", mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2), class_layers=["1"])
+    assert "tiny" in list_models("t*")
+    model = create_model("tiny", ["background", "cat"])
+    save_model(tmp_path / "tiny.safetensors", model)
+    again = create_model(str(tmp_path / "tiny.safetensors"))
+    assert replace(again.info, vocseg_version=None) == model.info
+    image = torch.randint(0, 256, (1, 3, 20, 30)).to(torch.uint8)
+    assert torch.equal(again(image)["out"], model(image)["out"])
+    other = create_model(str(tmp_path / "tiny.safetensors"), ["cat", "dog", "background"])
+    assert torch.equal(other.network[1].weight[0], model.network[1].weight[1])
+    assert torch.equal(other.network[0].weight, model.network[0].weight)
+    register_model(build_tiny, name="tiny")  # as when a notebook's cell runs again
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_registered_segmentation_model_survives_its_file(tmp_path: Path) -> None:
+    @register_model
+    def padded_net(num_classes: int) -> SegmentationModel:
+        info = ModelInfo("padded_net", tuple(map(str, range(num_classes))), mean=(0, 0, 0), std=(1, 1, 1))
+        return SegmentationModel(nn.Conv2d(3, num_classes, 8, stride=8), info, (), Padding(8))
+
+    model = create_model("padded_net", ["background", "cat"]).eval()
+    save_model(tmp_path / "m.safetensors", model)
+    again = create_model(str(tmp_path / "m.safetensors")).eval()
+    assert replace(again.info, vocseg_version=None) == model.info
+    assert again.class_names == ("background", "cat")
+    image = torch.randint(0, 256, (1, 3, 21, 30)).to(torch.uint8)
+    assert model(image)["out"].shape == (1, 2, 21, 30)
+    assert torch.equal(again(image)["out"], model(image)["out"])
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_file_of_a_network_that_is_not_registered(tmp_path: Path) -> None:
+    register_model(build_tiny, name="tiny")
+    save_model(tmp_path / "tiny.safetensors", create_model("tiny"))
+    del REGISTERED.entries["tiny"]
+    with pytest.raises(ModelError, match=r"tiny\.safetensors is a model 'tiny', which is not registered.*--import FILE") as caught:
+        create_model(str(tmp_path / "tiny.safetensors"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("name", ["vocseg-s", "fcn_resnet50", "a:b", "folder/net", "net.pth"])
+def test_names_that_cannot_be_registered(name: str) -> None:
+    with pytest.raises(ModelError, match=f"cannot register a model as '{name}'"):
+        register_model(build_tiny, name=name)
+
+
+@pytest.mark.usefixtures("registered")
+def test_another_network_cannot_take_a_registered_name() -> None:
+    register_model(build_tiny, name="tiny")
+    with pytest.raises(ModelError, match="another one has that name"):
+        register_model(nn.Identity, name="tiny")
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_network_must_have_its_class_layers() -> None:
+    register_model(build_tiny, name="tiny", class_layers=["head"])
+    with pytest.raises(ModelError, match="model tiny was registered with the class layer 'head', which its network does not have"):
+        create_model("tiny")
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize(("output", "kind"), [((1, 2), "tuple"), ({"logits": 0}, r"a dict without 'out': \['logits'\]")])
+def test_a_network_that_returns_something_else(output: object, kind: str) -> None:
+    class Wrong(nn.Module):
+        def forward(self, images: torch.Tensor) -> object:
+            return output
+
+    register_model(lambda num_classes: Wrong(), name="wrong")
+    with pytest.raises(ModelError, match=f"network wrong returns {kind}"):
+        create_model("wrong")(torch.zeros(1, 3, 4, 4, dtype=torch.uint8))

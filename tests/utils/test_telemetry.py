@@ -39,9 +39,9 @@ from vocseg.inference.engines import openvino_engine
 from vocseg.models import create_model
 from vocseg.utils.telemetry import import_onnxruntime
 
+model = create_model("two_layer_net", weights="none").eval()
 environment = dict(os.environ)
 openvino_engine(torch.nn.Conv2d(3, 2, 1).eval(), torch.float32, torch.zeros(1, 3, 8, 8))
-model = create_model("two_layer_net", weights="none").eval()
 write_onnx(model, Path("net.onnx"), (8, 8))
 write_openvino(Path("net.onnx"), Path("floating.xml"), model.info)
 quantize(Path("floating.xml"), Path("int8.xml"), [torch.zeros(3, 8, 8, dtype=torch.uint8)])

@@ -1,8 +1,7 @@
-"""The one interface of every network: a family of networks subclasses :class:`SegmentationModel` and answers it once."""
+"""The interface of every network, :class:`SegmentationModel`, and its description, :class:`ModelInfo`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -85,9 +84,12 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class Padding:
-    """Pad normalized images with the mean color at the right and at the bottom.
+    """Pad normalized images with the mean color on the right and at the bottom.
 
-    A side becomes ``multiple`` n + ``extra`` pixels, at least ``smallest``, which is such a number too.
+    A side becomes ``multiple`` n + ``extra`` pixels, and at least ``smallest``, which has that form too.
+
+    >>> Padding(16, extra=1).side(500), Padding(32)(torch.zeros(1, 3, 33, 64)).shape
+    (513, torch.Size([1, 3, 64, 64]))
     """
 
     multiple: int = 1
@@ -99,18 +101,18 @@ class Padding:
         return pad(images, (0, self.side(width) - width, 0, self.side(height) - height))
 
     def side(self, length: int) -> int:
-        """Return what a side of ``length`` pixels becomes."""
+        """Return the padded length of a side of ``length`` pixels."""
         whole = length + (self.extra - length) % self.multiple
         return max(whole, self.smallest) if self.smallest > 1 else whole
 
 
 class SegmentationModel(nn.Module):
-    """A network that takes images as they are read and gives class logits at their size.
+    """Maps images as read from files, of any size, to class logits of the same size.
 
     ``network`` maps normalized float images, N x 3 x H x W, to logits, N x classes x h x w of any resolution, or to a dict
-    of such with the keys ``out`` and ``aux``. This class fits any such network; a family whose networks pad, end in an
-    upsampling, or have a backbone overrides the class variables and methods below. Training, prediction and export call
-    nothing else, so ``forward`` and the fast path are one code path: normalize, pad, layers, upsample.
+    of logits with the keys ``out`` and ``aux``. This class fits any such network. A family whose networks need padding, end
+    in an upsampling, or have a backbone overrides the class variables and methods below. Training, prediction and export
+    use only these, so ``forward`` and the fast path are the same code: normalize, pad, layers, upsample.
 
     >>> network = nn.Conv2d(3, 2, 1, stride=4)
     >>> model = SegmentationModel(network, ModelInfo("one_layer", ("background", "cat")))
@@ -121,9 +123,9 @@ class SegmentationModel(nn.Module):
     mean: Tensor
     std: Tensor
     backbone_layers: ClassVar[tuple[str, ...]] = ()
-    """Submodules of ``network`` that are pretrained: the backbone, or encoder."""
+    """Pretrained submodules of ``network``: the backbone, or encoder."""
     align_corners: ClassVar[bool] = False
-    """Whether the upsampling that ends the network puts corners on corners."""
+    """``align_corners`` of the upsampling that ends the network."""
     feature_layers: ClassVar[dict[str, str]] = {}
     """Feature name -> submodule of ``network`` whose output it is."""
 
@@ -133,15 +135,16 @@ class SegmentationModel(nn.Module):
         super().__init__()
         self.network = network
         self.class_layers = class_layers
-        """Submodules of ``network`` with one output a class."""
+        """Submodules of ``network`` with one output per class."""
         self.padding = padding or Padding()
         self.set_info(info)
 
     def set_info(self, info: ModelInfo) -> None:
-        """Take another description, its normalization included."""
+        """Replace the description, including the normalization."""
         self.info = info
-        self.register_buffer("mean", torch.tensor(info.mean).view(1, 3, 1, 1) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(info.std).view(1, 3, 1, 1) * 255, persistent=False)
+        device = next((parameter.device for parameter in self.parameters()), None)
+        for name, values in (("mean", info.mean), ("std", info.std)):
+            self.register_buffer(name, torch.tensor(values, device=device).view(1, 3, 1, 1) * 255, persistent=False)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -156,13 +159,13 @@ class SegmentationModel(nn.Module):
         return {name: logits.full() for name, logits in self.low_res_logits(images).items()}
 
     def low_res_logits(self, images: Tensor) -> dict[str, LowResLogits]:
-        """Compute the same as :meth:`forward`, before the upsampling that ends the network."""
+        """Compute the logits of :meth:`forward` before the upsampling that ends the network."""
         height, width = images.shape[-2:]
         values = self.layers(self.pad(self.normalize(images)))
         return {name: self.upsample(value, height, width) for name, value in values.items()}
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Bring uint8 (or float, 0..255) images to the mean and standard deviation that the network was trained with: float32."""
+        """Normalize uint8 (or float, 0..255) images with the mean and standard deviation of the training; float32."""
         return (images.float() - self.mean) / self.std
 
     def pad(self, inputs: Tensor) -> Tensor:
@@ -172,38 +175,39 @@ class SegmentationModel(nn.Module):
     def layers(self, inputs: Tensor) -> dict[str, Tensor]:
         """Run the network on normalized, padded images up to its last upsampling: dict of N x classes x h x w."""
         outputs = self.network(inputs)
-        return outputs if isinstance(outputs, dict) else {"out": outputs}
+        if isinstance(outputs, Tensor):
+            return {"out": outputs}
+        if not isinstance(outputs, dict) or "out" not in outputs:
+            kind = f"a dict without 'out': {sorted(outputs)}" if isinstance(outputs, dict) else type(outputs).__name__
+            raise ModelError(f"network {self.info.architecture} returns {kind}; return logits, or a dict with 'out' and 'aux'")
+        return outputs
 
     def upsample(self, values: Tensor, height: int, width: int) -> LowResLogits:
-        """Describe how the values of :meth:`layers` become logits of images of ``height`` x ``width`` pixels."""
+        """Return the output of :meth:`layers` as logits of images of ``height`` x ``width`` pixels."""
         padded = self.padding.side(height), self.padding.side(width)
         return self.upsample_to_padded(values, padded).cropped(height, width)
 
     def upsample_to_padded(self, values: Tensor, size: tuple[int, int]) -> LowResLogits:
-        """Describe how the values of :meth:`layers` become logits of padded images of ``size``."""
+        """Return the output of :meth:`layers` as logits of padded images of ``size`` (height, width)."""
         return LowResLogits(values).upsampled(size, self.align_corners)
 
     @property
     def features(self) -> dict[str, nn.Module]:
-        """The modules whose outputs are the network's named features; empty if the family names none."""
+        """The modules whose outputs are the named features of the network, for distillation; may be empty."""
         return {name: self.network.get_submodule(path) for name, path in self.feature_layers.items()}
 
     def backbone(self) -> list[nn.Module]:
-        """The pretrained modules; empty if the network has no backbone."""
+        """Return the pretrained modules; empty if the network has no backbone."""
         return [self.network.get_submodule(path) for path in self.backbone_layers]
 
     def backbone_parameters(self) -> list[nn.Parameter]:
-        """Parameters of the pretrained part."""
+        """Return the parameters of the backbone."""
         return [parameter for part in self.backbone() for parameter in part.parameters()]
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """Parameters of the layers with one output a class."""
-        return list(self._head_parameters())
-
-    def _head_parameters(self) -> Iterator[nn.Parameter]:
-        for name in self.class_layers:
-            yield from self.network.get_submodule(name).parameters()
+        """Return the parameters of the layers with one output per class."""
+        return [parameter for name in self.class_layers for parameter in self.network.get_submodule(name).parameters()]
 
     def without_auxiliary(self) -> SegmentationModel:
-        """Drop the auxiliary head, which only training uses, in place; returns the model itself."""
+        """Remove the auxiliary head, which only training uses, in place, and return the model."""
         return self

@@ -1,4 +1,4 @@
-"""Model files: weights and all that is needed to use them in one ``.safetensors``; foreign ``.pth`` weights."""
+"""Model files: weights and their description in one ``.safetensors``. And weights files of other programs."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ from vocseg.models.quantize import pack, unpack
 from vocseg.utils.files import cannot_write, replacing
 
 METADATA_KEY = "vocseg"
+WRAPPERS = ("model", "state_dict", "model_state_dict", "model_state", "network")
+"""Keys under which training programs store the state dict in a checkpoint."""
 
 
 def save_model(path: Path, model: SegmentationModel, info: ModelInfo | None = None, *, compact: bool = False) -> None:
-    """Write a model file atomically. ``info`` replaces the model's own. Raises OutputError, e.g. for a full disk.
+    """Write a model file atomically; raise OutputError if it cannot be written.
 
-    ``compact`` writes most weights as int8 (:mod:`vocseg.models.quantize`): little more than a quarter of the size.
+    ``info`` replaces the model's own. ``compact`` writes most weights as int8 (:mod:`vocseg.models.quantize`), which takes
+    little more than a quarter of the size.
     """
     values = (info or model.info).to_dict() | {"vocseg_version": __version__}
-    # Tied tensors are refused by the format, and views would be written as a whole: plain copies are neither.
+    # The format refuses tied tensors and writes views as a whole: plain copies are neither.
     state = {key: value.detach().cpu().contiguous().clone() for key, value in model.network.state_dict().items()}
     if compact:
         state = pack(state)
@@ -39,18 +42,17 @@ def save_model(path: Path, model: SegmentationModel, info: ModelInfo | None = No
 
 
 def read_info(path: Path) -> ModelInfo:
-    """What a model file says about its network; ModelError where it is none."""
+    """Read the description of a model file; raise ModelError if it is not a model file."""
     return _read(path, weights=False)[0]
 
 
 def read_model_file(path: Path) -> tuple[ModelInfo, dict[str, Tensor]]:
-    """Metadata and state dict of a model file; ModelError where it is missing, damaged or of another kind."""
+    """Read description and state dict of a model file; raise ModelError if it is missing, damaged or of another kind."""
     return _read(path, weights=True)
 
 
 def _read(path: Path, weights: bool) -> tuple[ModelInfo, dict[str, Tensor]]:
     if path.is_dir():
-        # (Of a run in stages the last one's.)
         inside = sorted(path.glob("*.safetensors")) or sorted(path.glob("*/best.safetensors"), reverse=True)
         hint = f"; {inside[0]} is one" if inside else ""
         raise ModelError(f"{path} is a folder, not a model file{hint}")
@@ -70,26 +72,26 @@ def _read(path: Path, weights: bool) -> tuple[ModelInfo, dict[str, Tensor]]:
 
 
 def read_weights_file(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
-    """State dict and, where the file says, class names of a model file or of a foreign ``.safetensors`` or ``.pth``.
+    """Read the state dict of a model file, or of another program's ``.safetensors``, ``.pth`` or ``.ckpt``.
 
-    Foreign checkpoints are unwrapped from the usual keys (``model``, ``state_dict``, ...).
-    Pickles are loaded with ``weights_only=True``. Raises ModelError.
+    Also returns the class names if the file has them, else None. Pickles are loaded with ``weights_only=True``, so nothing
+    in them is executed. Raises ModelError.
     """
     if not path.is_file():
         raise ModelError(f"no weights file {path}")
     if path.suffix == ".safetensors":
         try:
             with safe_open(path, framework="pt") as file:
-                ours = METADATA_KEY in (file.metadata() or {})
+                is_model_file = METADATA_KEY in (file.metadata() or {})
                 state = _tensors(file)
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{path} is not a weights file: {error}") from error
-        return state, read_info(path).classes if ours else None
+        return state, read_info(path).classes if is_model_file else None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
         raise ModelError(f"{path} is not a weights file that can be loaded safely: {str(error).splitlines()[0]}") from error
-    for key in ("model", "state_dict", "model_state_dict", "model_state", "network"):
+    for key in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
@@ -98,4 +100,4 @@ def read_weights_file(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | 
 
 
 def _tensors(file: Any) -> dict[str, Tensor]:
-    return unpack({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118  (no dict)
+    return unpack({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118  (not a dict)

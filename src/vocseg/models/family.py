@@ -1,4 +1,4 @@
-"""What the registry asks of a family of architectures."""
+"""The interface between the registry and a family of architectures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from vocseg.models.base import SegmentationModel
 
 
 class Family(Protocol):
-    """A family of architectures; the first of ``weights`` is its default."""
+    """A family of architectures.
+
+    ``title`` is shown in lists. ``weights`` are the kinds of pretrained weights, the default first; ``none`` is random.
+    """
 
     title: str
     weights: tuple[str, ...]
@@ -17,7 +20,7 @@ class Family(Protocol):
         """List all names that :meth:`build` takes."""
 
     def build(self, name: str, classes: tuple[str, ...], weights: str) -> SegmentationModel:
-        """Make a model; ``weights`` is one of the family's. Raise ModelError if they cannot be loaded."""
+        """Build a model; ``weights`` is one of the family's. Raise ModelError if they cannot be loaded."""
 
     def published(self, name: str) -> tuple[float, str] | None:
         """Return the published mIoU (percent) and the data it was measured on, or None."""

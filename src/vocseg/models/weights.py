@@ -1,4 +1,4 @@
-"""Weights trained for some classes, loaded into a network for others."""
+"""Load a state dict, whatever prefix its names have, and whatever classes it was trained for."""
 
 from __future__ import annotations
 
@@ -10,14 +10,24 @@ from vocseg.errors import ModelError
 from vocseg.models.base import SegmentationModel
 
 
-def load_weights(model: SegmentationModel, state: Mapping[str, Tensor], classes: Sequence[str] | None, source: str) -> None:
-    """Load a network's state dict trained for ``classes`` into ``model``.
+def load_weights(
+    model: SegmentationModel,
+    state: Mapping[str, Tensor],
+    classes: Sequence[str] | None,
+    source: str,
+    *,
+    other_classes: bool = True,
+) -> None:
+    """Load the state dict of a network trained for ``classes`` (None: not known) into ``model``.
 
-    Where the model has other classes, its class layers stay as initialized except for the rows of classes with the same
-    name, which are copied. ``classes`` None: the file does not say; rows are then taken as they are where their number
-    fits, and dropped where it does not. Layers that the file lacks raise ModelError naming ``source``, except the
-    auxiliary head, which only training uses; layers that only the file has are passed over when they are auxiliary too.
+    If the model predicts other classes, the rows of its class layers are copied for classes with the same name, and stay
+    as initialized for the rest. If the classes are not known, the class layers are copied if their number of classes fits;
+    if not, they stay as initialized, or ModelError is raised unless ``other_classes`` allows it.
+
+    Prefixes that wrappers put before all names (``module.``, ``model.``) are removed. Raises ModelError naming ``source``
+    if a layer is missing, unexpected or of another shape; an auxiliary head may be missing or unexpected.
     """
+    architecture = model.info.architecture
     own = model.network.state_dict()
     state = _without_prefix(state, own)
     rows = _matching_rows(classes, model.info.classes)
@@ -26,37 +36,42 @@ def load_weights(model: SegmentationModel, state: Mapping[str, Tensor], classes:
         value = state.get(key)
         if value is None:
             if not _optional(key):
-                raise ModelError(f"{source} does not fit {model.info.architecture}: it has no {key}")
+                raise ModelError(f"{source} does not fit {architecture}: it has no {key}")
             merged[key] = target
         elif _in(key, model.class_layers) and (rows is not None or value.shape[:1] != target.shape[:1]):
+            if rows is None and not other_classes:
+                raise ModelError(
+                    f"{source} has {len(value)} classes but not their names, and {architecture} has VOC's {len(target)}; "
+                    "pass classes=[...], their names in order, in Python"
+                )
             merged[key] = _copy_rows(target, value, rows or ())
         else:
             merged[key] = value
         if merged[key].shape != target.shape:
-            raise ModelError(
-                f"{source} does not fit {model.info.architecture}: {key} is {list(merged[key].shape)}, not {list(target.shape)}"
-            )
-    extra = sorted(key for key in state.keys() - own.keys() if not _optional(key))
-    if extra:
-        raise ModelError(f"{source} does not fit {model.info.architecture}: it also has {extra[0]}")
+            raise ModelError(f"{source} does not fit {architecture}: {key} is {list(merged[key].shape)}, not {list(target.shape)}")
+    unexpected = sorted(key for key in state.keys() - own.keys() if not _optional(key))
+    if unexpected:
+        raise ModelError(f"{source} does not fit {architecture}: it also has {unexpected[0]}")
     model.network.load_state_dict(merged)
 
 
-PREFIXES = ("module.", "_orig_mod.", "network.", "model.", "net.")
-"""What data parallelism, torch.compile, Lightning and others put before every name of a state dict."""
-
-
 def _without_prefix(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    while not state.keys() & own.keys():
-        prefix = next((prefix for prefix in PREFIXES if state and all(key.startswith(prefix) for key in state)), None)
-        if prefix is None:
-            break
-        state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return state
+    """Remove the prefix of data parallelism, torch.compile, Lightning, ... from the names that have it; drop the others.
+
+    Next to a network, Lightning keeps buffers of losses and metrics. The prefix with the most of the network's names wins.
+    """
+    if state.keys() & own.keys():
+        return state
+    suffix = "." + max((key for key in own if not _optional(key)), key=len)  # long: not found by chance
+    prefixes = {key.removesuffix(suffix) + "." for key in state if key.endswith(suffix)}
+    stripped = [
+        {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)} for prefix in sorted(prefixes)
+    ]
+    return max(stripped, key=lambda names: len(names.keys() & own.keys()), default=state)
 
 
 def _matching_rows(source: Sequence[str] | None, target: Sequence[str]) -> list[tuple[int, int]] | None:
-    """Pairs (target row, source row) of classes with one name; None where rows need no move."""
+    """Pair the target and source rows of classes with the same name; None if the rows need not move."""
     if source is None or tuple(source) == tuple(target):
         return None
     positions = {name: row for row, name in enumerate(source)}

@@ -1,4 +1,4 @@
-"""The two small networks of Saito, "Deep Learning from Scratch" (2016), as dense predictors: the floor of any table."""
+"""Two small baselines: the networks of Saito, "Deep Learning from Scratch" (2016), applied to every pixel."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from vocseg.models.base import ModelInfo, SegmentationModel
 
 PATCH = 9
-"""Side of the patch that ``two_layer_net`` sees of a pixel."""
+"""Side of the patch around a pixel from which ``two_layer_net`` predicts its class."""
 
 
 class TwoLayerNet(nn.Module):
-    """Affine - ReLU - affine on the 9x9 patch around each pixel: the book's ``TwoLayerNet`` (chapter 4), slid over the image."""
+    """Affine - ReLU - affine on the 9x9 patch around each pixel: ``TwoLayerNet`` of chapter 4."""
 
     def __init__(self, num_classes: int, hidden: int = 100) -> None:
         super().__init__()
@@ -26,10 +26,10 @@ class TwoLayerNet(nn.Module):
 
 
 class SimpleConvNet(nn.Module):
-    """Conv 5x5 (30) - ReLU - pool - affine - ReLU - affine: the book's ``SimpleConvNet`` (chapter 7) made fully convolutional.
+    """Conv 5x5 (30) - ReLU - pool - affine - ReLU - affine: ``SimpleConvNet`` of chapter 7, made fully convolutional.
 
-    The first affine layer sees 12x12 pooled positions, as it does on the book's 28x28 digits; it is a 12x12 convolution
-    here. Logits are at half the image's size.
+    The first affine layer is a 12x12 convolution, since it sees 12x12 pooled positions of the book's 28x28 digits. Logits
+    are at half the size of the image.
     """
 
     def __init__(self, num_classes: int, filters: int = 30, hidden: int = 100) -> None:
@@ -48,7 +48,7 @@ class SimpleConvNet(nn.Module):
 
 
 class Baselines:
-    """The family of the two baselines; they have no pretrained weights."""
+    """The two baselines, which have no pretrained weights."""
 
     title = "baselines"
     weights: tuple[str, ...] = ("none",)

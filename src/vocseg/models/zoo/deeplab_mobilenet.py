@@ -20,17 +20,17 @@ def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class DeepLabMobileNetV2(nn.Module):
-    """MobileNetV2 at output stride 16 under a pyramid of a 1x1 convolution and the pooled image.
+    """MobileNetV2 at output stride 16, a 1x1 convolution and image pooling (Sandler et al., "MobileNetV2", 2018, section 6.3).
 
-    Sandler et al., "MobileNetV2" (2018), section 6.3. Takes any size: images are padded to 16 n + 1, at which TensorFlow's
-    padding and torch's are the same, and its published weights give the published masks.
+    Takes images padded to 16 n + 1 pixels: for these sides TensorFlow's padding is the same as torch's, so the published
+    weights give the published masks.
     """
 
     def __init__(self, num_classes: int, width: int = 256) -> None:
         super().__init__()
         from torchvision.models import mobilenet_v2
 
-        # The last layer widens to 1280 for ImageNet's classes.
+        # Without the last layer, which widens to 1280 channels for ImageNet's classes.
         self.features = mobilenet_v2(weights=None).features[:-1]
         for number, block in enumerate(self.features):
             depthwise = [part for part in block.modules() if isinstance(part, nn.Conv2d) and part.groups > 1]
@@ -45,7 +45,7 @@ class DeepLabMobileNetV2(nn.Module):
         self.classifier = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Compute logits at a sixteenth of the (padded) images' size, corners on corners."""
+        """Compute logits at a sixteenth of the size of the (padded) images, with aligned corners."""
         features = self.features(images)
         own = self.aspp0(features)
         pooled = self.image_pooling(features.mean((2, 3), keepdim=True)).expand_as(own)
@@ -53,7 +53,7 @@ class DeepLabMobileNetV2(nn.Module):
 
 
 class DeepLabMobileNetModel(SegmentationModel):
-    """The network behind the one interface; its upsampling puts corners on corners."""
+    """The network with its padding, its upsampling and its named parts."""
 
     align_corners: ClassVar[bool] = True
     backbone_layers: ClassVar[tuple[str, ...]] = ("features",)
@@ -64,11 +64,11 @@ class DeepLabMobileNetModel(SegmentationModel):
 
 
 _LAST_STRIDE = 14
-"""The block of MobileNetV2 that halves the size for the fifth time."""
+"""Number of the block of MobileNetV2 that halves the size for the fifth time."""
 
 
 class DeepLabMobileNetFamily:
-    """Trained by TensorFlow or from nothing: published weights come as a file."""
+    """Without included weights: TensorFlow's are converted by benchmarks/weights_from_tflite.py."""
 
     title = "tensorflow"
     weights: tuple[str, ...] = ("none",)

@@ -1,8 +1,8 @@
 """EfficientNet-Lite2 as a backbone at output stride 16.
 
-Tan and Le, "EfficientNet" (2019), in the Lite form of TensorFlow's tpu/efficientnet/lite: no squeeze-and-excitation, rectifiers
-cut at 6, stem and ends not scaled. Weights have the names of timm's ``tf_efficientnet_lite2``. It is written down here since
-importing timm, with all its networks, takes longer than segmenting an image.
+Tan and Le, "EfficientNet" (2019), in the Lite form of TensorFlow's tpu/efficientnet/lite: no squeeze-and-excitation, ReLU6,
+stem and last layers not scaled. Weights have the names of timm's ``tf_efficientnet_lite2``. timm is not used because
+importing it takes longer than segmenting an image.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 
 
 class Stage(NamedTuple):
-    """``blocks`` inverted residual blocks, the first with the stride; depthwise filters of side ``kernel``."""
+    """``blocks`` inverted residual blocks, of which the first has the stride; depthwise filters are ``kernel`` wide."""
 
     blocks: int
     kernel: int
@@ -31,27 +31,27 @@ STAGES = (
     Stage(3, 5, 2, 1, 48),
     Stage(4, 3, 2, 1, 88),
     Stage(4, 5, 1, 1, 120),
-    Stage(5, 5, 1, 2, 208),  # of stride 2 in the classifier: dilated from its second block on instead
+    Stage(5, 5, 1, 2, 208),  # stride 2 in the classifier; here dilated from its second block on
     Stage(1, 3, 1, 2, 352),
 )
-"""Width 1.1 and depth 1.2 times that of Lite0; channels rounded to multiples of 8."""
+"""1.1 times the width and 1.2 times the depth of Lite0, with channels rounded to multiples of 8."""
 EPSILON = 1e-3
 
 
 class _NormAct(nn.BatchNorm2d):
-    """Batch normalization and, but at the end of a block, the rectifier after it."""
+    """Batch normalization and, except at the end of a block, ReLU6."""
 
-    def __init__(self, channels: int, rectify: bool = True) -> None:
+    def __init__(self, channels: int, activate: bool = True) -> None:
         super().__init__(channels, eps=EPSILON)
-        self.act = nn.ReLU6(inplace=True) if rectify else nn.Identity()
+        self.act = nn.ReLU6(inplace=True) if activate else nn.Identity()
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        rectified: Tensor = self.act(super().forward(input))
-        return rectified
+        activated: Tensor = self.act(super().forward(input))
+        return activated
 
 
 class _SameConv2d(nn.Conv2d):
-    """A convolution of stride 2 with TensorFlow's "same" padding for even sides: a pixel more at the right and at the bottom."""
+    """A convolution of stride 2 with TensorFlow's "same" padding for even sides: one more pixel on the right and at the bottom."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, groups: int = 1) -> None:
         super().__init__(inputs, outputs, kernel, stride=2, groups=groups, bias=False)
@@ -69,14 +69,14 @@ def _depthwise(channels: int, kernel: int, stride: int, dilation: int) -> nn.Con
 
 
 class _First(nn.Module):
-    """The depthwise separable block that follows the stem."""
+    """The depthwise separable block after the stem."""
 
     def __init__(self) -> None:
         super().__init__()
         self.conv_dw = _depthwise(STEM, 3, 1, 1)
         self.bn1 = _NormAct(STEM)
         self.conv_pw = nn.Conv2d(STEM, FIRST, 1, bias=False)
-        self.bn2 = _NormAct(FIRST, rectify=False)
+        self.bn2 = _NormAct(FIRST, activate=False)
 
     def forward(self, features: Tensor) -> Tensor:
         return self.bn2(self.conv_pw(self.bn1(self.conv_dw(features))))
@@ -94,7 +94,7 @@ class _InvertedResidual(nn.Module):
         self.conv_dw = _depthwise(wide, kernel, stride, dilation)
         self.bn2 = _NormAct(wide)
         self.conv_pwl = nn.Conv2d(wide, outputs, 1, bias=False)
-        self.bn3 = _NormAct(outputs, rectify=False)
+        self.bn3 = _NormAct(outputs, activate=False)
 
     def forward(self, features: Tensor) -> Tensor:
         found: Tensor = self.bn3(self.conv_pwl(self.bn2(self.conv_dw(self.bn1(self.conv_pw(features))))))
@@ -102,7 +102,7 @@ class _InvertedResidual(nn.Module):
 
 
 class EfficientNetLite2(nn.Module):
-    """Features at strides 4, 8 and 16 (24, 48 and 352 channels) of normalized images whose sides are multiples of 16."""
+    """Computes features at strides 4, 8 and 16 (24, 48, 352 channels) of normalized images with sides that are multiples of 16."""
 
     channels = (STAGES[0].channels, STAGES[1].channels, STAGES[-1].channels)
 

@@ -1,4 +1,4 @@
-"""Every ``arch:encoder`` of segmentation_models_pytorch, with any of its encoders or timm's (``tu-NAME``)."""
+"""The networks of segmentation_models_pytorch, ``arch:encoder``, with its encoders or timm's (``tu-NAME``)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from vocseg.errors import ModelError, nearest
-from vocseg.models.base import IMAGENET_MEAN, IMAGENET_STD, ModelInfo, Padding, SegmentationModel
+from vocseg.models.base import IMAGENET_MEAN, IMAGENET_STD, ModelInfo, Padding, SegmentationModel, Triple
 from vocseg.models.packaged_weights import MEAN, STD, package_of, packaged_weights
 from vocseg.ops.low_res_logits import LowResLogits
 
 
 class SmpModel(SegmentationModel):
-    """An smp network, padded to its stride; the upsampling that ends its head is left to :meth:`upsample`."""
+    """An smp network, padded to its stride; :meth:`upsample` does the upsampling that smp's head ends in."""
 
     align_corners: ClassVar[bool] = True
     backbone_layers: ClassVar[tuple[str, ...]] = ("encoder",)
@@ -35,7 +35,7 @@ class SmpModel(SegmentationModel):
 
 
 def _take_upsampling(network: nn.Module) -> float:
-    """Take the upsampling out of smp's usual head and return its factor; 1 where the network ends in another way."""
+    """Remove the upsampling from smp's usual head and return its factor; 1 if the network ends in another way."""
     from segmentation_models_pytorch.base import SegmentationHead, SegmentationModel
 
     head = network.segmentation_head
@@ -50,17 +50,17 @@ def _take_upsampling(network: nn.Module) -> float:
 
 
 SMALLEST = {"pan": 128}
-"""Sides below which an architecture's own pooling fails."""
+"""Smallest sides of architectures whose pooling fails below them."""
 
 STRIDES = {"dpt": 32}
-"""Strides larger than that of the encoder, which smp asks for: DPT halves its map once more."""
+"""Strides of architectures that smp does not report: DPT halves its features once more than its encoder."""
 
 OPTIONS = {"dpt": {"dynamic_img_size": True}}
-"""Arguments without which an architecture takes one image size only."""
+"""Arguments that let an architecture take any image size."""
 
 
 class SmpFamily:
-    """``backbone``: the encoder's ImageNet weights below a new decoder."""
+    """Weights: ``backbone``, the encoder's ImageNet weights and a random decoder."""
 
     title = "segmentation_models_pytorch"
     weights: tuple[str, ...] = ("backbone", "none")
@@ -87,19 +87,20 @@ class SmpFamily:
         pretrained = _pretrained_name(encoder) if weights == "backbone" and packaged is None else None
         mean, std = (IMAGENET_MEAN, IMAGENET_STD) if packaged is None else (MEAN, STD)
         try:
-            with _no_needless_retries():
+            with _offline_if_unreachable():
                 network = smp.create_model(
-                    architecture, encoder, encoder_weights=pretrained, classes=len(classes), **OPTIONS.get(architecture, {})
+                    architecture,
+                    encoder,
+                    encoder_weights=True if pretrained and encoder.startswith("tu-") else pretrained,
+                    classes=len(classes),
+                    **OPTIONS.get(architecture, {}),
                 )
                 if pretrained:
-                    settings: dict[str, Any] = smp.encoders.get_preprocessing_params(encoder, pretrained)
-                    scale = float(settings.get("input_range", (0, 1))[1])
-                    mean, std = ((r / scale, g / scale, b / scale) for r, g, b in (settings["mean"], settings["std"]))
+                    mean, std = _normalization(encoder, pretrained)
         except OSError as error:
-            raise ModelError(
-                f"ImageNet weights of encoder {encoder} not to be had from {_hub()} ({str(error).splitlines()[0]}); "
-                "offline, start without them: --weights none, --weights FILE, or --model vocseg-s, whose weights are here"
-            ) from error
+            if pretrained is None:
+                raise
+            raise _cannot_download(encoder, pretrained, error) from error
         except (KeyError, ValueError, TypeError, RuntimeError, NotImplementedError) as error:
             raise ModelError(f"segmentation_models_pytorch cannot build {name}: {str(error).splitlines()[0]}") from error
         if packaged is not None:
@@ -127,7 +128,7 @@ class SmpFamily:
 
 
 def _packaged(encoder: str) -> dict[str, Tensor] | None:
-    """ImageNet weights of one of timm's encoders from an installed package."""
+    """Return the ImageNet weights of one of timm's encoders if a package with them is installed."""
     name = encoder.removeprefix("tu-")
     if package_of(name) is None:
         return None
@@ -137,7 +138,7 @@ def _packaged(encoder: str) -> dict[str, Tensor] | None:
 
 
 def _pretrained_name(encoder: str) -> str:
-    """The encoder's ImageNet weights, or its first ones where none go by that name."""
+    """Return smp's name of the encoder's ImageNet weights, or of its first ones if it has none of ImageNet."""
     import segmentation_models_pytorch as smp
 
     if encoder.startswith("tu-"):
@@ -148,8 +149,18 @@ def _pretrained_name(encoder: str) -> str:
     return "imagenet" if "imagenet" in offered else str(offered[0])
 
 
+def _normalization(encoder: str, pretrained: str) -> tuple[Triple, Triple]:
+    """Return mean and standard deviation, for RGB in 0..1, with which the encoder was pretrained."""
+    import segmentation_models_pytorch as smp
+
+    settings: dict[str, Any] = smp.encoders.get_preprocessing_params(encoder, pretrained)
+    scale = float(settings.get("input_range", (0, 1))[1])
+    mean, std = ((r / scale, g / scale, b / scale) for r, g, b in (settings["mean"], settings["std"]))
+    return mean, std
+
+
 def _class_layers(network: nn.Module, num_classes: int) -> tuple[str, ...]:
-    """The convolution of smp's segmentation head: the last with one output a class."""
+    """Return the name of the last convolution of smp's segmentation head with one output per class."""
     heads = [
         f"segmentation_head.{name}"
         for name, module in network.segmentation_head.named_modules()  # type: ignore[union-attr]
@@ -158,18 +169,37 @@ def _class_layers(network: nn.Module, num_classes: int) -> tuple[str, ...]:
     return tuple(heads[-1:])
 
 
-def _hub() -> str:
+def _cannot_download(encoder: str, pretrained: str, error: OSError) -> ModelError:
+    """Describe a failed download of an encoder: what, from where, why, and what to do instead."""
+    import segmentation_models_pytorch as smp
+    import timm
     from huggingface_hub import constants
 
-    return str(constants.ENDPOINT)
+    revision = "main"
+    if encoder.startswith("tu-"):
+        config = timm.get_pretrained_cfg(encoder.removeprefix("tu-"))
+        repository = getattr(config, "hf_hub_id", None)
+    else:
+        settings = smp.encoders.encoders[encoder]["pretrained_settings"][pretrained]
+        repository, revision = settings["repo_id"], settings["revision"]
+    address = f"{constants.ENDPOINT}/{repository}/resolve/{revision}/model.safetensors"
+    download = f"hf download {repository}" + (f" --revision {revision}" if revision != "main" else "")
+    return ModelError(
+        f"could not download the ImageNet weights of encoder {encoder} from {address} ({str(error).splitlines()[0]}). "
+        f"If you are offline, run `{download}` elsewhere and copy its folder to {constants.HF_HUB_CACHE}, "
+        "or use --weights none, --weights FILE, or --model vocseg-s, whose weights are included"
+    )
 
 
 @contextlib.contextmanager
-def _no_needless_retries() -> Iterator[None]:
-    """Where the hub's name does not resolve, look in its cache only: it would retry for half a minute, loudly."""
+def _offline_if_unreachable() -> Iterator[None]:
+    """Let huggingface_hub look only in its cache if its host name does not resolve.
+
+    It would retry for half a minute otherwise, and log each attempt.
+    """
     from huggingface_hub import constants
 
-    host = urllib.parse.urlsplit(_hub()).hostname or ""
+    host = urllib.parse.urlsplit(str(constants.ENDPOINT)).hostname or ""
     before, offline = constants.HF_HUB_OFFLINE, False
     if "https" not in urllib.request.getproxies():
         try:

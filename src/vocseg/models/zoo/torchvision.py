@@ -1,4 +1,4 @@
-"""torchvision's six segmentation networks and their weights."""
+"""torchvision's segmentation networks and their weights."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from vocseg.errors import ModelError
 from vocseg.models.base import ModelInfo, SegmentationModel
 from vocseg.models.weights import load_weights
 
-# torchvision is imported where it is used: it takes more than a second, and vocseg-s does without.
+# Functions import torchvision, which takes more than a second and vocseg-s does not need.
 
 
 class TorchvisionModel(SegmentationModel):
-    """torchvision's networks with a classifier on one of the backbone's outputs, and an auxiliary one on another."""
+    """FCN and DeepLabV3: a classifier on one output of the backbone, an auxiliary one on another."""
 
     backbone_layers: ClassVar[tuple[str, ...]] = ("backbone",)
     feature_layers: ClassVar[dict[str, str]] = {"encoder": "backbone"}
@@ -37,7 +37,7 @@ class TorchvisionModel(SegmentationModel):
 
 
 class LRASPPModel(SegmentationModel):
-    """LRASPP, whose classifier takes two of the backbone's outputs."""
+    """LRASPP, whose classifier takes two outputs of the backbone."""
 
     backbone_layers: ClassVar[tuple[str, ...]] = ("backbone",)
     feature_layers: ClassVar[dict[str, str]] = {"encoder": "backbone"}
@@ -48,7 +48,7 @@ class LRASPPModel(SegmentationModel):
 
 
 class TorchvisionFamily:
-    """``coco``: trained on COCO images with VOC's classes; ``backbone``: ImageNet weights below new heads."""
+    """Weights: ``coco``, trained on COCO images with VOC's classes; ``backbone``, ImageNet weights and a random head."""
 
     title = "torchvision"
     weights: tuple[str, ...] = ("coco", "backbone", "none")
@@ -84,7 +84,7 @@ class TorchvisionFamily:
 
 
 def _backbone_weights(name: str) -> Any:
-    """The ImageNet weights that torchvision itself puts below new heads of ``name``: its builder's default."""
+    """Return the ImageNet weights that torchvision's own builder of ``name`` uses by default."""
     import inspect
 
     from torchvision.models import segmentation
@@ -94,7 +94,7 @@ def _backbone_weights(name: str) -> Any:
 
 
 def _without_classifier(state: dict[str, torch.Tensor], backbone: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Classification weights with the names of the segmentation backbone, which keeps only the feature layers."""
+    """Rename classification weights to those of the segmentation backbone, which has only the feature layers."""
     wanted = backbone.state_dict()
     return {key.removeprefix("features."): value for key, value in state.items() if key.removeprefix("features.") in wanted}
 
@@ -106,7 +106,7 @@ def _download(weights: Any) -> dict[str, torch.Tensor]:
     except (urllib.error.URLError, OSError, RuntimeError) as error:
         reason = getattr(error, "reason", None) or str(error).splitlines()[0]
         raise ModelError(
-            f"weights not to be had from {weights.url} ({reason}); offline, put that file at {cache}, "
-            "or start without it: --weights none, --weights FILE, or --model vocseg-s, whose weights are here"
+            f"could not download weights from {weights.url} ({reason}). If you are offline, place the file at {cache}, "
+            "or use --weights none, --weights FILE, or --model vocseg-s, whose weights are included"
         ) from error
     return state

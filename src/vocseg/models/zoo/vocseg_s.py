@@ -1,4 +1,4 @@
-"""``vocseg-s``: the project's own small network."""
+"""``vocseg-s``, the network that comes with the package."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vocseg.models.zoo.efficientnet_lite import EfficientNetLite2
 ENCODER = "tf_efficientnet_lite2"
 STRIDE = 16
 PADDING = Padding(2 * STRIDE)
-"""Twice the stride: what the published file was trained with, and what leaves all sides even."""
+"""Twice the stride, so that all feature maps have even sides; the included weights were trained with it."""
 
 
 def _norm_act(channels: int) -> list[nn.Module]:
@@ -31,7 +31,7 @@ def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def _separable(inputs: int, outputs: int, dilation: int = 1) -> nn.Sequential:
-    """Depthwise 3x3, then pointwise; normalized once, after both: a rectifier between them halves the speed of learning."""
+    """Depthwise 3x3, then pointwise, normalized once after both: a ReLU between them slows training down by half."""
     depthwise = nn.Conv2d(inputs, inputs, 3, padding=dilation, dilation=dilation, groups=inputs, bias=False)
     return nn.Sequential(depthwise, *_pointwise(inputs, outputs))
 
@@ -78,7 +78,7 @@ class VocsegS(nn.Module):
 
 
 class VocsegSModel(SegmentationModel):
-    """``vocseg-s`` behind the one interface."""
+    """The network with its padding and its named parts."""
 
     backbone_layers: ClassVar[tuple[str, ...]] = ("encoder",)
     feature_layers: ClassVar[dict[str, str]] = {"encoder": "encoder", "pyramid": "aspp"}
@@ -92,13 +92,13 @@ def _twice(features: Tensor) -> Tensor:
 
 
 NAME = "vocseg-s"
-"""Name in the registry of the network that comes with the package, trained; the default of what predicts."""
+"""Name in the registry; the default model of prediction."""
 
 TRAINED = Path(__file__).parents[2] / "assets" / f"{NAME}.safetensors"
 
 
 class VocsegFamily:
-    """``voc``: trained on VOC; ``backbone``: the encoder's ImageNet weights below a new decoder."""
+    """Weights: ``voc``, trained on VOC; ``backbone``, the encoder's ImageNet weights and a random decoder."""
 
     title = "vocseg"
     weights: tuple[str, ...] = ("voc", "backbone", "none")
