@@ -33,7 +33,7 @@ def test_from_files_to_a_score(run: Run, roads: Path, tmp_path: Path) -> None:
     code, text, err = run("data", "convert", roads, out, "--void", 11, "--json", tmp_path / "c.json")
     assert code == 0, err
     assert f"folders: {roads / 'frames'} and {roads / 'labels'}" in text
-    assert "6 classes without names in the source, so called class_0" in text
+    assert "6 classes, not named in the source: class_0" in text
     assert f"next: vocseg data doctor {out}" in text
     values = json.loads((tmp_path / "c.json").read_text())
     assert values["classes"] == [f"class_{number}" for number in range(6)]

@@ -1,3 +1,5 @@
+"""Labels read from masks of every kind, by value or by a color table in any spelling."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -55,29 +57,6 @@ def test_any_table_in_any_spelling(tmp_path_factory: pytest.TempPathFactory, tab
     indexed.putdata([place % len(palette) for place in range(48)])
     indexed.save(folder / "p.png")
     assert np.array_equal(read_labels(folder / "p.png", read), wanted)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "no line 'name,r,g,b'"),
-        ("name,r,g,b\n", "no line 'name,r,g,b'"),
-        ("car,1,2\n", "line 1: 'car,1,2' is not a name and three numbers"),
-        ("1,2,3\n", "is not a name"),
-        ("car,1,2,256\n", "has a color above 255"),
-        ("car,1,2,3\nbus,1,2,3\n", r"line 2: color \(1, 2, 3\) is both 'car' and 'bus'"),
-        ("0,car,1,2,3\n0,bus,1,2,4\n", "label 0 is both 'car' and 'bus'"),
-        ("255,car,1,2,3\n", "has label 255"),
-        ("name,r,g,b\ncar,1,2\n", "fewer columns"),
-        ("name,r,g,b\ncar,1,2,x\n", "is not a name"),
-    ],
-)
-def test_bad_tables(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "c.csv").write_text(text)
-    with pytest.raises(DataError, match=message):
-        read_colors(tmp_path / "c.csv")
-    with pytest.raises(DataError, match="cannot read color table"):
-        read_colors(tmp_path / "missing.csv")
 
 
 def test_a_color_that_is_not_listed(tmp_path: Path) -> None:

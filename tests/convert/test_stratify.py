@@ -1,3 +1,5 @@
+"""Splits that keep groups whole and show every class."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,7 @@ Names = dict[int, str]
 """Class names by label."""
 
 
-@dataclass(frozen=True)
-class ClassMap:
+class ClassMap(NamedTuple):
     """Class names in the order of their ids, the id (or 255) of each of 256 labels, and a note on their origin."""
 
     classes: tuple[str, ...]
@@ -28,26 +27,12 @@ class ClassMap:
     note: str
 
 
-@dataclass(frozen=True)
-class Labels:
-    """Which labels occur in which images: ``shown``, bool, images x 256; ``locate(image, label)`` says where, for errors."""
+class Labels(NamedTuple):
+    """Labels that occur except 255, whether 255 occurs, and a function that describes where a label is first found."""
 
-    shown: NDArray[np.bool_]
-    locate: Callable[[int, int], str]
-
-    @property
-    def present(self) -> set[int]:
-        """Labels other than 255 that occur."""
-        return {int(label) for label in np.flatnonzero(self.shown.any(0))} - {voc.VOID}
-
-    @property
-    def has_void(self) -> bool:
-        """Whether 255 occurs."""
-        return bool(self.shown[:, voc.VOID].any())
-
-    def first(self, label: int) -> str:
-        """Describe the first occurrence of a label."""
-        return self.locate(int(np.flatnonzero(self.shown[:, label])[0]), label)
+    present: set[int]
+    has_void: bool
+    first: Callable[[int], str]
 
 
 def parse_classes(given: str | Path | Sequence[str] | None) -> tuple[str, ...] | None:
@@ -67,8 +52,16 @@ def parse_classes(given: str | Path | Sequence[str] | None) -> tuple[str, ...] |
     return tuple(given)
 
 
+def parse_void(given: str | Sequence[str | int]) -> tuple[str, ...]:
+    """Return labels and class names from a sequence or a comma-separated list."""
+    tokens = (str(token).strip() for token in (given.split(",") if isinstance(given, str) else given))
+    return tuple(token for token in tokens if token)
+
+
 def map_classes(source: Source, labels: Labels, given: tuple[str, ...] | None, void: tuple[str, ...]) -> ClassMap:
-    """Decide on the classes of a data set from the names ``given`` by the user and the labels and names that are ``void``.
+    """Decide on the classes of a data set.
+
+    ``given`` are the class names that the user chose, ``void`` the labels and names that become void.
 
     Raises DataError for a label that is neither a class nor void, SettingError for names that are not in the source.
     """
@@ -106,7 +99,7 @@ def _names(source: Source, labels: Labels, given: tuple[str, ...] | None, number
     if given:
         return dict(enumerate(given)), "as given"
     names = _inferred(labels.present - numbers - source.void, labels.has_void, source)
-    return names, "without names in the source, so called class_0, ... by label (--classes names them, --void excludes labels)"
+    return names, "not named in the source: class_0, class_1, ... (set names with --classes, exclude labels with --void)"
 
 
 def _inferred(present: set[int], has_void: bool, source: Source) -> Names:

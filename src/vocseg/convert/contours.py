@@ -26,8 +26,8 @@ class Part(NamedTuple):
 def outlines(region: Region) -> list[Ring]:
     """Return one ring for each of the :func:`parts` of a region.
 
-    Holes are cut open: a bridge of zero width runs from the outline to the hole and back, so formats without holes can store
-    them.
+    Holes are cut open: a bridge of zero width runs from the outline to the hole and back, so formats without holes can
+    store them.
     """
     return [_cut_open(part.outline, part.holes) for part in parts(region)]
 
@@ -42,7 +42,7 @@ def parts(region: Region) -> list[Part]:
             parent.append(index)
             holes[index] = []
             continue
-        # In the row above a hole's top edge, the nearest outline to the left is that of the part, or of another hole in it.
+        # In the row above a hole's top edge, the nearest outline to the left is the part's, or another hole's.
         x, y = ring[np.lexsort((ring[:, 0], ring[:, 1]))[0]]
         y -= 1
         while (x, y) not in left_edges:
@@ -56,7 +56,7 @@ def parts(region: Region) -> list[Part]:
 
 
 def _trace(region: Region) -> tuple[list[Ring], dict[tuple[int, int], int]]:
-    """Return the closed outlines, with the region on their right, and the ring at each left pixel edge (x, y) of an outline.
+    """Return the closed outlines, with the region on their right, and the ring at each left pixel edge (x, y).
 
     Rings are ordered by their topmost, then leftmost corner. Pixels that only touch at a corner get separate rings.
     """
@@ -65,7 +65,7 @@ def _trace(region: Region) -> tuple[list[Ring], dict[tuple[int, int], int]]:
     edges: dict[tuple[int, int, int], None] = {}
     for direction, beyond in enumerate((padded[:-2, 1:-1], padded[1:-1, 2:], padded[2:, 1:-1], padded[1:-1, :-2])):
         ys, xs = np.nonzero(inside & ~beyond)
-        # An edge starts at its pixel's upper left corner if it runs right, at the upper right if it runs down, and so on.
+        # An edge to the right starts at its pixel's upper left corner, an edge down at the upper right one, ...
         dx, dy = ((0, 0), (1, 0), (1, 1), (0, 1))[direction]
         edges.update(dict.fromkeys(zip((xs + dx).tolist(), (ys + dy).tolist(), [direction] * len(xs), strict=True)))
     rings: list[Ring] = []

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vocseg import voc
+from vocseg.convert.files import files_below, json_kind
 from vocseg.convert.readers.cityscapes import find_cityscapes
 from vocseg.convert.readers.coco import find_coco
 from vocseg.convert.readers.folders import find_folders
@@ -14,7 +15,7 @@ from vocseg.convert.readers.labelme import find_labelme
 from vocseg.convert.readers.supervisely import find_supervisely
 from vocseg.convert.readers.voc_folder import find_voc
 from vocseg.convert.readers.yolo import find_yaml, find_yolo
-from vocseg.convert.source import Source, files_below, json_kind
+from vocseg.convert.source import Source
 from vocseg.data.layout import VocFolder
 from vocseg.errors import DataError, SettingError
 

@@ -15,8 +15,8 @@ from vocseg.errors import DataError
 def read_labels(path: Path, table: ColorTable | None = None) -> Mask:
     """Read the labels (uint8, H x W) of a mask file: by color with a ``table``, else by value.
 
-    Raises DataError for an unreadable file, a JPEG (its compression changes labels), a color image without a table, colors
-    that are not in the table, and values that are not 0 to 255.
+    Raises DataError for an unreadable file, a JPEG (its compression changes labels), a color image without a table,
+    colors that are not in the table, and values that are not 0 to 255.
     """
     mask = decode_mask(path, None if table is None else table.labels, by_color=table is not None)
     if mask.format in ("JPEG", "MPO"):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from vocseg.convert.source import common_start
+from vocseg.convert.files import common_start
 
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".gif")
 
@@ -15,7 +15,8 @@ def match_names(images: Iterable[str], masks: Iterable[str]) -> tuple[dict[str, 
     """Return the mask's stem for each image's stem that has one, and the pattern of the masks' names if they differ.
 
     In order of preference: the same name; the image's name with a suffix (``_L``, ``_mask``) or prefix that most masks
-    share; names that agree except for what all images and all masks begin and end with (``_leftImg8bit``, ``_labelIds``).
+    share; names that agree except for what all images and all masks begin and end with (``_leftImg8bit``,
+    ``_labelIds``).
 
     >>> match_names(["001", "002", "003"], ["002_L", "003_L"])
     ({'002': '002_L', '003': '003_L'}, '<image>_L')
@@ -42,7 +43,7 @@ def match_names(images: Iterable[str], masks: Iterable[str]) -> tuple[dict[str, 
 
 
 def divide(files: list[Path]) -> tuple[list[Path], list[Path]]:
-    """Divide the files of one folder into images and masks: ``a.jpg`` with ``a.png``, or ``a.png`` with ``a_mask.png``."""
+    """Divide files of one folder into images and masks: ``a.jpg`` and ``a.png``, or ``a.png`` and ``a_mask.png``."""
     lossless = {path.stem for path in files if path.suffix.lower() in LOSSLESS}
     others = {path.stem for path in files if path.suffix.lower() not in LOSSLESS}
     if lossless & others:

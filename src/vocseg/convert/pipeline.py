@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vocseg import voc
-from vocseg.convert.classes import Labels, map_classes, parse_classes
+from vocseg.convert.classes import Labels, map_classes, parse_classes, parse_void
 from vocseg.convert.detect import find_source
 from vocseg.convert.report import ConvertReport
 from vocseg.convert.source import Item, Source, skipped
 from vocseg.convert.splits import SplitPlan, draw_splits, plan_splits
-from vocseg.convert.writers import CocoWriter, VocWriter, Writer, YoloWriter
+from vocseg.convert.writers import Writer, make_writer
 from vocseg.data.image_io import UNREADABLE, image_size, open_image, pillow_reason, read_image
 from vocseg.data.near_duplicates import Fingerprint, fingerprint
 from vocseg.errors import DataError, OutputError, SettingError
@@ -32,6 +32,8 @@ RECODED_SUFFIXES = (".bmp", ".tif", ".tiff")
 """Suffixes of images that become PNG, which is smaller and which more tools read."""
 EMBEDDED_SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif"}
 """Suffixes of images inside annotation files, by Pillow's format."""
+
+CHOICES = {"to": ("voc", "coco", "yolo"), "segments": ("rle", "polygons"), "objects": ("classes", "parts")}
 
 AnyPath = str | Path
 
@@ -54,27 +56,22 @@ def convert(
 ) -> ConvertReport:
     """Convert a data set into VOC layout, or out of it.
 
-    Everything is read and checked before the first mask is written, and ``out`` appears only when it is complete. Images are
-    copied byte for byte (BMP and TIFF become PNG). Nothing in ``source`` changes.
+    Everything is read and checked before the first mask is written, and ``out`` appears only when it is complete.
+    Images are copied byte for byte (BMP and TIFF become PNG). Nothing in ``source`` changes.
 
-    Args:
-        source: Folder, or annotation file (COCO, Label Studio, YOLO's data.yaml).
-        out: Folder to write; it must be new or empty.
-        to: ``voc``, ``coco`` (JSON) or ``yolo`` (polygons, which have neither background nor void).
+    Args: source: Folder, or annotation file (COCO, Label Studio, YOLO's data.yaml). out: Folder to write; it must be
+        new or empty. to: ``voc``, ``coco`` (JSON) or ``yolo`` (polygons, which have neither background nor void).
         kind: Format of ``source``: ``auto``, ``folders``, ``camvid``, ``cityscapes``, ``coco``, ``labelme``,
-            ``supervisely``, ``label-studio``, ``yolo`` or ``voc``.
-        images: Folder of the images, if they are not found automatically.
-        masks: Folder of the masks; for VOC layout its name, for example ``SegmentationClassAug``.
+        ``supervisely``, ``label-studio``, ``yolo`` or ``voc``. images: Folder of the images, if they are not found
+        automatically. masks: Folder of the masks; for VOC layout its name, for example ``SegmentationClassAug``.
         classes: Names, a comma-separated list of them, or a file with one a line. They name the labels 0, 1, 2, ... of
-            masks; if the source names its classes, they select classes in the order of their new ids.
-        colors: Color table of colored masks: CSV with name,r,g,b, or CVAT's ``labelmap.txt``.
-        void: Labels or class names, a sequence or comma-separated, that become 255 in addition to 255 itself. Higher ids
-            are shifted down to stay contiguous.
+        masks; if the source names its classes, they select classes in the order of their new ids. colors: Color table
+        of colored masks: CSV with name,r,g,b, or CVAT's ``labelmap.txt``. void: Labels or class names, a sequence or
+        comma-separated, that become 255 in addition to 255 itself. Higher ids are shifted down to stay contiguous.
         splits: Folder with ``train.txt``, ``val.txt``, ..., or fractions of train, val and test: ``0.8/0.2`` or
-            ``(0.7, 0.15, 0.15)``. By default the source's own splits, or 0.8/0.2.
-        seed: Seed of drawn splits.
-        segments: COCO only: exact run lengths, or polygons along pixel edges.
-        objects: COCO only: one object per class of an image, or one per connected part.
+        ``(0.7, 0.15, 0.15)``. By default the source's own splits, or 0.8/0.2. seed: Seed of drawn splits. segments:
+        COCO only: exact run lengths, or polygons along pixel edges. objects: COCO only: one object per class of an
+        image, or one per connected part.
 
     Raises DataError, SettingError or OutputError, naming the file and the value.
 
@@ -87,32 +84,25 @@ def convert(
     voc 3 {'train': 2, 'trainval': 3, 'val': 1}
     """
     source, out = Path(source), Path(out)
-    if to not in ("voc", "coco", "yolo"):
-        raise SettingError(f"unknown output format '{to}'; choose voc, coco or yolo")
+    for name, value in {"to": to, "segments": segments, "objects": objects}.items():
+        if value not in CHOICES[name]:
+            raise SettingError(f"{name} '{value}' is not one of {', '.join(CHOICES[name])}")
     if images is None and source.resolve() in out.resolve().parents:
         raise OutputError(f"{out} is inside {source} and would be read as part of it; choose another folder")
-    given = parse_classes(classes)
-    tokens = [str(token).strip() for token in (void.split(",") if isinstance(void, str) else void)]
+    given, void = parse_classes(classes), parse_void(void)
     found = find_source(source, kind, *(None if path is None else Path(path) for path in (images, masks, colors)))
     plan = plan_splits(found, splits, seed)
     items = _items(found, plan)
     with building(out) as folder, ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as workers:
         checked = _check_all(items, folder / (voc.IMAGES if to == "voc" else "images"), set(plan.pool), workers, found.kind)
         pixels = np.array([one.pixels for one in checked]).reshape(len(items), 256)
-        mapping = map_classes(found, Labels(pixels > 0, lambda *at: _locate(items, *at)), given, tuple(filter(None, tokens)))
+        mapping = map_classes(found, _labels(items, pixels), given, void)
         counts = _pixels_by_class(pixels, mapping.ids)
         by_class = counts[:, : len(mapping.classes)]
-        final, notes = plan.known, found.notes
-        if plan.pool:
-            prints = [one.fingerprint for one in checked]
-            drawn, more = draw_splits(plan, [item.id for item in items], prints, by_class > 0, mapping.classes)
-            final, notes = final | drawn, notes + more
-        writer: Writer
-        if to == "coco":
-            has_void = bool(counts[:, voc.VOID].any())
-            writer = CocoWriter(folder, mapping.classes, final, has_void, segments == "polygons", objects == "parts")
-        else:
-            writer = (YoloWriter if to == "yolo" else VocWriter)(folder, mapping.classes)
+        prints = [one.fingerprint for one in checked]
+        final, notes = draw_splits(plan, [item.id for item in items], prints, by_class > 0, mapping.classes)
+        has_void = bool(counts[:, voc.VOID].any())
+        writer = make_writer(to, folder, mapping.classes, final, has_void, segments == "polygons", objects == "parts")
         _write_all(writer, items, [one.image for one in checked], mapping.ids, workers)
         writer.finish(final)
     return ConvertReport(
@@ -124,7 +114,7 @@ def convert(
         tuple(by_class.sum(0).tolist()),
         float(counts[:, voc.VOID].sum() / max(1, counts.sum())),
         {split: len(names) for split, names in final.items()},
-        [*notes, f"{counted(len(mapping.classes), 'class')} {mapping.note}", plan.note],
+        [*found.notes, *notes, f"{counted(len(mapping.classes), 'class')}, {mapping.note}", plan.note],
     )
 
 
@@ -168,7 +158,7 @@ def _check(item: Item, folder: Path, with_fingerprint: bool) -> _Checked:
 
 
 def _copy_image(item: Item, folder: Path) -> str:
-    """Copy an image, byte for byte, to its id in ``folder``, and return its name; BMP and TIFF become PNG."""
+    """Copy an image unchanged, or as PNG if it is a BMP or TIFF, and return its name in ``folder``."""
     if item.embedded is not None:
         content = item.embedded()
         try:
@@ -188,12 +178,16 @@ def _copy_image(item: Item, folder: Path) -> str:
     return name
 
 
-def _locate(items: list[Item], image: int, label: int) -> str:
-    item = items[image]
-    places = np.argwhere(item.mask() == label)
-    y, x = places[0]
-    of = f" of {item.image.name}" if item.origin.suffix == ".json" else ""  # a JSON file may describe many images
-    return f"mask {item.origin}{of} holds label {label} ({counted(len(places), 'pixel')}, the first at x={x}, y={y})"
+def _labels(items: list[Item], pixels: NDArray[np.int64]) -> Labels:
+    def first(label: int) -> str:
+        item = items[int(np.flatnonzero(pixels[:, label])[0])]
+        places = np.argwhere(item.mask() == label)
+        of = f" of {item.image.name}" if item.origin.suffix == ".json" else ""  # a JSON file may describe many images
+        where = f"{counted(len(places), 'pixel')}, the first at x={places[0][1]}, y={places[0][0]}"
+        return f"mask {item.origin}{of} holds label {label} ({where})"
+
+    present = {int(label) for label in np.flatnonzero(pixels.any(0))}
+    return Labels(present - {voc.VOID}, voc.VOID in present, first)
 
 
 def _pixels_by_class(pixels: NDArray[np.int64], ids: NDArray[np.uint8]) -> NDArray[np.int64]:

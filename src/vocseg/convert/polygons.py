@@ -14,9 +14,9 @@ Region = NDArray[np.bool_]
 
 
 def fill(rings: Sequence[ArrayLike], height: int, width: int) -> Region:
-    """Fill the pixels whose centers are inside an odd number of ``rings`` (N x 2 corners each), so a ring in a ring is a hole.
+    """Fill the pixels whose centers are inside an odd number of ``rings``, so a ring in a ring is a hole.
 
-    Because centers decide, an outline along pixel edges gives exactly the pixels that it encloses.
+    Rings are N x 2 corners. Because centers decide, one along pixel edges gives exactly the pixels that it encloses.
     """
     outlines = [np.asarray(ring, dtype=np.float64).reshape(-1, 2) for ring in rings]
     region = np.zeros((height, width), dtype=bool)
@@ -34,9 +34,9 @@ def fill(rings: Sequence[ArrayLike], height: int, width: int) -> Region:
 
 
 def _crossings(corners: NDArray[np.float64], height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return row and column of the first pixel center to the right of the outline, for each crossing with a row of centers."""
+    """Return row and column of the first pixel center to the right of each crossing with a row of centers."""
     ends = np.roll(corners, -1, axis=0)
-    # Always from the upper to the lower end, so that an edge walked in both directions crosses rows at exactly the same x.
+    # From the upper to the lower end, so that an edge crosses rows at the same x in both directions.
     down = corners[:, 1:] <= ends[:, 1:]
     (x0, y0), (x1, y1) = np.where(down, corners, ends).T, np.where(down, ends, corners).T
     first = np.clip(np.ceil(y0 - 0.5), 0, height).astype(np.int64)

@@ -15,8 +15,8 @@ MAX_NAMES = 24
 class ConvertReport:
     """Result of a conversion.
 
-    ``kind`` is the source's format and ``found`` where its files are. ``images_per_class`` and ``pixels`` are counts in the
-    order of ``classes``, ``void`` is the fraction of all pixels, ``splits`` are numbers of images.
+    ``kind`` is the source's format and ``found`` where its files are. ``images_per_class`` and ``pixels`` are counts
+    in the order of ``classes``, ``void`` is the fraction of all pixels, ``splits`` are numbers of images.
 
     >>> report = ConvertReport("voc", "data", 3, ("background", "cat"), (3, 2), (900, 80), 0.02, {"train": 2, "val": 1})
     >>> for line in report.lines():

@@ -19,7 +19,7 @@ def encode(region: Region) -> dict[str, Any]:
 
 
 def decode(rle: dict[str, Any]) -> Region:
-    """Decode COCO's run lengths, packed or a list. Raises DataError if they are malformed or do not add up to the size."""
+    """Decode COCO's run lengths, packed or a list. Raises DataError if they do not add up to the size."""
     try:
         height, width = (int(side) for side in rle["size"])
         counts = rle["counts"]
@@ -45,7 +45,7 @@ def runs(region: Region) -> list[int]:
 
 
 def pack(counts: Sequence[int]) -> str:
-    """Pack run lengths into COCO's string: differences to the one two before, six bits a character (``rleToString``, maskApi.c)."""
+    """Pack run lengths into COCO's string: differences to the one two before, as in ``rleToString`` (maskApi.c)."""
     text = []
     for index, count in enumerate(counts):
         rest = count - counts[index - 2] if index > 2 else count
@@ -58,7 +58,7 @@ def pack(counts: Sequence[int]) -> str:
 
 
 def unpack(text: str | bytes) -> list[int]:
-    """Unpack run lengths from COCO's string (``rleFrString``, maskApi.c). Raises ValueError for a truncated or other string."""
+    """Unpack run lengths from COCO's string (``rleFrString``, maskApi.c). Raises ValueError for other strings."""
     counts: list[int] = []
     value = shift = 0
     for code in text.encode("ascii") if isinstance(text, str) else text:
@@ -80,9 +80,10 @@ def unpack(text: str | bytes) -> list[int]:
 def decode_label_studio(data: Sequence[int], height: int, width: int) -> Region:
     """Decode a region painted in Label Studio: the pixels of its run-length packed RGBA image that are not transparent.
 
-    The format is @thi.ng/rle-pack's, as label-studio-converter reads it: number of values (32 bits), word size - 1 (5 bits),
-    four run sizes - 1 (4 bits each), then the runs: repeated or not (1 bit), index of the run size (2 bits), length - 1, and
-    one or ``length`` values. Raises DataError if the data is truncated or its size is not ``height`` x ``width``.
+    The format is @thi.ng/rle-pack's, as label-studio-converter reads it: number of values (32 bits), word size - 1 (5
+    bits), four run sizes - 1 (4 bits each), then the runs: repeated or not (1 bit), index of the run size (2 bits),
+    length - 1, and one or ``length`` values. Raises DataError if the data is truncated or its size is not ``height`` x
+    ``width``.
     """
     try:
         bits = np.unpackbits(np.array(data, dtype=np.uint8))

@@ -22,7 +22,7 @@ DEFAULT_FRACTIONS = (0.8, 0.2)
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """Splits that are known, ids of images yet to be divided by ``fractions`` (train, val, maybe test), and how, as a note."""
+    """Known splits, ids of images to divide by ``fractions`` (train, val, optionally test), and a note."""
 
     known: Splits
     note: str
@@ -55,11 +55,13 @@ def plan_splits(source: Source, wanted: str | Path | Sequence[float] | None, see
 def draw_splits(
     plan: SplitPlan, ids: Sequence[str], prints: Sequence[Fingerprint | None], shown: NDArray[np.bool_], classes: Sequence[str]
 ) -> tuple[Splits, list[str]]:
-    """Divide the pool of a plan, and return its splits with notes on near-duplicates and on classes that a split lacks.
+    """Divide the pool of a plan, and return all splits with notes on near-duplicates and on classes that a split lacks.
 
-    ``ids``, ``prints`` and the rows of ``shown`` (images x classes) belong to the same images; only those of the pool need a
-    fingerprint.
+    ``ids``, ``prints`` and the rows of ``shown`` (images x classes) belong to the same images; only those of the pool
+    need a fingerprint.
     """
+    if not plan.pool:
+        return plan.known, []
     wanted = set(plan.pool)
     places = [place for place, id_ in enumerate(ids) if id_ in wanted]
     groups = near_duplicates([print_ for place in places if (print_ := prints[place]) is not None])
@@ -68,7 +70,7 @@ def draw_splits(
     if len(places) - number + len(groups) < len(plan.fractions):
         groups, notes = [], ["near-duplicates: all images resemble each other, so splits are drawn as if none did"]
     parts = stratified_split(shown[places], plan.fractions, groups, plan.seed)
-    splits: Splits = {}
+    splits = dict(plan.known)
     for split, part in zip(("train", "val", "test"), parts, strict=False):
         images = [places[one] for one in part]
         splits[split] = [ids[image] for image in images]

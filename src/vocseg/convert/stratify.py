@@ -1,4 +1,4 @@
-"""Divide images into splits that all show every class and share no near-duplicates."""
+"""Divide images into splits that all show every class and keep near-duplicates together."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def stratified_split(
 ) -> list[list[int]]:
     """Divide images so that each split shows each class about as often as its fraction, rare classes first.
 
-    ``shown`` (images x classes) says which classes an image shows; images of one group in ``together`` stay in the same
-    split. A class shown by enough groups is in every split if possible; with fewer groups than splits, the first splits
-    come first. Returns the images of each split in ascending order; none is empty. Raises SettingError if there are fewer
-    groups than splits.
+    ``shown`` (images x classes) says which classes an image shows; images of one group in ``together`` stay in the
+    same split. A class shown by enough groups is in every split if possible; with fewer groups than splits, the first
+    splits come first. Returns the images of each split in ascending order; none is empty. Raises SettingError if there
+    are fewer groups than splits.
 
-    Iterative stratification (Sechidis, Tsoumakas and Vlahavas, ECML PKDD 2011, algorithm 1), with groups as examples and at
-    least one example of each class wanted in each split.
+    Iterative stratification (Sechidis, Tsoumakas and Vlahavas, ECML PKDD 2011, algorithm 1), with groups as examples
+    and at least one example of each class wanted in each split.
     """
     units = _units(len(shown), together)
     if len(units) < len(fractions):
@@ -68,7 +68,7 @@ def _units(images: int, together: Sequence[Sequence[int]]) -> list[list[int]]:
 def _assign(
     counts: NDArray[np.int64], sizes: NDArray[np.int64], fractions: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Return the split of each unit: the class with the fewest remaining units first, each to the split that lacks it most."""
+    """Return the split of each unit: rarest remaining class first, each unit to the split that lacks it most."""
     has = counts > 0
     wanted = counts.sum(0) * fractions[:, None]
     groups = has.sum(0)

@@ -29,6 +29,13 @@ class Writer(Protocol):
     def finish(self, splits: Splits) -> None: ...
 
 
+def make_writer(to: str, root: Path, classes: Sequence[str], splits: Splits, void: bool, outlines: bool, parts: bool) -> Writer:
+    """Return the writer of the format ``to``: voc, coco or yolo."""
+    if to == "coco":
+        return CocoWriter(root, classes, splits, void, outlines, parts)
+    return YoloWriter(root, classes) if to == "yolo" else VocWriter(root, classes)
+
+
 class VocWriter:
     """Pascal VOC's layout: palette PNGs of class ids and 255, split lists, class names."""
 
@@ -53,9 +60,10 @@ class VocWriter:
 class CocoWriter:
     """COCO's JSON, ``annotations/<split>.json``, with images in ``images``.
 
-    A category's id is the class's id, plus one if no class is background; pixels of the background are in no object. Void, if
-    there is any, is a crowd region of the last category, called void. An object is all pixels of a class in an image, or with
-    ``parts`` a connected part of them; as run lengths, or with ``outlines`` as polygons along pixel edges.
+    A category's id is the class's id, plus one if no class is background; pixels of the background are in no object.
+    Void, if there is any, is a crowd region of the last category, called void. An object is all pixels of a class in
+    an image, or with ``parts`` a connected part of them; as run lengths, or with ``outlines`` as polygons along pixel
+    edges.
     """
 
     def __init__(self, root: Path, classes: Sequence[str], splits: Splits, void: bool, outlines: bool, parts: bool) -> None:
@@ -129,7 +137,7 @@ class _JsonFile:
 
 
 class YoloWriter:
-    """Ultralytics' segmentation format: ``labels/<image>.txt`` with polygons, ``data.yaml``, and a list of images per split.
+    """Ultralytics' segmentation format: ``labels/<image>.txt``, ``data.yaml``, and a list of images per split.
 
     Coordinates are fractions of width and height. The format has neither background nor void: their pixels are in no
     polygon. Holes are cut open.

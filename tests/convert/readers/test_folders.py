@@ -38,7 +38,7 @@ def test_folders(tmp_path: Path, images: str, masks: str) -> None:
     assert report.classes == tuple(f"class_{number}" for number in range(11))
     assert report.void == pytest.approx(48 / (HEIGHT * WIDTH))
     assert report.splits == {"train": 5, "val": 1}
-    assert any("so called class_0" in note for note in report.notes)
+    assert any("not named in the source: class_0" in note for note in report.notes)
 
 
 @pytest.mark.parametrize(

@@ -66,3 +66,12 @@ def test_broken_yolo_yaml(tmp_path: Path, content: str, message: str) -> None:
     put(tmp_path / "in" / "data.yaml", content)
     with pytest.raises(DataError, match=message):
         convert(tmp_path / "in" / "data.yaml", tmp_path / "out")
+
+
+def test_same_names_in_folders_outside_of_the_yaml_files(tmp_path: Path) -> None:
+    for number, split in enumerate(("train", "val")):
+        put(tmp_path / "data" / split / "images" / "a.jpg", photo(number))
+        put(tmp_path / "data" / split / "labels" / "a.txt", "0 0 0 1 0 1 1 0 1")
+    put(tmp_path / "in" / "data.yaml", "path: ../data\ntrain: train/images\nval: val/images\nnames: [cat]\n")
+    convert(tmp_path / "in", tmp_path / "out")
+    assert list(masks_of(tmp_path / "out")) == ["data_train_images_a", "data_val_images_a"]

@@ -6,8 +6,9 @@ import re
 from functools import partial
 from pathlib import Path
 
+from vocseg.convert.files import files_below, ids_by_split, split_of_path, unique_ids
 from vocseg.convert.masks import read_labels
-from vocseg.convert.source import Item, Source, files_below, ids_by_split, skipped, split_of_path, unique_ids
+from vocseg.convert.source import Item, Source, skipped
 from vocseg.data.layout import IMAGE_SUFFIXES
 from vocseg.errors import DataError
 
@@ -16,7 +17,7 @@ CLASSES = {
     21: "vegetation", 22: "terrain", 23: "sky", 24: "person", 25: "rider", 26: "car", 27: "truck", 28: "bus", 31: "train",
     32: "motorcycle", 33: "bicycle",
 }  # fmt: skip
-"""Label ids of the 19 classes that are scored, in the order of their train ids (cityscapesScripts, ``helpers/labels.py``)."""
+"""Label ids of the 19 scored classes in the order of their train ids (cityscapesScripts, ``helpers/labels.py``)."""
 VOID = frozenset(range(34)) - set(CLASSES)
 
 

@@ -14,19 +14,8 @@ import numpy as np
 
 from vocseg import voc
 from vocseg.convert import polygons, rle
-from vocseg.convert.source import (
-    ImageFinder,
-    Item,
-    Mask,
-    Source,
-    files_below,
-    json_kind,
-    object_classes,
-    read_json,
-    skipped,
-    split_of_path,
-    unique_ids,
-)  # fmt: skip
+from vocseg.convert.files import ImageFinder, files_below, json_kind, read_json, split_of_path, unique_ids
+from vocseg.convert.source import Item, Mask, Source, object_classes, skipped
 from vocseg.errors import DataError
 
 VOID_CATEGORY = "void"
@@ -45,9 +34,10 @@ class _Image:
 def find_coco(path: Path, images: Path | None = None) -> Source:
     """Read an annotation file, or all annotation files below a folder.
 
-    Classes are background (pixels in no object) and the categories in the order of their ids, renumbered without gaps. Where
-    objects overlap, the smaller is on top. Crowd regions, and a category called void, are void. Files named after train,
-    val or test are the splits. Raises DataError, naming the file and the annotation, for anything that is not COCO's.
+    Classes are background (pixels in no object) and the categories in the order of their ids, renumbered without gaps.
+    Where objects overlap, the smaller is on top. Crowd regions, and a category called void, are void. Files named
+    after train, val or test are the splits. Raises DataError, naming the file and the annotation, for anything that is
+    not COCO's.
     """
     files = [path] if path.is_file() else _annotation_files(path)
     root = path.parent if path.is_file() else path
@@ -84,7 +74,7 @@ def find_coco(path: Path, images: Path | None = None) -> Source:
 
 
 def _annotation_files(root: Path) -> list[Path]:
-    """List the COCO files below a folder, one for each split: of several kinds, those called instances, or else stuff."""
+    """List the COCO files below a folder; of several kinds, those called instances, or else stuff."""
     files = [path for path in files_below(root, (".json",)) if json_kind(path) == "coco"]
     for word in ("instances", "stuff"):
         files = [path for path in files if path.name.startswith(word)] or files
@@ -94,7 +84,7 @@ def _annotation_files(root: Path) -> list[Path]:
 
 
 def _split_names(files: list[Path], root: Path) -> dict[Path, str | None]:
-    """Return the split of each file; files of the same split, or with an ending (trainaug), are called by their own names."""
+    """Return the split of each file; several files of one split, or one like trainaug, keep their own names."""
     names = {file: split_of_path(file.relative_to(root)) for file in files}
     names |= {file: file.stem for file, name in names.items() if name is None and re.match("train|val|test", file.stem)}
     taken = Counter(names.values())

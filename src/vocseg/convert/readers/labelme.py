@@ -13,19 +13,8 @@ from typing import Any
 import numpy as np
 
 from vocseg.convert import polygons
-from vocseg.convert.source import (
-    ImageFinder,
-    Item,
-    Mask,
-    Source,
-    files_below,
-    ids_by_split,
-    object_classes,
-    read_json,
-    skipped,
-    split_of_path,
-    unique_ids,
-)  # fmt: skip
+from vocseg.convert.files import ImageFinder, files_below, ids_by_split, read_json, split_of_path, unique_ids
+from vocseg.convert.source import Item, Mask, Source, object_classes, skipped
 from vocseg.data.image_io import UNREADABLE, open_image
 from vocseg.errors import DataError
 

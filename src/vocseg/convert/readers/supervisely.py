@@ -14,18 +14,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from vocseg.convert import polygons
-from vocseg.convert.source import (
-    ImageFinder,
-    Item,
-    Mask,
-    Source,
-    ids_by_split,
-    object_classes,
-    read_json,
-    skipped,
-    split_of_path,
-    unique_ids,
-)  # fmt: skip
+from vocseg.convert.files import ImageFinder, ids_by_split, read_json, split_of_path, unique_ids
+from vocseg.convert.source import Item, Mask, Source, object_classes, skipped
 from vocseg.data.image_io import UNREADABLE, open_image
 from vocseg.errors import DataError
 
@@ -35,8 +25,8 @@ AREAS = ("bitmap", "polygon", "rectangle")
 def find_supervisely(root: Path, images: Path | None = None) -> Source:
     """Read a project folder (format: docs.supervisely.com).
 
-    Classes are background and those of ``meta.json`` in its order; where objects overlap, the later in the file is on top.
-    Data sets of the project called train, val or test are the splits. Raises DataError, naming the file.
+    Classes are background and those of ``meta.json`` in its order; where objects overlap, the later in the file is on
+    top. Data sets of the project called train, val or test are the splits. Raises DataError, naming the file.
     """
     meta = read_json(root / "meta.json")
     try:

@@ -6,8 +6,9 @@ from functools import partial
 from pathlib import Path
 
 from vocseg import voc
+from vocseg.convert.files import clean_id
 from vocseg.convert.masks import read_labels
-from vocseg.convert.source import Item, Source, clean_id, skipped
+from vocseg.convert.source import Item, Source, skipped
 from vocseg.data.color_table import read_colors
 from vocseg.data.layout import VocFolder, files_by_stem, read_ids
 from vocseg.errors import DataError
@@ -15,11 +16,11 @@ from vocseg.utils.text import counted
 
 
 def find_voc(root: Path, mask_dir: str | None = None, colors: Path | None = None) -> Source:
-    """Find the images that the split lists of a folder in VOC layout name, or all that have a mask if there are no lists.
+    """Find the images that the split lists of a folder in VOC layout name, or without lists all with a mask.
 
-    Masks may be colored, with the table ``colors`` or the folder's ``labelmap.txt``. Unless ``mask_dir`` is given, images
-    without a mask in SegmentationClass use the one in another SegmentationClass* (trainaug has two such folders). Raises
-    DataError if there is no such layout, or no image with a mask.
+    Masks may be colored, with the table ``colors`` or the folder's ``labelmap.txt``. Unless ``mask_dir`` is given,
+    images without a mask in SegmentationClass use the one in another SegmentationClass* (trainaug has two such
+    folders). Raises DataError if there is no such layout, or no image with a mask.
     """
     folder = VocFolder.find(root, mask_dir or voc.MASKS)
     labelmap = folder.root / "labelmap.txt"

@@ -1,4 +1,4 @@
-"""Read Ultralytics' segmentation format: a text file of polygons per image, and a YAML file that names classes and splits."""
+"""Read Ultralytics' segmentation format: text files of polygons, and a YAML file of classes and splits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vocseg.convert import polygons
-from vocseg.convert.source import SPLIT_NAMES, Item, Mask, Source, files_below, object_classes, skipped, unique_ids
+from vocseg.convert.files import SPLIT_NAMES, files_below, unique_ids
+from vocseg.convert.source import Item, Mask, Source, object_classes, skipped
 from vocseg.data.image_io import image_size
 from vocseg.data.layout import IMAGE_SUFFIXES
 from vocseg.errors import DataError, reason
@@ -37,8 +38,9 @@ def find_yaml(root: Path) -> Path | None:
 def find_yolo(root: Path, images: Path | None = None) -> Source:
     """Read the data set of the YAML file at or in ``root``: the images of its splits, or all in ``images``.
 
-    Classes are background and those that the file names. Where polygons overlap, the smaller is on top, as in Ultralytics'
-    training. An image without a text file is all background. Raises DataError, naming the file and the line.
+    Classes are background and those that the file names. Where polygons overlap, the smaller is on top, as in
+    Ultralytics' training. An image without a text file is all background. Raises DataError, naming the file and the
+    line.
     """
     path = find_yaml(root)
     if path is None:
@@ -88,7 +90,7 @@ def _names(names: Any, path: Path) -> list[str]:
 
 
 def _splits(content: dict[str, Any], path: Path) -> tuple[dict[str, list[Path]], list[Path]]:
-    """Return the images of each split, or if none is named all below the file's folder, and entries that do not exist."""
+    """Return the images of each split (all below the folder if no split is named), and entries that do not exist."""
     base = path.parent / str(content.get("path") or "")
     base = base if base.is_dir() else path.parent
     splits: dict[str, list[Path]] = {}
