@@ -26,7 +26,8 @@ def doctor(
     """Check a data set and, with --fix, write a repaired copy.
 
     Read every image and mask once; report problems of files, masks, labels and splits, including images that occur in
-    two splits, and how to solve them. Exit code: 0, 2 if there are errors, 1 if there are warnings and `--strict` is set.
+    two splits, and how to solve them. Exit code: 0, 2 if there are errors, 1 if there are warnings and `--strict` is
+    set.
 
     ```
     vocseg data doctor data
@@ -41,7 +42,8 @@ def doctor(
     splits
         Splits to check. Default: all.
     mask_dir
-        Folder of the masks. Default: SegmentationClass, or another SegmentationClass* for splits that it does not cover.
+        Folder of the masks. Default: SegmentationClass, or another SegmentationClass* for splits that it does not
+        cover.
     strict
         Exit with 1 if there are warnings.
     html

@@ -21,8 +21,8 @@ FREQUENCIES = 12
 MAX_BITS = 24
 """Sign bits, of 143, in which near-duplicates may differ.
 
-Copies at JPEG quality 20 and a quarter of the size differ in 4 on average, at most 27 (250 photographs); of 3 million pairs
-of different photographs, and as many mirrored ones, none differs in fewer than 37.
+Copies at JPEG quality 20 and a quarter of the size differ in 4 on average, at most 27 (250 photographs); of 3 million
+pairs of different photographs, and as many mirrored ones, none differs in fewer than 37.
 """
 MAX_COLOR = 25.0
 """Mean difference of coarse colors (0 to 255) up to which images with similar structure are the same one."""
@@ -47,9 +47,9 @@ class Fingerprint:
 def fingerprint(image: Tensor) -> Fingerprint:
     """Compute the fingerprint of an upright image (uint8 RGB, 3 x H x W).
 
-    The signs of a thumbnail's low cosine frequencies survive re-encoding, resizing and changes of brightness or contrast
-    (Zauner 2010, "Implementation and benchmarking of perceptual image hash functions", DCT hash; here thresholded at 0, not
-    at the median, so that the mirrored image's signs follow from the image's own).
+    The signs of a thumbnail's low cosine frequencies survive re-encoding, resizing and changes of brightness or
+    contrast (Zauner 2010, "Implementation and benchmarking of perceptual image hash functions", DCT hash; here
+    thresholded at 0, not at the median, so that the mirrored image's signs follow from the image's own).
     """
     digest = hashlib.blake2b(repr(tuple(image.shape)).encode(), digest_size=16)
     digest.update(image.contiguous().numpy().data)

@@ -20,7 +20,8 @@ from vocseg.errors import DataError
 INTERPOLATED = 0.1
 """Fraction of in-between pixels (:func:`in_between`) from which a mask looks interpolated.
 
-2,167 masks of VOC and SBD have 0; nine of ten have 0.1 to 1 after resizing by 0.5 to 6 with bilinear, bicubic or Lanczos weights.
+2,167 masks of VOC and SBD have 0; nine of ten have 0.1 to 1 after resizing by 0.5 to 6 with bilinear, bicubic or
+Lanczos weights.
 """
 
 Labels = NDArray[np.uint8]
@@ -41,10 +42,10 @@ class ImageFacts:
 class MaskFacts:
     """What a mask holds.
 
-    ``kind`` is palette, gray, color, deep (over 8 bits) or unreadable; ``mode`` is Pillow's. ``counts`` (int64, 256) are the
-    pixels of each label, with colors counted as the label they stand for; ``foreign`` lists values and colors that stand for
-    none. ``between`` is the fraction of in-between border pixels. ``order`` maps labels to the classes whose colors the
-    palette shows for them, if it has VOC's colors in another order.
+    ``kind`` is palette, gray, color, deep (over 8 bits) or unreadable; ``mode`` is Pillow's. ``counts`` (int64, 256)
+    are the pixels of each label, with colors counted as the label they stand for; ``foreign`` lists values and colors
+    that stand for none. ``between`` is the fraction of in-between border pixels. ``order`` maps labels to the classes
+    whose colors the palette shows for them, if it has VOC's colors in another order.
     """
 
     path: Path
@@ -107,9 +108,10 @@ def _some(values: list[Any], limit: int = 8) -> str:
 
 
 def in_between(labels: Labels) -> float:
-    """Return the fraction of border pixels whose label lies strictly between those on both sides, as interpolation leaves them.
+    """Return the fraction of border pixels with a label strictly between those on both sides.
 
-    Considers rows and columns alike. Void neighbors do not count, nor labels that also occur elsewhere, like thin objects'.
+    Interpolation produces such pixels. Considers rows and columns alike. Void neighbors do not count, nor labels that
+    also occur elsewhere, like thin objects'.
     """
     inside, border = np.zeros((2, *labels.shape), dtype=bool)
     for lines, its_inside, its_border in ((labels, inside, border), (labels.T, inside.T, border.T)):

@@ -70,7 +70,7 @@ class Diagnosis:
         return repair(self, Path(out), void)
 
     def save(self, path: str | Path) -> None:
-        """Write all numbers and cases as JSON; raises OutputError if that fails or would replace a file of the data set."""
+        """Write everything as JSON; raises OutputError if that fails or would replace a file of the data set."""
         protect_data(self.survey.root, self.survey.masks, [Path(path)])
         write_json(Path(path), self.to_dict())
 
@@ -119,9 +119,10 @@ def examine(
 ) -> Diagnosis:
     """Examine a data set in VOC layout: files, lists, images, masks, labels, and leaks between splits.
 
-    ``mask_dir`` is the folder of the masks; by default SegmentationClass, or the SegmentationClass* that has most masks of a
-    split. ``splits`` limits the examination to these lists; ``html`` is a page to write. Raises DataError if there is no VOC
-    layout, no list of that name, or if classes.txt or labelmap.txt is malformed; everything else becomes a finding.
+    ``mask_dir`` is the folder of the masks; by default SegmentationClass, or the SegmentationClass* that has most masks
+    of a split. ``splits`` limits the examination to these lists; ``html`` is a page to write. Raises DataError if there
+    is no VOC layout, no list of that name, or if classes.txt or labelmap.txt is malformed; everything else becomes a
+    finding.
 
     >>> from vocseg.data.samples import FOLDER
     >>> diagnosis = examine(FOLDER)

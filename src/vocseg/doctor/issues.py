@@ -22,7 +22,7 @@ class Kind(NamedTuple):
 
 @dataclass(frozen=True)
 class Case:
-    """One place where something of a ``kind`` was found: a file (or list, or class), the detail, and files that show it."""
+    """One place where a ``kind`` of problem was found: a file (or list, or class), and the files that show it."""
 
     kind: str
     file: str

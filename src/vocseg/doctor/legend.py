@@ -19,8 +19,8 @@ Colors = tuple[Color, ...]
 class Legend:
     """Class names and colors; the last color is void's.
 
-    ``own`` says that the colors are known to be the data set's own. ``renamed`` says that the names come from labelmap.txt,
-    which training does not read.
+    ``own`` says that the colors are known to be the data set's own. ``renamed`` says that the names come from
+    labelmap.txt, which training does not read.
     """
 
     classes: tuple[str, ...]

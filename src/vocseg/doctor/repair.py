@@ -39,7 +39,7 @@ CONVERSIONS = {"gray": "palette added", "color": "colors to ids", "deep": "conve
 
 @dataclass
 class Repairs:
-    """What a repair did: pairs (file, change) and (file, reason to skip it), and the number of masks copied unchanged."""
+    """What a repair did: (file, change) and (file, reason to skip it), and how many masks it copied unchanged."""
 
     changes: list[tuple[str, str]] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
@@ -57,9 +57,9 @@ class Repairs:
 def repair(diagnosis: Diagnosis, out: Path, void: Iterable[int] = ()) -> Repairs:
     """Write a repaired copy of the examined splits to the new or empty folder ``out``, with a log ``fixes.json``.
 
-    Masks become palette PNGs of class ids; labels in ``void`` become 255; masks are rotated if only their image is, by its
-    EXIF tag. Pairs that cannot be repaired safely are skipped and logged. Raises InputError for a label outside 0 to 254,
-    OutputError if ``out`` is not empty or cannot be written, DataError if no pair is left.
+    Masks become palette PNGs of class ids; labels in ``void`` become 255; masks are rotated if only their image is, by
+    its EXIF tag. Pairs that cannot be repaired safely are skipped and logged. Raises InputError for a label outside 0
+    to 254, OutputError if ``out`` is not empty or cannot be written, DataError if no pair is left.
     """
     labels = sorted(set(void))
     if not all(0 <= label < voc.VOID for label in labels):
@@ -119,7 +119,7 @@ class _Mender:
         self.binary = is_binary(self.diagnosis.masks.values())
 
     def copy_pair(self, key: MaskKey, out: Path) -> tuple[str, str]:
-        """Copy a pair, repaired; return what was changed and the reason for skipping the pair, each empty if there is none."""
+        """Copy a pair, repaired; return the change and the reason for skipping the pair, empty if there is none."""
         folder, name = key
         target = out / folder / f"{name}.png"
         image, mask = self.diagnosis.images[name], self.diagnosis.masks[key]

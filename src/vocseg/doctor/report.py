@@ -56,13 +56,13 @@ def diagnosis_report(diagnosis: Diagnosis, width: int) -> Group:
 
 
 def weighted_split(diagnosis: Diagnosis) -> str | None:
-    """Return the split whose class weights are shown: ``train``, or the first other that is trained on and not empty."""
+    """Return the split whose class weights are shown: ``train``, or the first non-empty one for training."""
     names = [name for name, summary in diagnosis.summaries.items() if summary.images and role(name) != "scored"]
     return "train" if "train" in names else next(iter(names), None)
 
 
 def class_rows(diagnosis: Diagnosis) -> Iterator[tuple[str, list[tuple[str, str]], str]]:
-    """Yield for each class, void, and all: its name, images and share of pixels in each split that has images, and weight."""
+    """Yield name, images and share of pixels in each non-empty split, and weight, for each class, void, and all."""
     weighted = weighted_split(diagnosis)
     weights = [] if weighted is None else diagnosis.summaries[weighted].class_weights().tolist()
     summaries = [summary for summary in diagnosis.summaries.values() if summary.images]
@@ -114,7 +114,7 @@ def _finding_lines(finding: Finding) -> Iterator[Text]:
 
 
 def repairs_report(repairs: Repairs, out: str, after: Diagnosis) -> Group:
-    """Show what a repair changed and skipped, and what is wrong with the copy in ``out`` by its own diagnosis ``after``."""
+    """Show what a repair changed and skipped, and the remaining findings ``after`` it in the copy ``out``."""
     steps = Counter(change if file.endswith(".png") else f"{file}: {change}" for file, change in repairs.changes)
     lines = [f"repaired copy in {out}: {counted(repairs.copied, 'mask')} unchanged"]
     lines += [f"  {number:,} x {change}" for change, number in steps.items()]

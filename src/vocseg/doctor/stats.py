@@ -22,7 +22,7 @@ from vocseg.utils.files import writable_folder, write_json
 from vocseg.utils.progress import progress
 
 MIN_REGION = 0.001
-"""Share of an image below which a connected region is not counted: whiskers, spokes, and what a void border cuts off."""
+"""Share of an image below which a region is not counted: whiskers, spokes, and what a void border cuts off."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Statistics:
     """Numbers of a split.
 
     ``together`` (classes x classes, int64) counts images that show both. ``regions`` holds, by class, the size of each
-    8-connected region as a share of its image, 0 to 1; touching objects of a class are one region. ``sizes`` counts images
-    by (height, width).
+    8-connected region as a share of its image, 0 to 1; touching objects of a class are one region. ``sizes`` counts
+    images by (height, width).
     """
 
     root: Path
@@ -68,7 +68,7 @@ class Statistics:
         }
 
     def save(self, path: str | Path) -> None:
-        """Write the numbers as JSON; raises OutputError if the file cannot be written or would replace one of the data set."""
+        """Write the numbers as JSON; raises OutputError if that fails or would replace a file of the data set."""
         protect_data(self.root, [self.mask_dir], [Path(path)])
         write_json(Path(path), self.to_dict())
 

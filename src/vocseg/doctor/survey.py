@@ -34,7 +34,7 @@ class SplitList:
 
 @dataclass(frozen=True)
 class Survey:
-    """What files there are: images by id, masks by folder and id, splits; ``cases`` are what is wrong with lists and files.
+    """Images by id, masks by folder and id, and splits; ``cases`` are what is wrong with lists and files.
 
     ``classes`` are those of classes.txt, or else VOC's.
     """
@@ -55,8 +55,9 @@ class Survey:
 def survey(data: str | Path, mask_dir: str | None = None, splits: list[str] | None = None) -> Survey:
     """Look through the lists and folders of the VOC layout below ``data``; no image is opened.
 
-    Without ``mask_dir``, a split that lacks masks in SegmentationClass takes the folder SegmentationClass* with the most.
-    Raises DataError if there is no VOC layout, naming the folders that hold images, and for a name in ``splits`` without list.
+    Without ``mask_dir``, a split that lacks masks in SegmentationClass takes the folder SegmentationClass* with the
+    most. Raises DataError if there is no VOC layout, naming the folders that hold images, and for a name in ``splits``
+    without list.
     """
     folder = _find_folder(data, mask_dir)
     images = files_by_stem(folder.root / voc.IMAGES, IMAGE_SUFFIXES)

@@ -41,10 +41,11 @@ def show(
     columns: int = 4,
     seed: int = 0,
 ) -> ContactSheet:
-    """Draw a contact sheet of overlays of ``ids``, or of up to ``count`` random images of a split, optionally of one class.
+    """Draw a contact sheet of overlays.
 
-    Image and mask are shown side by side if their sizes differ. The same seed draws the same images. Raises DataError for
-    an id without image or mask, InputError for an unknown class and if there is nothing to show.
+    Shows ``ids``, or up to ``count`` random images of a split, optionally of one class. Image and mask are shown side
+    by side if their sizes differ. The same seed draws the same images. Raises DataError for an id without image or
+    mask, InputError for an unknown class and if there is nothing to show.
 
     >>> from vocseg.data.samples import FOLDER
     >>> len(show(FOLDER, count=2).ids)
@@ -73,7 +74,7 @@ def show(
 
 
 def overlay_and_mask(image: Path | None, mask: Path, colors: Colors) -> list[Image.Image]:
-    """Draw the overlay and the mask in colors; image and mask if their sizes differ; only one if the other is unreadable."""
+    """Draw the overlay and the colored mask; image and mask if their sizes differ; whichever of the two is readable."""
     return _overlay_and_mask(image, _read_labels(mask, colors), colors)
 
 

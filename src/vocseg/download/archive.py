@@ -18,8 +18,8 @@ from vocseg.utils.progress import bar
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack the files of a tar archive (compressed or not) into the new folder ``folder``.
 
-    Files get the user's default permissions and owner. Raises DataError, naming the member, if one is not a plain file or
-    folder or would land outside ``folder``, and if the archive is damaged; OutputError if a file cannot be written.
+    Files get the user's default permissions and owner. Raises DataError, naming the member, if one is not a plain file
+    or folder or would land outside ``folder``, and if the archive is damaged; OutputError if a file cannot be written.
     What was written before the error stays: callers unpack into a temporary folder and delete it.
     """
     with open_tar(archive) as tar, bar(total=archive.stat().st_size, desc="unpack", unit="B", unit_scale=True) as shown:
@@ -37,7 +37,7 @@ def unpack(archive: Path, folder: Path) -> None:
 
 @contextmanager
 def open_tar(archive: Path) -> Iterator[tarfile.TarFile]:
-    """Open a tar archive to read it from start to end; raises DataError if it cannot be opened or, inside the block, read."""
+    """Open a tar archive as a stream; raises DataError if it cannot be opened or, inside the block, read."""
     try:
         with tarfile.open(archive, "r|*") as tar:
             yield tar
@@ -48,7 +48,7 @@ def open_tar(archive: Path) -> Iterator[tarfile.TarFile]:
 
 
 def trusted_members(tar: tarfile.TarFile, archive: Path) -> Iterator[tarfile.TarInfo]:
-    """Yield the members of ``tar`` in order; raises DataError at the first that VOC's and SBD's archives would not hold.
+    """Yield the members of ``tar``; raises DataError at the first that VOC's and SBD's archives would not hold.
 
     Stricter than tarfile's own ``data_filter``, which strips leading slashes and accepts sparse files and inner links.
     """

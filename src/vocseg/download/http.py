@@ -32,8 +32,8 @@ MIN_PROGRESS = 1 << 16
 class RetryPolicy:
     """When to retry and when to give up; times in seconds.
 
-    ``timeout`` limits the wait for the next bytes. ``pause`` comes before the second attempt and doubles up to ``max_pause``
-    before each further one. ``attempts`` failures in a row without progress end the transfer.
+    ``timeout`` limits the wait for the next bytes. ``pause`` comes before the second attempt and doubles up to
+    ``max_pause`` before each further one. ``attempts`` failures in a row without progress end the transfer.
     """
 
     timeout: float = 30.0
@@ -47,7 +47,7 @@ class Unavailable(Exception):
 
 
 class _Interrupted(Exception):
-    """The transfer failed in a way that may pass; ``wait`` are the seconds that the server asks for, None: no connection."""
+    """The transfer failed in a way that may pass; ``wait`` is the server's Retry-After, None if not connected."""
 
     def __init__(self, reason: str, wait: float | None = 0.0) -> None:
         super().__init__(reason)
@@ -55,7 +55,7 @@ class _Interrupted(Exception):
 
 
 class PartialFile:
-    """An unfinished download, and a JSON file beside it with its ``url``, ``validator`` (ETag or date) and ``total`` size."""
+    """An unfinished download, with a JSON file of its ``url``, ``validator`` (ETag or date) and ``total`` size."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -88,8 +88,8 @@ class PartialFile:
 def fetch(url: str, part: PartialFile, size: int | None, check_space: Callable[[int], None], retry: RetryPolicy) -> bool:
     """Complete ``part`` from ``url``; return whether bytes of an earlier or interrupted transfer were reused.
 
-    ``size`` is the file's known length; ``check_space(missing bytes)`` is called before they are received and may raise.
-    Proxies come from the environment. Raises Unavailable, and OutputError if the file cannot be written.
+    ``size`` is the file's known length; ``check_space(missing bytes)`` is called before they are received and may
+    raise. Proxies come from the environment. Raises Unavailable, and OutputError if the file cannot be written.
     """
     resumed = part.length > 0
     mark, failures, connected = part.length, 0, False
@@ -185,7 +185,7 @@ def _check_range(stated: str, part: PartialFile) -> int | None:
 
 
 def _check_status(error: urllib.error.HTTPError, part: PartialFile) -> None:
-    """Return if an error answer means that the file is complete; raises _Interrupted if it may pass, else Unavailable."""
+    """Return if the error means that the file is complete; raise _Interrupted if it may pass, else Unavailable."""
     if error.code == 416 and part.length:
         if error.headers.get("Content-Range", "").replace(" ", "") == f"bytes*/{part.length}":
             return

@@ -18,7 +18,7 @@ MIRRORS_VARIABLE = "VOCSEG_MIRRORS"
 
 @dataclass(frozen=True)
 class Archive:
-    """A published archive: ``size`` in bytes, None if not known for certain; ``growth`` is its content's size over its own."""
+    """A published archive: ``size`` in bytes, None if uncertain; ``growth`` is its content's size over its own."""
 
     name: str
     md5: str
@@ -69,8 +69,10 @@ OFFICIAL = {
         ("2012", 1464, 1449),
     )
 }
-"""Images in the segmentation lists of each year (Everingham et al., "The Pascal VOC challenge: a retrospective", 2015, and
-each year's "Database statistics")."""
+"""Images in the segmentation lists of each year.
+
+From Everingham et al., "The Pascal VOC challenge: a retrospective", 2015, and each year's "Database statistics".
+"""
 
 SBD = Archive(
     "benchmark.tgz",
@@ -105,8 +107,8 @@ def user_mirrors(given: Sequence[str] = ()) -> list[str]:
 def sources(archive: Archive, mirrors: Sequence[str]) -> list[str | Path]:
     """List where to look for ``archive``, in order: the user's ``mirrors``, then its own URLs; paths are local files.
 
-    A mirror is a folder that holds the archive under its name, or the archive itself under any name with the same kind of
-    suffix (.tar, .tgz); one that is another of the known archives is skipped.
+    A mirror is a folder that holds the archive under its name, or the archive itself under any name with the same kind
+    of suffix (.tar, .tgz); one that is another of the known archives is skipped.
     """
     found: list[str | Path] = []
     for mirror in mirrors:

@@ -1,7 +1,7 @@
 """Build VOC's augmented training set: official masks where they exist, SBD's for the rest.
 
-"trainaug" is what it has meant since DeepLab: official train plus SBD's train and val, minus official val: 10,582 images.
-SBD's masks have no void border.
+"trainaug" is what it has meant since DeepLab: official train plus SBD's train and val, minus official val: 10,582
+images. SBD's masks have no void border.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def has_trainaug(folder: VocFolder) -> bool:
 def build_trainaug(folder: VocFolder, sbd: Path) -> None:
     """Write ``SegmentationClassAug`` and the list ``trainaug`` from VOC2012 and SBD's archive ``benchmark.tgz``.
 
-    The folder holds the masks of official val too, so that both splits can be read from it. It is built aside and renamed;
-    an interrupted call resumes where it stopped. Raises DataError if the folder exists, if SBD's files do not match its lists
-    or the images, and if the lists do not have their known lengths.
+    The folder holds the masks of official val too, so that both splits can be read from it. It is built aside and
+    renamed; an interrupted call resumes where it stopped. Raises DataError if the folder exists, if SBD's files do not
+    match its lists or the images, and if the lists do not have their known lengths.
     """
     final, aside = folder.root / MASKS, folder.root / f".{MASKS}.part"
     if final.exists():
@@ -74,7 +74,7 @@ def build_trainaug(folder: VocFolder, sbd: Path) -> None:
 
 
 def _convert(folder: VocFolder, sbd: Path, out: Path, official: set[str]) -> set[str]:
-    """Write SBD's masks of ids that are not ``official``; return all of SBD's ids. DataError if its files and lists differ."""
+    """Write SBD's masks of ids that are not ``official``; return all SBD ids; DataError if files and lists differ."""
     listed: set[str] = set()
     found: set[str] = set()
     pending: deque[Future[None]] = deque()
@@ -112,7 +112,7 @@ def _write_mask(folder: VocFolder, name: str, content: bytes, target: Path) -> N
 
 
 def read_sbd_mask(content: bytes, name: str) -> torch.Tensor:
-    """Return the class ids (uint8, H x W; 0 to 20) of one of SBD's ``cls/*.mat`` files; raises DataError for anything else."""
+    """Return the class ids (uint8, H x W; 0 to 20) of an SBD file ``cls/*.mat``; raises DataError for anything else."""
     from scipy.io import loadmat
 
     try:

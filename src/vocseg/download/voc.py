@@ -24,7 +24,7 @@ log = logging.getLogger("vocseg.download")
 
 @dataclass(frozen=True)
 class DownloadResult:
-    """The downloaded folder, the number of images in each list, and where each archive came from (empty: all was there).
+    """The folder, the number of images in each list, and where each archive came from (empty: all was there).
 
     >>> DownloadResult(VocFolder(Path("data/VOCdevkit/VOC2012")), {"train": 1464, "val": 1449}, {}).images["val"]
     1449
@@ -43,12 +43,13 @@ def download(
     keep_archive: bool = False,
     retry: RetryPolicy = RetryPolicy(),  # noqa: B008  (frozen)
 ) -> DownloadResult:
-    """Download VOC of a ``year``, and with ``trainaug`` SBD's masks, unless they are there; existing files are not changed.
+    """Download VOC of a ``year``, and with ``trainaug`` SBD's masks; existing files are not changed.
 
-    ``folder`` is to hold ``VOCdevkit``, or is ``VOCdevkit`` or ``VOC<year>`` itself. ``mirrors`` (URLs or paths) and those of
-    the variable ``VOCSEG_MIRRORS`` are tried before the official hosts. The archive is kept beside the data until it is
-    unpacked, or for good with ``keep_archive``; an interrupted download resumes with the next call. Raises InputError for
-    bad arguments, DataError if no source serves the archive or ``VOC<year>`` is incomplete, OutputError if the disk is full.
+    ``folder`` is to hold ``VOCdevkit``, or is ``VOCdevkit`` or ``VOC<year>`` itself. ``mirrors`` (URLs or paths) and
+    those of the variable ``VOCSEG_MIRRORS`` are tried before the official hosts. The archive is kept beside the data
+    until it is unpacked, or for good with ``keep_archive``; an interrupted download resumes with the next call. Raises
+    InputError for bad arguments, DataError if no source serves the archive or ``VOC<year>`` is incomplete, OutputError
+    if the disk is full.
 
     >>> download("data", trainaug=True).images  # doctest: +SKIP
     {'train': 1464, 'val': 1449, 'trainaug': 10582}
@@ -78,7 +79,7 @@ def download(
 
 
 def download_if_missing(folder: Path) -> None:
-    """Download VOC2012, or the year that ``folder`` is named after, unless the folder holds data in VOC layout already."""
+    """Download VOC2012, or the year that ``folder`` is named after, unless the folder has a VOC layout already."""
     try:
         VocFolder.find(folder)
     except DataError:
@@ -180,7 +181,7 @@ class _ArchiveStore:
         )
 
     def release(self, archive: Archive) -> None:
-        """Delete an archive that this or an earlier call downloaded, unless it is to be kept; the user's own files stay."""
+        """Delete an archive that this or an earlier call downloaded, unless ``keep_archive``; users' own files stay."""
         part = self._part(archive)
         if part.origin() and not self.keep_archive:
             (self.home / archive.name).unlink(missing_ok=True)
@@ -214,7 +215,7 @@ class _ArchiveStore:
                 raise Unavailable(f"corrupt: {fault}")
 
     def _check_space(self, archive: Archive, missing: int, size: int) -> None:
-        """Raise OutputError if ``missing`` bytes and the content of an archive of ``size`` bytes do not fit on the disk."""
+        """Raise OutputError if ``missing`` bytes and the content of a ``size`` bytes archive exceed the free space."""
         needed, free = missing + int(size * archive.growth), shutil.disk_usage(self.home).free
         if needed > free:
             raise OutputError(
