@@ -16,7 +16,7 @@ from vocseg.errors import DataError, reason
 
 @dataclass(frozen=True)
 class ColorTable:
-    """The label of each color (r << 16 | g << 8 | b) and the class name of each label, as read from the file ``path``."""
+    """The label of each color (r << 16 | g << 8 | b) and the class name of each label, read from ``path``."""
 
     path: Path
     labels: dict[int, int]
@@ -24,14 +24,14 @@ class ColorTable:
 
 
 def color_labels(colors: Sequence[tuple[int, int, int]]) -> dict[int, int]:
-    """Return the label of each color (r << 16 | g << 8 | b): its position, the first of several, and void for the last color."""
+    """Return the label of each color (r << 16 | g << 8 | b): its first position, and void for the last one."""
     labels = {red << 16 | green << 8 | blue: label for label, (red, green, blue) in reversed(list(enumerate(colors)))}
     last = len(colors) - 1
     return {code: voc.VOID if label == last else label for code, label in labels.items()}
 
 
 def labels_of_colors(pixels: NDArray[np.uint8], labels: Mapping[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Return the label of each pixel (H x W x 3) by its color, and which pixels have a color without a label: these are void."""
+    """Return the label of each pixel (H x W x 3), and which pixels have a color without a label: these are void."""
     codes = np.array(sorted(labels), dtype=np.int32)
     values = np.array([labels[code] for code in codes.tolist()], dtype=np.uint8)
     red, green, blue = np.moveaxis(pixels.astype(np.int32), -1, 0)
@@ -44,11 +44,12 @@ def labels_of_colors(pixels: NDArray[np.uint8], labels: Mapping[int, int]) -> tu
 
 
 def read_colors(path: Path) -> ColorTable:
-    """Read a color table: CVAT's ``labelmap.txt`` (``name:r,g,b:parts:actions``), or lines with a name and three numbers.
+    """Read a color table: CVAT's ``labelmap.txt``, or lines with a name and three numbers.
 
-    Such lines may be split by commas, semicolons, tabs or blanks, have a header, and a fourth number, the label, before the
-    color or in the header's column ``id``. Several colors of one name are one class. VOC's void color is void unless the table
-    uses it for a class. Raises DataError, naming file and line.
+    ``labelmap.txt`` has lines ``name:r,g,b:parts:actions``. Other lines may be split by commas, semicolons, tabs or
+    blanks, have a header, and a fourth number, the label, before the color or in the header's column ``id``. Several
+    colors of one name are one class. VOC's void color is void unless the table uses it for a class. Raises DataError,
+    naming file and line.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()

@@ -1,4 +1,4 @@
-"""A split of a VOC-layout folder as a torch data set, and what a sample of it is."""
+"""A split of a VOC-layout folder as a torch data set of samples."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class SampleMap(Protocol):
 
     @property
     def cell(self) -> int:
-        """Side, in pixels of a training image, of a cell of the map's grid; the corners that ``cut`` gets are on that grid."""
+        """Side, in pixels of a training image, of a cell of the map's grid; ``cut`` gets corners on that grid."""
 
     def place(self, shape: tuple[int, int], rows: Placement, columns: Placement, size: int) -> Self:
-        """Return the map of a window of an image of ``shape`` (height, width), resized and put in a ``size`` x ``size`` square."""
+        """Return the map of a window of an image of ``shape`` (height, width), resized into a square of ``size``."""
 
     def flip(self) -> Self:
         """Return the map of the image mirrored left to right."""
 
     def paste(self, labels: Tensor, pasted: Tensor) -> Self:
-        """Return the map with pixels ``pasted`` (bool, H x W) of another image on it, known to show ``labels`` (uint8, H x W)."""
+        """Return the map with the pixels ``pasted`` (bool, H x W) replaced by ``labels`` (uint8, H x W)."""
 
     def cut(self, other: Self, rows: slice, columns: slice) -> Self:
         """Return the map with a rectangle of pixels taken from ``other``."""
@@ -46,7 +46,7 @@ class SampleMap(Protocol):
 
 
 class Sample(NamedTuple):
-    """One image (uint8 RGB, 3 x H x W), its mask (uint8 class ids, H x W, 255 = void), its id, and extra maps by name."""
+    """An image (uint8 RGB, 3 x H x W), its mask (uint8 class ids, H x W, 255 = void), its id, and extra maps."""
 
     image: Tensor
     mask: Tensor
@@ -70,8 +70,8 @@ Transform = Callable[[Sample, torch.Generator], Sample]
 class SplitDataset(Dataset[Sample]):
     """The images and masks of one split.
 
-    Indexed by an integer, or by a pair ``(index, seed)``: the seed alone decides what a random transform does, so a sample
-    does not depend on which worker made it, or when.
+    Index it by an integer, or by a pair ``(index, seed)``: only the seed decides what a random transform does, so a
+    sample does not depend on the worker that made it.
     """
 
     def __init__(self, folder: VocFolder, split: str, transform: Transform | None = None) -> None:
@@ -119,5 +119,5 @@ def check_sizes(folder: VocFolder, name: str, image: Sequence[int], mask: Sequen
 
 
 def size_text(tensor: Tensor) -> str:
-    """``HxW`` of an image or mask."""
+    """Return ``HxW`` of an image or mask."""
     return f"{tensor.shape[-2]}x{tensor.shape[-1]}"

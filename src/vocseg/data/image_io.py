@@ -17,7 +17,7 @@ from vocseg.data.color_table import labels_of_colors
 from vocseg.errors import DataError, reason
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
-"""Pillow's names of the formats that are read, whatever a file is called. MPO (several JPEGs in a file) is opened as JPEG."""
+"""Pillow's names of the formats that are read, whatever the suffix. MPO (several JPEGs in a file) is opened as JPEG."""
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """What Pillow raises for files of these formats that it cannot read."""
 ORIENTATION = 0x0112
@@ -28,8 +28,8 @@ ROTATED = {5, 6, 7, 8}
 
 def open_image(source: str | Path | IO[bytes]) -> Image.Image:
     """Open an image of one of FORMATS; raise one of UNREADABLE for any other file."""
-    # Pillow goes by the content, not the suffix, and knows forty more formats. For PostScript it starts Ghostscript, which runs
-    # whatever program somebody has called photo.jpg.
+    # Pillow looks at the content, not the suffix, and knows forty more formats. For PostScript it starts Ghostscript,
+    # which would run a program that somebody has named photo.jpg.
     try:
         return Image.open(source, formats=FORMATS)
     except UnidentifiedImageError as error:
@@ -74,8 +74,8 @@ def _rgb(image: Image.Image, path: str | Path) -> NDArray[np.uint8]:
 def image_header(path: str | Path) -> tuple[tuple[int, int], int]:
     """Return the upright size (height, width) and the EXIF orientation (1 to 8) of an image without decoding it.
 
-    Decodes a JPEG that lacks its end marker, to tell a truncated file from an unusual one. Raises DataError for a file that is
-    missing, truncated, or not an image.
+    Decodes a JPEG that lacks its end marker, to tell a truncated file from an unusual one. Raises DataError for a file
+    that is missing, truncated, or not an image.
     """
     try:
         with open(path, "rb") as file, open_image(file) as image:
@@ -102,9 +102,10 @@ MaskKind = Literal["palette", "gray", "deep", "color"]
 class DecodedMask(NamedTuple):
     """A mask file of any kind as class ids.
 
-    ``labels`` are uint8, H x W. ``kind`` says how the file holds them: in a palette or gray image, in 16 and more bits (deep),
-    or as colors. ``foreign`` marks the pixels whose value or color is not a class id; their label is void. ``pixels`` are
-    those decoded (H x W, or H x W x 3), ``palette`` is a list r, g, b, r, ..., ``mode`` and ``format`` are Pillow's names.
+    ``labels`` are uint8, H x W. ``kind`` says how the file holds them: in a palette or gray image, in 16 and more bits
+    (deep), or as colors. ``foreign`` marks the pixels whose value or color is not a class id; their label is void.
+    ``pixels`` are those decoded (H x W, or H x W x 3), ``palette`` is a list r, g, b, r, ..., ``mode`` and ``format``
+    are Pillow's names.
     """
 
     labels: NDArray[np.uint8]
@@ -134,9 +135,9 @@ def read_mask(path: str | Path, num_classes: int | None = None) -> Tensor:
 def decode_mask(path: str | Path, colors: Mapping[int, int] | None = None, *, by_color: bool = False) -> DecodedMask:
     """Decode a mask file of any kind; raise DataError for a file that is missing, truncated, or not an image.
 
-    ``colors`` gives the label of each color (r << 16 | g << 8 | b). Color images are read by it, except those whose three
-    channels hold the same class ids; with ``by_color`` every image is, palette images by the colors of their palette.
-    Alpha is dropped. In 16 and more bits, 65535 is void.
+    ``colors`` gives the label of each color (r << 16 | g << 8 | b). Color images are read by it, except those whose
+    three channels hold the same class ids; with ``by_color`` every image is, palette images by the colors of their
+    palette. Alpha is dropped. In 16 and more bits, 65535 is void.
     """
     # Pillow, not torchvision: the latter returns packed bits as labels for palettes of 16 colors and fewer.
     try:

@@ -1,4 +1,4 @@
-"""Where things lie in a VOC-layout folder."""
+"""Find images, masks, split lists and class names in a folder in VOC layout."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ class VocFolder:
 
     @classmethod
     def find(cls, data: str | Path, mask_dir: str = voc.MASKS, year: str | None = None) -> VocFolder:
-        """Find the layout below ``data``: the folder that holds ``VOCdevkit``, ``VOCdevkit`` itself, or the year's folder.
+        """Find the VOC layout below ``data``.
 
-        Without a ``year`` the newest one is taken. Raises DataError, naming the folder, if there is no such layout.
+        ``data`` is the folder that holds ``VOCdevkit``, or ``VOCdevkit``, or a folder like ``VOC2012``. Without a
+        ``year`` the newest one is taken. Raises DataError, naming the folder, if there is no such layout.
         """
         top = data_folder(data)
         root = _find_root(top, year)
@@ -57,7 +58,7 @@ class VocFolder:
         return files_by_stem(self.root / self.mask_dir, (".png",))
 
     def listed(self, split: str) -> list[str]:
-        """Entries of a split list as they stand there; DataError for a missing, unreadable or empty list."""
+        """Return the entries of a split list, unchecked; raise DataError for a missing, unreadable or empty list."""
         path = self.root / voc.SPLITS / f"{split}.txt"
         if not path.is_file():
             known = ", ".join(self.splits) or "none"
@@ -65,9 +66,9 @@ class VocFolder:
         return read_ids(path)
 
     def ids(self, split: str) -> list[str]:
-        """Image ids of a split, in the list's order; each is known to have an image and a mask.
+        """Return the image ids of a split in the list's order.
 
-        Raises DataError for a missing or empty list, an id without its files, or an id listed twice.
+        Raises DataError for a missing or empty list, an id without an image or a mask, and an id listed twice.
         """
         ids = self.listed(split)
         seen: set[str] = set()
@@ -79,13 +80,13 @@ class VocFolder:
         return ids
 
     def image(self, name: str) -> Path:
-        """File of an image; DataError where there is none."""
+        """Return the file of an image; raise DataError if there is none."""
         if name in self._images:
             return self._images[name]
         raise DataError(f"id '{name}' has no image in {self.root / voc.IMAGES}")
 
     def mask(self, name: str) -> Path:
-        """File of a mask; DataError where there is none."""
+        """Return the file of a mask; raise DataError if there is none."""
         if name in self._masks:
             return self._masks[name]
         elsewhere = sorted(path.parent.name for path in self.root.glob(f"{voc.MASKS}*/{glob.escape(name)}.png"))
@@ -106,9 +107,9 @@ def _find_root(top: Path, year: str | None = None) -> Path | None:
 def protect_data(
     data: str | Path, mask_dirs: Iterable[str | None], outputs: Iterable[Path | None], inputs: Iterable[str | Path | None] = ()
 ) -> None:
-    """Raise OutputError where an output would replace an input or a file of the data set (see :func:`refuse_to_replace`).
+    """Raise OutputError if an output would replace an input or a file of the data set (see :func:`refuse_to_replace`).
 
-    Raises DataError where there is no folder ``data``; that it is no data set is told by :meth:`VocFolder.find`.
+    Raises DataError if ``data`` is not a folder; whether it holds a data set is left to :meth:`VocFolder.find`.
     """
     root = _find_root(data_folder(data))
     folders: list[Path] = []
@@ -120,7 +121,7 @@ def protect_data(
 
 
 def data_folder(data: str | Path) -> Path:
-    """The folder that ``data`` names; DataError where it is none."""
+    """Return ``data`` as a path; raise DataError if it is not a folder."""
     folder = Path(data).expanduser()
     if not folder.exists():
         raise DataError(f"data folder {folder} does not exist (`vocseg data download {folder}` puts VOC2012 there)")
@@ -130,7 +131,7 @@ def data_folder(data: str | Path) -> Path:
 
 
 def read_ids(path: Path) -> list[str]:
-    """Ids of a split list, one a line, in order; DataError where it cannot be read or is empty."""
+    """Read the ids of a split list, one a line, in order; raise DataError if it cannot be read or is empty."""
     try:
         # Some VOC lists carry a second column (-1, 0, 1); the id is the first.
         ids = [line.split()[0] for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
@@ -142,7 +143,7 @@ def read_ids(path: Path) -> list[str]:
 
 
 def files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """Files of ``folder`` with one of the ``suffixes`` (any case), by name without suffix; earlier suffixes win."""
+    """Return the files of ``folder`` with one of the ``suffixes`` (any case), by stem; the earlier suffix wins."""
     found: dict[str, Path] = {}
     rank: dict[str, int] = {}
     with os.scandir(folder) as entries:
@@ -156,7 +157,7 @@ def files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
-    """Class names of a ``classes.txt``, one a line in the order of their ids; VOC's 21 where there is no such file."""
+    """Read the class names of a ``classes.txt``, one a line in the order of their ids; VOC's 21 if there is no file."""
     if not path.exists():
         return voc.CLASSES
     try:

@@ -1,4 +1,4 @@
-"""Batches of samples, made in the background by torch's DataLoader."""
+"""Load samples and batches in background processes with torch's DataLoader."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from vocseg.data.dataset import Batch, Sample, SplitDataset
 from vocseg.errors import DataError, VocsegError
 from vocseg.utils.system import cores
 
-Mixing = Callable[[Sequence[Sample], torch.Generator], Sequence[Sample]]
+BatchTransform = Callable[[Sequence[Sample], torch.Generator], Sequence[Sample]]
 """Takes and returns the samples of a batch; all its randomness comes from the generator."""
 
 
 def default_workers() -> int:
-    """Loader processes that leave most of the processor to the network: half the cores, one to eight."""
+    """Return how many loader processes to start: half the cores, one to eight; the network needs the others."""
     return max(1, min(8, cores() // 2))
 
 
 def evaluation_workers(device: torch.device) -> int:
-    """Loader processes of an evaluation: none where the network takes both of two cores.
+    """Return how many loader processes an evaluation starts: none on a CPU with at most two cores.
 
-    Reading an image costs less than the way from a process that was given a core of the network's.
+    The network uses both cores there, and reading an image costs less than handing it over from a process that
+    competes.
     """
     return 0 if device.type == "cpu" and cores() <= 2 else default_workers()
 
 
 def samples(dataset: SplitDataset, workers: int, indices: Sequence[int] | None = None) -> Generator[Sample]:
-    """The samples of a data set, or those at ``indices``, in order, one at a time, each of its own size.
+    """Yield the samples of a data set, or those at ``indices``, in order.
 
-    To be closed where not all are taken.
+    Close the generator if you do not take all of them: that ends the loader processes.
     """
     order = range(len(dataset)) if indices is None else indices
     yield from _load(
@@ -57,21 +58,21 @@ def training_batches(
     start: int = 0,
     shard: tuple[int, int] = (0, 1),
     repeats: Tensor | None = None,
-    mixing: Mixing | None = None,
+    mixing: BatchTransform | None = None,
 ) -> Generator[Batch]:
-    """Endless shuffled batches of transformed samples, from iteration ``start`` on; of each, the ``shard`` (number, of how many).
+    """Yield shuffled batches of transformed samples without end, from iteration ``start`` on.
 
-    To be closed, which ends the loader processes.
+    Close the generator to end the loader processes. ``shard`` (rank, count) selects this process's part of each batch.
 
-    The order is one seeded permutation of the data set after another, cut into batches without regard to where one ends:
-    every batch is full and every image is seen equally often. Position in that order, not the worker or the time, seeds
-    each sample's transform, so that a run resumed at an iteration sees what it would have seen.
+    The order is one seeded permutation of the data set after another, cut into batches across their ends: every batch
+    is full and every image is seen equally often. The position in that order, not the worker or the time, seeds each
+    sample's transform, so that a run resumed at an iteration sees the batches it would have seen.
 
-    With ``repeats`` (one number an image) a permutation is of as many draws, each image among them in proportion to its
-    number, rounded up or down at random.
+    ``repeats`` (one number an image) draws as many images, each in proportion to its number, rounded up or down at
+    random. ``mixing``, such as :class:`vocseg.data.transforms.cutmix.Mixing`, mixes the samples of a batch in the
+    loader's processes, with a generator seeded by the batch's position.
 
-    ``mixing`` (:class:`vocseg.data.transforms.cutmix.Mixing`) mixes the samples of a batch, in the loader's processes, with a
-    generator that the batch's position seeds.
+    Raises DataError, as the data set does, and if the images of a batch differ in size.
     """
     order = _EndlessBatches(len(dataset), batch_size, seed, start, shard, repeats)
     loader: DataLoader[Any] = DataLoader(
@@ -83,7 +84,7 @@ def training_batches(
 
 
 class _EndlessBatches:
-    """Batch sampler over endless permutations; yields lists of ``(index, sample seed)``."""
+    """Sample batches from endless permutations: lists of ``(index, sample seed)``."""
 
     def __init__(
         self, length: int, batch_size: int, seed: int, start: int, shard: tuple[int, int], repeats: Tensor | None = None
@@ -116,7 +117,7 @@ class _EndlessBatches:
 
 
 def sample_seed(seed: int, position: int) -> int:
-    """Seed of the sample at a position of the training order; well apart for neighboring positions and seeds."""
+    """Return the seed of the sample at a position of the training order, uncorrelated between neighbors."""
     # splitmix64's finalizer (Steele et al., "Fast splittable pseudorandom number generators", OOPSLA 2014)
     mixed = (seed * 0x9E3779B97F4A7C15 + (position + 1) * 0xD1B54A32D192ED03) & 0xFFFFFFFFFFFFFFFF
     mixed = ((mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
@@ -129,16 +130,16 @@ def _generator(seed: int, epoch: int) -> torch.Generator:
 
 
 def _outlive_one_sigterm(_worker: int) -> None:
-    """Let a loader process go on at the first SIGTERM: one for the whole process group is for the main process to obey.
+    """Let a loader process ignore the first SIGTERM, which the main process obeys: it goes to the whole process group.
 
-    A second one ends it, as torch and multiprocessing send where a process does not end by itself.
+    A second one ends the process: torch and multiprocessing send it to a process that does not end by itself.
     """
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Guarded(Dataset[Any]):
-    """Hands a VocsegError over as a value: DataLoader would bury its one line in a worker's traceback."""
+    """Return a VocsegError instead of raising it: DataLoader would bury its one line in a worker's traceback."""
 
     def __init__(self, dataset: SplitDataset) -> None:
         self.dataset = dataset
@@ -158,9 +159,9 @@ class _Guarded(Dataset[Any]):
 
 
 class _Collate:
-    """Mixes the samples of a batch and stacks them; an error among them is returned instead."""
+    """Mix the samples of a batch and stack them; return an error among them instead."""
 
-    def __init__(self, mixing: Mixing | None) -> None:
+    def __init__(self, mixing: BatchTransform | None) -> None:
         self.mixing = mixing
 
     def __call__(self, seed_and_items: tuple[int, list[Any]]) -> Batch | VocsegError:
@@ -196,6 +197,5 @@ def _load(loader: DataLoader[Any]) -> Generator[Any]:
                 raise item
             yield item
     finally:
-        # Ends the loader processes now: while an error, or its traceback, keeps this frame, they would go on, and Python would wait
-        # for them at its end.
+        # End the loader processes now: an error's traceback may keep this frame, and so the processes, alive.
         del items

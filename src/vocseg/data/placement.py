@@ -25,7 +25,8 @@ class Placement(NamedTuple):
         return slice(self.to, self.to + self.length)
 
     def cells(self, side: int, size: int, count: int) -> Tensor:
-        """Return where on the source (of length ``side``) the centers of ``count`` cells over the result's ``size`` are.
+        """Return where on the source (of length ``side``) the centers of ``count`` cells over the result's ``size``
+        are.
 
         In grid_sample's coordinates: -1 to 1 over the source, 2 for a center outside the interval.
         """

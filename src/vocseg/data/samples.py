@@ -12,5 +12,5 @@ SPLIT = "samples"
 
 
 def photographs() -> SplitDataset:
-    """The split of all of them, with masks of VOC's classes."""
+    """Return the split of all photographs, with masks of VOC's classes."""
     return SplitDataset(VocFolder.find(FOLDER), SPLIT)

@@ -1,4 +1,4 @@
-"""A quick check of a whole split before anything is trained on it."""
+"""Check a whole split quickly before training, and summarize what it shows."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ def _zeros() -> Tensor:
 
 @dataclass
 class SplitSummary:
-    """What the masks of a split hold, by label 0..255 (int64 each).
+    """What the masks of a split show, by label 0..255 (int64 each).
 
-    ``pixels`` of the label, ``images_per_class`` that show it, and ``shown_in``: all pixels, void left out, of those images.
+    ``pixels`` counts the pixels of each label, ``images_per_class`` the images that show it, and ``shown_in`` all
+    pixels except void of those images.
     """
 
     split: str
@@ -37,7 +38,7 @@ class SplitSummary:
     """Which labels each image shows, in the split's order: bool, 256."""
 
     def add(self, counts: Tensor) -> None:
-        """Count in a mask, given its pixels of each label."""
+        """Add a mask, given its number of pixels of each label (int64, 256)."""
         self.images += 1
         self.pixels += counts
         self.images_per_class += counts > 0
@@ -50,16 +51,16 @@ class SplitSummary:
         return [name for label, name in enumerate(self.classes) if not self.images_per_class[label]]
 
     def class_weights(self) -> Tensor:
-        """The classes' median-frequency weights (float32)."""
+        """Return the median-frequency weights of the classes (float32)."""
         return median_frequency_weights(self.pixels[: len(self.classes)], self.shown_in[: len(self.classes)])
 
     def images_of(self) -> list[list[int]]:
-        """Positions in the split of the images that show each class but the background; classes never shown are left out."""
+        """Return the positions of the images that show a class, for each class that is shown, except the background."""
         shown = torch.stack(self.labels)[:, 1 : len(self.classes)]
         return [column.nonzero()[:, 0].tolist() for column in shown.T if column.any()]
 
     def describe(self) -> str:
-        """One line: images, classes present and absent, share of void."""
+        """Return one line: number of images, classes present and absent, share of void."""
         absent = self.absent
         void = float(self.pixels[voc.VOID]) / max(1, int(self.pixels.sum()))
         present = f"{len(self.classes) - len(absent)} of {len(self.classes)} classes"
@@ -70,9 +71,9 @@ class SplitSummary:
 def check_split(dataset: SplitDataset) -> SplitSummary:
     """Read every mask and every image's header of a split, and count the labels.
 
-    Raises DataError for the first mask or image that training could not use, naming the file and the value: unreadable files,
-    color and 16-bit masks, labels of no class, images whose size is not their mask's, truncated JPEGs. The doctor
-    (:mod:`vocseg.doctor`) finds more.
+    Raises DataError for the first mask or image that training could not use, naming the file and the value: unreadable
+    files, color and 16-bit masks, labels that are not classes, an image and a mask of different size, truncated JPEGs.
+    The doctor (:mod:`vocseg.doctor`) finds more.
     """
 
     def count(name: str) -> Tensor:

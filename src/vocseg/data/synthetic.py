@@ -1,4 +1,4 @@
-"""A small made-up data set in exact VOC layout: textured shapes on textured ground, with void borders."""
+"""Draw a small synthetic data set in VOC layout: textured shapes on textured ground, with void borders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vocseg.utils.files import writable_folder, write_text
 from vocseg.utils.progress import progress
 
 CLASSES = ("background", "disc", "square", "triangle", "cross", "ring")
-"""One shape each; a shape's class shows in its outline, its texture and, loosely, its color."""
+"""One shape each. A class differs from the others in outline, texture and, loosely, color."""
 
 HUES = (None, (214, 72, 60), (66, 124, 214), (84, 176, 80), (222, 182, 50), (164, 84, 190))
 MIN_SIZE = 16
@@ -27,10 +27,10 @@ Pixels = NDArray[np.float32]
 def write_synthetic(
     folder: Path, *, train: int = 200, val: int = 50, size: tuple[int, int] = (128, 160), seed: int = 0, force: bool = False
 ) -> dict[str, int]:
-    """Write ``train`` + ``val`` images of about ``size`` (height, width) below ``folder``, which then is a VOC-layout folder.
+    """Write ``train`` + ``val`` images of about ``size`` (height, width) in VOC layout to ``folder``.
 
-    The same seed gives the same masks and image content. Returns the number of images that show each class. Raises
-    OutputError where the folder is not empty (without ``force``) or cannot be written, SettingError for bad numbers.
+    The same seed gives the same images and masks. Returns the number of images that show each class. Raises OutputError
+    if the folder is not empty (without ``force``) or cannot be written, SettingError for numbers that are too small.
     """
     if train < 1 or val < 1:
         raise SettingError(f"a data set needs at least one train and one val image, not {train} and {val}")
@@ -55,7 +55,7 @@ def write_synthetic(
 
 
 def draw_sample(rng: np.random.Generator, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """One image (uint8, H x W x 3) and its mask (uint8, H x W) with one to four shapes; sizes vary by a fifth."""
+    """Draw an image (uint8, H x W x 3) and its mask (uint8, H x W) with one to four shapes; sizes vary by a tenth."""
     height, width = (max(MIN_SIZE, round(side * rng.uniform(0.9, 1.1))) for side in size)
     image = _ground(rng, height, width)
     mask = np.zeros((height, width), dtype=np.uint8)
@@ -69,7 +69,7 @@ def draw_sample(rng: np.random.Generator, size: tuple[int, int]) -> tuple[NDArra
 
 
 def _ground(rng: np.random.Generator, height: int, width: int) -> Pixels:
-    """Grayish clouds: noise at two scales, smoothly enlarged."""
+    """Draw grayish clouds: noise at two scales, smoothly enlarged."""
     clouds = np.zeros((height, width, 3), dtype=np.float32)
     for cells, strength in ((4, 50), (16, 25)):
         noise = rng.uniform(-1, 1, (cells, cells, 3)).astype(np.float32)
@@ -81,7 +81,7 @@ def _ground(rng: np.random.Generator, height: int, width: int) -> Pixels:
 
 
 def _shape(rng: np.random.Generator, label: int, height: int, width: int) -> NDArray[np.bool_]:
-    """Pixels of a randomly placed, sized and turned shape of a class."""
+    """Return the pixels of a randomly placed, scaled and rotated shape of a class."""
     radius = rng.uniform(0.16, 0.34) * min(height, width)
     x, y = rng.uniform(0.1, 0.9) * width, rng.uniform(0.1, 0.9) * height
     turn = rng.uniform(0, 2 * math.pi)
@@ -109,7 +109,7 @@ def _shape(rng: np.random.Generator, label: int, height: int, width: int) -> NDA
 
 
 def _texture(rng: np.random.Generator, label: int, height: int, width: int) -> Pixels:
-    """The class's color, varied, under its pattern: dots, checks, stripes, grain or waves."""
+    """Draw the class's pattern (dots, checks, stripes, grain or waves) in a variation of its color."""
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     period = rng.uniform(5, 9)
     phase = rng.uniform(0, 2 * math.pi, 2)
@@ -126,7 +126,7 @@ def _texture(rng: np.random.Generator, label: int, height: int, width: int) -> P
 
 
 def _with_void_border(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The mask with the pixels on both sides of each outline void, as VOC's annotators left them."""
+    """Return the mask with the pixels on both sides of each outline void, as in VOC's masks."""
     padded = np.pad(mask, 1, mode="edge")
     neighbors = [padded[1 + dy : 1 + dy + mask.shape[0], 1 + dx : 1 + dx + mask.shape[1]] for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
     border = np.any([neighbor != mask for neighbor in neighbors], axis=0)

@@ -19,20 +19,21 @@ from vocseg.errors import DataError, SettingError
 class VOCDataset(Dataset[tuple[Any, Any]]):
     """The images and masks of one split of a VOC-layout folder.
 
-    Takes the arguments of :class:`torchvision.datasets.VOCSegmentation`, by keyword or by position; the second position may
-    also be the split itself::
+    Takes the arguments of :class:`torchvision.datasets.VOCSegmentation`, by keyword or by position; the second position
+    may also be the split itself::
 
         VOCDataset("data", "train", transforms=v2_transforms)
         VOCDataset("data", year="2012", image_set="val", download=True)
 
-    Items are ``(tv_tensors.Image, tv_tensors.Mask)``: uint8 RGB, 3 x H x W, upright, and uint8 class ids, H x W, 255 = void.
-    ``transforms`` (torchvision.transforms.v2) gets these two. Like torchvision's class, ``transform`` and ``target_transform``
-    get the PIL image and the PIL mask, and so does a ``transforms`` that is not a v2 transform.
+    Items are ``(tv_tensors.Image, tv_tensors.Mask)``: uint8 RGB, 3 x H x W, upright, and uint8 class ids, H x W, 255 =
+    void. ``transforms`` (torchvision.transforms.v2) gets these two. Like torchvision's class, ``transform`` and
+    ``target_transform`` get the PIL image and the PIL mask, and so does a ``transforms`` that is not a v2 transform.
 
-    ``root`` is the folder that holds ``VOCdevkit``, or ``VOCdevkit``, or one like ``VOC2012``; without a ``year`` the newest is
-    taken. ``mask_dir`` is the folder of the masks, such as ``SegmentationClassAug``. ``download`` downloads VOC of the year
-    (2012) unless it is there. Raises DataError if there is no such folder or split, if an id has no image or no mask, and, when
-    an item is read, for an unreadable file, a label that is not a class, and an image and a mask of different size.
+    ``root`` is the folder that holds ``VOCdevkit``, or ``VOCdevkit``, or one like ``VOC2012``; without a ``year`` the
+    newest is taken. ``mask_dir`` is the folder of the masks, such as ``SegmentationClassAug``. ``download`` downloads
+    VOC of the year (2012) unless it is there. Raises DataError if there is no such folder or split, if an id has no
+    image or no mask, and, when an item is read, for an unreadable file, a label that is not a class, and an image and a
+    mask of different size.
 
     >>> from torchvision.transforms import v2
     >>> from vocseg.data.samples import FOLDER

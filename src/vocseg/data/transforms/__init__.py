@@ -1,7 +1,8 @@
 """Transforms of training samples: an image, its mask and its extra maps together.
 
-A transform takes a :class:`vocseg.data.dataset.Sample` and a ``torch.Generator`` and returns a sample; all its randomness comes
-from the generator, so that a run can be repeated and resumed exactly. :func:`from_v2` adapts those of torchvision.
+A transform takes a :class:`vocseg.data.dataset.Sample` and a ``torch.Generator`` and returns a sample; all its
+randomness comes from the generator, so that a run can be repeated and resumed exactly. :func:`from_v2` adapts those of
+torchvision.
 """
 
 from vocseg.data.transforms.color import ColorJitter

@@ -19,14 +19,16 @@ _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115,
 
 @dataclass(frozen=True)
 class ColorJitter:
-    """Change brightness, contrast and saturation by factors in [1 - strength, 1 + strength], the hue by up to strength / 4 turns.
+    """Change brightness, contrast, saturation by factors in [1 - strength, 1 + strength], the hue by up to strength /
+    4.
 
-    The first three as in Howard, "Some improvements on deep convolutional neural network based image classification" (2013):
-    blends with black, with the mean gray and with the pixel's own gray. The hue turns about the gray axis of YIQ. Together they
-    are one linear map of RGB, cut to 0..255 once: several times faster than torchvision's four passes.
+    The first three as in Howard, "Some improvements on deep convolutional neural network based image classification"
+    (2013): blends with black, with the mean gray and with the pixel's own gray. The hue turns about the gray axis of
+    YIQ. Together they are one linear map of RGB, cut to 0..255 once: several times faster than torchvision's four
+    passes.
 
     >>> sample = Sample(torch.full((3, 2, 2), 100, dtype=torch.uint8), torch.zeros(2, 2, dtype=torch.uint8), "gray")
-    >>> ColorJitter(0.4)(sample, torch.Generator().manual_seed(0)).image.unique().numel()  # the hue of gray does not change
+    >>> ColorJitter(0.4)(sample, torch.Generator().manual_seed(0)).image.unique().numel()  # gray has no hue
     1
     """
 
@@ -39,7 +41,7 @@ class ColorJitter:
 
 
 def adjust_colors(image: Tensor, brightness: float, contrast: float, saturation: float, turn: float) -> Tensor:
-    """Change the colors of an image (uint8, 3 x H x W) by three factors (1: no change) and a turn of the hue (1: full circle)."""
+    """Change the colors of an image (uint8, 3 x H x W) by three factors and a turn of the hue (1: full circle)."""
     angle = 2 * math.pi * turn
     rotation = torch.tensor([[1, 0, 0], [0, math.cos(angle), -math.sin(angle)], [0, math.sin(angle), math.cos(angle)]])
     matrix = torch.linalg.inv(_YIQ) @ rotation @ _YIQ

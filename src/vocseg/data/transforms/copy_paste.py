@@ -18,11 +18,12 @@ Item = TypeVar("Item")
 class CopyPaste:
     """With ``probability``, paste everything except background and void of another image, at its place in that image.
 
-    Ghiasi et al., "Simple copy-paste is a strong data augmentation method" (2021). The source is drawn so that rare classes
-    come as often as common ones: first a class, then an image of those that show it.
+    Ghiasi et al., "Simple copy-paste is a strong data augmentation method" (2021). The source is drawn so that rare
+    classes come as often as common ones: first a class, then an image of those that show it.
 
-    ``read`` returns the untransformed sample at an index (its extra maps are not used), ``images_of`` lists the indices that
-    show each class that can be pasted, and ``transform`` brings the source to the size of the samples it is pasted on.
+    ``read`` returns the untransformed sample at an index (its extra maps are not used), ``images_of`` lists the indices
+    that show each class that can be pasted, and ``transform`` brings the source to the size of the samples it is pasted
+    on.
 
     >>> under = Sample(torch.zeros(3, 2, 2, dtype=torch.uint8), torch.zeros(2, 2, dtype=torch.uint8), "under")
     >>> over = under._replace(mask=torch.tensor([[7, 0], [255, 7]], dtype=torch.uint8))

@@ -21,12 +21,13 @@ SHARES = (0.3, 0.7)
 
 @dataclass(frozen=True)
 class Mixing:
-    """Mix each sample of a batch with another one: with probability ``cutmix`` by a rectangle, with ``mixup`` by a blend.
+    """Mix each sample of a batch with another one: with probability ``cutmix`` by a rectangle, with ``mixup`` by a
+    blend.
 
-    CutMix (Yun et al., 2019), as French et al., "Semi-supervised semantic segmentation needs strong, varied perturbations"
-    (2020), use it: the mask and the extra maps come with the rectangle, whose corners are on the maps' grids. Mixup (Zhang et
-    al., 2018), only of use with a teacher (Beyer et al., "Knowledge distillation: a good teacher is patient and consistent",
-    2022): a blend's mask is void.
+    CutMix (Yun et al., 2019), as French et al., "Semi-supervised semantic segmentation needs strong, varied
+    perturbations" (2020), use it: the mask and the extra maps come with the rectangle, whose corners are on the maps'
+    grids. Mixup (Zhang et al., 2018), only of use with a teacher (Beyer et al., "Knowledge distillation: a good teacher
+    is patient and consistent", 2022): a blend's mask is void.
 
     >>> masks = [torch.full((8, 8), label, dtype=torch.uint8) for label in (1, 2)]
     >>> samples = [Sample(mask.expand(3, 8, 8), mask, str(place)) for place, mask in enumerate(masks)]

@@ -18,7 +18,7 @@ MEAN_COLOR = (124, 116, 104)
 
 
 def resize_image(image: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize images (uint8, ... x 3 x H x W) to ``(height, width)``: bilinear, antialiased. Same size: returned unchanged."""
+    """Resize images (uint8, ... x 3 x H x W) to ``(height, width)``, bilinear and antialiased."""
     if tuple(image.shape[-2:]) == tuple(size):
         return image
     if tuple(size) == (1, 1):  # torch's uint8 kernel fails on a single pixel
@@ -84,9 +84,9 @@ class CenterSquare:
 class RandomScaleCrop:
     """Scale by a factor drawn from ``scale``, then take a random ``size`` x ``size`` crop.
 
-    An image that is smaller than the crop is padded with the mean color, its mask with void. Only the window that the crop
-    shows is resized: this equals scaling the whole image first, except for the interpolation at the window's edge, at a
-    fraction of the work.
+    An image that is smaller than the crop is padded with the mean color, its mask with void. Only the window that the
+    crop shows is resized: this equals scaling the whole image first, except for the interpolation at the window's edge,
+    at a fraction of the work.
 
     >>> sample = Sample(torch.zeros(3, 40, 60, dtype=torch.uint8), torch.zeros(40, 60, dtype=torch.uint8), "black")
     >>> RandomScaleCrop(96, scale=(1.0, 1.0))(sample, torch.Generator().manual_seed(0)).mask.unique().tolist()

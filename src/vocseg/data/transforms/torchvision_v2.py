@@ -19,12 +19,13 @@ from vocseg.errors import DataError, SettingError
 def from_v2(transform: Callable[..., Any]) -> Transform:
     """Adapt a joint transform of torchvision.transforms.v2 to samples.
 
-    ``transform`` gets ``(tv_tensors.Image, tv_tensors.Mask)`` (uint8, 3 x H x W and H x W) and returns such a pair; any callable
-    that does will do. Networks normalize images themselves, so the image must stay uint8: leave out ``ToDtype`` and
-    ``Normalize``. The sample's generator alone decides its randomness, if it comes from torch, numpy or ``random``.
+    ``transform`` gets ``(tv_tensors.Image, tv_tensors.Mask)`` (uint8, 3 x H x W and H x W) and returns such a pair; any
+    callable that does will do. Networks normalize images themselves, so the image must stay uint8: leave out
+    ``ToDtype`` and ``Normalize``. The sample's generator alone decides its randomness, if it comes from torch, numpy or
+    ``random``.
 
-    Raises DataError, naming the sample, for any other result, and SettingError for samples with extra maps, which cannot
-    follow an unknown transform.
+    Raises DataError, naming the sample, for any other result, and SettingError for samples with extra maps, which
+    cannot follow an unknown transform.
 
     >>> from torchvision.transforms import v2
     >>> sample = Sample(torch.zeros(3, 40, 60, dtype=torch.uint8), torch.zeros(40, 60, dtype=torch.uint8), "black")

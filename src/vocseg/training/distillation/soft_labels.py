@@ -29,7 +29,8 @@ SOFT_CELL = 8
 class SoftLabels:
     """Class probabilities on a grid over an image, as a :class:`vocseg.data.dataset.SampleMap`.
 
-    ``tensor`` is uint8 (255 = probability 1), classes x h x w; a cell that shows nothing of the image is 0 in all classes.
+    ``tensor`` is uint8 (255 = probability 1), classes x h x w; a cell that shows nothing of the image is 0 in all
+    classes.
     """
 
     tensor: Tensor
@@ -68,9 +69,9 @@ class SoftLabels:
 
 
 def read_soft_labels(path: Path, classes: int) -> Tensor:
-    """Class probabilities of an image on a grid over it: uint8 (255 = 1), classes x h x w, from a ``.npy`` file.
+    """Read the class probabilities of an image from a ``.npy`` file: uint8 (255 = probability 1), classes x h x w.
 
-    Raises DataError for a file that is missing, damaged, or of other classes.
+    Raises DataError for a file that is missing, damaged, or has another number of classes.
     """
     try:
         values = np.load(path, allow_pickle=False)
@@ -82,7 +83,7 @@ def read_soft_labels(path: Path, classes: int) -> Tensor:
 
 
 def images_without_masks(folder: Path) -> dict[str, Path]:
-    """The images of a folder by name; DataError where there are none."""
+    """Return the images of a folder by stem; raise DataError if there are none."""
     if not folder.is_dir():
         raise DataError(f"no folder of unlabeled images {folder}")
     images = dict(sorted(files_by_stem(folder, IMAGE_SUFFIXES).items()))
@@ -92,18 +93,19 @@ def images_without_masks(folder: Path) -> dict[str, Path]:
 
 
 SHOWN = 0.02
-"""Share of an image that a class must have, by its soft labels, to count as shown."""
+"""Share of the cells in which a class must be the likeliest for the image to count as showing it."""
 
 
 def classes_shown(soft: Tensor) -> Tensor:
-    """Which classes are the likeliest in more than 2 % of the cells: bool."""
+    """Return the classes (bool) that soft labels show: those that are the likeliest in more than 2 % of the cells."""
     return torch.bincount(soft.argmax(0).flatten(), minlength=len(soft)) > SHOWN * soft[0].numel()
 
 
 class DistillationDataset(SplitDataset):
-    """A split followed by ``extra`` images without masks, by name; with soft labels ``NAME.npy`` of one folder, if any.
+    """A split, followed by ``extra`` images without masks (by name), with the soft labels ``NAME.npy`` of a folder, if
+    given.
 
-    The mask of an image without one is void throughout. Raises DataError where soft labels are missing.
+    An image without a mask gets one that is void everywhere. Raises DataError if soft labels are missing.
     """
 
     def __init__(
