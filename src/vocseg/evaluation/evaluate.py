@@ -17,9 +17,10 @@ from vocseg.data.layout import VocFolder, protect_data
 from vocseg.data.loader import evaluation_workers, samples
 from vocseg.evaluation.pairs import PairDataset
 from vocseg.evaluation.result import Evaluation
-from vocseg.inference.batches import batches_by_size
 from vocseg.inference.engines import EngineName
+from vocseg.inference.images import batches_by_size, stacked
 from vocseg.inference.segmenter import Segmenter
+from vocseg.models.registry import require_trained
 from vocseg.metrics import ConfusionMatrix
 from vocseg.ops.cross_entropy import pixel_cross_entropy
 from vocseg.utils.files import refuse_to_replace, writable_folder
@@ -70,6 +71,8 @@ def evaluate(
         refuse_to_replace(outputs, inputs)
     segmenter = model
     if not isinstance(segmenter, Segmenter):
+        if name is not None:
+            require_trained(name, weights)
         classes = None if name else dataset.classes
         segmenter = Segmenter(
             segmenter, weights=weights, classes=classes, device=device, precision=precision, engine=engine, exact=exact
@@ -106,6 +109,10 @@ def evaluate_split(
     start = time.perf_counter()
     classes = dataset.classes or segmenter.info.classes
     segmenter.info.check_classes(classes, _root(dataset))
+
+    def limit(size: tuple[int, int]) -> int:
+        return batch_size or segmenter.batch_size(size)
+
     own = range(shard[0], len(dataset), shard[1])
     workers = evaluation_workers(segmenter.device) if workers is None else workers
     matrix = ConfusionMatrix(classes, segmenter.device if segmenter.device.type == "cuda" else "cpu")
@@ -113,8 +120,8 @@ def evaluate_split(
     sums = torch.zeros(2, dtype=torch.float64, device=matrix.device)  # of the loss over pixels, and of the pixels
     with closing(samples(cast(Any, dataset), workers, own)) as read:
         shown: Iterator[Sample] = read if title is None else progress(read, len(own), title)
-        for batch in batches_by_size(shown, batch_size or segmenter.batch_size, lambda sample: sample.mask.shape):
-            images, masks = torch.stack([sample.image for sample in batch]), torch.stack([sample.mask for sample in batch])
+        for batch in batches_by_size(shown, _size, limit):
+            images, masks = stacked([sample.image for sample in batch]), stacked([sample.mask for sample in batch])
             logits = segmenter.low_res_logits(images, total=len(own))
             masks = masks.to(logits.values.device, non_blocking=True)
             with torch.inference_mode():
@@ -134,6 +141,10 @@ def _dataset(data: Any, split: str, mask_dir: str) -> SplitDataset | PairDataset
     if isinstance(data, str | Path):
         return SplitDataset(VocFolder.find(data, mask_dir), split)
     return data if isinstance(data, SplitDataset) else PairDataset(data)
+
+
+def _size(sample: Sample) -> tuple[int, int]:
+    return sample.mask.shape[0], sample.mask.shape[1]
 
 
 def _root(dataset: SplitDataset | PairDataset) -> str:

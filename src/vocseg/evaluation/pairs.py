@@ -13,7 +13,7 @@ from vocseg import voc
 from vocseg.data.dataset import Sample, size_text
 from vocseg.data.image_io import check_labels
 from vocseg.errors import DataError
-from vocseg.inference.segmenter import to_pixels
+from vocseg.inference.images import to_pixels
 
 
 class PairDataset(Dataset[Sample]):

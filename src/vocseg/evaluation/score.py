@@ -6,46 +6,80 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from torch import Tensor
-
-from vocseg.data.dataset import size_text
+from vocseg.data.dataset import SplitDataset, size_text
 from vocseg.data.image_io import read_mask
-from vocseg.data.layout import VocFolder, files_by_stem
+from vocseg.data.layout import VocFolder, files_by_stem, protect_data
 from vocseg.errors import DataError, InputError
 from vocseg.evaluation.result import Evaluation
-from vocseg.metrics import ConfusionMatrix, confusion_matrix
+from vocseg.metrics import ConfusionMatrix
 from vocseg.utils.progress import progress
+from vocseg.voc import MASKS
 
 
-def score_folder(predictions: Path, folder: VocFolder, split: str) -> Evaluation:
-    """Score the mask PNGs ``<id>.png`` in ``predictions`` against the truth of a split.
+def score(
+    masks: str | Path,
+    data: str | Path | SplitDataset,
+    split: str = "val",
+    *,
+    mask_dir: str = MASKS,
+    json: str | Path | None = None,
+    title: str | None = None,
+) -> Evaluation:
+    """Score the mask PNGs ``<id>.png`` of a folder against the ground truth of a split, as the VOC devkit does.
 
-    Raises DataError, naming the file, for a missing or unreadable mask, another size than the truth's, or a value
-    outside the classes.
+    ``masks`` holds palette or gray PNGs of their images' sizes, whose values are class ids. ``data``: a folder in VOC layout, of
+    which ``split`` and ``mask_dir`` are read, or a data set made of one. ``json``: a file for the scores. ``title``: shows a
+    progress bar on a terminal.
+
+    Raises DataError, naming the file, for a missing or unreadable mask, another size than the ground truth's, or a value outside
+    the classes; OutputError if the scores cannot be written or would replace an input.
+
+    >>> from vocseg.data.samples import FOLDER
+    >>> try:
+    ...     score(FOLDER / "SegmentationClass", FOLDER, "samples")
+    ... except DataError as error:  # ground truth has void pixels, which no prediction may have
+    ...     print(str(error).partition(": ")[2])
+    predicted value 255 is outside the classes 0..20; 255 (void) is only allowed in ground truth
     """
-    if not predictions.is_dir():
-        raise DataError(f"no folder of masks {predictions}")
     start = time.perf_counter()
+    masks = Path(masks)
+    folder, split = (data.folder, data.split) if isinstance(data, SplitDataset) else (VocFolder.find(data, mask_dir), split)
+    if not masks.is_dir():
+        raise DataError(f"no folder of masks {masks}")
+    protect_data(folder.root, [folder.mask_dir], [None if json is None else Path(json)], masks.glob("*"))
     names = folder.ids(split)
-    files = files_by_stem(predictions, (".png",))
+    files = _files(masks, names, split)
+    classes = folder.classes
+
+    def count(name: str) -> ConfusionMatrix:
+        target, prediction = read_mask(folder.mask(name), len(classes)), read_mask(files[name])
+        if prediction.shape != target.shape:
+            described = f"{size_text(prediction)}, its ground truth {folder.mask(name)} {size_text(target)}"
+            raise DataError(f"mask {files[name]} is {described}")
+        matrix = ConfusionMatrix(classes)
+        try:
+            matrix.update(prediction, target)
+        except InputError as error:
+            raise DataError(f"mask {files[name]}: {error}") from error
+        return matrix
+
+    total = ConfusionMatrix(classes)
+    with ThreadPoolExecutor() as pool:
+        counted = pool.map(count, names)
+        for matrix in counted if title is None else progress(counted, len(names), title):
+            total.merge(matrix)
+    about = {"masks": str(masks), "data": str(folder.root)}
+    result = Evaluation(total.compute(), None, len(names), split, time.perf_counter() - start, about)
+    if json is not None:
+        result.save(json)
+    return result
+
+
+def _files(masks: Path, names: list[str], split: str) -> dict[str, Path]:
+    files = files_by_stem(masks, (".png",))
     missing = [name for name in names if name not in files]
     if missing:
         raise DataError(
-            f"{predictions} has no mask for {len(missing)} of the {len(names)} images of {split}; the first: {missing[0]}.png"
+            f"{masks} has no mask for {len(missing)} of the {len(names)} images of {split}; the first: {missing[0]}.png"
         )
-    matrix = ConfusionMatrix(folder.classes)
-
-    def count(name: str) -> Tensor:
-        truth = read_mask(folder.mask(name), len(folder.classes))
-        prediction = read_mask(files[name])
-        if prediction.shape != truth.shape:
-            raise DataError(f"mask {files[name]} is {size_text(prediction)}, its truth {folder.mask(name)} {size_text(truth)}")
-        try:
-            return confusion_matrix(prediction, truth, len(folder.classes))
-        except InputError as error:
-            raise DataError(f"mask {files[name]}: {error}") from error
-
-    with ThreadPoolExecutor() as pool:
-        for counts in progress(pool.map(count, names), len(names), f"score {split}"):
-            matrix.counts += counts
-    return Evaluation(matrix.scores(), None, len(names), split, time.perf_counter() - start)
+    return files

@@ -6,30 +6,31 @@ import copy
 import os
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
-from vocseg.data.image_io import read_image
 from vocseg.data.transforms.geometry import resize_image
-from vocseg.errors import DataError, ModelError
+from vocseg.errors import ModelError
 from vocseg.inference.engines import CPU_ENGINES, EngineName
+from vocseg.inference.images import ImageLike, stacked, to_pixels
 from vocseg.inference.optimize import OptimizedModel
 from vocseg.inference.result import Segmentation as Segmentation
+from vocseg.inference.stream import Loaded, OnError, Stream, load
 from vocseg.models import ModelInfo, SegmentationModel, create_model
-from vocseg.models.zoo.vocseg_s import NAME as DEFAULT_MODEL
+from vocseg.models.zoo.vocseg_s import NAME
 from vocseg.ops.low_res_logits import LowResLogits
 from vocseg.utils.system import find_device, find_precision
 
-ImageLike = str | Path | Image.Image | np.ndarray[Any, Any] | Tensor
-"""A file, a Pillow image, or uint8 RGB pixels: an array H x W x 3 or a tensor 3 x H x W."""
+DEFAULT_MODEL = NAME
+"""Name of the model that comes with the package."""
 
 BATCH_SIZE = 16
-"""Images of a batch on a GPU."""
+BATCH_PIXELS = 1 << 22
+"""Images, and their pixels, that go through the network together on a GPU: 16 of VOC's size."""
 
 
 class Segmenter:
@@ -48,8 +49,8 @@ class Segmenter:
     >>> segment = Segmenter("lraspp_mobilenet_v3_large", weights="none", device="cpu")
     >>> segment(torch.zeros(3, 48, 64, dtype=torch.uint8)).mask.shape
     torch.Size([48, 64])
-    >>> [result.mask.shape for result in segment([np.zeros((9, 16, 3), np.uint8), np.zeros((12, 12, 3), np.uint8)])]
-    [torch.Size([9, 16]), torch.Size([12, 12])]
+    >>> [result.mask.shape for result in segment([torch.zeros(3, 9, 16, dtype=torch.uint8)] * 2)]
+    [torch.Size([9, 16]), torch.Size([9, 16])]
     """
 
     def __init__(
@@ -82,14 +83,6 @@ class Segmenter:
         kind = self.network.precision if isinstance(self.network, OptimizedModel) else torch.float32
         return str(kind).removeprefix("torch.")
 
-    @property
-    def batch_size(self) -> int:
-        """Images that lists, streams and evaluations put in a batch.
-
-        On a CPU 1: a batch is no faster there.
-        """
-        return 1 if self.device.type == "cpu" else BATCH_SIZE
-
     @overload
     def __call__(self, image: ImageLike) -> Segmentation: ...
     @overload
@@ -103,16 +96,42 @@ class Segmenter:
         rounding). Raises DataError for what is not a readable image.
         """
         if isinstance(image, list | tuple):
-            return [self._segment(item) for item in image]
-        return self._segment(image)
+            return list(self.stream(image, batch_size=batch_size))
+        return self.segment_batch([load(image)], keep_logits=True)[0]
 
-    def _segment(self, image: Any) -> Segmentation:
+    def stream(self, sources: Any, *, batch_size: int | None = None, on_error: OnError = "raise") -> Stream:
+        """Segment many images in bounded memory; iterate over the results, in the order of the images.
+
+        ``sources``: a file, a folder (searched with all below it), a glob pattern, or an iterable of images as a call takes
+        them. ``batch_size``: images of equal size that go through the network together; by default 1 on a CPU, where a batch
+        is no faster, and on a GPU as many as 16. ``on_error``: at an image that cannot be read, ``raise`` its DataError after
+        the results before it, or ``skip`` it and note the error in the stream's ``errors``.
+
+        >>> from vocseg.data.samples import FOLDER
+        >>> segment = Segmenter(device="cpu")
+        >>> [result.source.name for result in segment.stream(FOLDER / "JPEGImages" / "c*.jpg")]
+        ['camera.jpg', 'chelsea.jpg']
+        """
+        return Stream(self, sources, batch_size, on_error)
+
+    def batch_size(self, size: tuple[int, int]) -> int:
+        """Return how many images of a size (height, width) go through the network together by default."""
+        if self.device.type == "cpu":
+            return 1
+        height, width = self.info.input_size(*size)
+        return max(1, min(BATCH_SIZE, BATCH_PIXELS // max(1, height * width, size[0] * size[1])))
+
+    def segment_batch(self, batch: Sequence[Loaded], total: int = 1, keep_logits: bool = False) -> list[Segmentation]:
+        """Segment loaded images of one size; ``total`` as in :meth:`low_res_logits`. ``keep_logits`` of a single image."""
         start = time.perf_counter()
-        pixels = to_pixels(image)
-        logits = self.low_res_logits(pixels[None])
-        mask = logits.classes()[0].cpu()
-        source = Path(image) if isinstance(image, str | Path) else None
-        return Segmentation(pixels, mask, self.info, source, time.perf_counter() - start, lambda: logits)
+        logits = self.low_res_logits(stacked([item.pixels for item in batch]), total)
+        masks = logits.classes().cpu()
+        seconds = (time.perf_counter() - start) / len(batch)
+        results = []
+        for item, mask in zip(batch, masks, strict=True):
+            again = (lambda: logits) if keep_logits else partial(self.low_res_logits, item.pixels[None], total)
+            results.append(Segmentation(item.pixels, mask, self.info, item.source, item.seconds + seconds, again))
+        return results
 
     def logits(self, image: ImageLike) -> Tensor:
         """Compute the class logits of an image at its own size: float32, 1 x classes x H x W. Raises DataError."""
@@ -158,19 +177,3 @@ def as_model(model: str | Path | nn.Module, classes: Sequence[str] | None = None
     if not classes:
         raise ModelError(f"network {type(model).__name__} does not say what it predicts; pass classes=[...], their names in order")
     return SegmentationModel(model, ModelInfo(type(model).__name__, tuple(classes)))
-
-
-def to_pixels(image: Any) -> Tensor:
-    """Return an image as a uint8 RGB tensor, 3 x H x W; DataError if it is not one or cannot be read."""
-    if isinstance(image, str | Path):
-        return read_image(image)
-    if isinstance(image, Image.Image):
-        image = np.array(image.convert("RGB"))
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
-        return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).contiguous()
-    if isinstance(image, Tensor) and image.dtype == torch.uint8 and image.dim() == 3 and image.shape[0] == 3:
-        return image
-    described = f"{tuple(image.shape)} {image.dtype}" if isinstance(image, Tensor | np.ndarray) else type(image).__name__
-    raise DataError(
-        f"an image is a file, a Pillow image, or uint8 pixels, H x W x 3 in numpy and 3 x H x W in torch, not {described}"
-    )
