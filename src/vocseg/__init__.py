@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from vocseg.evaluation.result import Evaluation
     from vocseg.export.export import export
     from vocseg.export.report import ExportReport
+    from vocseg.evaluation.score import score
+    from vocseg.inference.predict import predict
     from vocseg.inference.result import Segmentation
     from vocseg.inference.segmenter import Segmenter
     from vocseg.metrics import ConfusionMatrix
@@ -70,7 +72,9 @@ __all__ = [
     "examine",
     "export",
     "list_models",
+    "predict",
     "register_model",
+    "score",
     "transforms",
     "tune_process",
 ]
@@ -95,7 +99,9 @@ _HOMES = {
     "examine": "doctor.examine:examine",
     "export": "export.export:export",
     "list_models": "models.registry:list_models",
+    "predict": "inference.predict:predict",
     "register_model": "models.registry:register_model",
+    "score": "evaluation.score:score",
     "transforms": "data.transforms",
     "tune_process": "utils.system:tune_process",
 }

@@ -218,10 +218,10 @@ def test_predict_bad_input(run: Run, model: Path, tmp_path: Path) -> None:
     (tmp_path / "worse.gif").write_bytes(b"GIF89a")
     files = [tmp_path / name for name in ("bad.jpg", "good.png", "worse.gif")]
     result = run("predict", *files, "--model", model, "--out", tmp_path / "out", "--json", tmp_path / "areas.json")
-    fails(result, "2 of 3 images left out", files[0], files[2])
+    fails(result, "2 of 3 images skipped", files[0], files[2])
     assert (tmp_path / "out" / "good.png").is_file()
-    left_out = json.loads((tmp_path / "areas.json").read_text())["left_out"]
-    assert [row["image"] for row in left_out] == [str(files[0]), str(files[2])]
+    skipped = json.loads((tmp_path / "areas.json").read_text())["skipped"]
+    assert [row["image"] for row in skipped] == [str(files[0]), str(files[2])]
 
 
 def test_predict_goes_on_after_formats_that_are_not_read(run: Run, model: Path, tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_predict_goes_on_after_formats_that_are_not_read(run: Run, model: Path, 
     (tmp_path / "in" / "a.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 3\n%%EndComments\nshowpage\n%%EOF\n")
     Image.new("RGB", (20, 20)).save(tmp_path / "in" / "b.png")
     result = run("predict", tmp_path / "in", "--model", model, "--out", tmp_path / "out")
-    fails(result, "1 of 2 images left out", tmp_path / "in" / "a.jpg", "not supported (JPEG, PNG, GIF, BMP, WEBP, TIFF are)")
+    fails(result, "1 of 2 images skipped", tmp_path / "in" / "a.jpg", "not supported (JPEG, PNG, GIF, BMP, WEBP, TIFF are)")
     assert (tmp_path / "out" / "b.png").is_file()
 
 

@@ -54,9 +54,7 @@ def evaluate(
     data_folder(data)  # fail before torch is imported
     from vocseg.evaluation.evaluate import evaluate as run
     from vocseg.evaluation.report import print_evaluation
-    from vocseg.models.registry import require_trained
 
-    require_trained(model, weights)
     result = run(
         model, data, split, mask_dir=mask_dir, weights=weights, device=device, precision=precision, engine=engine, exact=exact,
         batch_size=batch_size, save_masks=save_masks, json=json, title=f"evaluate {split}",

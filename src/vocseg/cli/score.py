@@ -34,14 +34,8 @@ def score(
         Folder of the predicted masks.
     """
     data_folder(data)  # fail before torch is imported
-    from vocseg.data.layout import VocFolder, protect_data
     from vocseg.evaluation.report import print_evaluation
-    from vocseg.evaluation.score import score_folder
-    from vocseg.utils.files import write_json
+    from vocseg.evaluation.score import score as run
 
-    folder = VocFolder.find(data, mask_dir)
-    protect_data(data, [mask_dir], [json], masks.glob("*"))
-    result = score_folder(masks, folder, split)
-    print_evaluation(result, f"{masks} on {split} of {folder.root}")
-    if json is not None:
-        write_json(json, {"masks": str(masks), "data": str(folder.root)} | result.to_dict())
+    result = run(masks, data, split, mask_dir=mask_dir, json=json, title=f"score {split}")
+    print_evaluation(result, f"{masks} on {split} of {result.about['data']}")

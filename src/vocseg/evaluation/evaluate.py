@@ -20,8 +20,8 @@ from vocseg.evaluation.result import Evaluation
 from vocseg.inference.engines import EngineName
 from vocseg.inference.images import batches_by_size, stacked
 from vocseg.inference.segmenter import Segmenter
-from vocseg.models.registry import require_trained
 from vocseg.metrics import ConfusionMatrix
+from vocseg.models.registry import require_trained
 from vocseg.ops.cross_entropy import pixel_cross_entropy
 from vocseg.utils.files import refuse_to_replace, writable_folder
 from vocseg.utils.progress import progress

@@ -17,6 +17,12 @@ class Evaluation:
 
     ``loss``: mean cross entropy of the main output over all valid pixels; None for saved masks. ``images``: how many.
     ``seconds``: how long it took. ``about``: what was scored: model, precision and data, or masks and data.
+
+    >>> import vocseg
+    >>> from vocseg.data.samples import FOLDER
+    >>> result = vocseg.evaluate("vocseg-s", FOLDER, "samples", device="cpu")
+    >>> round(result.pixel_accuracy, 1), result.images, result.about["model"]
+    (1.0, 4, 'vocseg-s')
     """
 
     scores: Scores

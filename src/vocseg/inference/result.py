@@ -32,6 +32,14 @@ class Segmentation:
     ``image``: uint8 RGB, 3 x H x W. ``mask``: uint8 class ids, H x W. ``info``: the model. ``source``: the image's file, if
     it came from one. ``seconds``: time from the file or pixels to the mask; for an image of a batch, an equal share of its
     batch's.
+
+    >>> import vocseg
+    >>> from vocseg.data.samples import FOLDER
+    >>> result = vocseg.Segmenter(device="cpu")(FOLDER / "JPEGImages" / "chelsea.jpg")
+    >>> result.mask.shape, list(result.areas()), result.polygons()[0]["class"]
+    (torch.Size([300, 451]), ['cat', 'background'], 'cat')
+    >>> result.probabilities().shape
+    torch.Size([21, 300, 451])
     """
 
     image: Tensor

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,9 @@ BATCH_PIXELS = 1 << 22
 """Images, and their pixels, that go through the network together on a GPU: 16 of VOC's size."""
 
 
+_FORKED = "a Segmenter does not work after fork; start processes with multiprocessing's spawn method"
+
+
 class Segmenter:
     """Predict masks with one model; by default the one that comes with the package.
 
@@ -43,8 +46,8 @@ class Segmenter:
     float32; otherwise rewritten (:mod:`vocseg.inference.optimize`), which gives the same masks except for rounding.
     Raises ModelError for a model or engine, SettingError for a device or precision, that cannot be used.
 
-    Several threads may use one Segmenter; each gets the masks that it would get alone. A process made by ``fork`` needs a
-    Segmenter of its own: engines' threads do not survive a fork, so one made before it raises ModelError.
+    Several threads may use one Segmenter; each gets the masks that it would get alone. In a process made by ``fork`` it raises
+    ModelError, since threads of torch and the engines do not survive a fork: start processes with ``spawn``.
 
     >>> segment = Segmenter("lraspp_mobilenet_v3_large", weights="none", device="cpu")
     >>> segment(torch.zeros(3, 48, 64, dtype=torch.uint8)).mask.shape
@@ -52,6 +55,9 @@ class Segmenter:
     >>> [result.mask.shape for result in segment([torch.zeros(3, 9, 16, dtype=torch.uint8)] * 2)]
     [torch.Size([9, 16]), torch.Size([9, 16])]
     """
+
+    _threads_of: ClassVar[int | None] = None
+    """The process in which a Segmenter has started torch's threads."""
 
     def __init__(
         self,
@@ -64,6 +70,10 @@ class Segmenter:
         engine: EngineName = "auto",
         exact: bool = False,
     ) -> None:
+        # With more than one thread, torch would wait forever for the threads of the parent process.
+        if Segmenter._threads_of not in (None, os.getpid()) and torch.get_num_threads() > 1:
+            raise ModelError(_FORKED)
+        self._process = Segmenter._threads_of = os.getpid()
         self.device = find_device("cpu" if device == "auto" and engine in CPU_ENGINES else device)
         if engine in CPU_ENGINES and self.device.type != "cpu":
             raise ModelError(f"engine {engine} runs on the CPU only, not on {self.device}")
@@ -75,7 +85,6 @@ class Segmenter:
         else:
             kind = find_precision("float32" if precision == "auto" and engine == "onnxruntime" else precision, self.device)
             self.network = OptimizedModel(built, self.device, kind, engine)
-        self._process = os.getpid()
 
     @property
     def precision(self) -> str:
@@ -145,8 +154,8 @@ class Segmenter:
         holds does not change how sums are rounded. ``total``: how many images the caller is going to pass in all, by which the
         engine ``auto`` is chosen.
         """
-        if os.getpid() != self._process:
-            raise ModelError("this Segmenter was made in another process; make a new one after fork")
+        if self._process != os.getpid():
+            raise ModelError(_FORKED)
         images = images if images.dim() == 4 else images[None]
         size = (images.shape[2], images.shape[3])
         inputs = resize_image(images, self.info.input_size(*size))
