@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_jaccard_index
 
 from vocseg.errors import InputError
-from vocseg.metrics import ConfusionMatrix, confusion_matrix, scores
+from vocseg.metrics import ConfusionMatrix, _confusion_matrix_on_device, confusion_matrix, scores
 
 
 def slow_voc_scores(
@@ -140,3 +141,52 @@ def test_counts_are_exact_beyond_float_precision() -> None:
 def test_255_classes() -> None:
     labels = torch.arange(255, dtype=torch.uint8).view(5, 51)
     assert scores(confusion_matrix(labels, labels, 255), [str(c) for c in range(255)]).miou == 1.0
+
+
+@given(images(), st.randoms())
+@settings(max_examples=80, deadline=None)
+def test_merged_parts_are_the_whole(case: tuple[int, list[tuple[torch.Tensor, torch.Tensor]]], random: random.Random) -> None:
+    num_classes, pairs = case
+    names = [str(c) for c in range(num_classes)]
+    whole, parts = ConfusionMatrix(names), [ConfusionMatrix(names) for _ in range(3)]
+    for prediction, truth in pairs:
+        whole.update(prediction, truth)
+        random.choice(parts).update(prediction, truth)
+    before = [part.counts.clone() for part in parts]
+    random.shuffle(parts)
+    total = ConfusionMatrix(names)
+    for part in parts:
+        total.merge(part)
+    assert torch.equal(total.counts, whole.counts)
+    assert total.compute() == whole.compute()
+    assert torch.equal(sum(before), whole.counts)  # merging changes none of the parts
+    total.reset()
+    assert not total.counts.any()
+    total.merge(whole)
+    assert torch.equal(total.counts, whole.counts)
+
+
+def test_only_the_same_classes_can_be_merged() -> None:
+    with pytest.raises(InputError, match="cannot merge a matrix of classes"):
+        ConfusionMatrix("ab").merge(ConfusionMatrix("ac"))
+
+
+@given(images())
+@settings(max_examples=80, deadline=None)
+def test_counting_on_a_device(case: tuple[int, list[tuple[torch.Tensor, torch.Tensor]]]) -> None:
+    num_classes, pairs = case
+    for prediction, truth in pairs:
+        counts, stray = _confusion_matrix_on_device(prediction, truth, num_classes)
+        assert torch.equal(counts, confusion_matrix(prediction, truth, num_classes))
+        assert int(stray) == 0
+        wrong = prediction.long() + num_classes
+        counts, stray = _confusion_matrix_on_device(wrong, truth, num_classes)
+        assert (int(counts.sum()), int(stray)) == (0, truth.numel())
+
+
+def test_invalid_values_on_a_device_are_counted_once_each() -> None:
+    prediction = torch.tensor([[0, 3, 1, -1, 0, 255]])
+    truth = torch.tensor([[0, 0, 9, 9, 255, 255]])
+    counts, stray = _confusion_matrix_on_device(prediction, truth, 3)
+    assert int(stray) == 4  # the second, third, fourth and, as the devkit has it, the last
+    assert int(counts.sum()) == int(counts[0, 0]) == 1

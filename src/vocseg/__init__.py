@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from vocseg.download.voc import DownloadResult, download
     from vocseg.evaluation.evaluate import evaluate
     from vocseg.evaluation.result import Evaluation
+    from vocseg.evaluation.score import score
     from vocseg.export.export import export
     from vocseg.export.report import ExportReport
-    from vocseg.evaluation.score import score
     from vocseg.inference.predict import predict
     from vocseg.inference.result import Segmentation
     from vocseg.inference.segmenter import Segmenter

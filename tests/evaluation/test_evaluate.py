@@ -1,19 +1,24 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from PIL import Image
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+import vocseg
 from vocseg.data.dataset import SplitDataset
-from vocseg.data.layout import VocFolder
-from vocseg.errors import DataError, ModelError
-from vocseg.evaluation.evaluate import evaluate_split as evaluate
-from vocseg.evaluation.score import score_folder
+from vocseg.data.transforms.geometry import resize_image
+from vocseg.errors import DataError, ModelError, OutputError
+from vocseg.evaluation.evaluate import evaluate_split
 from vocseg.inference.segmenter import Segmenter
 from vocseg.metrics import ConfusionMatrix
-from vocseg.models import create_model
+from vocseg.models import create_model, save_model
 
 
 @pytest.fixture
@@ -21,31 +26,126 @@ def segmenter(val_set: SplitDataset) -> Segmenter:
     return Segmenter(create_model("simple_conv_net", val_set.classes), device="cpu", exact=True)
 
 
-def test_against_a_plain_loop(segmenter: Segmenter, val_set: SplitDataset) -> None:
-    result = evaluate(segmenter, val_set)
-    matrix, losses = ConfusionMatrix(val_set.classes), []
-    for index in range(len(val_set)):
-        image, mask, *_ = val_set[index]
-        logits = segmenter.network(image[None])["out"].detach()
+def plain(network: nn.Module, dataset: Any) -> tuple[ConfusionMatrix, float]:
+    """The matrix and the loss, image by image."""
+    matrix, losses = ConfusionMatrix(dataset.classes), []
+    for index in range(len(dataset)):
+        image, mask, *_ = dataset[index]
+        logits = network(image[None])["out"].detach()
         matrix.update(logits.argmax(1)[0], mask)
         target = mask[None].long()
         losses.append(cross_entropy(logits.double(), target, ignore_index=255, reduction="none")[target != 255])
-    assert result.scores == matrix.scores()
-    assert result.loss == pytest.approx(float(torch.cat(losses).mean()), rel=1e-5)
+    return matrix, float(torch.cat(losses).mean())
+
+
+def test_against_a_plain_loop(segmenter: Segmenter, val_set: SplitDataset) -> None:
+    result = vocseg.evaluate(segmenter, val_set)
+    matrix, loss = plain(segmenter.network, val_set)  # type: ignore[arg-type]
+    assert result.scores == matrix.compute()
+    assert result.loss == pytest.approx(loss, rel=1e-5)
     assert (result.images, result.split) == (4, "val")
+    assert result.miou == result.scores.miou
+    assert (result.pixel_accuracy, result.mean_accuracy) == (result.scores.pixel_accuracy, result.scores.mean_accuracy)
+    assert list(result.per_class) == list(val_set.classes)
+    assert tuple(result.per_class.values()) == result.scores.per_class
 
 
-def test_saved_masks_score_the_same(segmenter: Segmenter, val_set: SplitDataset, tmp_path: Path) -> None:
-    result = evaluate(segmenter, val_set, save_masks=tmp_path)
-    assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(val_set.names)
-    assert score_folder(tmp_path, val_set.folder, "val").scores == result.scores
+@pytest.mark.parametrize("batch_size", [2, 64])
+def test_batches_change_nothing(segmenter: Segmenter, val_set: SplitDataset, tmp_path: Path, batch_size: int) -> None:
+    one = vocseg.evaluate(segmenter, val_set, save_masks=tmp_path / "a")
+    many = vocseg.evaluate(segmenter, val_set, batch_size=batch_size, workers=2, save_masks=tmp_path / "b")
+    assert many.scores == one.scores
+    assert many.loss == pytest.approx(one.loss, rel=1e-6)
+    for name in val_set.names:
+        assert (tmp_path / "a" / f"{name}.png").read_bytes() == (tmp_path / "b" / f"{name}.png").read_bytes()
+
+
+def test_a_folder_and_a_file_from_start_to_end(val_set: SplitDataset, tmp_path: Path) -> None:
+    model = create_model("simple_conv_net", val_set.classes)
+    save_model(tmp_path / "m.safetensors", model)
+    options = {"device": "cpu", "precision": "float32"}
+    data = val_set.folder.root
+    result = vocseg.evaluate(tmp_path / "m.safetensors", data, save_masks=tmp_path / "masks", json=tmp_path / "s.json", **options)
+    assert vocseg.evaluate(model, str(data), "val", **options).scores == result.scores
+    assert vocseg.evaluate(model.network, data, **options).scores == result.scores  # a plain network, with the data's classes
+    assert vocseg.score(tmp_path / "masks", data).scores == result.scores
+    written = json.loads((tmp_path / "s.json").read_text())
+    assert written == result.to_dict()
+    assert {"miou", "pixel_accuracy", "mean_accuracy", "loss", "per_class", "images", "split"} <= set(written)
+    assert [written[key] for key in ("model", "precision", "data")] == [str(tmp_path / "m.safetensors"), "float32", str(data)]
+    result.save(tmp_path / "run")
+    assert (tmp_path / "run" / "scores.json").read_text() == (tmp_path / "s.json").read_text()
+
+
+class Pairs:
+    """A data set as torchvision's: images and masks of Pillow, or tensors."""
+
+    def __init__(self, dataset: SplitDataset, pillow: bool) -> None:
+        self.dataset, self.classes, self.pillow = dataset, dataset.classes, pillow
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        image, mask, *_ = self.dataset[index]
+        if self.pillow:
+            return Image.fromarray(image.permute(1, 2, 0).numpy()), Image.fromarray(mask.numpy(), mode="L")
+        return image, mask[None].long()
+
+
+@pytest.mark.parametrize("pillow", [True, False])
+def test_data_sets_of_pairs(segmenter: Segmenter, val_set: SplitDataset, pillow: bool, tmp_path: Path) -> None:
+    result = vocseg.evaluate(segmenter, Pairs(val_set, pillow), save_masks=tmp_path)
+    assert result.scores == vocseg.evaluate(segmenter, val_set).scores
+    assert (result.images, result.split, result.about["data"]) == (4, "Pairs", "Pairs")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.png", "1.png", "2.png", "3.png"]
+
+
+def test_pairs_that_cannot_be_scored(segmenter: Segmenter) -> None:
+    image = torch.zeros(3, 4, 5, dtype=torch.uint8)
+    for mask, message in (
+        (torch.zeros(4, 5), r"mask 0 of list is \(4, 5\) torch.float32, not H x W integers"),
+        (torch.full((4, 5), 300), "mask 0 of list holds values from 300 to 300"),
+        (torch.zeros(5, 4, dtype=torch.uint8), "image 0 of list is 4x5 but its mask is 5x4"),
+        (torch.full((4, 5), 6), r"mask 0 of list holds label 6 \(20 pixels outside 0\.\.5 and 255\)"),
+    ):
+        with pytest.raises(vocseg.InputError, match=message):
+            vocseg.evaluate(segmenter, [(image, mask)])
+
+
+def test_the_processes_shares_add_up(segmenter: Segmenter, val_set: SplitDataset) -> None:
+    """Each process scores its images; ``gather`` adds the sums of all."""
+    sums: list[list[Tensor]] = []
+    for rank in range(3):
+        own: list[Tensor] = []
+        evaluate_split(segmenter, val_set, shard=(rank, 3), gather=lambda tensor, own=own: own.append(tensor.clone()) or tensor)
+        sums.append(own)
+    totals = iter([sum(parts) for parts in zip(*sums, strict=True)])
+    result = evaluate_split(segmenter, val_set, shard=(0, 3), gather=lambda tensor: next(totals))
+    whole = evaluate_split(segmenter, val_set)
+    assert result.scores == whole.scores
+    assert result.loss == pytest.approx(whole.loss, rel=1e-6)
+    assert result.images == 4
+
+
+def test_ground_truth_and_inputs_are_never_replaced(val_set: SplitDataset, tmp_path: Path) -> None:
+    root, model = val_set.folder.root, tmp_path / "m.safetensors"
+    save_model(model, create_model("simple_conv_net", val_set.classes))
+    (tmp_path / "link").symlink_to(root / "SegmentationClass")
+    before = {path: path.read_bytes() for path in (*root.rglob("*.*"), model) if path.is_file()}
+    for data in (root, val_set):
+        for folder in (root / "SegmentationClass", root / "JPEGImages", tmp_path / "link"):
+            with pytest.raises(OutputError, match="cannot write"):
+                vocseg.evaluate(model, data, device="cpu", save_masks=folder)
+        for file in (model, min((root / "JPEGImages").iterdir())):
+            with pytest.raises(OutputError, match="cannot write"):
+                vocseg.evaluate(model, data, device="cpu", json=file)
+    with pytest.raises(OutputError, match="cannot write"):
+        vocseg.evaluate(model, Pairs(val_set, True), device="cpu", save_masks=root / "SegmentationClass")
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_protocol_resizes_the_image_and_scores_at_its_own_size(val_set: SplitDataset) -> None:
-    from dataclasses import replace
-
-    from vocseg.data.transforms.geometry import resize_image
-
     model = create_model("simple_conv_net", val_set.classes)
     model.info = replace(model.info, short_side=20)
     segmenter = Segmenter(model, device="cpu", precision="float32")
@@ -57,14 +157,20 @@ def test_protocol_resizes_the_image_and_scores_at_its_own_size(val_set: SplitDat
         small_logits = model.eval()(small[None])["out"]
     want = torch.nn.functional.interpolate(small_logits, size=(height, width), mode="bilinear")
     torch.testing.assert_close(segmenter.logits(image), want, rtol=1e-4, atol=1e-5)
-    assert evaluate(segmenter, val_set).scores.classes_scored > 0
+    pixels = sum(row.true_pixels for row in vocseg.evaluate(segmenter, val_set).scores.per_class)
+    assert pixels == sum(int((val_set[index].mask != 255).sum()) for index in range(len(val_set)))
 
 
 def test_other_classes_are_refused(val_set: SplitDataset) -> None:
-    with pytest.raises(
-        ModelError, match=r"model two_layer_net has 21 classes, .* has 6; the first to differ: 'aeroplane' against 'disc'"
-    ):
-        evaluate(Segmenter("two_layer_net", device="cpu"), val_set)
+    message = r"model two_layer_net has 21 classes, .* has 6; the first to differ: 'aeroplane' against 'disc'"
+    segmenter = Segmenter("two_layer_net", device="cpu")
+    for use in (vocseg.evaluate, evaluate_split):
+        with pytest.raises(ModelError, match=message):
+            use(segmenter, val_set)
+    with pytest.raises(ModelError, match="unet:resnet18 has no pretrained segmentation weights"):
+        vocseg.evaluate("unet:resnet18", val_set)
+    with pytest.raises(DataError, match="does not exist"):
+        vocseg.evaluate(segmenter, "nowhere")
 
 
 @pytest.mark.parametrize("exact", [False, True])
@@ -72,41 +178,7 @@ def test_a_model_in_training_is_copied_and_scored_in_eval_mode(val_set: SplitDat
     model = create_model("deeplabv3_mobilenet_v3_large", val_set.classes, "none").train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     segmenter = Segmenter(model, device="cpu", precision="float32", exact=exact)
-    first = evaluate(segmenter, val_set).scores
+    first = vocseg.evaluate(segmenter, val_set).scores
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert all(module.training for module in model.modules())
-    assert evaluate(segmenter, val_set).scores == first
-
-
-def test_score_folder_errors(segmenter: Segmenter, val_set: SplitDataset, tmp_path: Path) -> None:
-    from vocseg import draw
-
-    folder: VocFolder = val_set.folder
-    with pytest.raises(DataError, match=r"no folder of masks .*none"):
-        score_folder(tmp_path / "none", folder, "val")
-    evaluate(segmenter, val_set, save_masks=tmp_path)
-    victim = tmp_path / f"{val_set.names[2]}.png"
-    draw.save_mask(torch.zeros(3, 4, dtype=torch.uint8), victim)
-    with pytest.raises(DataError, match=rf"mask {victim} is 3x4, its truth .* \d+x\d+"):
-        score_folder(tmp_path, folder, "val")
-    draw.save_mask(torch.full_like(val_set[2].mask, 6), victim)
-    with pytest.raises(DataError, match=rf"mask {victim}: predicted value 6 is outside the classes 0\.\.5"):
-        score_folder(tmp_path, folder, "val")
-    victim.unlink()
-    with pytest.raises(DataError, match=rf"has no mask for 1 of the 4 images of val; the first: {victim.name}"):
-        score_folder(tmp_path, folder, "val")
-
-
-@pytest.mark.real_voc
-def test_truth_scored_against_itself_is_perfect(real_voc: Path) -> None:
-    folder = VocFolder.find(real_voc)
-    # the truth has void, which no prediction may hold
-    with pytest.raises(DataError, match="predicted value 255 is outside the classes"):
-        score_folder(folder.root / "SegmentationClass", folder, "val_2007")
-    matrix = ConfusionMatrix(folder.classes)
-    dataset = SplitDataset(folder, "val_2007")
-    for index in range(len(dataset)):
-        mask = dataset[index].mask
-        matrix.update(mask.masked_fill(mask == 255, 0), mask)
-    scores = matrix.scores()
-    assert (scores.miou, scores.pixel_accuracy, scores.classes_scored) == (1.0, 1.0, 21)
+    assert vocseg.evaluate(segmenter, val_set).scores == first

@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import vocseg
 from vocseg.data.samples import FOLDER as SAMPLES
-from vocseg.errors import DataError, SettingError
+from vocseg.errors import ModelError, SettingError
 
 
 @pytest.fixture(scope="module")
@@ -32,18 +29,6 @@ def test_file_pillow_array_and_tensor_agree(segment: vocseg.Segmenter) -> None:
         assert (segment(image).mask == result.mask).float().mean() > 0.99
 
 
-def test_areas_overlay_and_mask_file(segment: vocseg.Segmenter, tmp_path: Path) -> None:
-    result = segment(SAMPLES / "JPEGImages" / "astronaut.jpg")
-    areas = result.areas()
-    assert sum(areas.values()) == pytest.approx(1)
-    assert list(areas.values()) == sorted(areas.values(), reverse=True)
-    assert {segment.info.classes[label] for label in result.mask.unique().tolist()} == set(areas)
-    assert result.overlay().width >= 512
-    assert result.overlay().height > 512
-    result.save_mask(tmp_path / "m.png")
-    assert np.array_equal(np.array(Image.open(tmp_path / "m.png")), result.mask.numpy())
-
-
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (2000, 3)])
 def test_odd_sizes(segment: vocseg.Segmenter, size: tuple[int, int]) -> None:
     result = segment(torch.zeros(3, *size, dtype=torch.uint8))
@@ -51,16 +36,44 @@ def test_odd_sizes(segment: vocseg.Segmenter, size: tuple[int, int]) -> None:
     assert result.overlay().height >= size[0]
 
 
-@pytest.mark.parametrize("value", [3, torch.zeros(3, 4, 4), torch.zeros(4, 4, dtype=torch.uint8)])
-def test_what_is_no_image(segment: vocseg.Segmenter, value: object) -> None:
-    with pytest.raises(DataError, match="an image is a file, a Pillow image, or uint8 pixels"):
-        segment(value)  # type: ignore[arg-type]
+def test_missing_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SettingError, match=r"this machine has no device 'cuda'; it has .*cpu"):
+        vocseg.Segmenter("two_layer_net", device="cuda")
 
 
-def test_missing_device() -> None:
-    if not torch.cuda.is_available():
-        with pytest.raises(SettingError, match=r"this machine has no device 'cuda'; it has .*cpu"):
-            vocseg.Segmenter("two_layer_net", device="cuda")
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_engines_of_the_cpu_refuse_a_gpu(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(ModelError, match=f"engine {engine} runs on the CPU only, not on cuda"):
+        vocseg.Segmenter("two_layer_net", device="cuda", engine=engine)  # type: ignore[arg-type]
+
+
+def test_any_network_with_classes() -> None:
+    network = torch.nn.Conv2d(3, 2, 1)
+    segment = vocseg.Segmenter(network, classes=["sky", "ground"], device="cpu", precision="float32")
+    image = torch.randint(0, 256, (3, 20, 30), dtype=torch.uint8)
+    mean, std = (torch.tensor(row).view(3, 1, 1) for row in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    with torch.no_grad():
+        want = network(((image / 255 - mean) / std)[None])
+    torch.testing.assert_close(segment.logits(image), want, rtol=1e-4, atol=1e-4)
+    assert segment.info.classes == ("sky", "ground")
+    assert set(segment(image).areas()) <= {"sky", "ground"}
+    with pytest.raises(ModelError, match="network Conv2d does not say what it predicts"):
+        vocseg.Segmenter(network)
+    with pytest.raises(ModelError, match="weights are for a model's name or file"):
+        vocseg.Segmenter(network, classes=["sky", "ground"], weights="coco")
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_network_is_copied(exact: bool) -> None:
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), torch.nn.BatchNorm2d(2)).train()
+    segment = vocseg.Segmenter(network, classes="ab", device="cpu", exact=exact)
+    image = torch.randint(0, 256, (3, 20, 30), dtype=torch.uint8)
+    before = segment.logits(image)
+    torch.nn.init.zeros_(network[0].weight)
+    assert network.training
+    assert torch.equal(segment.logits(image), before)
 
 
 def test_samples_are_in_voc_layout() -> None:

@@ -78,8 +78,9 @@ def evaluate(
             segmenter, weights=weights, classes=classes, device=device, precision=precision, engine=engine, exact=exact
         )
     about = {"model": name or segmenter.info.architecture, "precision": segmenter.precision, "data": _root(dataset)}
-    if dataset.classes is not None:
-        segmenter.info.check_classes(dataset.classes, about["data"])
+    if dataset.classes is None:
+        dataset.classes = segmenter.info.classes
+    segmenter.info.check_classes(dataset.classes, about["data"])
     if save_masks is not None:
         writable_folder(Path(save_masks))
     folder = None if save_masks is None else Path(save_masks)
@@ -107,8 +108,8 @@ def evaluate_split(
     processes, so every pixel counts once. Raises ModelError if the classes differ, DataError for unreadable data.
     """
     start = time.perf_counter()
-    classes = dataset.classes or segmenter.info.classes
-    segmenter.info.check_classes(classes, _root(dataset))
+    classes = segmenter.info.classes
+    segmenter.info.check_classes(dataset.classes or classes, _root(dataset))
 
     def limit(size: tuple[int, int]) -> int:
         return batch_size or segmenter.batch_size(size)

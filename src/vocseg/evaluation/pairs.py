@@ -46,11 +46,8 @@ class PairDataset(Dataset[Sample]):
 def _labels(mask: Any, where: str) -> Tensor:
     labels = mask if isinstance(mask, Tensor) else torch.from_numpy(np.array(mask))
     labels = labels[0] if labels.dim() == 3 and len(labels) == 1 else labels
-    if (
-        labels.dim() != 2
-        or labels.is_floating_point()
-        or (labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < 256)
-    ):
-        described = f"{tuple(labels.shape)} {labels.dtype}"
-        raise DataError(f"mask {where} is {described}; H x W integers, class ids or {voc.VOID}, are needed")
+    if labels.dim() != 2 or labels.is_floating_point():
+        raise DataError(f"mask {where} is {tuple(labels.shape)} {labels.dtype}, not H x W integers")
+    if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) <= voc.VOID:
+        raise DataError(f"mask {where} holds values from {int(labels.min())} to {int(labels.max())}, not only 0..{voc.VOID}")
     return labels.as_subclass(Tensor).to(torch.uint8)
