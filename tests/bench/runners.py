@@ -1,4 +1,4 @@
-"""Contestants that a new process can import."""
+"""Cases that a new process can import."""
 
 from __future__ import annotations
 

@@ -6,29 +6,29 @@ from functools import partial
 import pytest
 
 from bench.runners import MEGABYTE, allocating, ending
-from vocseg.bench import harness as contest
-from vocseg.bench.harness import Contestant, Timing
+from vocseg.bench import harness
+from vocseg.bench.harness import Case, Timing
 from vocseg.errors import ModelError
 
 
 def timing(peer: str, precision: str, *seconds: float) -> Timing:
-    return Timing(Contestant(peer, precision, partial(allocating, 1)), 1.0, seconds)
+    return Timing(Case(peer, precision, partial(allocating, 1)), 1.0, seconds)
 
 
 @pytest.mark.parametrize(("quick", "once"), [(0.0, ["a"]), (60.0, ["a", "a"])])
-def test_contestants_run_in_turn(quick: float, once: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contest, "QUICK", quick)
+def test_cases_run_in_turn(quick: float, once: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "QUICK", quick)
     order: list[str] = []
 
-    def maker(name: str) -> contest.Runner:
+    def maker(name: str) -> harness.Runner:
         order.append(f"make {name}")
         return lambda: order.append(name)
 
-    timings = contest.run([Contestant(name, "float32", partial(maker, name)) for name in "ab"], 3)
+    timings = harness.run([Case(name, "float32", partial(maker, name)) for name in "ab"], 3)
     one, other = once, ["b"] * len(once)
     assert order == ["make a", "a", "a", "make b", "b", "b"] + (one + other) * 3
     assert [len(row.seconds) for row in timings] == [3, 3]
-    assert [row.contestant.name for row in timings] == ["a float32", "b float32"]
+    assert [row.case.name for row in timings] == ["a float32", "b float32"]
 
 
 def test_report() -> None:
@@ -39,7 +39,7 @@ def test_report() -> None:
         timing("openvino", "bfloat16", 0.5, 0.5, 1),
         timing("tflite", "uint8", 4, 4, 8),
     ]
-    values = contest.report(timings, [2_000_000, None, None, None, None], images=4)
+    values = harness.report(timings, [2_000_000, None, None, None, None], images=4)
     assert values["ratios"] == {"openvino": 0.5, "tflite": 4.0}
     assert values["same_precision"] == {"openvino float32": 1.5, "openvino bfloat16": 0.5}
     assert values["results"][0] == {
@@ -55,14 +55,14 @@ def test_p95_is_not_exceeded_by_95_percent() -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="only Linux tells")
-def test_peak_memory_is_that_of_the_contestant_alone() -> None:
+def test_peak_memory_is_that_of_the_case_alone() -> None:
     ballast = os.urandom(MEGABYTE) * 300
-    [found] = contest.measure_memory([Contestant("a", "b", partial(allocating, 200))])
+    [found] = harness.measure_memory([Case("a", "b", partial(allocating, 200))])
     assert found is not None
     assert 200 * MEGABYTE <= found < 250 * MEGABYTE
     assert len(ballast) > found
 
 
 def test_a_process_that_dies() -> None:
-    with pytest.raises(ModelError, match="the process that runs a b was ended by the system"):
-        contest.measure_memory([Contestant("a", "b", ending)])
+    with pytest.raises(ModelError, match="the process that runs a b was killed"):
+        harness.measure_memory([Case("a", "b", ending)])

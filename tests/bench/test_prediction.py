@@ -22,7 +22,7 @@ def test_ours_takes_part_in_the_precisions_of_the_peers(monkeypatch: pytest.Monk
     monkeypatch.setattr(bench, "find_precision", lambda name, _: torch.float32 if name == "float32" else torch.bfloat16)
 
     def names(*peers: str, precision: str = "auto") -> list[str]:
-        return [contestant.name for contestant in bench.contestants(SMALL, peers, precision)]
+        return [case.name for case in bench.cases(SMALL, peers, precision)]
 
     assert names() == ["vocseg bfloat16"]
     assert names("torchvision") == ["vocseg bfloat16", "vocseg float32", "torchvision float32"]
@@ -30,7 +30,7 @@ def test_ours_takes_part_in_the_precisions_of_the_peers(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("peer", ["openvino", "onnxruntime", "compile"])
-def test_contestants_agree(peer: str) -> None:
+def test_cases_agree(peer: str) -> None:
     task = SMALL
     if peer == "compile":
         task = SMALL._replace(model="two_layer_net", weights=None)  # a compilation of more takes a minute
@@ -40,8 +40,8 @@ def test_contestants_agree(peer: str) -> None:
         for package in (peer, "onnxscript"):
             if importlib.util.find_spec(package) is None:
                 pytest.skip(f"{package} is not installed")
-    field = bench.contestants(task, ["torchvision", peer], "float32", "torch")
-    masks = {contestant.name: contestant.make()() for contestant in field if contestant.precision == "float32"}
+    field = bench.cases(task, ["torchvision", peer], "float32", "torch")
+    masks = {case.name: case.make()() for case in field if case.precision == "float32"}
     assert list(masks) == ["vocseg float32", "torchvision float32", f"{peer} float32"]
     for mask in masks.values():
         assert mask.shape == SMALL.size
@@ -56,8 +56,8 @@ def test_the_image_enters_at_its_own_size() -> None:
     assert torch.equal(SMALL.image(), SMALL.image())
 
 
-def test_contestants_can_be_sent_to_another_process() -> None:
-    [ours] = bench.contestants(SMALL._replace(model="two_layer_net", weights=None), [], "float32", "torch")
+def test_cases_can_be_sent_to_another_process() -> None:
+    [ours] = bench.cases(SMALL._replace(model="two_layer_net", weights=None), [], "float32", "torch")
     assert pickle.loads(pickle.dumps(ours)).make()().shape == SMALL.size
 
 
@@ -72,14 +72,14 @@ def test_contestants_can_be_sent_to_another_process() -> None:
 )
 def test_unknown_peers(peer: str, message: str) -> None:
     with pytest.raises(ModelError) as caught:
-        bench.contestants(SMALL, [peer])
+        bench.cases(SMALL, [peer])
     assert message in str(caught.value)
 
 
 def test_peers_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match="ai-edge-litert is not installed; pip install ai-edge-litert"):
-        bench.contestants(SMALL, ["tflite:a.tflite"])
+        bench.cases(SMALL, ["tflite:a.tflite"])
 
 
 def test_a_file_that_is_no_tflite_network(tmp_path: Path) -> None:
@@ -87,4 +87,4 @@ def test_a_file_that_is_no_tflite_network(tmp_path: Path) -> None:
     (tmp_path / "a.tflite").write_bytes(b"nothing")
     for path in (tmp_path / "a.tflite", tmp_path / "none.tflite"):
         with pytest.raises(ModelError, match=f"cannot read TensorFlow Lite network {path}"):
-            bench.contestants(SMALL, [f"tflite:{path}"])
+            bench.cases(SMALL, [f"tflite:{path}"])

@@ -9,12 +9,12 @@ from vocseg.errors import ModelError, SettingError
 SMALL = Task("two_layer_net", None, 2, 24, "cpu")
 
 
-def test_contestants_start_from_the_same_loss_and_descend() -> None:
-    field = bench.contestants(SMALL, ["torchvision", "autocast"], "float32")
-    assert [contestant.name for contestant in field] == ["vocseg float32", "torchvision float32", "autocast bfloat16"]
+def test_cases_start_from_the_same_loss_and_descend() -> None:
+    field = bench.cases(SMALL, ["torchvision", "autocast"], "float32")
+    assert [case.name for case in field] == ["vocseg float32", "torchvision float32", "autocast bfloat16"]
     losses = []
-    for contestant in field:
-        step = contestant.make()
+    for case in field:
+        step = case.make()
         losses.append([step() for _ in range(5)])
     for row in losses:
         assert row[0] == pytest.approx(losses[0][0], rel=0.02)
@@ -31,6 +31,6 @@ def test_batch_has_void_and_every_size() -> None:
 
 def test_wrong_use() -> None:
     with pytest.raises(ModelError, match="unknown peer 'openvino' of a training step: there are torchvision, autocast"):
-        bench.contestants(SMALL, ["openvino"])
+        bench.cases(SMALL, ["openvino"])
     with pytest.raises(SettingError, match="batch size 0"):
-        bench.contestants(SMALL._replace(batch_size=0), [])
+        bench.cases(SMALL._replace(batch_size=0), [])

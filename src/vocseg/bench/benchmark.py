@@ -44,10 +44,10 @@ def benchmark(
     if train:
         size = (crop, crop)
         step = training_step.Task(model, weights, batch_size, crop, device)
-        cases, task = training_step.contestants(step, peers, precision), f"training step of {batch_size} x {crop}x{crop}"
+        cases, task = training_step.cases(step, peers, precision), f"training step of {batch_size} x {crop}x{crop}"
     else:
         image = prediction.Task(model, weights, size, device)
-        cases, task = prediction.contestants(image, peers, precision, engine), f"one {size[0]}x{size[1]} image"
+        cases, task = prediction.cases(image, peers, precision, engine), f"one {size[0]}x{size[1]} image"
     parameters, multiply_adds = costs(read_info(Path(model)).architecture if is_file_name(model) else model, *size)
     timings = harness.run(cases, rounds)
     peaks = harness.measure_memory(cases) if memory else [None] * len(cases)

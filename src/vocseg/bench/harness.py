@@ -1,4 +1,4 @@
-"""Contestants timed in turn in one process, and the memory of each in a process of its own."""
+"""Time several cases in turn in one process, and measure the memory of each in a separate process."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from vocseg.utils.system import keep_freed_memory, peak_memory, resident_memory
 from vocseg.utils.user_code import import_user_code, imported_user_code
 
 Runner = Callable[[], Any]
-"""Does the work once: segments the image, or takes a training step."""
+"""Do the work once: segment the image, or take a training step."""
 
 PAUSE = 0.01
-"""Seconds between two contestants: the threads of some engines go on spinning for a while after their work."""
+"""Seconds between two cases: the threads of some engines keep spinning for a while after their work."""
 
 QUICK = 0.25
-"""Seconds of work below which a contestant does it once untimed in each round: it pays for the caches that the one before
-left to it, and for threads of that one that spin on for longer than the pause."""
+"""Seconds of work below which a case gets one untimed run in each round: the case before it has evicted the caches, and its
+threads may spin for longer than the pause."""
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """One way of doing the work. ``make`` prepares it; it can be pickled, for another process to make it too."""
+class Case:
+    """One way to do the work. ``make`` prepares it, and can be pickled for another process."""
 
     peer: str
-    """``vocseg``, or whom it belongs to as ``--against`` names it."""
+    """``vocseg``, or the name that ``--against`` has for it."""
     precision: str
     make: Callable[[], Runner]
 
@@ -44,9 +44,9 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of each round of a contestant, and the seconds it took to make it ready, its first run included."""
+    """Seconds of each round of a case, and the seconds that preparing it took, its first run included."""
 
-    contestant: Contestant
+    case: Case
     prepare: float
     seconds: tuple[float, ...]
 
@@ -61,37 +61,37 @@ class Timing:
         return sorted(self.seconds)[-(-95 * len(self.seconds) // 100) - 1]
 
     def times_slower(self, other: Timing) -> float:
-        """How many times slower than ``other``: median over the rounds of what each took in the same round."""
+        """Return how many times slower this is than ``other``: the median over the rounds of the ratio in one round."""
         return statistics.median(mine / theirs for mine, theirs in zip(self.seconds, other.seconds, strict=True))
 
 
-def run(contestants: Sequence[Contestant], rounds: int) -> list[Timing]:
-    """Make every contestant ready, then let each do the work once a round, in turn."""
+def run(cases: Sequence[Case], rounds: int) -> list[Timing]:
+    """Prepare every case, then let each do the work once per round, in turn."""
     runners: list[Runner] = []
     prepare: list[float] = []
     quick: list[bool] = []
-    for contestant in bar(contestants, desc="prepare", unit="contestant"):
+    for case in bar(cases, desc="prepare", unit="case"):
         start = time.perf_counter()
-        _tune(contestant)
-        runner = contestant.make()
+        _tune(case)
+        runner = case.make()
         runner()
         runners.append(runner)
         prepare.append(time.perf_counter() - start)
         quick.append(timed(runner) < QUICK)
     seconds: list[list[float]] = [[] for _ in runners]
     for _ in bar(range(rounds), desc="rounds", unit="round"):
-        for contestant, runner, warm, times in zip(contestants, runners, quick, seconds, strict=True):
+        for case, runner, warm, times in zip(cases, runners, quick, seconds, strict=True):
             time.sleep(PAUSE)
-            _tune(contestant)
+            _tune(case)
             if warm:
                 runner()
             times.append(timed(runner))
-    return [Timing(who, ready, tuple(times)) for who, ready, times in zip(contestants, prepare, seconds, strict=True)]
+    return [Timing(who, ready, tuple(times)) for who, ready, times in zip(cases, prepare, seconds, strict=True)]
 
 
-def _tune(contestant: Contestant) -> None:
-    """Let each contestant have the memory allocator that its users have: ours is tuned by every verb."""
-    keep_freed_memory(contestant.peer == "vocseg")
+def _tune(case: Case) -> None:
+    """Give each case the memory allocator that its users have: every verb tunes ours."""
+    keep_freed_memory(case.peer == "vocseg")
 
 
 def timed(runner: Runner) -> float:
@@ -101,19 +101,21 @@ def timed(runner: Runner) -> float:
     return time.perf_counter() - start
 
 
-def measure_memory(contestants: Sequence[Contestant]) -> list[int | None]:
-    """Bytes that making each contestant ready and running it three times adds, at the most, to a process in which torch and
-    vocseg are imported; None where the system does not tell. Raises ModelError where a process ends before its time."""
-    return [_in_fresh_process(contestant) for contestant in bar(contestants, desc="memory", unit="contestant")]
+def measure_memory(cases: Sequence[Case]) -> list[int | None]:
+    """Measure the bytes that preparing each case and running it three times adds at most to a process that has imported torch.
+
+    None if the system does not report it. Raises ModelError if a process is killed.
+    """
+    return [_in_fresh_process(case) for case in bar(cases, desc="memory", unit="case")]
 
 
-def _in_fresh_process(contestant: Contestant) -> int | None:
+def _in_fresh_process(case: Case) -> int | None:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context, _import_all, (imported_user_code(),)) as pool:
         try:
-            return pool.submit(_added_memory, contestant).result()
+            return pool.submit(_added_memory, case).result()
         except BrokenProcessPool as error:
-            raise ModelError(f"the process that runs {contestant.name} was ended by the system: too little memory?") from error
+            raise ModelError(f"the process that runs {case.name} was killed; is there too little memory?") from error
 
 
 def _import_all(targets: Sequence[str]) -> None:
@@ -121,10 +123,10 @@ def _import_all(targets: Sequence[str]) -> None:
         import_user_code(target)
 
 
-def _added_memory(contestant: Contestant) -> int | None:
+def _added_memory(case: Case) -> int | None:
     before = resident_memory()
-    _tune(contestant)
-    runner = contestant.make()
+    _tune(case)
+    runner = case.make()
     for _ in range(3):
         runner()
     after = peak_memory()
@@ -132,29 +134,29 @@ def _added_memory(contestant: Contestant) -> int | None:
 
 
 def report(timings: Sequence[Timing], memory: Sequence[int | None], images: int = 1) -> dict[str, Any]:
-    """JSON-ready figures of work on so many ``images`` a run.
+    """Return the figures of runs on so many ``images`` each, ready for JSON.
 
-    The first contestant, ours as a user gets it, is what the others are compared with. ``ratios``: peer -> how many times
-    faster ours is than the fastest of its contestants. ``same_precision``: peer's contestant -> how many times faster ours of
-    that precision is, where there is one.
+    The first case, ours as users get it, is what the others are compared with. ``ratios``: peer -> how many times faster ours
+    is than the fastest of its cases. ``same_precision``: peer's case -> how many times faster ours of that precision is, if
+    it took part.
     """
-    ours = {timing.contestant.precision: timing for timing in timings if timing.contestant.peer == "vocseg"}
+    ours = {timing.case.precision: timing for timing in timings if timing.case.peer == "vocseg"}
     ratios: dict[str, float] = {}
     same: dict[str, float] = {}
     rows = []
     for timing, peak in zip(timings, memory, strict=True):
-        contestant, ratio = timing.contestant, round(timing.times_slower(timings[0]), 3)
+        case, ratio = timing.case, round(timing.times_slower(timings[0]), 3)
         rows.append(_row(timing, peak, images) | {"ratio": ratio})
-        if contestant.peer != "vocseg":
-            ratios[contestant.peer] = min(ratio, ratios.get(contestant.peer, ratio))
-            if contestant.precision in ours:
-                same[contestant.name] = round(timing.times_slower(ours[contestant.precision]), 3)
+        if case.peer != "vocseg":
+            ratios[case.peer] = min(ratio, ratios.get(case.peer, ratio))
+            if case.precision in ours:
+                same[case.name] = round(timing.times_slower(ours[case.precision]), 3)
     return {"results": rows, "ratios": ratios, "same_precision": same}
 
 
 def _row(timing: Timing, memory: int | None, images: int) -> dict[str, Any]:
     return {
-        "name": timing.contestant.name,
+        "name": timing.case.name,
         "p50_ms": round(1000 * timing.median, 2),
         "p95_ms": round(1000 * timing.p95, 2),
         "images_per_second": round(images / timing.median, 2),

@@ -1,6 +1,6 @@
-"""Segmenting one image, by us and by the engines and libraries that people use instead.
+"""Segment one image with vocseg, and with the engines and libraries that people use instead.
 
-Every contestant goes from the uint8 image to its mask, and all but TensorFlow Lite's start from the same network.
+Every case goes from the uint8 image to its mask; all except TensorFlow Lite's start from the same network.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vocseg.bench.harness import Contestant, Runner
+from vocseg.bench.harness import Case, Runner
 from vocseg.bench.tflite import TfliteNetwork
 from vocseg.data.image_io import read_image
 from vocseg.data.samples import photographs
@@ -43,7 +43,7 @@ MANY = 1449
 
 
 class Task(NamedTuple):
-    """Which model segments an image of which size, and where. ``model`` and ``weights`` as :func:`create_model` takes them."""
+    """Which model segments an image of which size (height, width), on which device."""
 
     model: str
     weights: str | None
@@ -51,11 +51,11 @@ class Task(NamedTuple):
     device: str = "auto"
 
     def build(self) -> SegmentationModel:
-        """The model, with random weights where it has none; not to be changed."""
+        """Build the model, with random weights if it has none; do not change it, it is cached."""
         return _build(self.model, self.weights)
 
     def image(self) -> Tensor:
-        """A photograph of the package, brought to the size: uint8 RGB, 3 x H x W."""
+        """Return a sample photograph resized to the size: uint8 RGB, 3 x H x W."""
         photograph = photographs()
         return resize_image(read_image(photograph.folder.image(photograph.names[0])), self.size)
 
@@ -68,20 +68,20 @@ def _build(model: str, weights: str | None) -> SegmentationModel:
     return built
 
 
-def contestants(task: Task, peers: Sequence[str], precision: str = "auto", engine: EngineName = "auto") -> list[Contestant]:
-    """Ours first, then the peers'. With precision ``auto`` ours takes part in the other precision as well, where a peer does.
+def cases(task: Task, peers: Sequence[str], precision: str = "auto", engine: EngineName = "auto") -> list[Case]:
+    """Return our case and then the peers'; with precision ``auto``, ours also in the other precision if a peer has it.
 
     Raises ModelError for a peer that is unknown or not installed.
     """
     best = PRECISIONS[find_precision(precision, find_device(task.device))]
-    others = [contestant for peer in dict.fromkeys(peers) for contestant in _peer(peer, task)]
+    others = [case for peer in dict.fromkeys(peers) for case in _peer(peer, task)]
     ours = [best]
     if precision == "auto":
         ours += [name for name in PRECISIONS.values() if name != best and name in {other.precision for other in others}]
-    return [Contestant("vocseg", name, partial(_ours, task, name, engine)) for name in ours] + others
+    return [Case("vocseg", name, partial(_ours, task, name, engine)) for name in ours] + others
 
 
-def _peer(peer: str, task: Task) -> Iterator[Contestant]:
+def _peer(peer: str, task: Task) -> Iterator[Case]:
     name, _, file = peer.partition(":")
     known = [known.partition(":")[0] for known in PEERS]
     if name not in known or bool(file) != (name == "tflite"):
@@ -90,18 +90,18 @@ def _peer(peer: str, task: Task) -> Iterator[Contestant]:
     if missing:
         raise ModelError(f"{missing[0]} is not installed; pip install {' '.join(NEEDED[name])}".replace("_", "-"))
     if name == "torchvision":
-        yield Contestant(name, "float32", partial(_plain, task))
+        yield Case(name, "float32", partial(_plain, task))
     elif name == "onnxruntime":
-        yield Contestant(name, "float32", partial(_onnxruntime, task))
+        yield Case(name, "float32", partial(_onnxruntime, task))
     elif name == "tflite":
         kind = TfliteNetwork(file, 1).dtype.name
-        yield Contestant(name, kind, partial(_tflite, file, task))
+        yield Case(name, kind, partial(_tflite, file, task))
     else:
         if name == "compile":
             require_compiler()
         make = _openvino if name == "openvino" else _compiled
         for precision in PRECISIONS.values():
-            yield Contestant(name, precision, partial(make, task, precision))
+            yield Case(name, precision, partial(make, task, precision))
 
 
 def _ours(task: Task, precision: str, engine: EngineName) -> Runner:
@@ -111,12 +111,12 @@ def _ours(task: Task, precision: str, engine: EngineName) -> Runner:
 
 
 def _plain(task: Task) -> Runner:
-    """As everyone runs it: eval mode, float32, arg-max of what the network returns."""
+    """As everyone runs it: eval mode, float32, arg max of what the network returns."""
     return _masks(task, _MainOutput(task.build()).to(find_device(task.device)))
 
 
 def _compiled(task: Task, precision: str) -> Runner:
-    """``torch.compile`` of the same, its weights made constants, for this one size."""
+    """``torch.compile`` of the same for this one size, with the weights as constants."""
     network = _MainOutput(task.build(), getattr(torch, precision)).to(find_device(task.device))
     return _masks(task, torch.compile(network, options={"freezing": True}))
 

@@ -1,4 +1,4 @@
-"""Segmentation networks in TensorFlow Lite files, to be measured against."""
+"""Segmentation networks in TensorFlow Lite files, as peers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from vocseg.data.transforms.geometry import resize_image, resize_mask
 from vocseg.errors import ModelError
 
 GRAY = 128
-"""What the canvas beside an image is filled with, 0..255."""
+"""Fill color of the canvas around an image, 0..255."""
 
 
 class TfliteNetwork:
-    """From an image (uint8 RGB, 3 x H x W) to its mask (uint8, H x W), run by XNNPACK.
+    """Map an image (uint8 RGB, 3 x H x W) to its mask (uint8, H x W), with XNNPACK.
 
-    The image goes to the top left of a gray canvas of the network's input size, shrunk first where it is larger. The
-    network takes uint8 pixels, or float32 ones scaled to -1..1, and gives class ids or scores of the classes, channels last.
-    Raises ModelError where the interpreter (ai-edge-litert) is missing or the file is no such network.
+    The image is put at the top left of a gray canvas of the network's input size, shrunk first if it is larger. The network
+    takes uint8 pixels, or float32 ones scaled to -1..1, and gives class ids or scores of the classes, channels last. Raises
+    ModelError if the interpreter (ai-edge-litert) is not installed or the file is not such a network.
     """
 
     def __init__(self, path: str | Path, threads: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""A training step, ours and as torchvision's reference script takes it."""
+"""A training step of vocseg, and of torchvision's reference script."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from vocseg import voc
-from vocseg.bench.harness import Contestant, Runner
+from vocseg.bench.harness import Case, Runner
 from vocseg.bench.prediction import PRECISIONS
 from vocseg.data.dataset import Batch
 from vocseg.errors import ModelError, SettingError, nearest
@@ -29,7 +29,7 @@ AUX_WEIGHT = 0.5
 
 
 class Task(NamedTuple):
-    """A step of which model on how many crops of which side, and where."""
+    """A step of which model, on how many crops of which side, and where."""
 
     model: str
     weights: str | None
@@ -38,12 +38,12 @@ class Task(NamedTuple):
     device: str = "auto"
 
     def build(self) -> SegmentationModel:
-        """A model of its own in training mode, on the device."""
+        """Build a new model in training mode on the device."""
         torch.manual_seed(0)
         return create_model(self.model, weights=self.weights).train().to(find_device(self.device))
 
     def batch(self, classes: int) -> tuple[Tensor, Tensor]:
-        """Noise (uint8, N x 3 x crop x crop), and masks of class blobs with some void (uint8, N x crop x crop)."""
+        """Make noise (uint8, N x 3 x crop x crop), and masks of class blobs with some void (uint8, N x crop x crop)."""
         generator = torch.Generator().manual_seed(0)
         shape = (self.batch_size, self.crop, self.crop)
         images = torch.randint(0, 256, (shape[0], 3, *shape[1:]), dtype=torch.uint8, generator=generator)
@@ -54,10 +54,10 @@ class Task(NamedTuple):
         return images.to(device), masks.to(device)
 
 
-def contestants(task: Task, peers: Sequence[str], precision: str = "auto") -> list[Contestant]:
-    """Ours first, then the peers': torchvision's reference script in float32, and the same under bfloat16 autocast.
+def cases(task: Task, peers: Sequence[str], precision: str = "auto") -> list[Case]:
+    """Return our case and then the peers': torchvision's reference script in float32, and the same under bfloat16 autocast.
 
-    With precision ``auto`` ours takes part in the other precision as well, where a peer does. Raises ModelError for an unknown
+    With precision ``auto``, ours also in the other precision if a peer has it. Raises ModelError for an unknown
     peer or a model that cannot take the step, SettingError for a batch or crop that is not positive.
     """
     if task.batch_size < 1 or task.crop < 1:
@@ -66,7 +66,7 @@ def contestants(task: Task, peers: Sequence[str], precision: str = "auto") -> li
         if peer not in PEERS:
             raise ModelError(f"unknown peer '{peer}' of a training step{nearest(peer, list(PEERS))}: there are {', '.join(PEERS)}")
     others = [
-        Contestant(peer, name, partial(_plain, task, name))
+        Case(peer, name, partial(_plain, task, name))
         for peer, name in zip(PEERS, PRECISIONS.values(), strict=True)
         if peer in peers
     ]
@@ -74,7 +74,7 @@ def contestants(task: Task, peers: Sequence[str], precision: str = "auto") -> li
     ours = [best]
     if precision == "auto":
         ours += [other.precision for other in others if other.precision != best]
-    return [Contestant("vocseg", name, partial(_ours, task, name)) for name in ours] + others
+    return [Case("vocseg", name, partial(_ours, task, name)) for name in ours] + others
 
 
 def _ours(task: Task, precision: str) -> Runner:
