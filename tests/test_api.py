@@ -50,8 +50,6 @@ def test_unknown_names_are_attribute_errors() -> None:
 
 @pytest.mark.parametrize("name", FUNCTIONS_AND_CLASSES)
 def test_names_have_an_example(name: str) -> None:
-    if name in ("Evaluation", "Segmentation"):
-        pytest.xfail("not yet")
     text = getattr(vocseg, name).__doc__
     assert doctest.DocTestParser().get_examples(text or ""), f"vocseg.{name} has no doctest"
 

@@ -13,7 +13,7 @@ from vocseg.inference.segmenter import Segmenter
 from vocseg.metrics import ConfusionMatrix
 from vocseg.models import create_model
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]
+pytestmark = pytest.mark.gpu
 
 
 def pictures(count: int) -> list[torch.Tensor]:
