@@ -16,7 +16,7 @@ import vocseg
 from vocseg.convert import masks
 from vocseg.convert.readers import labelme, supervisely
 from vocseg.convert.readers.folders import find_folders
-from vocseg.data.image_io import UNREADABLE, image_size, read_image, read_mask
+from vocseg.data.image_io import UNREADABLE, decode_mask, image_size, read_image, read_mask
 from vocseg.errors import DataError
 
 RAMP = np.stack([np.tile(np.arange(0, 240, 10, dtype=np.uint8), (16, 1))] * 3, axis=-1)
@@ -223,3 +223,34 @@ def test_bad_masks(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no mask")
     with pytest.raises(DataError, match=r"cannot decode mask .*text\.png"):
         read_mask(tmp_path / "text.png", 3)
+
+
+CODES = {1: 3, 5 << 16 | 6 << 8 | 7: 2}  # (0, 0, 1) is class 3, (5, 6, 7) is class 2
+
+
+def test_masks_of_every_kind(tmp_path: Path) -> None:
+    """Kind, labels and foreign pixels of files that hold the same class ids in all ways."""
+    colors = np.array([[[0, 0, 1], [5, 6, 7], [9, 9, 9]]], dtype=np.uint8)
+    gray = np.array([[3, 2, 255]], dtype=np.uint8)
+    palette = Image.fromarray(np.array([[0, 1, 2]], dtype=np.uint8), mode="P")
+    palette.putpalette(colors.tobytes())
+    files = {
+        "color.png": (Image.fromarray(colors), "color", [[3, 2, 255]], [[False, False, True]]),
+        "gray_colors.png": (Image.fromarray(np.stack([gray] * 3, -1)), "color", [[3, 2, 255]], [[False] * 3]),
+        "alpha.png": (Image.fromarray(np.dstack([gray, gray]), mode="LA"), "color", [[3, 2, 255]], [[False] * 3]),
+        "palette.png": (palette, "palette", [[0, 1, 2]], [[False] * 3]),
+        "deep.png": (
+            Image.fromarray(np.array([[3, 65535, 300]], dtype=np.uint16)), "deep", [[3, 255, 255]], [[False, False, True]],
+        ),
+        "float.tif": (
+            Image.fromarray(np.array([[3, 1.5, -1]], dtype=np.float32)), "deep", [[3, 255, 255]], [[False, True, True]],
+        ),
+    }  # fmt: skip
+    for name, (image, kind, labels, foreign) in files.items():
+        image.save(tmp_path / name)
+        mask = decode_mask(tmp_path / name, CODES)
+        assert (mask.kind, mask.labels.tolist(), mask.foreign.tolist()) == (kind, labels, foreign), name
+        assert mask.labels.dtype == np.uint8
+    by_color = decode_mask(tmp_path / "palette.png", CODES, by_color=True)
+    assert (by_color.kind, by_color.labels.tolist()) == ("color", [[3, 2, 255]])
+    assert decode_mask(tmp_path / "color.png").foreign.all()  # without a table no color means anything

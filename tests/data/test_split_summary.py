@@ -57,6 +57,10 @@ def test_defects(damaged: Path) -> None:
         opened.resize((10, 9)).save(image)
     with pytest.raises(DataError, match=r"image .*synth_000007\.jpg is 9x10 but mask .*synth_000007\.png is \d+x\d+"):
         check(damaged)
+    with Image.open(damaged / voc.MASKS / "synth_000007.png") as mask:
+        Image.new("RGB", mask.size[::-1]).save(image)
+    with pytest.raises(DataError, match=r"is \d+x\d+: one is turned; `vocseg data doctor DATA --fix OUT` repairs it"):
+        check(damaged)
     image.write_bytes(b"x")
     with pytest.raises(DataError, match=r"cannot read image .*synth_000007\.jpg"):
         check(damaged)

@@ -114,7 +114,7 @@ def check_sizes(folder: VocFolder, name: str, image: Sequence[int], mask: Sequen
     """Raise DataError, naming both files, if the sizes (height, width) of an image and its mask differ."""
     if tuple(image) != tuple(mask):
         sizes = [f"{size[0]}x{size[1]}" for size in (image, mask)]
-        hint = ": one is turned; `vocseg data doctor --fix` can mend it" if tuple(image) == tuple(mask)[::-1] else ""
+        hint = ": one is turned; `vocseg data doctor DATA --fix OUT` repairs it" if tuple(image) == tuple(mask)[::-1] else ""
         raise DataError(f"image {folder.image(name)} is {sizes[0]} but mask {folder.mask(name)} is {sizes[1]}{hint}")
 
 
