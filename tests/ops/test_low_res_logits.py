@@ -13,6 +13,7 @@ from torch.nn.functional import interpolate
 
 from vocseg.models import create_model
 from vocseg.ops import low_res_logits
+from vocseg.ops.cross_entropy import pixel_cross_entropy
 from vocseg.ops.low_res_logits import LowResLogits, Resize, classes_of
 
 sides = st.integers(1, 9)
@@ -102,6 +103,17 @@ def test_matrices_are_looked_up_once_a_call(monkeypatch: pytest.MonkeyPatch) -> 
         calls.clear()
         read()
         assert 1 <= len(calls) <= 1 + len(logits.values)
+
+
+def test_other_devices_interpolate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No matrix is built or moved to a GPU for full logits, classes and the loss; the meta device stands in for one."""
+    monkeypatch.setattr(low_res_logits, "_matrices", None)
+    logits = LowResLogits(torch.randn(2, 3, 4, 5, device="meta")).upsampled((12, 9)).cropped(10, 9)
+    assert logits.full().shape == (2, 3, 10, 9)
+    assert logits.classes().shape == (2, 10, 9)
+    assert logits.classes().device.type == "meta"
+    mean, classes = pixel_cross_entropy(logits, torch.zeros(2, 10, 9, dtype=torch.uint8, device="meta"))
+    assert (mean.device.type, classes.shape) == ("meta", (2, 10, 9))
 
 
 def test_interpolation_when_traced_or_compiled() -> None:

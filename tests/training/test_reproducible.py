@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from safetensors import safe_open
 
 
@@ -29,6 +30,7 @@ def train(data: Path, out: Path, home: Path) -> str:
     return digest.hexdigest()
 
 
+@pytest.mark.slow
 def test_weights_are_the_same_in_every_process(synth: Path, tmp_path: Path) -> None:
     home, empty = tmp_path / "home", tmp_path / "empty"
     home.mkdir()

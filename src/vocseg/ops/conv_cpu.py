@@ -18,8 +18,10 @@ weight, dense 3x3, dilation 24, 2x2048x41x41 to 256, float32              268   
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from itertools import product
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -140,19 +142,13 @@ class _Convolution(torch.autograd.Function):
 # Gradients: (inputs, weight, gradient of the output, geometry) -> gradient.
 
 
-def _input_native(inputs: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry) -> Tensor:
-    return _native(inputs, weight, gradient, geometry, (True, False, False))[0]
-
-
-def _weight_native(inputs: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry) -> Tensor:
-    return _native(inputs, weight, gradient, geometry, (False, True, False))[1]
-
-
-def _native(inputs: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry, needed: tuple[bool, bool, bool]) -> Any:
+def _native(inputs: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry, position: int) -> Tensor:
     stride, padding, dilation, groups = geometry
-    return torch.ops.aten.convolution_backward(
+    needed = [position == 0, position == 1, False]
+    gradients: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(
         gradient, inputs, weight, None, stride, padding, dilation, False, (0, 0), groups, needed
     )
+    return gradients[position]
 
 
 def _input_forward(inputs: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry) -> Tensor:
@@ -186,20 +182,15 @@ def _weight_forward(inputs: Tensor, weight: Tensor, gradient: Tensor, geometry: 
 def _weight_offsets(inputs: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry) -> Tensor:
     """Dense: for each offset in the kernel, a product of matrices over the positions at which it meets the input."""
     height, width = inputs.shape[2:]
+    rows, columns = weight.shape[2:]
     out = weight.new_zeros(weight.shape[2:] + weight.shape[:2])
-    for row, column, down, right in _offsets(weight.shape[2:], geometry.dilation):
+    for row, column in product(range(rows), range(columns)):
+        down, right = (row - rows // 2) * geometry.dilation[0], (column - columns // 2) * geometry.dilation[1]
         if abs(down) < height and abs(right) < width:
             met = inputs[..., _shifted(down, height), _shifted(right, width)]
             there = gradient[..., _shifted(-down, height), _shifted(-right, width)]
             torch.matmul(_pixels(there).T, _pixels(met), out=out[row, column])
     return out.permute(2, 3, 0, 1)
-
-
-def _offsets(kernel: torch.Size, dilation: Pair) -> Iterator[tuple[int, int, int, int]]:
-    """Yield row and column in the kernel, and the distance in pixels that each lies below and right of its center."""
-    for row in range(kernel[0]):
-        for column in range(kernel[1]):
-            yield row, column, (row - kernel[0] // 2) * dilation[0], (column - kernel[1] // 2) * dilation[1]
 
 
 def _shifted(shift: int, length: int) -> slice:
@@ -214,5 +205,10 @@ def _pair(value: int | Pair) -> Pair:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
-INPUT_GRADIENTS = {"native": _input_native, "forward": _input_forward}
-WEIGHT_GRADIENTS = {"native": _weight_native, "forward": _weight_forward, "offsets": _weight_offsets}
+Gradient = Callable[[Tensor, Tensor, Tensor, Geometry], Tensor]
+INPUT_GRADIENTS: dict[str, Gradient] = {"native": partial(_native, position=0), "forward": _input_forward}
+WEIGHT_GRADIENTS: dict[str, Gradient] = {
+    "native": partial(_native, position=1),
+    "forward": _weight_forward,
+    "offsets": _weight_offsets,
+}

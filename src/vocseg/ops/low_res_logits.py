@@ -164,10 +164,9 @@ class LowResLogits:
     @torch.no_grad()
     def classes(self) -> Tensor:
         """Return each pixel's class of the largest logit: uint8, N x H x W."""
-        vertical, horizontal = self.matrices()
-        if self.values.device.type != "cpu" or vertical is None or horizontal is None:
+        if self.values.device.type != "cpu" or not self.steps:
             return self.full().max(1).indices.to(torch.uint8)
-        rows, columns = support(vertical), support(horizontal)
+        rows, columns = (support(matrix) for matrix in _matrices(self._shape, self.steps))
         out = torch.empty(len(self.values), *self.size, dtype=torch.uint8)
         for image, planes in enumerate(self.values.float()):
             self._classes_of_image(planes, rows, columns, out[image])
