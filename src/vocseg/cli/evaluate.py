@@ -52,11 +52,14 @@ def evaluate(
         Write the predicted masks to this folder, as palette PNGs named by id.
     """
     data_folder(data)  # fail before torch is imported
+    from rich.console import Console
+
     from vocseg.evaluation.evaluate import evaluate as run
-    from vocseg.evaluation.report import print_evaluation
+    from vocseg.evaluation.report import evaluation_report
 
     result = run(
         model, data, split, mask_dir=mask_dir, weights=weights, device=device, precision=precision, engine=engine, exact=exact,
         batch_size=batch_size, save_masks=save_masks, json=json, title=f"evaluate {split}",
     )  # fmt: skip
-    print_evaluation(result, f"{model} in {result.about['precision']} on {split} of {result.about['data']}")
+    title = f"{model} in {result.about['precision']} on {split} of {result.about['data']}"
+    Console().print(evaluation_report(result, title), crop=False)

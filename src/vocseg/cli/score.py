@@ -34,8 +34,10 @@ def score(
         Folder of the predicted masks.
     """
     data_folder(data)  # fail before torch is imported
-    from vocseg.evaluation.report import print_evaluation
+    from rich.console import Console
+
+    from vocseg.evaluation.report import evaluation_report
     from vocseg.evaluation.score import score as run
 
     result = run(masks, data, split, mask_dir=mask_dir, json=json, title=f"score {split}")
-    print_evaluation(result, f"{masks} on {split} of {result.about['data']}")
+    Console().print(evaluation_report(result, f"{masks} on {split} of {result.about['data']}"), crop=False)
