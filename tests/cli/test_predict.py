@@ -1,0 +1,79 @@
+"""`vocseg predict`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from PIL import Image
+
+from verbs import Run, fails
+from vocseg import voc
+
+
+def test_predict_names_and_folders(run: Run, synth: Path, model: Path, tmp_path: Path) -> None:
+    images = tmp_path / "in"
+    (images / "deep").mkdir(parents=True)
+    source = synth / voc.IMAGES / "synth_000000.jpg"
+    shutil.copy(source, images / "a.jpg")
+    shutil.copy(source, images / "deep" / "a.JPG")
+    Image.open(source).save(images / "a.png")
+    (images / "notes.txt").touch()
+    assert run("predict", images, source, source, "--model", model, "--out", tmp_path / "out", "--no-overlay")[0] == 0
+    found = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png"))
+    assert found == ["a.jpg.png", "a.png.png", "deep/a.png", "synth_000000-2.png", "synth_000000.jpg.png"]
+
+
+def test_predict_bad_input(run: Run, model: Path, tmp_path: Path) -> None:
+    fails(run("predict", tmp_path / "none.jpg", "--model", model), "no image or folder", tmp_path / "none.jpg")
+    (tmp_path / "empty").mkdir()
+    fails(run("predict", tmp_path / "empty", "--model", model), tmp_path / "empty", "holds no images")
+    (tmp_path / "bad.jpg").write_text("no image")
+    fails(run("predict", tmp_path / "bad.jpg", "--model", model, "--out", tmp_path / "out"), tmp_path / "bad.jpg")
+    assert list((tmp_path / "out").iterdir()) == []
+    Image.new("RGB", (20, 20)).save(tmp_path / "good.png")
+    (tmp_path / "worse.gif").write_bytes(b"GIF89a")
+    files = [tmp_path / name for name in ("bad.jpg", "good.png", "worse.gif")]
+    result = run("predict", *files, "--model", model, "--out", tmp_path / "out", "--json", tmp_path / "areas.json")
+    fails(result, "2 of 3 images skipped", files[0], files[2])
+    assert (tmp_path / "out" / "good.png").is_file()
+    skipped = json.loads((tmp_path / "areas.json").read_text())["skipped"]
+    assert [row["image"] for row in skipped] == [str(files[0]), str(files[2])]
+
+
+def test_other_images_are_segmented_after_an_unsupported_format(run: Run, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 3\n%%EndComments\nshowpage\n%%EOF\n")
+    Image.new("RGB", (20, 20)).save(tmp_path / "in" / "b.png")
+    result = run("predict", tmp_path / "in", "--model", model, "--out", tmp_path / "out")
+    fails(result, "1 of 2 images skipped", tmp_path / "in" / "a.jpg", "not supported (JPEG, PNG, GIF, BMP, WEBP, TIFF are)")
+    assert (tmp_path / "out" / "b.png").is_file()
+
+
+def test_predict_replaces_no_image(run: Run, model: Path, tmp_path: Path) -> None:
+    for name in ("a.png", "b_overlay.jpg", "b.jpg"):
+        Image.new("RGB", (20, 20), "red").save(tmp_path / name)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for image in (tmp_path, tmp_path / "a.png"):
+        fails(run("predict", image, "--model", model, "--out", tmp_path), "would replace ", tmp_path / "a.png")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    overlay = tmp_path / "b_overlay.jpg"
+    alone = ("predict", tmp_path / "b.jpg", overlay, "--model", model, "--out", tmp_path)
+    fails(run(*alone), "would replace ", overlay)
+    assert run(*alone, "--no-overlay")[0] == 0
+    assert overlay.read_bytes() == before[overlay]
+    for name in ("b.png", "b_overlay.png"):
+        (tmp_path / name).unlink()
+    for _ in range(2):  # predictions of the first are no images to the second
+        assert run("predict", tmp_path, "--model", model, "--out", tmp_path / "deep" / "out")[0] == 0
+        assert len(list((tmp_path / "deep" / "out").iterdir())) == 6
+
+
+def test_predict_shows_names_as_they_are(run: Run, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    Image.new("RGB", (20, 20)).save(tmp_path / "deep" / "a[red]b.png")
+    code, out, _ = run("predict", tmp_path, "--model", model, "--out", tmp_path / "[x]")
+    assert code == 0
+    assert "deep/a[red]b.png" in out
+    assert f"masks and overlays in {tmp_path / '[x]'}" in out
