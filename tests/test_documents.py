@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from vocseg.cli.main import app
+from vocseg.cli.main import _split_imports, app
 from vocseg.data.synthetic import write_synthetic
 from vocseg.training.config import TrainConfig, read_config
 
@@ -37,7 +37,8 @@ def commands() -> list[tuple[str, str]]:
 def test_commands_parse(document: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     TrainConfig().save(tmp_path / "runs" / "deeplabv3_resnet101" / "config.toml")  # for --resume
-    app.parse_args(shlex.split(line, comments=True)[1:], exit_on_error=False, print_error=False)
+    tokens, _ = _split_imports(shlex.split(line, comments=True)[1:])
+    app.parse_args(tokens, exit_on_error=False, print_error=False)
 
 
 def test_readme_runs(tmp_path: Path) -> None:
