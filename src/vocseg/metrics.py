@@ -84,8 +84,8 @@ class Scores:
     """All scores of one confusion matrix; fractions in 0..1, None if a score is undefined (no scored pixel).
 
     ``miou`` is the mean over the ``classes_scored`` classes that occur in the ground truth or the prediction;
-    ``mean_accuracy`` the mean recall over classes that occur in the ground truth; ``frequency_weighted_iou`` weighs IoU with
-    the class's share of true pixels (Long et al., "Fully convolutional networks for semantic segmentation", 2015).
+    ``mean_accuracy`` the mean recall over classes that occur in the ground truth; ``frequency_weighted_iou`` weighs IoU
+    with the class's share of true pixels (Long et al., "Fully convolutional networks for semantic segmentation", 2015).
     """
 
     miou: float | None
@@ -119,8 +119,9 @@ class Scores:
 def scores(matrix: Tensor, classes: Sequence[str]) -> Scores:
     """Compute the scores of a confusion matrix (int64, true rows, predicted columns).
 
-    IoU of a class is true positives / (true + predicted - true positives), as in ``VOCevalseg.m`` of the VOC2012 devkit,
-    which counts over all images at once. A class in neither ground truth nor prediction has none and is not in the mean.
+    IoU of a class is true positives / (true + predicted - true positives), as in ``VOCevalseg.m`` of the VOC2012
+    devkit, which counts over all images at once. A class in neither ground truth nor prediction has none and is not in
+    the mean.
     """
     counts = matrix.to(torch.float64).cpu()
     hits, truth, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
@@ -155,8 +156,8 @@ def _ratio(part: float, whole: float) -> float | None:
 class ConfusionMatrix:
     """A confusion matrix that grows batch by batch.
 
-    ``classes`` are the names in the order of their ids. ``counts`` is int64, true class x predicted class, on the device of
-    the predictions. On a GPU nothing waits for the device before :meth:`compute`.
+    ``classes`` are the names in the order of their ids. ``counts`` is int64, true class x predicted class, on the
+    device of the predictions. On a GPU nothing waits for the device before :meth:`compute`.
 
     >>> matrix = ConfusionMatrix(("background", "cat"))
     >>> matrix.update(torch.tensor([[0, 1]]), torch.tensor([[0, 0]]))

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torchvision.transforms import v2
 
 import vocseg
 from vocseg.data.dataset import SplitDataset
@@ -99,6 +100,17 @@ def test_data_sets_of_pairs(segmenter: Segmenter, val_set: SplitDataset, pillow:
     assert result.scores == vocseg.evaluate(segmenter, val_set).scores
     assert (result.images, result.split, result.about["data"]) == (4, "Pairs", "Pairs")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.png", "1.png", "2.png", "3.png"]
+
+
+def test_the_public_data_set(segmenter: Segmenter, val_set: SplitDataset, tmp_path: Path) -> None:
+    dataset, root = vocseg.VOCDataset(val_set.folder.root, "val"), val_set.folder.root
+    result = vocseg.evaluate(segmenter, dataset, save_masks=tmp_path)
+    assert result.scores == vocseg.evaluate(segmenter, val_set).scores
+    assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(val_set.names)
+    with pytest.raises(OutputError, match="cannot write"):
+        vocseg.evaluate(segmenter, dataset, json=min((root / "JPEGImages").iterdir()))
+    flipped = vocseg.VOCDataset(root, "val", transforms=v2.RandomHorizontalFlip(1))
+    assert vocseg.evaluate(segmenter, flipped).scores != result.scores
 
 
 def test_pairs_that_cannot_be_scored(segmenter: Segmenter) -> None:

@@ -29,6 +29,7 @@ else:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 def test_a_forked_process_fails_at_once(engine: str) -> None:

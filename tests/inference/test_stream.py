@@ -61,7 +61,8 @@ def test_lists_of_all_kinds_of_images(segment: Segmenter) -> None:
     assert segment([]) == []
 
 
-def test_folders_patterns_and_iterables(segment: Segmenter) -> None:
+def test_folders_patterns_and_iterables() -> None:
+    segment = Segmenter("two_layer_net", device="cpu")
     names = ["astronaut.jpg", "camera.jpg", "chelsea.jpg", "rocket.jpg"]
     paths = [PHOTOGRAPHS / name for name in names]
 

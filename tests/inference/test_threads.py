@@ -16,6 +16,7 @@ from vocseg.data.samples import photographs
 from vocseg.inference import engines, optimize
 from vocseg.inference.segmenter import Segmenter
 
+pytestmark = pytest.mark.slow
 THREADS = 8
 NEEDED = {"openvino": ["openvino"], "onnxruntime": ["onnx", "onnxscript", "onnxruntime"]}
 

@@ -23,8 +23,10 @@ PAUSE = 0.01
 """Seconds between two cases: the threads of some engines keep spinning for a while after their work."""
 
 QUICK = 0.25
-"""Seconds of work below which a case gets one untimed run in each round: the case before it has evicted the caches, and its
-threads may spin for longer than the pause."""
+"""Seconds of work below which a case gets one untimed run in each round.
+
+The case before it has evicted the caches, and its threads may spin for longer than the pause.
+"""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def timed(runner: Runner) -> float:
 
 
 def measure_memory(cases: Sequence[Case]) -> list[int | None]:
-    """Measure the bytes that preparing each case and running it three times adds at most to a process that has imported torch.
+    """Measure the peak bytes that preparing each case and running it three times adds to a process with torch imported.
 
     None if the system does not report it. Raises ModelError if a process is killed.
     """
@@ -136,9 +138,9 @@ def _added_memory(case: Case) -> int | None:
 def report(timings: Sequence[Timing], memory: Sequence[int | None], images: int = 1) -> dict[str, Any]:
     """Return the figures of runs on so many ``images`` each, ready for JSON.
 
-    The first case, ours as users get it, is what the others are compared with. ``ratios``: peer -> how many times faster ours
-    is than the fastest of its cases. ``same_precision``: peer's case -> how many times faster ours of that precision is, if
-    it took part.
+    The first case, ours as users get it, is what the others are compared with. ``ratios``: peer -> how many times
+    faster ours is than the fastest of its cases. ``same_precision``: peer's case -> how many times faster ours of that
+    precision is, if it took part.
     """
     ours = {timing.case.precision: timing for timing in timings if timing.case.peer == "vocseg"}
     ratios: dict[str, float] = {}

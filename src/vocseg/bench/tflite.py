@@ -18,9 +18,9 @@ GRAY = 128
 class TfliteNetwork:
     """Map an image (uint8 RGB, 3 x H x W) to its mask (uint8, H x W), with XNNPACK.
 
-    The image is put at the top left of a gray canvas of the network's input size, shrunk first if it is larger. The network
-    takes uint8 pixels, or float32 ones scaled to -1..1, and gives class ids or scores of the classes, channels last. Raises
-    ModelError if the interpreter (ai-edge-litert) is not installed or the file is not such a network.
+    The image is put at the top left of a gray canvas of the network's input size, shrunk first if it is larger. The
+    network takes uint8 pixels, or float32 ones scaled to -1..1, and gives class ids or scores of the classes, channels
+    last. Raises ModelError if the interpreter (ai-edge-litert) is not installed or the file is not such a network.
     """
 
     def __init__(self, path: str | Path, threads: int | None = None) -> None:

@@ -55,7 +55,7 @@ class Task(NamedTuple):
 
 
 def cases(task: Task, peers: Sequence[str], precision: str = "auto") -> list[Case]:
-    """Return our case and then the peers': torchvision's reference script in float32, and the same under bfloat16 autocast.
+    """Return our case and then the peers': torchvision's reference script in float32 and in bfloat16 autocast.
 
     With precision ``auto``, ours also in the other precision if a peer has it. Raises ModelError for an unknown
     peer or a model that cannot take the step, SettingError for a batch or crop that is not positive.

@@ -15,6 +15,7 @@ from vocseg import draw, voc
 from vocseg.data.dataset import Sample, SplitDataset
 from vocseg.data.layout import VocFolder, protect_data
 from vocseg.data.loader import evaluation_workers, samples
+from vocseg.data.voc_dataset import VOCDataset
 from vocseg.evaluation.pairs import PairDataset
 from vocseg.evaluation.result import Evaluation
 from vocseg.inference.engines import EngineName
@@ -44,17 +45,17 @@ def evaluate(
     json: str | Path | None = None,
     title: str | None = None,
 ) -> Evaluation:
-    """Score a model on a split: images at their own size, one confusion matrix over all of them, void pixels not counted.
+    """Score a model on a split: images at their own size, one confusion matrix over all, without void pixels.
 
     ``model`` is a name, a model file, a network (if it does not say what it predicts, the classes of the data), or a
-    :class:`vocseg.Segmenter`, which brings the options from ``weights`` to ``exact`` itself. ``data`` is a folder in VOC
-    layout, of which ``split`` and ``mask_dir`` are read, or a data set of (image, mask) pairs. ``batch_size``: images of equal
-    size in a batch; by default 16 on a GPU and 1 on a CPU, where a batch is no faster. ``workers``: loader processes; by
-    default as many as help. ``save_masks``: a folder for the predictions, palette PNGs named by id. ``json``: a file for the
-    scores. ``title``: shows a progress bar on a terminal.
+    :class:`vocseg.Segmenter`, which brings the options from ``weights`` to ``exact`` itself. ``data`` is a folder in
+    VOC layout, of which ``split`` and ``mask_dir`` are read, or a data set of (image, mask) pairs. ``batch_size``:
+    images of equal size in a batch; by default 16 on a GPU and 1 on a CPU, where a batch is no faster. ``workers``:
+    loader processes; by default as many as help. ``save_masks``: a folder for the predictions, palette PNGs named by
+    id. ``json``: a file for the scores. ``title``: shows a progress bar on a terminal.
 
-    Raises ModelError if the model cannot be used or its classes are not those of the data, DataError for unreadable data,
-    OutputError if an output cannot be written or would replace an input or a file of the data.
+    Raises ModelError if the model cannot be used or its classes are not those of the data, DataError for unreadable
+    data, OutputError if an output cannot be written or would replace an input or a file of the data.
 
     >>> from vocseg.data.samples import FOLDER
     >>> result = evaluate("vocseg-s", FOLDER, "samples", device="cpu")
@@ -104,8 +105,9 @@ def evaluate_split(
 ) -> Evaluation:
     """Score a segmenter on the samples of a data set; see :func:`evaluate` for the options that both take.
 
-    Of several processes each predicts the images of its ``shard`` (number, of how many), and ``gather`` sums a tensor over the
-    processes, so every pixel counts once. Raises ModelError if the classes differ, DataError for unreadable data.
+    Of several processes each predicts the images of its ``shard`` (number, of how many), and ``gather`` sums a tensor
+    over the processes, so every pixel counts once. Raises ModelError if the classes differ, DataError for unreadable
+    data.
     """
     start = time.perf_counter()
     classes = segmenter.info.classes
@@ -141,6 +143,8 @@ def evaluate_split(
 def _dataset(data: Any, split: str, mask_dir: str) -> SplitDataset | PairDataset:
     if isinstance(data, str | Path):
         return SplitDataset(VocFolder.find(data, mask_dir), split)
+    if isinstance(data, VOCDataset) and data.transform is data.target_transform is data.transforms is None:
+        return data.samples
     return data if isinstance(data, SplitDataset) else PairDataset(data)
 
 

@@ -19,8 +19,8 @@ from vocseg.inference.images import to_pixels
 class PairDataset(Dataset[Sample]):
     """The samples of a data set whose items are an image (as :class:`vocseg.Segmenter` takes them) and its mask.
 
-    A mask is a Pillow palette or gray image, or integers: an array or tensor, H x W or 1 x H x W. ``classes`` are those of the
-    data set, None if it has none. Items are named by their index.
+    A mask is a Pillow palette or gray image, or integers: an array or tensor, H x W or 1 x H x W. ``classes`` are those
+    of the data set, None if it has none. Items are named by their index.
     """
 
     def __init__(self, pairs: Any) -> None:

@@ -58,6 +58,6 @@ class Evaluation:
         return dict(self.about) | head | self.scores.to_dict()
 
     def save(self, path: str | Path) -> None:
-        """Write the scores as JSON to a ``.json`` file, or to ``scores.json`` in a folder; OutputError if that fails."""
+        """Write the scores as JSON to a file ``.json``, or to ``scores.json`` in a folder; may raise OutputError."""
         path = Path(path)
         write_json(path if path.suffix == ".json" else path / "scores.json", self.to_dict())

@@ -27,12 +27,12 @@ def score(
 ) -> Evaluation:
     """Score the mask PNGs ``<id>.png`` of a folder against the ground truth of a split, as the VOC devkit does.
 
-    ``masks`` holds palette or gray PNGs of their images' sizes, whose values are class ids. ``data``: a folder in VOC layout, of
-    which ``split`` and ``mask_dir`` are read, or a data set made of one. ``json``: a file for the scores. ``title``: shows a
-    progress bar on a terminal.
+    ``masks`` holds palette or gray PNGs of their images' sizes, whose values are class ids. ``data``: a folder in VOC
+    layout, of which ``split`` and ``mask_dir`` are read, or a data set made of one. ``json``: a file for the scores.
+    ``title``: shows a progress bar on a terminal.
 
-    Raises DataError, naming the file, for a missing or unreadable mask, another size than the ground truth's, or a value outside
-    the classes; OutputError if the scores cannot be written or would replace an input.
+    Raises DataError, naming the file, for a missing or unreadable mask, another size than the ground truth's, or a
+    value outside the classes; OutputError if the scores cannot be written or would replace an input.
 
     >>> from vocseg.data.samples import FOLDER
     >>> try:

@@ -1,8 +1,8 @@
 """What runs a network's layers: torch, its compiler, OpenVINO or ONNX Runtime.
 
-An engine takes layers in eval mode with batch normalization folded, and returns a function from normalized, padded images
-(float32, N x 3 x H x W, any size) to the values of the main output (float32 or the engine's precision, N x classes x h x w).
-Several threads may call that function at the same time.
+An engine takes layers in eval mode with batch normalization folded, and returns a function from normalized, padded
+images (float32, N x 3 x H x W, any size) to the values of the main output (float32 or the engine's precision, N x
+classes x h x w). Several threads may call that function at the same time.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ CONVERTING = threading.RLock()
 def choose_engine(name: EngineName, device: torch.device, precision: torch.dtype, images: int = 1) -> EngineName:
     """Return the engine that ``name`` means for a number of ``images``.
 
-    ``auto`` is OpenVINO if it is installed, the device is a CPU that computes in float32, and there are at least ``MANY``
-    images; otherwise torch.
+    ``auto`` is OpenVINO if it is installed, the device is a CPU that computes in float32, and there are at least
+    ``MANY`` images; otherwise torch.
 
     >>> choose_engine("auto", torch.device("cpu"), torch.bfloat16, 1449)
     'torch'
@@ -56,8 +56,8 @@ def choose_engine(name: EngineName, device: torch.device, precision: torch.dtype
 def make_engine(name: EngineName, layers: nn.Module, precision: torch.dtype, example: Tensor) -> Run:
     """Prepare an engine; ``example`` is a batch of normalized, padded images of any size.
 
-    For torch and compile, ``layers`` have the precision already, for the others float32. Raises ModelError if the engine is not
-    installed.
+    For torch and compile, ``layers`` have the precision already, for the others float32. Raises ModelError if the
+    engine is not installed.
     """
     if name == "openvino":
         return openvino_engine(layers, precision, example)
@@ -94,8 +94,8 @@ def compile_engine(layers: nn.Module, precision: torch.dtype) -> Run:
         compiled = torch.compile(layers, dynamic=True)
 
     def run(images: Tensor) -> Tensor:
-        # Any call may compile for another kind of size. Threads that did so side by side would use up the compilations that torch
-        # allows, and in older versions of it a call fails while another thread compiles.
+        # Any call may compile for another kind of size. Threads that did so side by side would use up the compilations
+        # that torch allows, and in older versions of it a call fails while another thread compiles.
         with CONVERTING:
             return compiled(images.to(precision, memory_format=torch.channels_last))
 
@@ -116,7 +116,7 @@ def openvino_engine(layers: nn.Module, precision: torch.dtype, example: Tensor) 
 
 
 def compile_graph(graph: Any, precision: torch.dtype | None) -> Callable[[Array], Array]:
-    """Make an OpenVINO graph of one input and one output a function that runs it on the CPU, from any number of threads.
+    """Return a function that runs an OpenVINO graph of one input and one output on the CPU, from any number of threads.
 
     Without a precision OpenVINO chooses one.
     """
@@ -127,8 +127,8 @@ def compile_graph(graph: Any, precision: torch.dtype | None) -> Callable[[Array]
     idle: list[Any] = []
 
     def run(inputs: Array) -> Array:
-        # The compiled network called as a function has one request, and threads would write over each other's images in it.
-        # Requests outlive threads, of which a server may start one for each image.
+        # The compiled network called as a function has one request, and threads would write over each other's images in
+        # it. Requests outlive threads, of which a server may start one for each image.
         try:
             request = idle.pop()
         except IndexError:

@@ -41,14 +41,14 @@ def to_pixels(image: Any) -> Tensor:
 
 
 def stacked(images: list[Tensor]) -> Tensor:
-    """Return tensors of one shape as a batch; one alone is not copied."""
+    """Return tensors of one shape as a batch; a single one is not copied."""
     return images[0][None] if len(images) == 1 else torch.stack(images)
 
 
 def batches_by_size(
     items: Iterable[Item], size_of: Callable[[Item], Size], batch_size: Callable[[Size], int]
 ) -> Iterator[list[Item]]:
-    """Group items of equal size (height, width) into batches of up to ``batch_size(size)``, each yielded when it is full.
+    """Group items of equal size (height, width) into batches of ``batch_size(size)``, each yielded when it is full.
 
     No item waits for more than ``WAITING`` later ones, so memory is bounded.
 

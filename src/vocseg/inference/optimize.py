@@ -1,8 +1,8 @@
 """Rewrite a network for inference: the same masks, faster.
 
 In this order: the auxiliary head goes; batch normalization is folded into the convolutions before it; weights take the
-channels-last layout and the precision; an engine (:mod:`vocseg.inference.engines`) runs the layers; and the upsampling that
-ends the network is left to the caller, who may need its arg max only.
+channels-last layout and the precision; an engine (:mod:`vocseg.inference.engines`) runs the layers; and the upsampling
+that ends the network is left to the caller, who may need its arg max only.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class MainOutput(nn.Module):
 class OptimizedModel:
     """A copy of a model, in eval mode and rewritten for one device and precision.
 
-    ``engine`` is prepared at once, except that ``auto`` prepares OpenVINO when it is first chosen. Raises ModelError if the
-    engine is not installed.
+    ``engine`` is prepared at once, except that ``auto`` prepares OpenVINO when it is first chosen. Raises ModelError if
+    the engine is not installed.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class OptimizedModel:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor, total: int = 1) -> LowResLogits:
-        """Compute logits of uint8 RGB images (N x 3 x H x W, on the device) before the upsampling that ends the network.
+        """Compute logits of uint8 RGB images (N x 3 x H x W, on the device), before the last upsampling.
 
         ``total``: how many images the caller is going to pass in all, by which ``auto`` chooses the engine.
         """
@@ -92,9 +92,9 @@ def for_inference(model: SegmentationModel) -> SegmentationModel:
 def fold_batch_norm(model: SegmentationModel) -> int:
     """Fold each batch normalization in eval mode into the convolution whose output it takes; return how many were.
 
-    Pairs are found by running the network on a small image and watching which tensor goes where, so they do not depend on how
-    the layers are written. (On the meta device this would need no arithmetic, but a second of imports.)
-    w' = w g / sqrt(v + e), b' = (b - m) g / sqrt(v + e) + beta (Ioffe and Szegedy, 2015).
+    Pairs are found by running the network on a small image and watching which tensor goes where, so they do not depend
+    on how the layers are written. (On the meta device this would need no arithmetic, but a second of imports.) w' = w g
+    / sqrt(v + e), b' = (b - m) g / sqrt(v + e) + beta (Ioffe and Szegedy, 2015).
     """
     pairs = _conv_norm_pairs(model)
     network = model.network

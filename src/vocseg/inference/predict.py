@@ -24,7 +24,7 @@ NAMED = 10
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was written for one image: ``name`` is its path below the folder searched, ``areas`` its classes' shares, 0..1."""
+    """What was written for an image; ``name``: its path below the folder searched; ``areas``: shares of classes, 0..1."""
 
     image: Path
     name: str
@@ -83,11 +83,12 @@ def predict(
     """Segment image files; write a palette PNG NAME.png and an overlay NAME_overlay.jpg of each to the folder ``out``.
 
     ``images``: files, folders, which are searched with all below them and whose structure is kept, and glob patterns.
-    ``model`` and the options from ``weights`` to ``exact`` are those of :class:`vocseg.Segmenter`, which may be given as
-    ``model`` itself. ``json``: a file for areas, times and errors. ``title``: shows a progress bar on a terminal.
+    ``model`` and the options from ``weights`` to ``exact`` are those of :class:`vocseg.Segmenter`, which may be given
+    as ``model`` itself. ``json``: a file for areas, times and errors. ``title``: shows a progress bar on a terminal.
 
     An image that cannot be read is skipped; see :meth:`Predictions.check`. Raises InputError if there are no images,
-    ModelError for a model that cannot be used, OutputError if an output cannot be written or would replace an input or data.
+    ModelError for a model that cannot be used, OutputError if an output cannot be written or would replace an input or
+    data.
 
     >>> import tempfile
     >>> from vocseg.data.samples import FOLDER

@@ -12,7 +12,6 @@ from PIL import Image
 from torch import Tensor
 
 from vocseg import draw
-from vocseg.convert.contours import parts
 from vocseg.errors import OutputError
 from vocseg.models import ModelInfo
 from vocseg.ops.low_res_logits import LowResLogits
@@ -29,9 +28,9 @@ KINDS: dict[str, Kind] = {".png": "mask", ".jpg": "overlay", ".jpeg": "overlay",
 class Segmentation:
     """An image and its mask.
 
-    ``image``: uint8 RGB, 3 x H x W. ``mask``: uint8 class ids, H x W. ``info``: the model. ``source``: the image's file, if
-    it came from one. ``seconds``: time from the file or pixels to the mask; for an image of a batch, an equal share of its
-    batch's.
+    ``image``: uint8 RGB, 3 x H x W. ``mask``: uint8 class ids, H x W. ``info``: the model. ``source``: the image's
+    file, if it came from one. ``seconds``: time from the file or pixels to the mask; for an image of a batch, an equal
+    share of its batch's.
 
     >>> import vocseg
     >>> from vocseg.data.samples import FOLDER
@@ -76,9 +75,12 @@ class Segmentation:
     def polygons(self) -> list[dict[str, Any]]:
         """Return the connected regions of every class except background, ready for JSON, largest first.
 
-        Each is a dict of ``class``, ``id``, ``area`` in pixels, ``polygon`` and ``holes``: lists of corners [x, y] along pixel
-        edges, (0, 0) the image's upper left corner. Filling a polygon without its holes gives exactly the region's pixels.
+        Each is a dict of ``class``, ``id``, ``area`` in pixels, ``polygon`` and ``holes``: lists of corners [x, y]
+        along pixel edges, (0, 0) the image's upper left corner. Filling a polygon without its holes gives exactly the
+        region's pixels.
         """
+        from vocseg.convert.contours import parts  # brings twenty modules with it
+
         found: list[dict[str, Any]] = []
         for label in range(1, len(self.classes)):
             region = (self.mask == label).numpy()

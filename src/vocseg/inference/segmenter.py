@@ -39,15 +39,16 @@ _FORKED = "a Segmenter does not work after fork; start processes with multiproce
 class Segmenter:
     """Predict masks with one model; by default the one that comes with the package.
 
-    ``model`` and ``weights`` are what :func:`vocseg.create_model` takes, or ``model`` is a network: any ``nn.Module`` from
-    normalized images to logits, with the names of its ``classes``. A network is copied and put in eval mode. ``device``: auto,
-    cpu, cuda or mps. ``precision``: auto, float32, bfloat16 or, on a GPU, float16. ``engine``: auto, torch, compile, openvino
-    or onnxruntime (:func:`vocseg.inference.engines.choose_engine`). With ``exact`` the network runs as it was trained, in
-    float32; otherwise rewritten (:mod:`vocseg.inference.optimize`), which gives the same masks except for rounding.
-    Raises ModelError for a model or engine, SettingError for a device or precision, that cannot be used.
+    ``model`` and ``weights`` are what :func:`vocseg.create_model` takes, or ``model`` is a network: any ``nn.Module``
+    from normalized images to logits, with the names of its ``classes``. A network is copied and put in eval mode.
+    ``device``: auto, cpu, cuda or mps. ``precision``: auto, float32, bfloat16 or, on a GPU, float16. ``engine``: auto,
+    torch, compile, openvino or onnxruntime (:func:`vocseg.inference.engines.choose_engine`). With ``exact`` the network
+    runs as it was trained, in float32; otherwise rewritten (:mod:`vocseg.inference.optimize`), which gives the same
+    masks except for rounding. Raises ModelError for a model or engine, SettingError for a device or precision, that
+    cannot be used.
 
-    Several threads may use one Segmenter; each gets the masks that it would get alone. In a process made by ``fork`` it raises
-    ModelError, since threads of torch and the engines do not survive a fork: start processes with ``spawn``.
+    Several threads may use one Segmenter; each gets the masks that it would get alone. In a process made by ``fork`` it
+    raises ModelError, since threads of torch and the engines do not survive a fork: start processes with ``spawn``.
 
     >>> segment = Segmenter("lraspp_mobilenet_v3_large", weights="none", device="cpu")
     >>> segment(torch.zeros(3, 48, 64, dtype=torch.uint8)).mask.shape
@@ -101,8 +102,8 @@ class Segmenter:
     ) -> Segmentation | list[Segmentation]:
         """Segment an image: a file, a Pillow image, or uint8 RGB pixels; or a list of them, in batches of equal size.
 
-        A list gives a list in the same order, with the masks that the images would get one at a time (on a GPU, except for
-        rounding). Raises DataError for what is not a readable image.
+        A list gives a list in the same order, with the masks that the images would get one at a time (on a GPU, except
+        for rounding). Raises DataError for what is not a readable image.
         """
         if isinstance(image, list | tuple):
             return list(self.stream(image, batch_size=batch_size))
@@ -111,10 +112,10 @@ class Segmenter:
     def stream(self, sources: Any, *, batch_size: int | None = None, on_error: OnError = "raise") -> Stream:
         """Segment many images in bounded memory; iterate over the results, in the order of the images.
 
-        ``sources``: a file, a folder (searched with all below it), a glob pattern, or an iterable of images as a call takes
-        them. ``batch_size``: images of equal size that go through the network together; by default 1 on a CPU, where a batch
-        is no faster, and on a GPU as many as 16. ``on_error``: at an image that cannot be read, ``raise`` its DataError after
-        the results before it, or ``skip`` it and note the error in the stream's ``errors``.
+        ``sources``: a file, a folder (searched with all below it), a glob pattern, or an iterable of images as a call
+        takes them. ``batch_size``: images of equal size that go through the network together; by default 1 on a CPU,
+        where a batch is no faster, and on a GPU as many as 16. ``on_error``: at an image that cannot be read, ``raise``
+        its DataError after the results before it, or ``skip`` it and note the error in the stream's ``errors``.
 
         >>> from vocseg.data.samples import FOLDER
         >>> segment = Segmenter(device="cpu")
@@ -131,7 +132,7 @@ class Segmenter:
         return max(1, min(BATCH_SIZE, BATCH_PIXELS // max(1, height * width, size[0] * size[1])))
 
     def segment_batch(self, batch: Sequence[Loaded], total: int = 1, keep_logits: bool = False) -> list[Segmentation]:
-        """Segment loaded images of one size; ``total`` as in :meth:`low_res_logits`. ``keep_logits`` of a single image."""
+        """Segment loaded images of one size; ``total``: see :meth:`low_res_logits`. ``keep_logits``: for one image."""
         start = time.perf_counter()
         logits = self.low_res_logits(stacked([item.pixels for item in batch]), total)
         masks = logits.classes().cpu()
@@ -150,9 +151,9 @@ class Segmenter:
     def low_res_logits(self, images: Tensor, total: int = 1) -> LowResLogits:
         """Compute the logits of images (uint8 RGB, N x 3 x H x W) before their upsampling to H x W.
 
-        The images enter the network at the size that the model's input protocol says; on a CPU one by one, so that what a batch
-        holds does not change how sums are rounded. ``total``: how many images the caller is going to pass in all, by which the
-        engine ``auto`` is chosen.
+        The images enter the network at the size that the model's input protocol says; on a CPU one by one, so that what
+        a batch holds does not change how sums are rounded. ``total``: how many images the caller is going to pass in
+        all, by which the engine ``auto`` is chosen.
         """
         if self._process != os.getpid():
             raise ModelError(_FORKED)

@@ -20,10 +20,10 @@ class Found(NamedTuple):
 
 
 def find_images(sources: str | Path | Iterable[str | Path], out: Path | None = None) -> list[Found]:
-    """Find the image files that files, folders (searched with all below them) and glob patterns stand for, sorted in each.
+    """Find the image files of files, folders (searched with all below them) and glob patterns, sorted in each.
 
-    What is in ``out`` below a searched folder are predictions, not images. Raises InputError for a path that does not exist, a
-    pattern that matches nothing, or a folder without images.
+    What is in ``out`` below a searched folder are predictions, not images. Raises InputError for a path that does not
+    exist, a pattern that matches nothing, or a folder without images.
     """
     paths = [sources] if isinstance(sources, str | Path) else sources
     return [found for path in paths for found in _find(str(path), out)]
@@ -47,7 +47,7 @@ def _find(source: str, out: Path | None) -> list[Found]:
 
 
 def output_names(files: Iterable[Found]) -> list[Path]:
-    """Name the output of each image, relative and without suffix: as the image; if two collide, with its suffix, then a number.
+    """Name the output of each image, without a suffix: as the image; if two collide, with its suffix, then a number.
 
     >>> [str(name) for name in output_names(Found(Path(name), Path(name)) for name in ("a.png", "b.jpg", "a.jpg", "a.jpg"))]
     ['a.png', 'b', 'a.jpg', 'a-2']

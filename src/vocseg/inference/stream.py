@@ -110,7 +110,7 @@ def _load_or_error(numbered: tuple[int, Any]) -> tuple[Path | int, Loaded | Data
 
 
 def read_ahead(read: Callable[[Item], Value], items: Iterable[Item], threads: int) -> Iterator[Value]:
-    """Apply ``read`` to the items in a few threads, in order, at most two results a thread ahead; without threads, on demand."""
+    """Apply ``read`` to the items in order, in threads that are at most two results each ahead; with none, on demand."""
     if not threads:
         yield from map(read, items)
         return
