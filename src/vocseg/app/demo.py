@@ -1,4 +1,4 @@
-"""What vocseg does, shown on what comes with it: photographs, made-up data, one page."""
+"""The demo: segment the sample photographs, train on synthetic data, show both on one page."""
 
 from __future__ import annotations
 
@@ -29,27 +29,30 @@ from vocseg.utils.html import embedded, page, swatch
 from vocseg.utils.system import machine
 from vocseg.utils.text import percent
 
-MADE_UP_DATA, MADE_UP_RUN = "synthetic_data", "synthetic_run"
+DATA, RUN, PHOTOGRAPHS = "synthetic_data", "synthetic_run", "photographs"
+"""Folders in the output folder."""
+REPEATS = 3
+"""How often each photograph is segmented, to time it."""
 SIDE = 420
 """Longest side of an image on the page, pixels."""
-SHOWN = 4
-"""Predictions on made-up images on the page."""
+PREDICTIONS = 4
+"""Synthetic images on the page."""
 
 
 @dataclass(frozen=True)
 class Photograph:
-    """A sample photograph: its segmentation, the truth in colors, and the seconds of the first pass and of a later one."""
+    """A sample photograph, its ground truth as an overlay, and the seconds of the first and of the fastest later prediction."""
 
     name: str
     result: Segmentation
-    truth: Image.Image
+    ground_truth: Image.Image
     first: float
     seconds: float
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A network trained on made-up data: its run, the seconds it took, its score, predictions beside their images."""
+    """A network trained on synthetic data: its run, the seconds of training, its score, overlays of predictions."""
 
     run: RunFolder
     seconds: float
@@ -58,19 +61,19 @@ class Trained:
 
 
 def photographs(segmenter: Segmenter, out: Path) -> list[Photograph]:
-    """Segment the sample photographs, which are copied to ``out``; masks and overlays go there too."""
+    """Segment the sample photographs, and write them, their masks and overlays to ``out``."""
     dataset = sample_photographs()
     folder = dataset.folder
     found = []
     for name in dataset.names:
         times = []
-        for _ in range(3):
+        for _ in range(REPEATS):
             start = time.perf_counter()
             result = segmenter(folder.image(name))
             times.append(time.perf_counter() - start)
-        truth = read_mask(folder.mask(name), len(folder.classes))
-        tinted = draw.overlay(result.image, truth, segmenter.info.palette)
-        found.append(Photograph(name, result, tinted, times[0], min(times[1:])))
+        mask = read_mask(folder.mask(name), len(folder.classes))
+        ground_truth = draw.overlay(result.image, mask, segmenter.info.palette)
+        found.append(Photograph(name, result, ground_truth, times[0], min(times[1:])))
         with replacing(out / folder.image(name).name) as temporary:
             shutil.copyfile(folder.image(name), temporary)
         result.save_mask(out / f"{name}.png")
@@ -83,27 +86,29 @@ def score(segmenter: Segmenter) -> Evaluation:
     return evaluate(segmenter, sample_photographs(), workers=0)
 
 
-def train_made_up(out: Path, **changes: Any) -> Trained:
-    """Make a synthetic data set, train the recipe ``synthetic`` on it and predict some of its validation images.
+def train_synthetic(out: Path, **changes: Any) -> Trained:
+    """Write a synthetic data set, train the recipe ``synthetic`` on it, and segment some of its validation images.
 
-    ``changes`` are of the recipe's settings.
+    Replaces those of an earlier demo in ``out``. ``changes`` replace settings of the recipe.
     """
-    data = out / MADE_UP_DATA
+    for part in (DATA, RUN):
+        shutil.rmtree(out / part, ignore_errors=True)
+    data = out / DATA
     write_synthetic(data)
     start = time.perf_counter()
-    recipe: TrainConfig = load_config(find_recipe("synthetic"), data=str(data), out=str(out / MADE_UP_RUN), **changes)
+    recipe: TrainConfig = load_config(find_recipe("synthetic"), data=str(data), out=str(out / RUN), **changes)
     run = train(recipe)
     seconds = time.perf_counter() - start
     segmenter = Segmenter(str(run.best))
     val = SplitDataset(VocFolder.find(data), "val")
-    predictions = [segmenter(val.folder.image(name)).overlay() for name in val.names[:SHOWN]]
+    predictions = [segmenter(val.folder.image(name)).overlay() for name in val.names[:PREDICTIONS]]
     return Trained(run, seconds, evaluate(segmenter, val, workers=0), predictions)
 
 
 def write_demo_page(
     path: Path, segmenter: Segmenter, shown: Sequence[Photograph], scored: Evaluation, trained: Trained | None
 ) -> None:
-    """Write the page, atomically; it needs no other file."""
+    """Write the page atomically; it needs no other file."""
     figures = "\n".join(_figure(photograph) for photograph in shown)
     info = segmenter.info
     legend = " ".join(
@@ -112,7 +117,7 @@ def write_demo_page(
     body = f"""<h1>vocseg</h1>
 <p>{escape(machine())}</p>
 <h2>Photographs, segmented by {escape(info.architecture)}</h2>
-<p>Left: prediction; right: masks drawn by hand. {_sentence(scored)}</p>
+<p>Left: prediction. Right: masks drawn by hand. {_sentence(scored)}</p>
 {figures}
 <p>{legend}</p>
 {"" if trained is None else _training(trained)}"""
@@ -121,7 +126,7 @@ def write_demo_page(
 
 def _sentence(scored: Evaluation) -> str:
     return (
-        f"mIoU {percent(scored.scores.miou)} over the {scored.scores.classes_scored} classes in prediction or truth, "
+        f"mIoU {percent(scored.scores.miou)} over the {scored.scores.classes_scored} classes in prediction or ground truth, "
         f"pixel accuracy {percent(scored.scores.pixel_accuracy)}."
     )
 
@@ -137,21 +142,16 @@ def _figure(photograph: Photograph) -> str:
     times = f"{1000 * photograph.seconds:.0f} ms from file to mask ({1000 * photograph.first:.0f} ms the first time)"
     return f"""<section><h3>{escape(photograph.name)}</h3>
 <p>{width} x {height} pixels: {times}</p>
-<div class="examples">{embedded(_small(tinted))}{embedded(_small(photograph.truth))}
+<div class="examples">{embedded(draw.thumbnail(tinted, SIDE))}{embedded(draw.thumbnail(photograph.ground_truth, SIDE))}
 <table><thead><tr><th>class</th><th>area</th></tr></thead><tbody>{areas}</tbody></table></div></section>"""
 
 
 def _training(trained: Trained) -> str:
-    images = "".join(embedded(_small(image)) for image in trained.predictions)
+    images = "".join(embedded(draw.thumbnail(image, SIDE)) for image in trained.predictions)
     with open_image(trained.run.curves) as curves:
         drawn = embedded(curves)
-    return f"""<h2>Training on made-up data</h2>
+    return f"""<h2>Training on synthetic data</h2>
 <p>A small U-Net from scratch, {trained.seconds:.0f} s: mIoU {percent(trained.score.scores.miou)} on
-{trained.score.images} images it has not seen.</p>
+{trained.score.images} validation images.</p>
 <figure>{drawn}</figure>
 <div class="examples">{images}</div>"""
-
-
-def _small(image: Image.Image) -> Image.Image:
-    factor = min(1.0, SIDE / max(image.size))
-    return image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.LANCZOS)

@@ -25,9 +25,7 @@ def demo(*, out: Path = Path("demo"), train: bool = True, json: JsonOption = Non
     train
         Train on synthetic data.
     """
-    import shutil
-
-    from vocseg.app.demo import MADE_UP_DATA, MADE_UP_RUN, photographs, score, train_made_up, write_demo_page
+    from vocseg.app.demo import PHOTOGRAPHS, photographs, score, train_synthetic, write_demo_page
     from vocseg.inference.segmenter import Segmenter
     from vocseg.utils.files import refuse_to_replace, writable_folder, write_json
     from vocseg.utils.text import percent, shares
@@ -35,24 +33,22 @@ def demo(*, out: Path = Path("demo"), train: bool = True, json: JsonOption = Non
     refuse_to_replace([out / "index.html", json])
     writable_folder(out)
     segmenter = Segmenter()
-    print("1. the sample photographs")
-    shown = photographs(segmenter, writable_folder(out / "photographs"))
+    print("1. sample photographs")
+    shown = photographs(segmenter, writable_folder(out / PHOTOGRAPHS))
     for photograph in shown:
         areas = ", ".join(shares(photograph.result.areas()))
         print(f"   {photograph.name}: {areas} ({1000 * photograph.seconds:.0f} ms)")
     scored = score(segmenter)
     accuracy, miou = percent(scored.scores.pixel_accuracy), percent(scored.scores.miou)
-    print(f"   against masks drawn by hand: pixel accuracy {accuracy}, mIoU {miou}")
+    print(f"   compared with masks drawn by hand: pixel accuracy {accuracy}, mIoU {miou}")
     trained = None
     if train:
-        print("2. training a small network on made-up data")
-        for part in (out / MADE_UP_DATA, out / MADE_UP_RUN):
-            shutil.rmtree(part, ignore_errors=True)
-        trained = train_made_up(out)
-        print(f"   mIoU {percent(trained.score.scores.miou)} on images it has not seen, after {trained.seconds:.0f} s")
+        print("2. training a small network on synthetic data")
+        trained = train_synthetic(out)
+        print(f"   mIoU {percent(trained.score.scores.miou)} on validation images after {trained.seconds:.0f} s")
     write_demo_page(out / "index.html", segmenter, shown, scored, trained)
     print(f"page: {out / 'index.html'}")
     if json is not None:
         rows = [{"image": p.name, "seconds": round(p.seconds, 4), "areas": p.result.areas()} for p in shown]
-        made_up = None if trained is None else trained.score.to_dict() | {"training_seconds": round(trained.seconds, 1)}
-        write_json(json, {"photographs": rows, "score": scored.to_dict(), "made_up": made_up})
+        synthetic = None if trained is None else trained.score.to_dict() | {"training_seconds": round(trained.seconds, 1)}
+        write_json(json, {"photographs": rows, "score": scored.to_dict(), "synthetic": synthetic})
