@@ -1,9 +1,9 @@
-"""Time the whole of an evaluation, preparation included, against a plain torchvision loop in float32 and against bare passes.
+"""Time an evaluation, preparation included, against a plain torchvision loop in float32 and against forward passes.
 
     python benchmarks/evaluate.py FOLDER_WITH_VOCdevkit --model deeplabv3_resnet101 --split val_2007
 
-All start from the same random weights. The bare passes are those that the evaluation makes, on images already in memory,
-with logits at full size and nothing done with them.
+All have the same random weights. The forward passes are those of the evaluation, on images in memory, up to logits of full
+size.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from vocseg.utils.system import machine
 
 @torch.inference_mode()
 def plain(model: SegmentationModel, dataset: SplitDataset) -> None:
-    """The loop that people write: Pillow, float32, a loss, arg-max, a confusion matrix by bincount."""
+    """Evaluate as people write it: Pillow, float32, a loss, arg max, a confusion matrix by bincount."""
     model.eval()
     classes = len(model.info.classes)
     matrix, loss = torch.zeros(classes, classes, dtype=torch.int64), 0.0
@@ -43,7 +43,7 @@ def plain(model: SegmentationModel, dataset: SplitDataset) -> None:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """What the work takes."""
+    """Time a call."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -54,13 +54,13 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--model", default="deeplabv3_resnet101")
     parser.add_argument("--split", default="val_2007")
-    parser.add_argument("--images", type=int, help="the first so many only")
+    parser.add_argument("--images", type=int, help="number of images; by default all")
     parser.add_argument("--engine", default="auto")
-    parser.add_argument("--rounds", type=int, default=1, help="of evaluation and bare passes in turn")
+    parser.add_argument("--rounds", type=int, default=1, help="alternating runs of evaluation and forward passes")
     arguments = parser.parse_args()
     torch.manual_seed(0)
-    model = create_model(arguments.model, weights="none")
     dataset = SplitDataset(VocFolder.find(arguments.data), arguments.split)
+    model = create_model(arguments.model, dataset.classes, weights="none")
     dataset.names = dataset.names[: arguments.images]
 
     def prepare_and_evaluate() -> Segmenter:
@@ -77,10 +77,10 @@ def main() -> None:
     for _ in range(arguments.rounds):
         passes.append(seconds(lambda: [segmenter.logits(image) for image in images]))
         evaluations.append(seconds(lambda: evaluate(segmenter, dataset)))
-    overhead = statistics.median(mine / bare for mine, bare in zip(evaluations, passes, strict=True)) - 1
+    overhead = statistics.median(mine / forward for mine, forward in zip(evaluations, passes, strict=True)) - 1
     print(f"{arguments.model} on {len(dataset)} images of {arguments.split}, {machine()}")
-    print(f"whole evaluation {whole:.1f} s, plain loop in float32 {reference:.1f} s: {reference / whole:.2f}x")
-    print(f"when prepared: evaluation {min(evaluations):.1f} s, bare passes {min(passes):.1f} s: {100 * overhead:+.0f} %")
+    print(f"evaluation with preparation {whole:.1f} s, plain loop in float32 {reference:.1f} s: {reference / whole:.2f}x")
+    print(f"after preparation: evaluation {min(evaluations):.1f} s, forward passes {min(passes):.1f} s: {100 * overhead:+.0f} %")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Segment photographs with vocseg-s and put them side by side, each over the legend of the classes found.
+"""Segment photographs with vocseg-s and put them side by side, each with a legend of its classes.
 
 python benchmarks/gallery.py cat.jpg man.jpg --out docs/vocseg-s.jpg
 """
@@ -13,7 +13,7 @@ from PIL import Image
 from vocseg import Segmenter, draw
 
 HEIGHT = 320
-"""Of each photograph, pixels."""
+"""Height of each photograph, pixels."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Print a Markdown table of `vocseg bench`: networks against what people run them with today.
+"""Print a Markdown table of `vocseg bench` for several networks, against the usual ways to run them.
 
 pip install openvino onnx onnxscript onnxruntime
 python benchmarks/inference.py
@@ -28,16 +28,16 @@ MODELS = (
 
 
 def bench(*arguments: str) -> dict[str, Any]:
-    """What `vocseg bench` with these arguments writes as JSON."""
+    """Run `vocseg bench` and return its JSON."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.json"
-        command = [sys.executable, "-c", "from vocseg.cli.main import main; main()", "bench", *arguments, "--json", str(path)]
+        command = [sys.executable, "-m", "vocseg", "bench", *arguments, "--json", str(path)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """A line a network, a column a contestant: p50 in ms and, in brackets, peak memory in MB; the ratios last."""
+    """Make a row per network and a column per case: p50 in ms and (peak memory in MB), then the ratios."""
     names = list(dict.fromkeys(row["name"] for values in results for row in values["results"]))
     peers = list(dict.fromkeys(peer for values in results for peer in values["ratios"]))
     lines = [["model", *names, *(f"against {peer}" for peer in peers)]]
@@ -68,7 +68,7 @@ def main() -> None:
     options += ["--no-memory"] if arguments.no_memory else []
     results = [bench(model, *options) for model in arguments.models]
     print(table(results))
-    print(f"\none {arguments.size} image: p50 in ms (peak MB); {arguments.rounds} rounds in turn on {results[0]['machine']}")
+    print(f"\none {arguments.size} image: p50 in ms (peak MB); {arguments.rounds} alternating rounds on {results[0]['machine']}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Average model files of one network, each with its share, into a new one; large layers as int8, as vocseg-s comes.
+"""Average the weights of model files of one network into a new model file, with large layers as int8, like vocseg-s.
 
     python benchmarks/mix_weights.py model.safetensors=0.15 average.safetensors=0.6 before.safetensors=0.25 --out m.safetensors
 
-Weights along the path of one training, and of a continuation from it, average well (Wortsman et al., "Model soups", 2022);
-which shares are best, `vocseg evaluate m.safetensors` tells on a validation split. Scores in the files are dropped.
+Weights of one training run, and of runs continued from it, average well (Wortsman et al., "Model soups", 2022). Choose the
+shares by `vocseg evaluate m.safetensors` on a validation split. The scores in the files are dropped.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from vocseg.models import SegmentationModel, create_model, save_model
 
 
 def mixed(models: list[SegmentationModel], shares: list[float]) -> SegmentationModel:
-    """The first model, with the weighted mean of all models' weights; what is no floating-point number stays its own."""
+    """Replace the weights of the first model by the weighted mean of all; integers stay those of the first."""
     first, *others = models
     state = first.network.state_dict()
     states = [model.network.state_dict() for model in others]

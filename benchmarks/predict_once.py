@@ -1,9 +1,9 @@
-"""Time one image from pressing return to the mask on disk, in turn with the same in plain torchvision.
+"""Time one image from the start of the process to the mask on disk, alternating with plain torchvision.
 
     python benchmarks/predict_once.py photo.jpg
     python benchmarks/predict_once.py photo.jpg --model lraspp_mobilenet_v3_large --rounds 9
 
-Both start a process and load the same random weights from a file.
+Both load the same random weights from a file.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def seconds(command: list[str]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("image")
-    parser.add_argument("--model", default="deeplabv3_resnet101", help="a network of torchvision")
+    parser.add_argument("--model", default="deeplabv3_resnet101", help="a torchvision network")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -70,10 +70,10 @@ def main() -> None:
         first = seconds(ours), seconds(plain)
         rounds = [(seconds(ours), seconds(plain)) for _ in range(arguments.rounds)]
     print(machine())
-    print(f"{arguments.model}: the first time vocseg {first[0]:.2f} s, plain torchvision {first[1]:.2f} s")
+    print(f"{arguments.model}: first run: vocseg {first[0]:.2f} s, plain torchvision {first[1]:.2f} s")
     mine, theirs = (statistics.median(values) for values in zip(*rounds, strict=True))
     ratio = statistics.median(other / own for own, other in rounds)
-    print(f"then, medians of {arguments.rounds} rounds: vocseg {mine:.2f} s, plain torchvision {theirs:.2f} s, {ratio:.2f}x")
+    print(f"medians of {arguments.rounds} rounds: vocseg {mine:.2f} s, plain torchvision {theirs:.2f} s, {ratio:.2f}x")
 
 
 if __name__ == "__main__":

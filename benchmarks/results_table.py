@@ -1,11 +1,11 @@
-"""Print Markdown tables of the scores in run folders, or put them into documents.
+"""Print Markdown tables of the scores in run folders, or write them into documents.
 
     python benchmarks/results_table.py runs/* --write docs/results.md README.md
 
-A run folder holds one scores_SPLIT.json for each row, as `vocseg evaluate ... --json` and `vocseg score ... --json`
-write them. With --write, the table replaces what stands between the lines `<!-- results -->` and `<!-- /results -->`; that of
-IoU by class what stands between `<!-- per-class -->` and `<!-- /per-class -->`, where a document has these. One that has
-`<!-- few-results -->` gets a table of the folders of --of alone there.
+Each scores_SPLIT.json in a run folder, written by `vocseg evaluate --json` or `vocseg score --json`, is a row. With --write,
+the table replaces the lines between `<!-- results -->` and `<!-- /results -->` of a document. If a document has
+`<!-- per-class -->` and `<!-- /per-class -->`, the table of IoU per class goes there; if it has `<!-- few-results -->`, a table
+of only the folders of --of.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ HEAD = ("model", "split", "images", "pixel accuracy", "loss", "mIoU")
 
 
 def name_of(folder: Path) -> str:
-    """A run folder's name, or the longer one that a file name.txt in it gives."""
+    """Return the text of name.txt in a run folder, or else the name of the folder."""
     label = folder / "name.txt"
     return label.read_text(encoding="utf-8").strip() if label.exists() else folder.name
 
 
 def rows(folder: Path) -> list[tuple[str, ...]]:
-    """The rows of one run folder."""
+    """Make the rows of one run folder."""
     name = name_of(folder)
     found = []
     for path in sorted(folder.glob("scores_*.json")):
@@ -38,7 +38,7 @@ def rows(folder: Path) -> list[tuple[str, ...]]:
 
 
 def table(folders: list[Path]) -> str:
-    """The Markdown table of all folders."""
+    """Make the Markdown table of all folders."""
     lines = [HEAD, tuple("---:" if column > 1 else "---" for column in range(len(HEAD)))]
     for folder in folders:
         lines += rows(folder)
@@ -46,7 +46,7 @@ def table(folders: list[Path]) -> str:
 
 
 def class_table(folders: list[Path], split: str) -> str:
-    """IoU of each class on a split, percent, a column for each folder that was scored on it."""
+    """Make the table of IoU per class in percent, with a column for each folder scored on the split."""
     scored = [
         (folder, json.loads((folder / f"scores_{split}.json").read_text(encoding="utf-8")))
         for folder in folders
@@ -66,7 +66,7 @@ def markdown(lines: list[tuple[str, ...]]) -> str:
 
 
 def put_between_marks(document: Path, mark: str, text: str, needed: bool = True) -> None:
-    """Replace what stands between the lines of a mark in a document."""
+    """Replace the lines between a mark and its end in a document."""
     start, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
     content = document.read_text(encoding="utf-8")
     if content.count(start) != 1 or content.count(end) != 1:
@@ -82,9 +82,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--write", nargs="+", type=Path, default=[], metavar="DOCUMENT")
-    parser.add_argument("--split", default="val_2007", help="split of the table of IoU by class")
+    parser.add_argument("--split", default="val_2007", help="split of the table of IoU per class")
     parser.add_argument(
-        "--of", nargs="+", default=[], metavar="FOLDER", help="names of the folders in it and in the short table; by default all"
+        "--of", nargs="+", default=[], metavar="FOLDER", help="names of the folders in that and in the short table; by default all"
     )
     arguments = parser.parse_args()
     text = table(arguments.folders)

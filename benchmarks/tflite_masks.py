@@ -1,10 +1,10 @@
-"""Save the masks of a TensorFlow Lite segmentation network for a split, to be scored by `vocseg score`.
+"""Save the masks of a TensorFlow Lite segmentation network for a split, for `vocseg score`.
 
     pip install ai-edge-litert
     python benchmarks/tflite_masks.py deeplabv3_mnv2_pascal_quant.tflite data val masks
 
-For networks like TensorFlow's quantized DeepLabV3: one uint8 RGB image in, class ids out. An image goes to the top
-left of a gray canvas of the network's input size, shrunk first where it is larger.
+For networks like TensorFlow's quantized DeepLabV3, from one uint8 RGB image to class ids. The image is placed at the top left
+of a gray canvas of the network's input size, and shrunk first if it is larger.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
         mask = segment(sample.image)
         times.append(time.perf_counter() - start)
         draw.save_mask(mask, arguments.out / f"{sample.name}.png")
-    print(f"{len(times)} masks in {arguments.out}; median {1000 * statistics.median(times):.1f} ms an image")
+    print(f"{len(times)} masks in {arguments.out}; median {1000 * statistics.median(times):.1f} ms per image")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Print a Markdown table of `vocseg bench --train`: our training step against torchvision's reference script's.
+"""Print a Markdown table of `vocseg bench --train`: a training step against that of torchvision's reference script.
 
 python benchmarks/train_step.py
 """
@@ -29,7 +29,7 @@ def main() -> None:
     for values in results:
         values["model"] += ", " + values["task"].removeprefix("training step of ")
     print(table(results))
-    print(f"\na training step: p50 in ms (peak MB); {arguments.rounds} rounds in turn on {results[0]['machine']}")
+    print(f"\na training step: p50 in ms (peak MB); {arguments.rounds} alternating rounds on {results[0]['machine']}")
 
 
 if __name__ == "__main__":

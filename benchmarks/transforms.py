@@ -1,9 +1,9 @@
-"""Time our reading and training transforms against torchvision's reference presets, on one core and real images.
+"""Time reading and training transforms against torchvision's reference presets, on one core and real images.
 
     python benchmarks/transforms.py FOLDER_WITH_VOCdevkit
 
-The presets are those of references/segmentation/presets.py: Pillow decodes, transforms v2 work on Pillow images. Ours give
-uint8 crops, which the network's normalization takes as they are.
+The presets are those of references/segmentation/presets.py: Pillow decodes, v2 transforms work on Pillow images. vocseg's
+crops stay uint8, since its networks normalize them.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def main() -> None:
             way(index)
             times[name].append(time.perf_counter() - start)
     for name, seconds in times.items():
-        print(f"{name:12} {1000 * statistics.mean(seconds):6.2f} ms a sample (median {1000 * statistics.median(seconds):.2f})")
+        print(f"{name:12} {1000 * statistics.mean(seconds):6.2f} ms per sample (median {1000 * statistics.median(seconds):.2f})")
     ratio = sum(times["torchvision"]) / sum(times["vocseg"])
     print(f"vocseg is {ratio:.2f}x as fast; {CROP}x{CROP} crops of {len(times['vocseg'])} images, one core, on {machine()}")
 

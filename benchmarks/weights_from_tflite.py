@@ -1,11 +1,11 @@
-"""A model file of `deeplabv3_mobilenet_v2` with the weights that TensorFlow publishes for phones in 8 bits.
+"""Convert the 8-bit DeepLabV3 that TensorFlow publishes for phones to a model file of `deeplabv3_mobilenet_v2`.
 
     pip install ai-edge-litert
     curl -LO https://github.com/google-coral/test_data/raw/master/deeplabv3_mnv2_pascal_quant.tflite
     python benchmarks/weights_from_tflite.py deeplabv3_mnv2_pascal_quant.tflite deeplabv3_mnv2.safetensors
 
-Weights become floating-point numbers. Batch normalization is folded into the file's convolutions: here it adds their biases and
-does nothing else.
+Weights become floating-point numbers. The file's convolutions include their batch normalization, so the network's batch
+normalization only adds their biases.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PYRAMID = ("image_pooling", "aspp0", "concat_projection", "logits/semantic")
 
 
 def layers() -> Iterator[str]:
-    """TensorFlow's names of the convolutions, in the order of the network's own."""
+    """List TensorFlow's names of the convolutions in the order of the network's."""
     yield "MobilenetV2/Conv"
     for block in range(BLOCKS):
         name = "MobilenetV2/expanded_conv" + f"_{block}" * (block > 0)
@@ -37,11 +37,11 @@ def layers() -> Iterator[str]:
 
 
 def constants(file: Path) -> Iterator[tuple[Tensor, Tensor]]:
-    """Weights (outputs, inputs, height, width) and biases of each convolution, float32."""
+    """Read weights (outputs, inputs, height, width) and biases of each convolution, float32."""
     interpreter = TfliteNetwork(file).network
     details = interpreter.get_tensor_details()
     for layer in layers():
-        # Names are lists of what was fused, the layer's own first.
+        # A name lists the fused layers, its own first.
         own = [entry for entry in details if entry["name"].startswith(f"{layer}/")]
         weights = next(entry for entry in own if "weights_quant" in entry["name"])
         biases = next(entry for entry in own if entry["dtype"].__name__ == "int32")
@@ -57,7 +57,7 @@ def _floating(interpreter: Any, entry: dict[str, Any]) -> Tensor:
 
 @torch.no_grad()
 def fill(network: nn.Module, values: Sequence[tuple[Tensor, Tensor]]) -> None:
-    """Put weights and biases into the network's convolutions, and behind them."""
+    """Set the weights of the network's convolutions, and their biases in the batch normalization after them."""
     parts = [part for part in network.modules() if isinstance(part, (nn.Conv2d, nn.BatchNorm2d))]
     convolutions = [number for number, part in enumerate(parts) if isinstance(part, nn.Conv2d)]
     for number, (weights, biases) in zip(convolutions, values, strict=True):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -11,19 +9,13 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from benchmarks.scripts import load
 from vocseg.models import create_model
-
-SCRIPT = Path(__file__).parents[3] / "benchmarks" / "weights_from_tflite.py"
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("weights_from_tflite", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("weights_from_tflite")
 
 
 def test_folded_weights_make_the_same_network(script: ModuleType) -> None:

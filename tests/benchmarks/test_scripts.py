@@ -1,0 +1,75 @@
+"""The scripts behind published tables still run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.scripts import FOLDER, load
+from vocseg.models import create_model, save_model
+
+
+def run(name: str, *arguments: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a script in this process, as ``python benchmarks/NAME.py ARGUMENTS`` does."""
+    monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+    load(name).main()
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.py")))
+def test_scripts_have_a_help(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.syspath_prepend(FOLDER)  # a script finds the scripts beside it
+    with pytest.raises(SystemExit) as stop:
+        run(name, "--help", monkeypatch=monkeypatch)
+    assert stop.value.code == 0
+    assert "usage:" in capsys.readouterr().out
+
+
+def test_evaluate(synth: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run("evaluate", synth, "--model", "two_layer_net", "--split", "val", monkeypatch=monkeypatch)
+    assert "forward passes" in capsys.readouterr().out
+
+
+def test_transforms(synth: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    threads = torch.get_num_threads()
+    try:
+        run("transforms", synth, "--images", "2", monkeypatch=monkeypatch)
+    finally:
+        torch.set_num_threads(threads)
+    assert "of 2 images" in capsys.readouterr().out
+
+
+def test_gallery(synth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = sorted((synth / "JPEGImages").iterdir())[:2]
+    run("gallery", *images, "--out", tmp_path / "gallery.jpg", monkeypatch=monkeypatch)
+    assert (tmp_path / "gallery.jpg").is_file()
+
+
+def test_mix_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = [create_model("two_layer_net", ["a", "b"]) for _ in range(2)]
+    for number, model in enumerate(models):
+        save_model(tmp_path / f"{number}.safetensors", model)
+    shares = [f"{tmp_path / '0.safetensors'}=0.25", f"{tmp_path / '1.safetensors'}=0.75"]
+    run("mix_weights", *shares, "--out", tmp_path / "mixed.safetensors", monkeypatch=monkeypatch)
+    mixed = create_model(str(tmp_path / "mixed.safetensors")).network.affine1.weight
+    expected = 0.25 * models[0].network.affine1.weight + 0.75 * models[1].network.affine1.weight
+    torch.testing.assert_close(mixed, expected, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpu_check_without_a_gpu_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run("gpu_check", monkeypatch=monkeypatch)
+    assert stop.value.code == "torch finds no device cuda on this machine; nothing was checked"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("device", [pytest.param("cuda", marks=pytest.mark.gpu), "cpu"])
+def test_gpu_check(device: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run("gpu_check", "--device", device, "--steps", "12", monkeypatch=monkeypatch)
+    out = capsys.readouterr().out
+    assert stop.value.code == 0, out
+    assert "| resume | passed | from step 12 to 24" in out
