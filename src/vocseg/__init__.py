@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from vocseg.metrics import ConfusionMatrix
     from vocseg.models.base import ModelInfo, SegmentationModel
     from vocseg.models.registry import create_model, list_models, register_model
+    from vocseg.training.api import TrainResult, train
     from vocseg.training.config import TrainConfig
     from vocseg.utils.system import tune_process
 
@@ -62,6 +63,7 @@ __all__ = [
     "Segmenter",
     "SettingError",
     "TrainConfig",
+    "TrainResult",
     "TrainingError",
     "VOCDataset",
     "VocsegError",
@@ -75,6 +77,7 @@ __all__ = [
     "predict",
     "register_model",
     "score",
+    "train",
     "transforms",
     "tune_process",
 ]
@@ -91,6 +94,7 @@ _HOMES = {
     "SegmentationModel": "models.base:SegmentationModel",
     "Segmenter": "inference.segmenter:Segmenter",
     "TrainConfig": "training.config:TrainConfig",
+    "TrainResult": "training.api:TrainResult",
     "VOCDataset": "data.voc_dataset:VOCDataset",
     "convert": "convert.pipeline:convert",
     "create_model": "models.registry:create_model",
@@ -102,6 +106,7 @@ _HOMES = {
     "predict": "inference.predict:predict",
     "register_model": "models.registry:register_model",
     "score": "evaluation.score:score",
+    "train": "training.api:train",
     "transforms": "data.transforms",
     "tune_process": "utils.system:tune_process",
 }

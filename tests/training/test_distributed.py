@@ -89,15 +89,15 @@ def test_the_loss_of_a_process_ends_the_others_and_the_run_resumes(synth: Path, 
     port, out = free_port(), tmp_path / "run"
     pair = [start(options(synth, out, **{"epochs": 2000, "checkpoint-minutes": 0}), rank, 2, port) for rank in (0, 1)]
     deadline = time.monotonic() + 120
-    while not RunFolder(out).states():
+    while not RunFolder(out).checkpoints():
         assert time.monotonic() < deadline
         assert pair[0].poll() is None, pair[0].communicate()[0]
         time.sleep(0.1)
     pair[1].send_signal(signal.SIGKILL)
     output = pair[0].communicate(timeout=120)[0]
     assert pair[0].returncode == 1, output
-    assert "another training process has ended; go on with" in output
-    state = RunFolder(out).load_state()
+    assert "another training process has ended; continue with" in output
+    state = RunFolder(out).load_checkpoint()
     assert state is not None
     (resumed,) = finish([start(["--resume", str(out), "--iterations", str(state["iteration"] + 3)])])
     assert f"resumed at iteration {state['iteration']}" in resumed
@@ -125,7 +125,7 @@ def test_a_signal_to_the_whole_group_ends_the_run_in_order(synth: Path, tmp_path
     assert process.returncode == 128 + signal.SIGTERM, output
     assert output.splitlines()[-1].startswith("vocseg: error: stopped by SIGTERM at iteration"), output
     assert "RuntimeError" not in output
-    assert RunFolder(run.root).load_state() is not None
+    assert RunFolder(run.root).load_checkpoint() is not None
 
 
 def test_killed_at_ten_random_points_and_resumed_ends_as_if_nothing_had_happened(images: Path, tmp_path: Path) -> None:

@@ -21,12 +21,12 @@ def quick(synth: Path) -> TrainConfig:
     )
 
 
-def test_dry_run_tells_the_plan_and_writes_nothing(quick: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dry_run_reports_the_run_and_writes_nothing(quick: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     lines = "\n".join(dry_run(prepare(replace(quick, epochs=10))).lines)
     assert "15 iterations of 4 images, 10 epochs" in lines
     assert "learning rate 0.002" in lines
-    assert "s a step" in lines
+    assert "s per step" in lines
     summary = check_split(SplitDataset(VocFolder.find(quick.data), "train"))
     for label, name in enumerate(summary.classes):
         share = int(summary.pixels[label]) / int(summary.pixels[: len(summary.classes)].sum())

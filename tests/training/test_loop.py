@@ -18,24 +18,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from vocseg.cli.signals import StopSignals
 from vocseg.data.dataset import SplitDataset
 from vocseg.data.layout import VocFolder
-from vocseg.errors import DataError, InputError, OutputError, SettingError, TrainingError
+from vocseg.errors import DataError, InputError, OutputError, SettingError, TrainingError, TrainingStopped
 from vocseg.evaluation.evaluate import evaluate_split as evaluate
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import create_model, read_info
-from vocseg.training import loop as trainer
-from vocseg.training import report
+from vocseg.training import report, validation
 from vocseg.training import run_folder as run_module
-from vocseg.training import setup as job
+from vocseg.training import setup as train_setup
+from vocseg.training.api import train
 from vocseg.training.config import TrainConfig, load_config
-from vocseg.training.optimizer import rate_factor
+from vocseg.training.optimizer import lr_factor
 from vocseg.training.run_folder import RunFolder
-from vocseg.training.setup import Plan
+from vocseg.training.setup import Schedule
+
+
+def fit(config: TrainConfig, resume: RunFolder | None = None) -> RunFolder:
+    return train(config=config, resume=None if resume is None else resume.root).run
 
 
 def test_run_folder(quick: TrainConfig, synth: Path) -> None:
-    run = trainer.train(quick)
+    run = fit(quick)
     assert load_config(run.config) == quick
     assert {"torch", "vocseg", "processor", "command"} <= set(json.loads((run.root / "environment.json").read_text()))
     rows = run.read_metrics()
@@ -58,18 +63,16 @@ def test_run_folder(quick: TrainConfig, synth: Path) -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 300))
-def test_plan_ends_with_its_last_epoch(images: int, batch_size: int, iterations: int) -> None:
-    if batch_size > images:
-        return
-    plan = Plan.of(TrainConfig(batch_size=batch_size, iterations=iterations), images)
-    ends = [plan.end_of_epoch(epoch) for epoch in range(plan.epochs + 1)]
+def test_schedule_ends_with_its_last_epoch(images: int, batch_size: int, iterations: int) -> None:
+    schedule = Schedule.from_config(TrainConfig(batch_size=min(batch_size, images), iterations=iterations), images)
+    ends = [schedule.end_of_epoch(epoch) for epoch in range(schedule.epochs + 1)]
     assert ends[0] == 0
-    assert ends[-1] == plan.total == iterations
+    assert ends[-1] == schedule.total == iterations
     assert all(before < after for before, after in itertools.pairwise(ends))
 
 
 def test_recorded_score_is_what_evaluate_gives(quick: TrainConfig, synth: Path) -> None:
-    run = trainer.train(quick)
+    run = fit(quick)
     segmenter = Segmenter(str(run.last), device="cpu", precision="float32")
     result = evaluate(segmenter, SplitDataset(VocFolder.find(synth), "val"))
     recorded = run.read_metrics()[-1]["val"]
@@ -80,7 +83,7 @@ def test_recorded_score_is_what_evaluate_gives(quick: TrainConfig, synth: Path) 
 def test_same_seed_same_run_and_another_seed_another(quick: TrainConfig, tmp_path: Path) -> None:
     losses = []
     for number, seed in enumerate((0, 0, 1)):
-        run = trainer.train(replace(quick, seed=seed, out=str(tmp_path / str(number)), workers=number))
+        run = fit(replace(quick, seed=seed, out=str(tmp_path / str(number)), workers=number))
         losses.append([row["train"]["loss"] for row in run.read_metrics()])
     assert losses[0] == losses[1]
     assert losses[0] != losses[2]
@@ -96,8 +99,8 @@ def test_resumed_run_equals_an_uninterrupted_one(
     quick: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, killed_at: int
 ) -> None:
     settings = replace(quick, model=model, weights="none", crop=32, checkpoint_minutes=0)
-    whole = trainer.train(replace(settings, out=str(tmp_path / "whole")))
-    original = job.training_batches
+    whole = fit(replace(settings, out=str(tmp_path / "whole")))
+    original = train_setup.training_batches
 
     def cut_off(*arguments: Any) -> Iterator[Any]:
         for number, batch in enumerate(original(*arguments)):
@@ -105,11 +108,11 @@ def test_resumed_run_equals_an_uninterrupted_one(
                 raise Killed
             yield batch
 
-    monkeypatch.setattr(job, "training_batches", cut_off)
+    monkeypatch.setattr(train_setup, "training_batches", cut_off)
     with pytest.raises(Killed):
-        trainer.train(settings)
-    monkeypatch.setattr(job, "training_batches", original)
-    resumed = trainer.train(settings, RunFolder.open(quick.out or ""))
+        fit(settings)
+    monkeypatch.setattr(train_setup, "training_batches", original)
+    resumed = fit(settings, RunFolder.open(quick.out or ""))
     one, two = (create_model(str(run.last)).network.state_dict() for run in (whole, resumed))
     assert all(torch.equal(one[key], two[key]) for key in one)
     keep = ("epoch", "iteration", "lr", "train")
@@ -125,7 +128,7 @@ def test_killed_at_the_writing_of_a_file_loses_nothing(
 ) -> None:
     """As a file gets its name or just after, of the run and of two resumed ones."""
     settings = replace(quick, checkpoint_minutes=0)
-    whole = trainer.train(replace(settings, out=str(tmp_path / "whole")))
+    whole = fit(replace(settings, out=str(tmp_path / "whole")))
     rename, renamed = os.replace, 0
 
     def killed(source: Path, target: Path) -> None:
@@ -142,9 +145,9 @@ def test_killed_at_the_writing_of_a_file_loses_nothing(
         for _ in range(3):
             renamed = 0
             with pytest.raises(Killed):
-                trainer.train(settings, run)
+                fit(settings, run)
             run = RunFolder.open(quick.out or "") if (Path(quick.out or "") / "config.toml").exists() else None
-    resumed = trainer.train(settings, run)
+    resumed = fit(settings, run)
     assert resumed.read_steps() == whole.read_steps()
     assert [row["train"] for row in resumed.read_metrics()] == [row["train"] for row in whole.read_metrics()]
     assert resumed.last.read_bytes() == whole.last.read_bytes()
@@ -152,13 +155,13 @@ def test_killed_at_the_writing_of_a_file_loses_nothing(
 
 def test_the_rate_follows_the_schedule(quick: TrainConfig) -> None:
     settings = replace(quick, iterations=5, schedule="cosine", warmup=2)
-    rates = [rate for _, _, rate in trainer.train(settings).read_steps()]
-    assert rates == [settings.lr * rate_factor(iteration, 5, settings) for iteration in range(5)]
+    rates = [rate for _, _, rate in fit(settings).read_steps()]
+    assert rates == [settings.lr * lr_factor(iteration, 5, settings) for iteration in range(5)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_save_and_say_how_to_go_on(quick: TrainConfig, monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
-    original = job.training_batches
+def test_signals_save_and_say_how_to_resume(quick: TrainConfig, monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
+    original = train_setup.training_batches
 
     def interrupted(*arguments: Any) -> Iterator[Any]:
         batches = original(*arguments)
@@ -166,10 +169,11 @@ def test_signals_save_and_say_how_to_go_on(quick: TrainConfig, monkeypatch: pyte
         yield from batches
 
     before = signal.getsignal(number)
-    monkeypatch.setattr(job, "training_batches", interrupted)
-    with pytest.raises(TrainingError, match=rf"stopped by {number.name} at iteration 1; go on with: vocseg train --resume .*run"):
-        trainer.train(quick)
-    state = RunFolder(Path(quick.out or "")).load_state()
+    monkeypatch.setattr(train_setup, "training_batches", interrupted)
+    message = rf"stopped by {number.name} at iteration 1; continue with: vocseg train --resume .*run"
+    with StopSignals() as signals, pytest.raises(TrainingStopped, match=message):
+        train(config=quick, should_stop=lambda: signals.received)
+    state = RunFolder(Path(quick.out or "")).load_checkpoint()
     assert state is not None
     assert state["iteration"] == 1
     assert signal.getsignal(number) is before
@@ -181,7 +185,7 @@ def test_no_loader_process_outlives_the_training(quick: TrainConfig, patience: i
     before = multiprocessing.active_children()  # of a test before, where the collector has yet to come by
     gc.disable()
     try:
-        trainer.train(replace(quick, workers=1, patience=patience, lr=0.0))
+        fit(replace(quick, workers=1, patience=patience, lr=0.0))
         assert set(multiprocessing.active_children()) <= set(before)
     finally:
         gc.enable()
@@ -189,17 +193,17 @@ def test_no_loader_process_outlives_the_training(quick: TrainConfig, patience: i
 
 @pytest.mark.parametrize("patience", [1, 3])
 def test_early_stopping_waits_for_as_many_epochs_as_patience_says(quick: TrainConfig, patience: int) -> None:
-    run = trainer.train(replace(quick, epochs=9, patience=patience, lr=0.0))  # nothing gets better than it was at first
+    run = fit(replace(quick, epochs=9, patience=patience, lr=0.0))  # nothing gets better than it was at first
     assert len(run.read_metrics()) == 1 + patience
-    resumed = trainer.train(load_config(run.config), RunFolder.open(quick.out or ""))
+    resumed = fit(load_config(run.config), RunFolder.open(quick.out or ""))
     assert len(resumed.read_metrics()) == 1 + patience
 
 
 def test_a_runs_config_gives_its_losses_again(quick: TrainConfig, tmp_path: Path) -> None:
     """Bit for bit, with everything random in use."""
     settings = replace(quick, iterations=20, color_jitter=0.4, copy_paste=0.5, repeat_threshold=0.5, precision="auto", workers=1)
-    first = trainer.train(settings)
-    again = trainer.train(load_config(first.config, out=str(tmp_path / "again")))
+    first = fit(settings)
+    again = fit(load_config(first.config, out=str(tmp_path / "again")))
     assert len(first.read_steps()) == 20
     assert first.steps.read_bytes() == again.steps.read_bytes()
 
@@ -218,19 +222,19 @@ def test_a_full_disk_leaves_the_checkpoint_and_says_so(
     quick: TrainConfig, tmp_path: Path, file_limit: Callable[[int], None]
 ) -> None:
     settings = replace(quick, checkpoint_minutes=0, schedule="constant")
-    whole = trainer.train(replace(settings, out=str(tmp_path / "whole")))
-    run = trainer.train(replace(settings, epochs=1))
-    state = run.states()[0]
+    whole = fit(replace(settings, out=str(tmp_path / "whole")))
+    run = fit(replace(settings, epochs=1))
+    state = run.checkpoints()[0]
     best = run.best.read_bytes()
     file_limit(state.stat().st_size // 2)
-    with pytest.raises(OutputError, match=rf"^cannot write .*; go on with: vocseg train --resume {run.root}$") as error:
-        trainer.train(settings, run)
+    with pytest.raises(OutputError, match=rf"^cannot write .*; continue with: vocseg train --resume {run.root}$") as error:
+        fit(settings, run)
     file_limit(resource.RLIM_INFINITY)
     assert "\n" not in str(error.value)
-    assert run.states()[0] == state
+    assert run.checkpoints()[0] == state
     assert run.best.read_bytes() == best
     assert not list(run.root.rglob("*.part"))
-    trainer.train(settings, run)
+    fit(settings, run)
     assert RunFolder(whole.root).last.read_bytes() == run.last.read_bytes()
 
 
@@ -240,12 +244,12 @@ def test_validation_takes_the_official_masks(quick: TrainConfig, damaged: Path) 
     (damaged / "SegmentationClassAug").mkdir()
     for name in names:
         (damaged / "SegmentationClass" / f"{name}.png").rename(damaged / "SegmentationClassAug" / f"{name}.png")
-    run = trainer.train(replace(quick, data=str(damaged), mask_dir="SegmentationClassAug", iterations=1))
+    run = fit(replace(quick, data=str(damaged), mask_dir="SegmentationClassAug", iterations=1))
     assert run.read_metrics()[0]["val"]["images"] == 4
     (damaged / "SegmentationClass").rename(damaged / "Masks")
     for path in (damaged / "SegmentationClassAug").iterdir():
         path.rename(damaged / "Masks" / path.name)
-    again = trainer.train(replace(quick, data=str(damaged), mask_dir="Masks", iterations=1, out=str(run.root) + "2"))
+    again = fit(replace(quick, data=str(damaged), mask_dir="Masks", iterations=1, out=str(run.root) + "2"))
     assert again.read_metrics()[0]["val"]["images"] == 4
 
 
@@ -254,17 +258,15 @@ def test_last_batch_of_one_does_not_break_batch_normalization(quick: TrainConfig
     names = VocFolder.find(damaged).ids("train")
     (damaged / "ImageSets" / "Segmentation" / "train.txt").write_text("\n".join(names[:5]))
     model = "deeplabv3_mobilenet_v3_large"
-    run = trainer.train(replace(quick, data=str(damaged), model=model, weights="none", crop=32, batch_size=2, epochs=2))
+    run = fit(replace(quick, data=str(damaged), model=model, weights="none", crop=32, batch_size=2, epochs=2))
     assert [row["iteration"] for row in run.read_metrics()] == [3, 5]
 
 
 def test_single_image_batches_are_refused_where_the_model_cannot(quick: TrainConfig) -> None:
-    with pytest.raises(
-        SettingError, match=r"cannot train with crop 32 \(batch normalization needs more than one image: --batch-size 2"
-    ):
-        trainer.train(replace(quick, model="deeplabv3_mobilenet_v3_large", weights="none", crop=32, batch_size=1))
+    with pytest.raises(SettingError, match=r"cannot train with crop 32 \(batch norm needs more than one image: --batch-size 2"):
+        fit(replace(quick, model="deeplabv3_mobilenet_v3_large", weights="none", crop=32, batch_size=1))
     assert not Path(quick.out or "").exists()
-    trainer.train(replace(quick, batch_size=1, iterations=2))
+    fit(replace(quick, batch_size=1, iterations=2))
 
 
 def test_all_void_batches_train_to_no_nan(quick: TrainConfig, damaged: Path) -> None:
@@ -273,7 +275,7 @@ def test_all_void_batches_train_to_no_nan(quick: TrainConfig, damaged: Path) -> 
     dataset = SplitDataset(VocFolder.find(damaged), "train")
     for index, name in enumerate(dataset.names[1:], 1):
         draw.save_mask(torch.full_like(dataset.read(index).mask, 255), dataset.folder.mask(name))
-    run = trainer.train(replace(quick, data=str(damaged), epochs=1, batch_size=1))
+    run = fit(replace(quick, data=str(damaged), epochs=1, batch_size=1))
     losses = [loss for _, loss, _ in run.read_steps()]
     assert sorted(losses)[:5] == [0.0] * 5
     assert sorted(losses)[5] > 0
@@ -282,7 +284,7 @@ def test_all_void_batches_train_to_no_nan(quick: TrainConfig, damaged: Path) -> 
 
 def test_not_finite_loss_stops_with_the_images(quick: TrainConfig) -> None:
     with pytest.raises(TrainingError, match=r"iteration \d+: loss is (nan|inf) with images synth_0"):
-        trainer.train(replace(quick, lr=1e30, epochs=30))
+        fit(replace(quick, lr=1e30, epochs=30))
 
 
 @pytest.mark.parametrize(
@@ -293,81 +295,93 @@ def test_not_finite_loss_stops_with_the_images(quick: TrainConfig) -> None:
         ({"model": "simple_con_net"}, InputError, "did you mean 'simple_conv_net'"),
         ({"data": "/nowhere"}, DataError, "data folder /nowhere does not exist"),
         ({"model": "pspnet:resnet18", "weights": "none", "crop": 1, "batch_size": 1}, SettingError, "cannot train with crop 1"),
-        ({"freeze": "backbone"}, SettingError, "simple_conv_net has no backbone"),
+        ({"freeze": "backbone"}, SettingError, "simple_conv_net has no backbone to freeze"),
     ],
 )
 def test_bad_input_writes_nothing(quick: TrainConfig, change: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        trainer.train(replace(quick, **change))
+        fit(replace(quick, **change))
     assert not Path(quick.out or "").exists()
 
 
-def test_a_share_of_one_image_is_refused_where_the_model_cannot(quick: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
+def test_a_share_of_one_image_is_refused_where_the_model_cannot(quick: TrainConfig) -> None:
+    model = create_model("deeplabv3_mobilenet_v3_large", ["a", "b"], "none")
     with pytest.raises(SettingError, match="more than one image: --batch-size 4 or more"):
-        job.prepare(replace(quick, model="deeplabv3_mobilenet_v3_large", weights="none", batch_size=2))
+        train_setup._try_step(model, replace(quick, batch_size=2), processes=2, size=(24, 24))
+
+
+@pytest.mark.parametrize(
+    ("name", "aux_weight", "unused"),
+    [
+        ("deeplabv3_mobilenet_v3_large", 0.4, False),
+        ("deeplabv3_mobilenet_v3_large", 0.0, True),
+        ("pspnet:resnet18", 0.4, True),
+        ("simple_conv_net", 0.4, False),
+    ],
+)
+def test_parameters_without_gradient_are_found(quick: TrainConfig, name: str, aux_weight: float, unused: bool) -> None:
+    model, config = create_model(name, ["a", "b"], "none"), replace(quick, aux_weight=aux_weight)
+    assert train_setup._try_step(model, config, processes=2, size=(32, 32)) == unused
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not train_setup._try_step(model, config, processes=1, size=(32, 32))  # a single process need not know
 
 
 def test_run_folders_are_not_overwritten(quick: TrainConfig, tmp_path: Path) -> None:
-    trainer.train(replace(quick, iterations=1))
-    with pytest.raises(OutputError, match=r"holds a run already; go on with --resume"):
-        trainer.train(quick)
-    with pytest.raises(InputError, match="it is no run folder"):
+    fit(replace(quick, iterations=1))
+    with pytest.raises(OutputError, match=r"already contains a run; use --resume"):
+        fit(quick)
+    with pytest.raises(InputError, match="it is not a run folder"):
         RunFolder.open(tmp_path)
 
 
 def test_resume_of_another_run_is_refused(quick: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = trainer.train(replace(quick, iterations=1))
-    with pytest.raises(
-        SettingError, match="cannot resume with another model: the run has 'simple_conv_net', now it is 'two_layer_net'"
-    ):
-        trainer.train(replace(quick, model="two_layer_net"), run)
-    with pytest.raises(
-        SettingError, match=r"cannot resume with another lr: the run has 0\.02, now it is 0\.1; a new run can start"
-    ):
-        trainer.train(replace(quick, lr=0.1), run)
+    run = fit(replace(quick, iterations=1))
+    with pytest.raises(SettingError, match="cannot resume with another model: the run has 'simple_conv_net', not 'two_layer_net'"):
+        fit(replace(quick, model="two_layer_net"), run)
+    with pytest.raises(SettingError, match=r"cannot resume with another lr: the run has 0\.02, not 0\.1; to start a new run"):
+        fit(replace(quick, lr=0.1), run)
     monkeypatch.setattr(run_module, "LOCK_SECONDS", 0.0)
-    with run.locked(), pytest.raises(InputError, match="run is being trained by another process"):
-        trainer.train(replace(quick, iterations=2), run)
-    run.states()[0].write_bytes(b"damaged")
+    with run.locked(), pytest.raises(InputError, match=r"another process is training in .*run"):
+        fit(replace(quick, iterations=2), run)
+    run.checkpoints()[0].write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"state-000000001\.pt is damaged"):
-        trainer.train(quick, run)
+        fit(quick, run)
 
 
 def test_a_resumed_run_may_be_longer_and_says_so(quick: TrainConfig, tmp_path: Path) -> None:
-    run = trainer.train(replace(quick, iterations=1))
-    trainer.train(replace(quick, iterations=4, tensorboard=False), run)
+    run = fit(replace(quick, iterations=1))
+    fit(replace(quick, iterations=4, tensorboard=False), run)
     assert load_config(run.config).iterations == 4
     # 6 images in batches of 4: the first epoch was cut short, and is then ended
     assert [(row["epoch"], row["iteration"]) for row in run.read_metrics()] == [(1, 1), (1, 2), (2, 3), (3, 4)]
     before = {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file() and path.name != "log.txt"}
-    with pytest.raises(SettingError, match=r"cannot resume .*run with 3 iterations: it has 4 already"):
-        trainer.train(replace(quick, iterations=3), run)
+    with pytest.raises(SettingError, match=r"cannot resume .*run with 3 iterations: it already has 4"):
+        fit(replace(quick, iterations=3), run)
     assert {path: path.read_bytes() for path in before} == before
 
 
 def test_a_moved_data_set_is_the_same(quick: TrainConfig, damaged: Path) -> None:
-    run = trainer.train(replace(quick, iterations=1))
-    trainer.train(replace(quick, iterations=2, data=str(damaged)), run)
+    run = fit(replace(quick, iterations=1))
+    fit(replace(quick, iterations=2, data=str(damaged)), run)
     assert load_config(run.config).data == str(damaged)
     mask = next((damaged / "SegmentationClass").iterdir())
     Image.open(mask).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(mask)
     with pytest.raises(SettingError, match="on other data"):
-        trainer.train(replace(quick, iterations=3, data=str(damaged)), run)
+        fit(replace(quick, iterations=3, data=str(damaged)), run)
 
 
 def test_a_validation_that_is_not_finite_is_no_best(quick: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = trainer.evaluate
-    monkeypatch.setattr(trainer, "evaluate", lambda *args, **more: replace(real(*args, **more), loss=float("nan")))
+    real = validation.evaluate_split
+    monkeypatch.setattr(validation, "evaluate_split", lambda *args, **more: replace(real(*args, **more), loss=float("nan")))
     with pytest.raises(TrainingError, match="the validation loss is nan after epoch 1"):
-        trainer.train(quick)
+        fit(quick)
     assert not (Path(quick.out or "") / "best.safetensors").exists()
 
 
 def test_without_tensorboard_nothing_is_written(quick: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "find_spec", lambda _: None)
     with pytest.raises(SettingError, match="tensorboard is not installed"):
-        trainer.train(replace(quick, tensorboard=True))
+        fit(replace(quick, tensorboard=True))
     assert not Path(quick.out or "").exists()
 
 
@@ -380,7 +394,7 @@ def shown_in_tensorboard(run: RunFolder) -> Any:
 
 
 def test_tensorboard_shows_what_was_measured(quick: TrainConfig, val_set: SplitDataset) -> None:
-    run = trainer.train(replace(quick, tensorboard=True, ema=0.5))
+    run = fit(replace(quick, tensorboard=True, ema=0.5))
     events = shown_in_tensorboard(run)
     rows = run.read_metrics()
     for part in ("train", "val", "val_ema"):
@@ -391,7 +405,7 @@ def test_tensorboard_shows_what_was_measured(quick: TrainConfig, val_set: SplitD
         if row["iou"] is not None:
             assert events.Scalars(f"IoU/{name}")[-1].value == pytest.approx(row["iou"])
     images = [tag for tag in events.Tags()["images"] if tag.startswith("val/")]
-    assert len(images) == report.SHOWN
+    assert len(images) == report.OVERLAYS
     shown = events.Images(f"val/{val_set.names[0]}")
     assert [image.step for image in shown] == [row["iteration"] for row in rows]
     assert (shown[0].height, shown[0].width) == val_set.read(0).image.shape[1:]
@@ -400,24 +414,24 @@ def test_tensorboard_shows_what_was_measured(quick: TrainConfig, val_set: SplitD
 def test_tensorboard_shows_each_epoch_once_after_a_kill(quick: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = replace(quick, tensorboard=True)
     with monkeypatch.context() as patch:
-        save = RunFolder.save_state
+        save = RunFolder.save_checkpoint
 
-        def killed(run: RunFolder, state: dict[str, Any], keep: int) -> None:
+        def killed(run: RunFolder, state: dict[str, Any]) -> None:
             if state["epoch"] == 3:  # the second one is done, validated and shown
                 raise Killed
-            save(run, state, keep)
+            save(run, state)
 
-        patch.setattr(RunFolder, "save_state", killed)
+        patch.setattr(RunFolder, "save_checkpoint", killed)
         with pytest.raises(Killed):
-            trainer.train(settings)
-    run = trainer.train(settings, RunFolder.open(quick.out or ""))
+            fit(settings)
+    run = fit(settings, RunFolder.open(quick.out or ""))
     events = shown_in_tensorboard(run)
     assert [event.step for event in events.Scalars("miou/val")] == [row["iteration"] for row in run.read_metrics()]
 
 
 def test_fine_tuning_a_model_file_keeps_its_protocol(quick: TrainConfig, tmp_path: Path) -> None:
-    first = trainer.train(replace(quick, iterations=1, eval_short_side=20))
-    second = trainer.train(replace(quick, model=str(first.best), iterations=1, lr=0.0, out=str(tmp_path / "second")))
+    first = fit(replace(quick, iterations=1, eval_short_side=20))
+    second = fit(replace(quick, model=str(first.best), iterations=1, lr=0.0, out=str(tmp_path / "second")))
     assert read_info(second.best).short_side == 20
     assert read_info(second.best).architecture == "simple_conv_net"
     one, two = (create_model(str(run.best)).network.state_dict() for run in (first, second))
@@ -432,7 +446,7 @@ def test_a_small_model_learns(tmp_path: Path) -> None:
         data=str(tmp_path / "data"), model="simple_conv_net", crop=64, batch_size=6, epochs=5, lr=0.02, head_lr_factor=1,
         out=str(tmp_path / "run"), workers=0,
     )  # fmt: skip
-    rows = trainer.train(settings).read_metrics()
+    rows = fit(settings).read_metrics()
     assert rows[-1]["train"]["loss"] < 0.5 * rows[0]["train"]["loss"]
     assert rows[-1]["val"]["miou"] > 0.6
 
@@ -442,5 +456,5 @@ def test_nothing_but_void_is_no_training_data(quick: TrainConfig, damaged: Path)
         path = damaged / "SegmentationClass" / f"{name}.png"
         with Image.open(path) as image:
             Image.new("L", image.size, 255).save(path)
-    with pytest.raises(DataError, match="every mask of train is void"):
-        trainer.train(replace(quick, data=str(damaged)))
+    with pytest.raises(DataError, match="all pixels of the masks of train are void"):
+        fit(replace(quick, data=str(damaged)))

@@ -9,7 +9,7 @@ import torch
 
 from vocseg.models import create_model
 from vocseg.training.config import TrainConfig
-from vocseg.training.optimizer import build_optimizer, freeze, rate_factor, set_rate
+from vocseg.training.optimizer import build_optimizer, lr_factor, set_lr, set_train_mode
 
 
 def test_class_layers_learn_ten_times_faster() -> None:
@@ -34,7 +34,7 @@ def test_the_backbone_may_learn_slower() -> None:
 
 def test_schedules() -> None:
     def rates(**changes: Any) -> list[float]:
-        return [rate_factor(iteration, 100, TrainConfig(**changes)) for iteration in range(100)]
+        return [lr_factor(iteration, 100, TrainConfig(**changes)) for iteration in range(100)]
 
     poly = rates()
     assert poly == sorted(poly, reverse=True)
@@ -49,8 +49,8 @@ def test_schedules() -> None:
 
 def test_rates_keep_the_groups_apart() -> None:
     optimizer = build_optimizer(create_model("two_layer_net"), TrainConfig(lr=1.0))
-    set_rate(optimizer, 0.5)
-    set_rate(optimizer, 0.25)
+    set_lr(optimizer, 0.5)
+    set_lr(optimizer, 0.25)
     assert [group["lr"] for group in optimizer.param_groups] == [0.25, 2.5]
 
 
@@ -67,8 +67,8 @@ def test_adamw_decays_no_vectors_and_is_torchs() -> None:
 @pytest.mark.parametrize("what", ["none", "batch-norm", "backbone"])
 def test_frozen_parts_stay(name: str, what: str) -> None:
     torch.manual_seed(0)
-    model = create_model(name, ["a", "b"], "none").train()
-    freeze(model, what)
+    model = create_model(name, ["a", "b"], "none")
+    set_train_mode(model, what)
     before = copy.deepcopy(model.network.state_dict())
     optimizer = build_optimizer(model, TrainConfig(lr=0.1, momentum=0.0))
     outputs = model(torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8))
@@ -87,7 +87,7 @@ def test_frozen_parts_stay(name: str, what: str) -> None:
 def test_synchronized_batch_normalization_is_frozen_too() -> None:
     model = create_model("deeplabv3_mobilenet_v3_large", ["a", "b"], "none").train()
     torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    freeze(model, "batch-norm")
+    set_train_mode(model, "batch-norm")
     norms = [module for module in model.modules() if isinstance(module, torch.nn.SyncBatchNorm)]
     assert norms
     assert not any(norm.training or norm.weight.requires_grad for norm in norms)

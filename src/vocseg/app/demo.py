@@ -21,8 +21,7 @@ from vocseg.data.synthetic import write_synthetic
 from vocseg.evaluation.evaluate import evaluate_split as evaluate
 from vocseg.evaluation.result import Evaluation
 from vocseg.inference.segmenter import Segmentation, Segmenter
-from vocseg.training.config import TrainConfig, find_recipe, load_config
-from vocseg.training.loop import train
+from vocseg.training.api import train
 from vocseg.training.run_folder import RunFolder
 from vocseg.utils.files import replacing, write_text
 from vocseg.utils.html import embedded, page, swatch
@@ -96,8 +95,7 @@ def train_synthetic(out: Path, **changes: Any) -> Trained:
     data = out / DATA
     write_synthetic(data)
     start = time.perf_counter()
-    recipe: TrainConfig = load_config(find_recipe("synthetic"), data=str(data), out=str(out / RUN), **changes)
-    run = train(recipe)
+    run = train(data, config="synthetic", out=out / RUN, **changes).run
     seconds = time.perf_counter() - start
     segmenter = Segmenter(str(run.best))
     val = SplitDataset(VocFolder.find(data), "val")

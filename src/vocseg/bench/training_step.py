@@ -18,9 +18,8 @@ from vocseg.errors import ModelError, SettingError, nearest
 from vocseg.models import SegmentationModel, create_model
 from vocseg.training.config import TrainConfig
 from vocseg.training.distributed import Processes
+from vocseg.training.loop import TrainState, train_step
 from vocseg.training.losses import Criterion
-from vocseg.training.optimizer import build_optimizer
-from vocseg.training.step import Step
 from vocseg.utils.system import autocast, find_device, find_precision
 
 PEERS = ("torchvision", "autocast")
@@ -79,14 +78,12 @@ def cases(task: Task, peers: Sequence[str], precision: str = "auto") -> list[Cas
 
 def _ours(task: Task, precision: str) -> Runner:
     model = task.build()
-    model.to(memory_format=torch.channels_last)
-    optimizer = build_optimizer(model, TrainConfig())
     images, masks = task.batch(len(model.info.classes))
-    step = Step(model, optimizer, Criterion(), getattr(torch, precision), Processes(find_device(task.device)))
+    state = TrainState(model, TrainConfig(), Processes(find_device(task.device)), precision=getattr(torch, precision))
     batch = Batch(images, masks, ["noise"] * len(images))
 
     def run() -> float:
-        return step(batch).loss.item()
+        return train_step(state, batch, Criterion()).loss.item()
 
     return run
 

@@ -110,15 +110,16 @@ def train(
 
         download_if_missing(Path(settings.data))
     _protect(settings, config, resume, [json])  # fail before torch is imported
-    from vocseg.training.loop import train as run_training
-    from vocseg.training.run_folder import RunFolder
+    from vocseg.cli.signals import StopSignals
+    from vocseg.training.api import train as run_training
 
     if dry_run:
         _dry_run(settings)
         return
-    result = _results(run_training(settings, RunFolder.open(resume) if resume else None))
+    with StopSignals() as signals:
+        result = run_training(config=settings, resume=resume, should_stop=lambda: signals.received)
     if json is not None:
-        write_json(json, result)
+        write_json(json, _results(result.run))
 
 
 def _protect(settings: TrainConfig, config: str | None, resume: Path | None, outputs: list[Path | None]) -> None:
@@ -134,9 +135,9 @@ def _dry_run(settings: TrainConfig) -> None:
     from vocseg.training.dry_run import dry_run
     from vocseg.training.setup import prepare
 
-    job = prepare(settings)
-    plan = dry_run(job)
-    print("\n".join([*job.settings.to_toml().splitlines(), "", *plan.lines, "", "no run folder was made"]))
+    setup = prepare(settings)
+    plan = dry_run(setup)
+    print("\n".join([*setup.config.to_toml().splitlines(), "", *plan.lines, "", "no run folder was made"]))
 
 
 def _results(run: RunFolder) -> dict[str, Any]:

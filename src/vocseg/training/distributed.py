@@ -3,98 +3,116 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from vocseg.errors import SettingError, TrainingError
+from vocseg.errors import SettingError, TrainingError, VocsegError
+
+T = TypeVar("T")
 
 
-def launched() -> int:
-    """How many training processes the launcher started."""
+def world_size() -> int:
+    """Return how many training processes the launcher started."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 class Processes:
-    """This process among those that ``accelerate launch`` or ``torchrun`` started; alone without them.
+    """This process and the others that ``accelerate launch`` or ``torchrun`` started, if any.
 
-    Several on CPUs talk through gloo, on GPUs through NCCL.
+    Create it before anything is put on a GPU: it chooses this process's GPU. Processes communicate through gloo on CPUs and
+    through NCCL on GPUs. Raises TrainingError if they cannot connect.
     """
 
     def __init__(self, device: torch.device) -> None:
-        from accelerate import Accelerator
+        self.rank, self.count, self.device = 0, world_size(), device
+        if self.count > 1:
+            from accelerate import PartialState
 
-        try:
-            self.accelerator = Accelerator(
-                cpu=device.type == "cpu",
-                mixed_precision="no",  # autocast is vocseg.utils.system.autocast
-            )
-        except (RuntimeError, ValueError) as error:
-            raise TrainingError(f"the training processes cannot find each other: {str(error).splitlines()[0]}") from error
-        self.rank: int = self.accelerator.process_index
-        self.count: int = self.accelerator.num_processes
-        self.device = self.accelerator.device if device.type == "cuda" else device
+            try:
+                state = PartialState(cpu=device.type == "cpu")
+            except (RuntimeError, ValueError) as error:
+                raise TrainingError(f"the training processes cannot connect: {str(error).splitlines()[0]}") from error
+            self.rank, self.count = state.process_index, state.num_processes
+            self.device = state.device if device.type == "cuda" else device
 
     @property
     def main(self) -> bool:
-        """Whether this is the one that writes."""
+        """Whether this process writes the run folder."""
         return self.rank == 0
 
     def share(self, images: int) -> int:
-        """Images of a step that fall to each process; SettingError where they cannot be shared out."""
+        """Return this process's share of a batch; SettingError if the batch is not a multiple of the processes."""
         if images % self.count:
-            raise SettingError(f"batch_size {images} cannot be shared by {self.count} processes")
+            raise SettingError(f"batch_size {images} cannot be shared by {self.count} processes; use a multiple of {self.count}")
         return images // self.count
 
-    def wrap(self, network: nn.Module) -> nn.Module:
-        """The network with gradients averaged over processes, and on GPUs batch normalization over all of them."""
+    def wrap(self, network: nn.Module, find_unused: bool = False) -> nn.Module:
+        """Average gradients over processes and, on GPUs, batch norm statistics.
+
+        ``find_unused``: the network has parameters that get no gradient, which costs a search in each step.
+        """
         if self.count == 1:
             return network
         if self.device.type == "cuda":
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
-        return self.accelerator.prepare(network)
+        devices = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(network, device_ids=devices, find_unused_parameters=find_unused)
 
     def sum(self, values: Tensor) -> Tensor:
-        """Sum over processes; TrainingError where another one is gone."""
+        """Sum over processes; TrainingError if another process has ended."""
         if self.count == 1:
             return values
-        with self.watched():
-            return self.accelerator.reduce(values, reduction="sum")
+        from accelerate.utils import reduce
 
-    def from_main(self, value: Any) -> Any:
-        """The main process's value, in all of them."""
+        with self.translate_errors():
+            return reduce(values, reduction="sum")
+
+    def any(self, *flags: bool) -> list[bool]:
+        """Tell for each flag whether it is set in any process."""
+        return [bool(value) for value in self.sum(torch.tensor(flags, dtype=torch.float32, device=self.device)).tolist()]
+
+    def from_main(self, function: Callable[[], T]) -> T:
+        """Call ``function`` in the main process only; return its result, or raise its VocsegError, in all processes."""
         if self.count == 1:
-            return value
+            return function()
         from accelerate.utils import broadcast_object_list
 
-        with self.watched():
-            return broadcast_object_list([value])[0]
+        outcome: list[Any] = [None]
+        if self.main:
+            try:
+                outcome = [function()]
+            except VocsegError as error:
+                outcome = [error]
+        with self.translate_errors():
+            (result,) = broadcast_object_list(outcome)
+        if isinstance(result, VocsegError):
+            raise result
+        return result
 
-    def any(self, flag: bool) -> bool:
-        """Whether the flag is up in any process."""
-        return bool(self.sum(torch.tensor(float(flag), device=self.device)))
+    def translate_errors(self) -> AbstractContextManager[None]:
+        """Within the block, raise TrainingError if another process has ended."""
+        return _TranslateErrors(self.count)
 
-    def watched(self) -> AbstractContextManager[None]:
-        """Within the block the loss of another process becomes a TrainingError."""
-        return _Watched(self.count)
-
-    def without_sync(self, network: nn.Module) -> AbstractContextManager[Any]:
-        """Within the block gradients stay local: for all parts of an accumulated batch but the last."""
-        return self.accelerator.no_sync(network)
+    def no_sync(self, network: nn.Module, enabled: bool = True) -> AbstractContextManager[Any]:
+        """Within the block, keep gradients local: for all micro-batches of a step except the last."""
+        return network.no_sync() if enabled and isinstance(network, DistributedDataParallel) else nullcontext()
 
     def end(self) -> None:
-        """Leave the others in order."""
+        """Leave the process group."""
         if self.count > 1 and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
 
-class _Watched(AbstractContextManager[None]):
+class _TranslateErrors(AbstractContextManager[None]):
     def __init__(self, count: int) -> None:
         self.count = count
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         words = ("Connection closed", "Connection reset", "gloo", "NCCL", "Broken pipe", "timed out")
         if self.count > 1 and isinstance(error, RuntimeError) and any(word in str(error) for word in words):
-            raise TrainingError("another training process has ended; go on with --resume") from error
+            raise TrainingError("another training process has ended; continue with --resume") from error

@@ -1,76 +1,65 @@
-"""What a run would cost, and what learning rate it might take, found by a few real steps that leave nothing behind."""
+"""What a run would cost, by a few real steps that leave nothing behind."""
 
 from __future__ import annotations
 
 import time
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
 
 import torch
 
 from vocseg.data.loader import sample_seed
-from vocseg.training.distributed import Processes
-from vocseg.training.optimizer import build_optimizer, freeze
-from vocseg.training.setup import Job
-from vocseg.training.step import Step
+from vocseg.training.loop import TrainState, train_step
+from vocseg.training.setup import TrainSetup
 from vocseg.utils.progress import duration
 from vocseg.utils.system import peak_memory
 
-MEASURED = 3
-"""Steps that a dry run times, after one to warm up."""
+MEASURED_STEPS = 3
 
 
-def _rehearse(job: Job) -> tuple[Step, torch.optim.Optimizer]:
-    settings = job.settings
-    processes = Processes(job.device)
-    job.to(job.device)
-    job.model.train()
-    freeze(job.model, settings.freeze)
-    optimizer = build_optimizer(job.model, settings, job.hints)
-    return Step.of(job, optimizer, processes), optimizer
-
-
-class Rehearsal(NamedTuple):
-    """What a dry run tells, in lines, and the time that the run would take, without validation."""
+@dataclass(frozen=True)
+class DryRun:
+    """A dry run's report in lines, and the estimated seconds of the run without validation."""
 
     lines: list[str]
     seconds: float
 
 
-def dry_run(job: Job) -> Rehearsal:
-    """The classes, the plan, and time and memory that it would take by three measured steps."""
-    step, _ = _rehearse(job)
-    with closing(job.batches()) as drawn:
-        batches = list(islice(drawn, MEASURED + 1))
+def dry_run(setup: TrainSetup) -> DryRun:
+    """Measure three steps, after one to warm up; report the classes, the settings, and the time and memory of the run."""
+    state = TrainState(setup.model, setup.config, setup.processes, setup.distillation, setup.precision, setup.unused_parameters)
+    with closing(setup.batches()) as drawn:
+        batches = list(islice(drawn, MEASURED_STEPS + 1))
     seconds = []
     for number, batch in enumerate(batches):
-        torch.manual_seed(sample_seed(job.settings.seed, number))
+        torch.manual_seed(sample_seed(setup.config.seed, number))
         start = time.perf_counter()
-        step(batch)
+        train_step(state, batch, setup.criterion).loss.item()
         seconds.append(time.perf_counter() - start)
     fastest = min(seconds[1:])
-    total = fastest * job.plan.total
-    speed = job.plan.batch_size / fastest
+    total = fastest * setup.schedule.total
     lines = [
-        *_class_counts(job),
+        *_class_counts(setup),
         "",
-        *job.describe(),
-        f"{fastest:.3g} s a step, {speed:.3g} images a second; about {duration(total)} in all, without validation",
-        f"memory: {_memory(job.device)}",
+        *setup.describe(),
+        f"{fastest:.3g} s per step, {setup.schedule.batch_size / fastest:.3g} images/s; about {duration(total)} in all, "
+        "without validation",
+        f"memory: {_memory(setup.processes.device)}",
     ]
-    return Rehearsal(lines, total)
+    return DryRun(lines, total)
 
 
-def _class_counts(job: Job) -> list[str]:
-    """A line a class: images that show it and its share of the valid pixels, in training and validation."""
-    width = max(map(len, job.train_set.classes))
-    valid = [max(1, int(summary.pixels[: len(summary.classes)].sum())) for summary in job.summaries]
-    lines = [" " * width + "".join(f"{summary.split:>18}" for summary in job.summaries)]
-    for label, name in enumerate(job.train_set.classes):
+def _class_counts(setup: TrainSetup) -> list[str]:
+    """A line per class: images that show it and its share of the valid pixels, in training and validation."""
+    classes = setup.train_set.classes
+    width = max(map(len, classes))
+    valid = [max(1, int(summary.pixels[: len(classes)].sum())) for summary in setup.summaries]
+    lines = [" " * width + "".join(f"{summary.split:>18}" for summary in setup.summaries)]
+    for label, name in enumerate(classes):
         cells = (
             f"{int(summary.images_per_class[label]):>10,}{int(summary.pixels[label]) / total:>8.2%}"
-            for summary, total in zip(job.summaries, valid, strict=True)
+            for summary, total in zip(setup.summaries, valid, strict=True)
         )
         lines.append(f"{name:<{width}}{''.join(cells)}")
     return lines
@@ -78,6 +67,6 @@ def _class_counts(job: Job) -> list[str]:
 
 def _memory(device: torch.device) -> str:
     if device.type == "cuda":
-        return f"{torch.cuda.max_memory_allocated(device) / 2**30:.1f} GiB of the GPU's"
+        return f"{torch.cuda.max_memory_allocated(device) / 2**30:.1f} GiB of the GPU"
     peak = peak_memory()
-    return "unknown on this system" if peak is None else f"{peak / 2**30:.1f} GiB at its peak, loader processes apart"
+    return "unknown on this system" if peak is None else f"{peak / 2**30:.1f} GiB at its peak, without loader processes"

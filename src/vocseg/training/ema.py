@@ -1,45 +1,30 @@
-"""An exponential moving average of a network's weights."""
+"""An exponential moving average of a model's weights."""
 
 from __future__ import annotations
 
-import copy
-
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
-from vocseg.models import SegmentationModel
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
-class Ema:
-    """A copy of a model that follows it: after step t, average = d average + (1 - d) weights, d = min(decay, (1 + t) / (10 + t)).
+def moving_average(model: nn.Module, decay: float) -> AveragedModel:
+    """Return torch's average of a model, to be updated after each optimizer step.
 
-    The ramp, TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``, keeps the first weights from lingering. Statistics
-    of batch normalization are averaged too; whole numbers are copied.
+    The first update copies the weights. After update t, average = d average + (1 - d) weights with
+    d = min(decay, (1 + t) / (10 + t)): TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``, so that the first
+    weights do not linger. Batch norm statistics are averaged too; integers are copied.
     """
 
-    def __init__(self, model: SegmentationModel, decay: float) -> None:
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
-        self.decay = decay
-        self.steps = 0
-
     @torch.no_grad()
-    def update(self, model: SegmentationModel) -> None:
-        """Follow ``model`` after an optimizer step."""
-        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        self.steps += 1
-        averaged: list[Tensor] = []
-        current: list[Tensor] = []
-        for mine, theirs in zip(self.model.network.state_dict().values(), model.network.state_dict().values(), strict=True):
-            if mine.is_floating_point():
-                averaged.append(mine)
-                current.append(theirs)
-            else:
-                mine.copy_(theirs)
-        torch._foreach_lerp_(averaged, current, 1 - decay)
+    def update(averaged: Tensors, current: Tensors, _count: Tensor | int) -> None:
+        if not averaged[0].is_floating_point():
+            torch._foreach_copy_(averaged, current)
+            return
+        updates = int(average.n_averaged)  # a CPU tensor: reading it does not wait for a GPU
+        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + updates) / (10 + updates)))
 
-    def state(self) -> dict[str, object]:
-        return {"network": self.model.network.state_dict(), "steps": self.steps}
-
-    def load_state(self, state: dict[str, object]) -> None:
-        self.model.network.load_state_dict(state["network"])  # type: ignore[arg-type]
-        self.steps = int(state["steps"])  # type: ignore[call-overload]
+    average = AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+    average.eval().requires_grad_(False)
+    return average

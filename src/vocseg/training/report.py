@@ -1,38 +1,38 @@
-"""What a run looks like: curves, a page, TensorBoard."""
+"""Curves and a page of a run, and TensorBoard."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
 
 from vocseg import draw
 from vocseg.errors import SettingError
 from vocseg.inference.segmenter import Segmenter
-from vocseg.models import SegmentationModel
 from vocseg.training.run_folder import RunFolder
-from vocseg.training.setup import Job
+from vocseg.training.setup import TrainSetup
 from vocseg.utils.files import replacing, write_text
 from vocseg.utils.text import percent
 
-SHOWN = 4
-"""Validation images, at the most, whose overlays go to TensorBoard after each epoch."""
+if TYPE_CHECKING:
+    from vocseg.training.loop import TrainState
+
+OVERLAYS = 4
+"""Most validation images whose overlays go to TensorBoard after each epoch."""
 
 CURVES = {"train": ("train", "tab:blue"), "val": ("val", "tab:orange"), "val_ema": ("val, average", "tab:green")}
 
 
 def write_curves(run: RunFolder) -> None:
     """Draw ``curves.png``: loss, mIoU and learning rate by iteration."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure  # not pyplot, whose backend belongs to the user
 
     rows, steps = run.read_metrics(), run.read_steps()
-    figure, (losses, mious, rates) = pyplot.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
+    figure = Figure(figsize=(13, 3.6), layout="constrained")
+    losses, mious, rates = figure.subplots(1, 3)
     if steps:
         iterations, values, lr = zip(*steps, strict=True)
         losses.plot(iterations, values, color="tab:blue", alpha=0.25, linewidth=0.8, label="train, each step")
@@ -49,46 +49,44 @@ def write_curves(run: RunFolder) -> None:
         axes.set_xlabel("iteration")
         axes.grid(alpha=0.3)
         axes.set_ylim(bottom=0)
-    for axes in (losses, mious):
         if axes.get_legend_handles_labels()[0]:
             axes.legend()
     with replacing(run.curves) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
-    pyplot.close(figure)
 
 
 def best_of(rows: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], str]:
-    """The epoch with the best validation mIoU, and what it is of: ``val``, the weights, or ``val_ema``, their moving average."""
+    """Return the record of the epoch with the best validation mIoU, and its key: ``val`` or ``val_ema`` (the moving average)."""
     scored = [(row, part) for row in rows for part in ("val", "val_ema") if part in row]
     return max(scored, key=lambda pair: pair[0][pair[1]]["miou"] or 0)
 
 
-def write_report(run: RunFolder, job: Job) -> None:
-    """Write ``report.md``: the plan, the best epoch's figures and class table, every epoch."""
+def write_report(run: RunFolder, setup: TrainSetup) -> None:
+    """Write ``report.md``: the settings, the best epoch's scores by class, and every epoch."""
     rows = run.read_metrics()
     if not rows:
         return
     parts = [part for part in ("val", "val_ema") if part in rows[0]]
     best, part = best_of(rows)
-    figures = best[part]
-    named = {"val": "the weights", "val_ema": "their moving average"}[part]
+    scores = best[part]
+    weights = {"val": "the weights", "val_ema": "their moving average"}[part]
     lines = [
         f"# {run.root.name}",
         "",
-        *(f"- {line}" for line in job.describe()),
+        *(f"- {line}" for line in setup.describe()),
         "",
         "![curves](curves.png)",
         "",
-        f"## Best: epoch {best['epoch']} ({named})",
+        f"## Best: epoch {best['epoch']} ({weights})",
         "",
-        f"{figures['split']}, {figures['images']} images: mIoU {percent(figures['miou'])} over {figures['classes_scored']} "
-        f"classes, pixel accuracy {percent(figures['pixel_accuracy'])}. `{run.best.name}` holds these weights.",
+        f"{scores['split']}, {scores['images']} images: mIoU {percent(scores['miou'])} over {scores['classes_scored']} "
+        f"classes, pixel accuracy {percent(scores['pixel_accuracy'])}. `{run.best.name}` holds these weights.",
         "",
         "| class | IoU | precision | recall |",
         "|---|---|---|---|",
         *(
             f"| {name} | {percent(row['iou'])} | {percent(row['precision'])} | {percent(row['recall'])} |"
-            for name, row in figures["per_class"].items()
+            for name, row in scores["per_class"].items()
         ),
         "",
         "## Every epoch",
@@ -110,25 +108,24 @@ def _epoch_row(row: dict[str, Any], parts: Sequence[str]) -> str:
 
 
 def require_tensorboard() -> None:
-    """Raise SettingError where TensorBoard is not installed."""
+    """Raise SettingError if TensorBoard is not installed."""
     if find_spec("tensorboard") is None:
-        raise SettingError("tensorboard is not installed; pip install tensorboard")
+        raise SettingError("tensorboard is not installed; run: pip install tensorboard")
 
 
-class Board:
-    """TensorBoard: scalars, IoU by class, and overlays of the same validation images after each epoch.
+class TensorBoard:
+    """A callback that writes scalars, IoU by class, and overlays of the same validation images after each epoch.
 
-    What an earlier process wrote beyond the ``iteration`` that a run goes on from is no longer shown.
+    Of a resumed run, what an earlier process wrote after the ``iteration`` of its checkpoint is no longer shown.
     """
 
-    def __init__(self, folder: Path, job: Job, iteration: int = 0) -> None:
+    def __init__(self, folder: Path, setup: TrainSetup, iteration: int = 0) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=iteration + 1)
-        self.job = job
+        self.setup = setup
 
-    def epoch(self, record: dict[str, Any], model: SegmentationModel) -> None:
-        """Write an epoch's record and what ``model`` makes of the images."""
+    def on_epoch_end(self, state: TrainState, record: dict[str, Any]) -> None:
         step = record["iteration"]
         self.writer.add_scalar("learning rate", record["lr"], step)
         for part in ("train", "val", "val_ema"):
@@ -138,20 +135,14 @@ class Board:
         for name, row in record["val"]["per_class"].items():
             if row["iou"] is not None:
                 self.writer.add_scalar(f"IoU/{name}", row["iou"], step)
-        segment = Segmenter(model, device=self.job.settings.device, precision=self.job.settings.precision, engine="torch")
-        count = len(self.job.val_set)
-        for index in range(0, count, -(-count // SHOWN)):
-            sample = self.job.val_set.read(index)
-            mask = segment(sample.image).mask
-            overlay = draw.overlay(sample.image, mask, model.info.palette)
-            self.writer.add_image(f"val/{sample.name}", _pixels(overlay), step)
+        model = state.averaged_model()
+        segment = Segmenter(model, device=state.config.device, precision=state.config.precision, engine="torch")
+        dataset = self.setup.val_set
+        for index in range(0, len(dataset), -(-len(dataset) // OVERLAYS)):
+            sample = dataset.read(index)
+            overlay = draw.overlay(sample.image, segment(sample.image).mask, model.info.palette)
+            self.writer.add_image(f"val/{sample.name}", np.array(overlay.convert("RGB")), step, dataformats="HWC")
         self.writer.flush()
 
-    def close(self) -> None:
+    def on_end(self, _state: TrainState) -> None:
         self.writer.close()
-
-
-def _pixels(image: Any) -> torch.Tensor:
-    import numpy as np
-
-    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)

@@ -1,14 +1,10 @@
-"""The run folder: what a training leaves behind, and what it resumes from."""
+"""The run folder: the files that a training run writes, and what it resumes from."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import pickle
-import platform
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -18,22 +14,17 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from vocseg import __version__
-from vocseg.data.dataset import SplitDataset
 from vocseg.errors import InputError, OutputError, SettingError
 from vocseg.training.config import TrainConfig
-from vocseg.training.distributed import launched
-from vocseg.utils.files import cannot_write, replacing, writable_folder, write_json, write_text
-from vocseg.utils.system import processor
+from vocseg.utils.files import cannot_write, replacing, writable_folder, write_text
 
 log = logging.getLogger("vocseg")
-log.setLevel(logging.INFO)
-
 
 STEPS_HEADER = "iteration,loss,lr\n"
+KEPT_CHECKPOINTS = 2
 
 LOCK_SECONDS = 10.0
-"""How long to wait for another process to be done with a run: loader processes outlive one that was killed by some seconds."""
+"""How long to wait for the lock of a run: loader processes outlive a killed training process by some seconds."""
 
 
 @dataclass(frozen=True)
@@ -44,69 +35,77 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
+        """The settings, as TOML."""
         return self.root / "config.toml"
 
     @property
+    def environment(self) -> Path:
+        """Versions, machine, source revision, command, and digests of the data."""
+        return self.root / "environment.json"
+
+    @property
     def metrics(self) -> Path:
+        """One line of JSON per epoch."""
         return self.root / "metrics.jsonl"
 
     @property
+    def steps(self) -> Path:
+        """Loss and learning rate of every step, in full precision."""
+        return self.root / "steps.csv"
+
+    @property
     def best(self) -> Path:
+        """The model with the best validation mIoU."""
         return self.root / "best.safetensors"
 
     @property
     def last(self) -> Path:
+        """The model after the last validated epoch."""
         return self.root / "last" / "model.safetensors"
 
     @property
     def last_average(self) -> Path:
+        """The moving average of the weights after the last validated epoch."""
         return self.root / "last" / "average.safetensors"
 
     @property
     def curves(self) -> Path:
+        """Loss, mIoU and learning rate by iteration."""
         return self.root / "curves.png"
 
     @property
     def report(self) -> Path:
+        """The plan, the best epoch's scores by class, and every epoch."""
         return self.root / "report.md"
 
-    @property
-    def steps(self) -> Path:
-        return self.root / "steps.csv"
-
-    def states(self) -> list[Path]:
-        """The checkpoints that a resumed run may start from, newest first."""
+    def checkpoints(self) -> list[Path]:
+        """List the checkpoints that a resumed run can start from, newest first."""
         return sorted((self.root / "last").glob("state-*.pt"), reverse=True)
 
     @classmethod
-    def choose(cls, settings: TrainConfig) -> RunFolder:
-        """Where a new run with ``settings`` is to lie, nothing made yet; OutputError where it holds a run already."""
-        if settings.out is not None:
-            run = cls(Path(settings.out))
+    def create(cls, config: TrainConfig) -> RunFolder:
+        """Make the folder of a new run; OutputError if it contains a run or cannot be written."""
+        if config.out is None:
+            run = cls(_free_name(Path("runs"), Path(config.model).stem.replace(":", "-")))
+        else:
+            run = cls(Path(config.out))
             if run.config.exists():
-                raise OutputError(f"{run.root} holds a run already; go on with --resume {run.root}, or choose another --out")
-            return run
-        return cls(_free_name(Path("runs"), Path(settings.model).stem.replace(":", "-")))
-
-    @classmethod
-    def create(cls, settings: TrainConfig) -> RunFolder:
-        """A new run folder for ``settings``; OutputError where it holds a run already or cannot be written."""
-        run = cls.choose(settings)
+                raise OutputError(f"{run.root} already contains a run; use --resume {run.root}, or choose another --out")
         writable_folder(run.root)
         return run
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
-        """An existing run folder; InputError where ``path`` is none."""
+        """Open an existing run folder; InputError if ``path`` is not one."""
         run = cls(Path(path))
         if not run.config.is_file():
-            raise InputError(f"cannot resume {path}: it is no run folder (it has no config.toml)")
+            raise InputError(f"cannot resume {path}: it is not a run folder (it has no config.toml)")
         return run
 
-    def save_state(self, state: dict[str, Any], keep: int) -> None:
-        """Write everything that a resumed run needs, atomically, and drop all but the ``keep`` newest checkpoints.
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        """Write all that a resumed run needs, atomically, and delete all but the two newest checkpoints.
 
-        Raises OutputError, with the older checkpoints left as they are, e.g. for a full disk.
+        Raises OutputError, e.g. for a full disk; the older checkpoints are then unchanged.
         """
         with replacing(self.root / "last" / f"state-{state['iteration']:09d}.pt") as temporary:
             try:
@@ -114,29 +113,26 @@ class RunFolder:
             except RuntimeError as error:
                 # torch's zip writer reports a full disk as a RuntimeError about the position in the file.
                 raise OSError(str(error).splitlines()[0]) from error
-        for old in self.states()[keep:]:
+        for old in self.checkpoints()[KEPT_CHECKPOINTS:]:
             old.unlink(missing_ok=True)
 
-    def load_state(self) -> dict[str, Any] | None:
-        """The newest checkpoint that can be read, or None where the run has not come to one yet.
-
-        Raises InputError where all are damaged.
-        """
-        reason = ""
-        for path in self.states():
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """Read the newest undamaged checkpoint; None if there is no checkpoint yet, InputError if all are damaged."""
+        damage = ""
+        for path in self.checkpoints():
             try:
                 state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-                reason = reason or f"{path} is damaged ({str(error).splitlines()[0]})"
-                log.warning(f"{path} is damaged and left out")
+                damage = damage or f"{path} is damaged ({str(error).splitlines()[0]})"
+                log.warning(f"skipping {path}, which is damaged")
                 continue
             return state
-        if reason:
-            raise InputError(f"cannot resume {self.root}: {reason}")
+        if damage:
+            raise InputError(f"cannot resume {self.root}: {damage}")
         return None
 
     def append_steps(self, rows: list[tuple[int, float, float]]) -> None:
-        """Add lines ``iteration,loss,rate`` to ``steps.csv``; full precision, so that runs can be compared bit for bit."""
+        """Append ``iteration,loss,lr`` lines to ``steps.csv``, in full precision, so that runs can be compared bit for bit."""
         try:
             with open(self.steps, "a", encoding="utf-8") as file:
                 file.write("" if file.tell() else STEPS_HEADER)
@@ -145,63 +141,45 @@ class RunFolder:
             raise cannot_write(self.steps, error) from error
 
     def read_steps(self) -> list[tuple[int, float, float]]:
-        """The lines of ``steps.csv``."""
+        """Read the lines of ``steps.csv``."""
         if not self.steps.exists():
             return []
         rows = (line.split(",") for line in self.steps.read_text(encoding="utf-8").splitlines()[1:] if line.count(",") == 2)
         return [(int(step), float(loss), float(rate)) for step, loss, rate in rows]
 
     def append_metrics(self, record: dict[str, Any]) -> None:
-        """Add a line to ``metrics.jsonl``."""
+        """Append a line to ``metrics.jsonl``."""
         write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in [*self.read_metrics(), record]))
 
     def read_metrics(self, until: int | None = None) -> list[dict[str, Any]]:
-        """The records of ``metrics.jsonl``, those after iteration ``until`` left out."""
+        """Read the records of ``metrics.jsonl`` up to iteration ``until``."""
         if not self.metrics.exists():
             return []
         rows = [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
         return [row for row in rows if until is None or row["iteration"] <= until]
 
-    def cut(self, until: int) -> None:
-        """Drop records after iteration ``until``: a resumed run will write them again."""
+    def truncate(self, until: int) -> None:
+        """Delete records after iteration ``until``: a resumed run writes them again."""
         if self.metrics.exists():
             write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in self.read_metrics(until)))
         if self.steps.exists():
             kept = [row for row in self.read_steps() if row[0] <= until]
             write_text(self.steps, STEPS_HEADER + "".join(_step_line(*row) for row in kept))
 
-    def write_environment(self, device: torch.device, precision: torch.dtype, data: dict[str, str], settings: TrainConfig) -> None:
-        """Write ``environment.json``: versions, machine, source revision, seed, command, and fingerprints of the data."""
-        import torchvision
-
-        write_json(
-            self.root / "environment.json",
-            {
-                "vocseg": __version__,
-                "torch": torch.__version__,
-                "torchvision": torchvision.__version__,
-                "python": platform.python_version(),
-                "platform": platform.platform(),
-                "processor": processor(),
-                "threads": torch.get_num_threads(),
-                "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-                "precision": str(precision).removeprefix("torch."),
-                "git": _revision(),
-                "seed": settings.seed,
-                "processes": launched(),
-                "data": data,
-                "command": sys.argv,
-            },
-        )
+    def how_to_resume(self) -> str:
+        """Return what ends the message of a run that stops."""
+        if self.checkpoints():
+            return f"; continue with: vocseg train --resume {self.root}"
+        return f"; {self.root} has no checkpoint yet"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Within the block no other process trains here; InputError where one does."""
+        """Within the block, keep other processes from training here; InputError if one does."""
         lock = FileLock(self.root / ".lock")
         try:
             lock.acquire(timeout=LOCK_SECONDS)
         except Timeout:
-            raise InputError(f"{self.root} is being trained by another process") from None
+            raise InputError(f"another process is training in {self.root}") from None
         except NotImplementedError:  # a file system without locks
             pass
         except OSError as error:
@@ -213,13 +191,16 @@ class RunFolder:
 
     @contextmanager
     def log_to_file(self) -> Iterator[None]:
-        """Send the log to ``log.txt`` as well within the block."""
+        """Within the block, write what the logger ``vocseg`` gets to ``log.txt``, from level INFO on."""
         handler = logging.FileHandler(self.root / "log.txt", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        level = log.level
         log.addHandler(handler)
+        log.setLevel(min(log.getEffectiveLevel(), logging.INFO))
         try:
             yield
         finally:
+            log.setLevel(level)
             log.removeHandler(handler)
             handler.close()
 
@@ -228,58 +209,25 @@ def _step_line(step: int, loss: float, rate: float) -> str:
     return f"{step},{loss!r},{rate!r}\n"
 
 
+def _free_name(folder: Path, name: str) -> Path:
+    taken = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    names = (f"{name}-{number}" if number > 1 else name for number in range(1, len(taken) + 2))
+    return folder / next(candidate for candidate in names if candidate not in taken)
+
+
 MAY_CHANGE = (
-    "epochs", "iterations", "patience", "data", "out", "device", "precision", "workers", "checkpoint_minutes",
+    "epochs", "iterations", "patience", "data", "out", "device", "precision", "compile", "workers", "checkpoint_minutes",
     "tensorboard",
 )  # fmt: skip
-"""TrainConfig that a resumed run may change; of ``data`` the contents are compared."""
+"""Settings that a resumed run may change; of ``data`` the contents are compared."""
 
 
-def same_run(before: TrainConfig, now: TrainConfig) -> None:
-    """Raise SettingError where settings that a resumed run must keep differ, saying which."""
+def check_resumable(before: TrainConfig, now: TrainConfig) -> None:
+    """Raise SettingError, naming the first, if settings differ that a resumed run must keep."""
     for item in fields(TrainConfig):
         old, new = getattr(before, item.name), getattr(now, item.name)
         if old != new and item.name not in MAY_CHANGE:
             raise SettingError(
-                f"cannot resume with another {item.name}: the run has {old!r}, now it is {new!r}; a new run can start from the "
-                "weights of this one (--model RUN/last/model.safetensors)"
+                f"cannot resume with another {item.name}: the run has {old!r}, not {new!r}; to start a new run from its "
+                "weights, use --model RUN/last/model.safetensors"
             )
-
-
-def _revision() -> str | None:
-    """The commit that the source was at, with ``+`` where it was changed since; None outside a working copy."""
-    here = Path(__file__).parent
-    try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True, timeout=10)
-        status = subprocess.run(["git", "status", "--porcelain"], cwd=here, capture_output=True, text=True, check=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return commit.stdout.strip() + "+" * bool(status.stdout.strip())
-
-
-def fingerprint(dataset: SplitDataset) -> str:
-    """A digest of a split's ids and of the contents of its images and masks."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name in dataset.masked:
-        for path in (dataset.folder.image(name), dataset.folder.mask(name)):
-            digest.update(name.encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def same_data(run: RunFolder, now: dict[str, str]) -> None:
-    """Raise SettingError where the run was trained on other data."""
-    try:
-        before = json.loads((run.root / "environment.json").read_text(encoding="utf-8")).get("data", {})
-    except (OSError, ValueError):
-        return
-    for split, digest in now.items():
-        if before.get(split, digest) != digest:
-            raise SettingError(f"cannot resume {run.root} on other data: the files of split {split} have changed since")
-
-
-def _free_name(folder: Path, name: str) -> Path:
-    taken = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
-    return folder / next(
-        candidate for number in range(1, len(taken) + 2) if (candidate := f"{name}-{number}" if number > 1 else name) not in taken
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,15 +15,16 @@ from vocseg.data.layout import VocFolder
 from vocseg.errors import DataError, ModelError, SettingError
 from vocseg.models import SegmentationModel, create_model, save_model
 from vocseg.ops.low_res_logits import LowResLogits
-from vocseg.training import loop as trainer
+from vocseg.training.api import train
 from vocseg.training.config import TrainConfig
-from vocseg.training.distillation.features import Hints, Teacher, recorded
+from vocseg.training.distillation.distillation import distillation_loss
+from vocseg.training.distillation.features import Hints, recorded
 from vocseg.training.distillation.soft_labels import SOFT_LABELS
-from vocseg.training.distributed import Processes
-from vocseg.training.losses import Criterion, distillation_loss
+from vocseg.training.distillation.teacher import Teacher
+from vocseg.training.loop import TrainState, train_step
+from vocseg.training.losses import Criterion
 from vocseg.training.run_folder import RunFolder
 from vocseg.training.setup import prepare
-from vocseg.training.step import Step
 
 MODEL = "deeplabv3_mobilenet_v2"
 
@@ -95,7 +97,7 @@ def test_the_features_of_other_networks_are_their_backbones_last(name: str, part
 
 
 def test_models_without_features_in_common() -> None:
-    with pytest.raises(SettingError, match=r"simple_conv_net and deeplabv3_mobilenet_v2 have none in common"):
+    with pytest.raises(SettingError, match=r"simple_conv_net and deeplabv3_mobilenet_v2 have none"):
         Hints(create_model("simple_conv_net"), create_model(MODEL))
 
 
@@ -113,39 +115,42 @@ def settings(synth: Path, tmp_path: Path) -> TrainConfig:
 
 @pytest.mark.parametrize("precomputed", [False, True])
 def test_a_step_is_the_weighted_sum(settings: TrainConfig, tmp_path: Path, precomputed: bool) -> None:
-    settings = replace(settings, mixup=0.0, crop=64, soft_labels=str(tmp_path / "soft") if precomputed else None)
-    job = prepare(settings)
-    assert job.teacher is not None
-    assert job.hints is not None
-    batch = next(job.batches())
-    Step.of(job, torch.optim.SGD(job.model.parameters(), lr=0.0), Processes(torch.device("cpu")))(batch)
-    got = [parameter.grad.clone() for parameter in job.model.parameters() if parameter.grad is not None]
-    job.model.zero_grad()
-    for part in job.model.modules():  # the step before moved the statistics, which training does not use
+    soft_labels = str(tmp_path / "soft") if precomputed else None
+    settings = replace(settings, mixup=0.0, crop=64, lr=0.0, distill_weight=2.0, soft_labels=soft_labels)
+    setup = prepare(settings)
+    assert setup.distillation is not None
+    teacher, hints = setup.distillation.teacher, setup.distillation.hints
+    assert teacher is not None
+    assert hints is not None
+    batch = next(setup.batches())
+    model = setup.model
+    train_step(TrainState(model, setup.config, setup.processes, setup.distillation), batch, setup.criterion)
+    got = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
+    model.zero_grad()
+    for part in model.modules():  # the step before moved the statistics, which training does not use
         part.train()
-    with recorded(job.model.features) as features:
-        outputs = job.model.low_res_logits(batch.images)
-    soft, wanted = job.teacher(batch.images)
+    with recorded(model.features) as features:
+        outputs = model.low_res_logits(batch.images)
+    soft, wanted = teacher(batch.images)
     if precomputed:
         soft = batch.maps[SOFT_LABELS]
         shown = soft.float().sum(1) > 127
         assert shown.any()
         assert not shown.all()  # scaled by less than 1.3, images are smaller than a crop
-    loss = Criterion()(outputs, batch.masks).total + distillation_loss(outputs["out"], soft)
-    (loss + 0.5 * job.hints.distance(job.hints(features), wanted)).backward()
-    want = [parameter.grad for parameter in job.model.parameters() if parameter.grad is not None]
+    loss = Criterion()(outputs, batch.masks).total + 2 * distillation_loss(outputs["out"], soft)
+    (loss + 0.5 * hints.distance(hints(features), wanted)).backward()
+    want = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     for one, other in zip(got, want, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-4)
 
 
-def test_the_plan_tells_how_the_teacher_is_asked(settings: TrainConfig, tmp_path: Path) -> None:
+def test_the_run_is_described_with_its_teacher(settings: TrainConfig, tmp_path: Path) -> None:
     lines = prepare(settings).describe()
     assert "probability of CutMix 0.3, mixup 0.3" in lines
-    learned = f"learned from {settings.teacher} as well, asked about each batch, with weight 1, from its features with 0.5"
-    assert lines[-1] == learned
-    assert f"{MODEL} with weights none on cpu in float32" in lines[2]
+    assert lines[-1] == f"distillation from teacher {settings.teacher} on each batch with weight 1, its features with weight 0.5"
+    assert f"{MODEL}, weights none on cpu in float32" in lines[2]
     lines = prepare(replace(settings, soft_labels=str(tmp_path / "soft"), hint_weight=0.0)).describe()
-    assert lines[-1] == f"learned from {settings.teacher} as well, with weight 1"
+    assert lines[-1] == f"distillation from soft labels {tmp_path / 'soft'} with weight 1"
 
 
 def test_soft_labels_of_all_images_are_kept_beside_hints(settings: TrainConfig, synth: Path, tmp_path: Path) -> None:
@@ -155,19 +160,19 @@ def test_soft_labels_of_all_images_are_kept_beside_hints(settings: TrainConfig, 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(settings: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = replace(settings, checkpoint_minutes=0)
-    whole = trainer.train(replace(settings, out=str(tmp_path / "whole")))
-    save = trainer._Training._save
+    whole = train(config=settings, out=tmp_path / "whole").run
+    save = RunFolder.save_checkpoint
 
-    def cut_off(self: trainer._Training) -> None:
-        save(self)
-        if self.iteration == 3:
+    def cut_off(run: RunFolder, state: dict[str, Any]) -> None:
+        save(run, state)
+        if state["iteration"] == 3:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer._Training, "_save", cut_off)
+        patch.setattr(RunFolder, "save_checkpoint", cut_off)
         with pytest.raises(KeyboardInterrupt):
-            trainer.train(settings)
-    resumed = trainer.train(settings, RunFolder.open(settings.out or ""))
+            train(config=settings)
+    resumed = train(resume=settings.out).run
     for name in ("last", "last_average"):
         one, two = (create_model(str(getattr(run, name))).network.state_dict() for run in (whole, resumed))
         assert all(torch.equal(one[key], two[key]) for key in one)
@@ -177,9 +182,9 @@ def test_images_without_masks_are_learned_from_the_teacher(settings: TrainConfig
     folder = VocFolder.find(synth)
     for number, name in enumerate(folder.ids("train")[:2]):
         shutil.copy(folder.image(name), tmp_path / f"more_{number}.jpg")
-    job = prepare(replace(settings, unlabeled=str(tmp_path), soft_labels=None))
-    assert len(job.train_set) == len(folder.ids("train")) + 2
-    assert not next(job.batches()).maps
+    setup = prepare(replace(settings, unlabeled=str(tmp_path), soft_labels=None))
+    assert len(setup.train_set) == len(folder.ids("train")) + 2
+    assert not next(setup.batches()).maps
 
 
 @pytest.mark.parametrize(

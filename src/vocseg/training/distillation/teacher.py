@@ -1,4 +1,4 @@
-"""A teacher's class probabilities of whole images, computed once and kept."""
+"""A teacher: on batches as they are trained on, or on whole images, once, before training."""
 
 from __future__ import annotations
 
@@ -17,87 +17,100 @@ from vocseg.data.transforms.geometry import resize_image
 from vocseg.errors import ModelError
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import SegmentationModel, create_model
-from vocseg.models.checkpoint import read_weights_file
 from vocseg.models.registry import comes_untrained, is_file_name
+from vocseg.ops.low_res_logits import LowResLogits
+from vocseg.training.distillation.features import recorded
 from vocseg.training.distillation.soft_labels import SOFT_CELL
 from vocseg.utils.files import replacing, writable_folder, write_json
 from vocseg.utils.progress import progress
+from vocseg.utils.system import autocast
 
 SCALES = (0.75, 1.0, 1.25)
-"""Sizes, relative to the image's own, over which a teacher's probabilities are averaged, each as it is and mirrored."""
+"""Sizes, relative to the image's own, over which probabilities of whole images are averaged, each as it is and flipped."""
+
+
+def load_teacher(name: str, classes: tuple[str, ...]) -> SegmentationModel:
+    """Load a trained model by name or file; ModelError if it is untrained or has other classes than the data."""
+    if comes_untrained(name, None):
+        raise ModelError(f"teacher {name} has no trained weights; give a model file")
+    model = create_model(name)
+    replace(model.info, architecture=f"teacher {name}").check_classes(classes, "the data")
+    return model
+
+
+class Teacher:
+    """A trained model that runs on each batch: Beyer et al., "A good teacher is patient and consistent" (2022)."""
+
+    def __init__(self, model: SegmentationModel, precision: torch.dtype) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.precision = precision
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> tuple[Tensor, dict[str, LowResLogits]]:
+        """Compute soft labels of images (uint8, N x 3 x H x W) and the named features, described at the images' size."""
+        height, width = images.shape[2:]
+        with autocast(images.device, self.precision), recorded(self.model.features) as features:
+            logits = self.model.low_res_logits(images)["out"]
+        probabilities = logits.averaged((height // SOFT_CELL, width // SOFT_CELL)).softmax(1)
+        soft = probabilities.mul_(255).round_().to(torch.uint8)
+        return soft, {name: self.model.upsample(values.float(), height, width) for name, values in features.items()}
 
 
 def soft_labels(segmenter: Segmenter, image: Tensor, scales: Sequence[float] = SCALES) -> Tensor:
-    """Class probabilities of an image (uint8 RGB, 3 x H x W): uint8 (255 = 1), classes x cells of ``SOFT_CELL`` pixels.
+    """Compute class probabilities of an image (uint8 RGB, 3 x H x W): uint8 (255 = 1), classes x cells of ``SOFT_CELL`` pixels.
 
-    Mean over scales and mirror images of the softmax of each cell's mean logits.
+    The mean over scales, each as it is and flipped, of the softmax of each cell's mean logits.
     """
     height, width = image.shape[1:]
     cells = (-(-height // SOFT_CELL), -(-width // SOFT_CELL))
     total = torch.zeros(len(segmenter.info.classes), *cells)
     for scale in scales:
         scaled = resize_image(image, (max(1, round(height * scale)), max(1, round(width * scale))))
-        for mirrored in (False, True):
-            logits = segmenter.low_res_logits(scaled.flip(-1) if mirrored else scaled)
-            probabilities = logits.averaged(cells)[0].softmax(0).cpu()
-            total += probabilities.flip(-1) if mirrored else probabilities
+        logits = segmenter.low_res_logits(torch.stack([scaled, scaled.flip(-1)]))
+        plain, flipped = logits.averaged(cells).softmax(1).cpu()
+        total += plain + flipped.flip(-1)
     return (total * (255 / (2 * len(scales)))).round().to(torch.uint8)
 
 
-def load_teacher(name: str, weights: str | None, classes: tuple[str, ...]) -> SegmentationModel:
-    """A model file, or a network by its name, trained on VOC, or with a weights file.
-
-    Raises ModelError where its classes are not the data's or it is not trained.
-    """
-    if comes_untrained(name, weights):
-        raise ModelError(f"teacher {name} comes untrained: it needs a weights file (--teacher-weights), or be a model file")
-    own = None if is_file_name(name) or weights is None else read_weights_file(Path(weights))[1] or classes
-    model = create_model(name, own, weights)
-    replace(model.info, architecture=f"teacher {name}").check_classes(classes, "the data")
-    return model
-
-
 def write_soft_labels(
-    teacher: str, images: Mapping[str, Path], classes: tuple[str, ...], folder: Path, weights: str | None = None
+    teacher: str,
+    images: Mapping[str, Path],
+    classes: tuple[str, ...],
+    folder: Path,
+    device: str = "auto",
+    shard: tuple[int, int] = (0, 1),
 ) -> None:
     """Write ``NAME.npy`` to ``folder`` for those of ``images`` that have none there.
 
-    ``teacher`` is a model's name or file, ``weights`` a file for it; the folder remembers which in ``teacher.json``. Raises
-    ModelError where its classes are others or the folder is another teacher's, DataError for an unreadable image.
+    ``teacher`` is a model's name or file, which ``teacher.json`` in the folder records. Of several processes each writes a
+    ``shard`` (number, of how many). Raises ModelError if the teacher has other classes or the folder belongs to another
+    teacher, DataError for an unreadable image.
     """
     writable_folder(folder)
-    missing = {name: path for name, path in images.items() if not (folder / f"{name}.npy").exists()}
-    segmenter = Segmenter(load_teacher(teacher, weights, classes)) if missing else None
-    _sign(folder, teacher, weights)  # after loading: a teacher that is refused shall leave no name
-    if segmenter is None:
+    names = sorted(images)[shard[0] :: shard[1]]
+    missing = {name: images[name] for name in names if not (folder / f"{name}.npy").exists()}
+    model = load_teacher(teacher, classes) if missing else None
+    _record_teacher(folder, teacher)  # after loading: a teacher that cannot be used must not be recorded
+    if model is None:
         return
+    segmenter = Segmenter(model, device=device, engine="torch")
     for name, path in progress(missing.items(), len(missing), "soft labels"):
-        target = folder / f"{name}.npy"
-        if not target.exists():  # another process may have been here
-            labels = soft_labels(segmenter, read_image(path)).numpy()
-            with replacing(target) as temporary, open(temporary, "wb") as file:
-                np.save(file, labels)
+        labels = soft_labels(segmenter, read_image(path)).numpy()
+        with replacing(folder / f"{name}.npy") as temporary, open(temporary, "wb") as file:
+            np.save(file, labels)
 
 
-def _sign(folder: Path, teacher: str, weights: str | None) -> None:
-    """Write ``teacher.json``, or raise ModelError where there is one of another teacher.
-
-    Files are told apart by what is in them, not by their names.
-    """
-    files = [Path(name) for name in (teacher, weights) if name is not None and is_file_name(name)]
+def _record_teacher(folder: Path, teacher: str) -> None:
+    """Write ``teacher.json``, or raise ModelError if it names another teacher. Files are compared by their contents."""
     try:
-        digests = [hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest() for path in files]
+        digest = hashlib.blake2b(Path(teacher).read_bytes(), digest_size=16).hexdigest() if is_file_name(teacher) else teacher
     except OSError as error:
         raise ModelError(f"cannot read the teacher {error.filename}: {error.strerror}") from error
-    named = {"teacher": teacher, "weights": weights}
-    identity = {"name": None if is_file_name(teacher) else teacher, "files": digests}
     path = folder / "teacher.json"
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        write_json(path, named | identity)
+        write_json(path, {"teacher": teacher, "digest": digest})
         return
-    if {key: before.get(key) for key in identity} != identity:
-        raise ModelError(
-            f"{folder} holds soft labels of another teacher, {before.get('teacher')}; choose another folder, or empty it"
-        )
+    if before.get("digest") != digest:
+        raise ModelError(f"{folder} holds soft labels of another teacher, {before.get('teacher')}; choose another folder")
