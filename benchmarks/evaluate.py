@@ -2,8 +2,8 @@
 
     python benchmarks/evaluate.py FOLDER_WITH_VOCdevkit --model deeplabv3_resnet101 --split val_2007
 
-All have the same random weights. The forward passes are those of the evaluation, on images in memory, up to logits of full
-size.
+All have the same random weights. The forward passes are those of the evaluation, on images in memory, up to logits of
+full size.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python benchmarks/gpu_check.py
     pytest -m gpu        # the tests that need a GPU
 
-Masks and scores are compared with the CPU's in float32. Training uses synthetic data, and two devices if there are. Exits with
-1 if a check fails.
+Masks and scores are compared with the CPU's in float32. Training uses synthetic data, and two devices if there are.
+Exits with 1 if a check fails.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def scores(device: str) -> tuple[bool, str]:
 
 
 def vocseg(*arguments: object, processes: int = 1) -> str:
-    """Run a verb, in several processes if there are several devices, and return its output; RuntimeError if it fails."""
+    """Run a verb in one process per device and return its output; raise RuntimeError if it fails."""
     launcher = [] if processes == 1 else ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     command = [sys.executable, *launcher, "-m", "vocseg", *map(str, arguments)]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)

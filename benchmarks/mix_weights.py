@@ -1,9 +1,10 @@
 """Average the weights of model files of one network into a new model file, with large layers as int8, like vocseg-s.
 
-    python benchmarks/mix_weights.py model.safetensors=0.15 average.safetensors=0.6 before.safetensors=0.25 --out m.safetensors
+    python benchmarks/mix_weights.py model.safetensors=0.15 average.safetensors=0.6 before.safetensors=0.25 --out
+    m.safetensors
 
-Weights of one training run, and of runs continued from it, average well (Wortsman et al., "Model soups", 2022). Choose the
-shares by `vocseg evaluate m.safetensors` on a validation split. The scores in the files are dropped.
+Weights of one training run, and of runs continued from it, average well (Wortsman et al., "Model soups", 2022). Choose
+the shares by `vocseg evaluate m.safetensors` on a validation split. The scores in the files are dropped.
 """
 
 from __future__ import annotations

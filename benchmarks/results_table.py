@@ -2,10 +2,10 @@
 
     python benchmarks/results_table.py runs/* --write docs/results.md README.md
 
-Each scores_SPLIT.json in a run folder, written by `vocseg evaluate --json` or `vocseg score --json`, is a row. With --write,
-the table replaces the lines between `<!-- results -->` and `<!-- /results -->` of a document. If a document has
-`<!-- per-class -->` and `<!-- /per-class -->`, the table of IoU per class goes there; if it has `<!-- few-results -->`, a table
-of only the folders of --of.
+Each scores_SPLIT.json in a run folder, written by `vocseg evaluate --json` or `vocseg score --json`, is a row. With
+--write, the table replaces the lines between `<!-- results -->` and `<!-- /results -->` of a document. If a document
+has `<!-- per-class -->` and `<!-- /per-class -->`, the table of IoU per class goes there; if it has `<!-- few-results
+-->`, a table of only the folders of --of.
 """
 
 from __future__ import annotations

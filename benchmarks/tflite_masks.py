@@ -3,8 +3,8 @@
     pip install ai-edge-litert
     python benchmarks/tflite_masks.py deeplabv3_mnv2_pascal_quant.tflite data val masks
 
-For networks like TensorFlow's quantized DeepLabV3, from one uint8 RGB image to class ids. The image is placed at the top left
-of a gray canvas of the network's input size, and shrunk first if it is larger.
+For networks like TensorFlow's quantized DeepLabV3, from one uint8 RGB image to class ids. The image is placed at the
+top left of a gray canvas of the network's input size, and shrunk first if it is larger.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python benchmarks/transforms.py FOLDER_WITH_VOCdevkit
 
-The presets are those of references/segmentation/presets.py: Pillow decodes, v2 transforms work on Pillow images. vocseg's
-crops stay uint8, since its networks normalize them.
+The presets are those of references/segmentation/presets.py: Pillow decodes, v2 transforms work on Pillow images.
+vocseg's crops stay uint8, since its networks normalize them.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ Colors = Sequence[Sequence[int]]
 
 
 def palette_image(mask: Tensor, palette: Colors = voc.PALETTE) -> Image.Image:
-    """Make a palette image, whose pixel values are the class ids, of a mask (uint8, H x W); 255 has VOC's void color."""
+    """Make a palette image, with class ids as pixels, of a mask (uint8, H x W); 255 has VOC's void color."""
     image = Image.fromarray(mask.cpu().numpy(), mode="P")
     image.putpalette(bytes(part for color in _full(palette) for part in color))
     return image

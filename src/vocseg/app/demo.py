@@ -40,7 +40,7 @@ PREDICTIONS = 4
 
 @dataclass(frozen=True)
 class Photograph:
-    """A sample photograph, its ground truth as an overlay, and the seconds of the first and of the fastest later prediction."""
+    """A sample photograph, its ground truth as an overlay, and the seconds of the first and the fastest prediction."""
 
     name: str
     result: Segmentation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -11,9 +11,6 @@ from cyclopts.validators import Number
 from vocseg.cli.options import JsonOption, MaskDirOption, WeightsOption
 from vocseg.data.layout import data_folder
 from vocseg.voc import MASKS
-
-if TYPE_CHECKING:
-    from vocseg.export.report import ExportReport
 
 
 def export(
@@ -69,6 +66,8 @@ def export(
     """
     if data is not None:
         data_folder(data)  # fail before torch is imported
+    from rich.console import Console
+
     from vocseg.export.export import export as export_model
     from vocseg.utils.text import parse_size
 
@@ -76,27 +75,4 @@ def export(
         model, out, to=to, size=None if size is None else parse_size(size), weights=weights, int8=int8, data=data, split=split,
         mask_dir=mask_dir, calibrate_on=calibrate_on, calibration_images=calibration_images, max_loss=max_loss, json=json,
     )  # fmt: skip
-    _print(report)
-
-
-def _print(report: ExportReport) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from vocseg.utils.text import counted, percent
-
-    parity = report.parity
-    scored = parity.miou is not None
-    table = Table(title=f"{report.model} and {report.file} on {counted(parity.images, 'image')}")
-    table.add_column("")
-    for title in (*(["mIoU"] if scored else []), "ms per image"):
-        table.add_column(title, justify="right")
-    rows = [(report.model, parity.model_miou, parity.model_seconds), (report.file.name, parity.miou, parity.seconds)]
-    for name, miou, seconds in rows:
-        table.add_row(name, *([percent(miou)] if scored else []), f"{1000 * seconds:.1f}")
-    console = Console()
-    console.print(table)
-    console.print(
-        f"{parity.same_pixels:.3%} of the pixels have the same class; {report.file} {report.bytes / 1e6:.1f} MB",
-        highlight=False,
-    )
+    Console().print(report.layout(), highlight=False)

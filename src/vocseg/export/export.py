@@ -48,15 +48,18 @@ def export(
     max_loss: float = 0.3,
     json: str | Path | None = None,
 ) -> ExportReport:
-    """Export a model to ONNX or OpenVINO, as one graph from uint8 RGB images (N x 3 x H x W) to masks (uint8, N x H x W).
+    """Export a model to ONNX or OpenVINO.
 
-    Normalization, padding, upsampling and arg max are inside. ``model`` is a name or a model file, ``weights``
-    those of :func:`vocseg.create_model`; or ``model`` is a network, with the names of its ``classes`` unless it knows them.
+    The file is one graph from uint8 RGB images (N x 3 x H x W) to masks (uint8 class ids, N x H x W). Normalization,
+    padding, upsampling and arg max are inside. ``model`` is a name or a model file, ``weights`` those of
+    :func:`vocseg.create_model`; or ``model`` is a network, with the names of its ``classes`` unless it knows them.
     ``out`` is the .onnx or .xml file (OpenVINO's weights go into a .bin beside it), by default the model's name in the
-    current folder. ``size`` (height, width) fixes the size of the images; None: any size. ``json``: a file for the report.
+    current folder. ``size`` (height, width) fixes the size of the images; None: any size. ``json``: a file for the
+    report.
 
     File and model segment the same images, and the file is written only if 99.9 % of the pixels get the same class: the
-    images of ``split`` in ``data`` (a folder in VOC layout), whose masks give the mIoU of both, or the package's photographs.
+    images of ``split`` in ``data`` (a folder in VOC layout), whose masks give the mIoU of both, or the package's
+    photographs.
 
     ``int8`` (with ``to="openvino"`` and ``data``) quantizes weights and activations to 8 bits. Their ranges come from
     ``calibration_images`` images of the split ``calibrate_on``. The file may lose ``max_loss`` points of mIoU.

@@ -18,9 +18,9 @@ def quantize(source: Path, target: Path, images: Sequence[Tensor]) -> None:
     """Quantize weights and activations of an OpenVINO network to int8, with the ranges that they have on ``images``.
 
     ``images``: uint8 RGB, 3 x H x W. Weights are symmetric per channel, activations asymmetric (the preset "mixed" of
-    NNCF; Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference", 2018). Depthwise layers stay in
-    floating point: the ranges of their channels differ most (Sheng et al., "A quantization-friendly separable convolution
-    for MobileNets", 2018), and they take little of the time. Raises ModelError if NNCF is missing.
+    NNCF; Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference", 2018). Depthwise layers stay
+    in floating point: the ranges of their channels differ most (Sheng et al., "A quantization-friendly separable
+    convolution for MobileNets", 2018), and they take little of the time. Raises ModelError if NNCF is missing.
     """
     require("openvino", "nncf")
     openvino = import_openvino()

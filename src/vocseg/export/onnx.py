@@ -44,7 +44,7 @@ class Classes(nn.Module):
 
 
 def _fix_same_padding(model: SegmentationModel) -> None:
-    """Give timm's convolutions with TensorFlow's "same" padding a fixed padding, in place, if images are padded to the stride.
+    """Fix the padding of timm's convolutions with TensorFlow's "same" padding, in place, if images are padded.
 
     The padding of a side that is a multiple of the stride does not depend on the side. Torch takes minutes to trace it
     as if it did.
@@ -75,7 +75,7 @@ def require(*packages: str) -> None:
 
 
 def write_onnx(model: SegmentationModel, path: Path, size: tuple[int, int] | None = None) -> None:
-    """Write a model to an ONNX file that takes batches of any number of images of one ``size``, or of any if it is None.
+    """Write a model to an ONNX file that takes batches of images of one ``size``, or of any size if it is None.
 
     Raises ModelError if onnx is missing or the network cannot be traced.
     """

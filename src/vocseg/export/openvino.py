@@ -15,7 +15,7 @@ from vocseg.utils.telemetry import import_openvino, unreported
 
 
 def write_openvino(onnx_file: Path, path: Path, info: ModelInfo) -> None:
-    """Convert an exported ONNX file to an OpenVINO network ``path`` (.xml) with float32 weights in the .bin beside it."""
+    """Convert an exported ONNX file to an OpenVINO network ``path`` (.xml), with float32 weights in the .bin."""
     require("openvino")
     openvino = import_openvino()
     with unreported():
@@ -27,8 +27,8 @@ def write_openvino(onnx_file: Path, path: Path, info: ModelInfo) -> None:
 def read_openvino(path: Path, exact: bool = False) -> tuple[Masker, ModelInfo]:
     """Load an exported network: a function from images to masks, and the description of its model.
 
-    With ``exact`` it computes in float32, otherwise in the precision that OpenVINO chooses. Raises ModelError if ``path`` is
-    not a network that vocseg exported.
+    With ``exact`` it computes in float32, otherwise in the precision that OpenVINO chooses. Raises ModelError if
+    ``path`` is not a network that vocseg exported.
     """
     require("openvino")
     try:

@@ -42,7 +42,7 @@ class Parity:
         return asdict(self)
 
     def check(self, max_loss: float | None) -> None:
-        """Raise ExportError if too few pixels agree or, given ``max_loss``, if more than these points of mIoU are lost."""
+        """Raise ExportError if too few pixels agree or, given ``max_loss``, if more points of mIoU are lost."""
         if max_loss is None:
             if self.same_pixels < LEAST_SAME:
                 raise ExportError(
@@ -71,8 +71,8 @@ def compare(
 ) -> Parity:
     """Segment the same images (uint8 RGB, 3 x H x W, each with its mask or None) with a file and with its model.
 
-    ``model`` gives the masks to compare with, ``fast`` the time. ``size``: the file's fixed size, to which all images are
-    resized first; None: the file takes any size.
+    ``model`` gives the masks to compare with, ``fast`` the time. ``size``: the file's fixed size, to which all images
+    are resized first; None: the file takes any size.
     """
     model_matrix, file_matrix = ConfusionMatrix(model.info.classes), ConfusionMatrix(model.info.classes)
     same = pixels = count = 0

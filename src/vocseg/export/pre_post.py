@@ -45,7 +45,8 @@ after (uint8[N, P, Q] padded_masks, int64[2] frame_size) => (uint8[N, {height}, 
 def add_pre_post(graph: Any, mean: Tensor, std: Tensor, padding: Padding, size: tuple[int, int] | None) -> None:
     """Add normalization and padding before an ONNX graph and cropping after it, in place.
 
-    ``mean`` and ``std``: 1 x 3 x 1 x 1, for pixels 0..255. ``size`` (height, width): the file's fixed image size; None: any.
+    ``mean`` and ``std``: 1 x 3 x 1 x 1, for pixels 0..255. ``size`` (height, width): the file's fixed image size; None:
+    any.
     """
     from onnx import numpy_helper, parser
 

@@ -1,4 +1,4 @@
-"""The result of an export."""
+"""The result of an export, and how it is shown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Group
+from rich.table import Table
+
 from vocseg.export.parity import Parity
+from vocseg.utils.text import counted, percent
 
 
 @dataclass(frozen=True)
@@ -30,3 +34,17 @@ class ExportReport:
     def to_dict(self) -> dict[str, Any]:
         """Return a form ready for JSON."""
         return {"model": self.model, "file": str(self.file), "bytes": self.bytes} | self.parity.to_dict()
+
+    def layout(self) -> Group:
+        """Lay out the comparison for a terminal."""
+        parity = self.parity
+        scored = parity.miou is not None
+        table = Table(title=f"{self.model} and {self.file} on {counted(parity.images, 'image')}")
+        table.add_column("")
+        for title in (*(["mIoU"] if scored else []), "ms per image"):
+            table.add_column(title, justify="right")
+        rows = [(self.model, parity.model_miou, parity.model_seconds), (self.file.name, parity.miou, parity.seconds)]
+        for name, miou, seconds in rows:
+            table.add_row(name, *([percent(miou)] if scored else []), f"{1000 * seconds:.1f}")
+        agreement = f"{parity.same_pixels:.3%} of the pixels have the same class"
+        return Group(table, f"{agreement}; {self.file} {self.bytes / 1e6:.1f} MB")

@@ -109,10 +109,11 @@ class Padding:
 class SegmentationModel(nn.Module):
     """Maps images as read from files, of any size, to class logits of the same size.
 
-    ``network`` maps normalized float images, N x 3 x H x W, to logits, N x classes x h x w of any resolution, or to a dict
-    of logits with the keys ``out`` and ``aux``. This class fits any such network. A family whose networks need padding, end
-    in an upsampling, or have a backbone overrides the class variables and methods below. Training, prediction and export
-    use only these, so ``forward`` and the fast path are the same code: normalize, pad, layers, upsample.
+    ``network`` maps normalized float images, N x 3 x H x W, to logits, N x classes x h x w of any resolution, or to a
+    dict of logits with the keys ``out`` and ``aux``. This class fits any such network. A family whose networks need
+    padding, end in an upsampling, or have a backbone overrides the class variables and methods below. Training,
+    prediction and export use only these, so ``forward`` and the fast path are the same code: normalize, pad, layers,
+    upsample.
 
     >>> network = nn.Conv2d(3, 2, 1, stride=4)
     >>> model = SegmentationModel(network, ModelInfo("one_layer", ("background", "cat")))

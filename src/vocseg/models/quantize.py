@@ -13,11 +13,11 @@ SMALL = 100_000
 
 
 def pack(state: Mapping[str, Tensor], small: int = SMALL) -> dict[str, Tensor]:
-    """Quantize matrices and kernels of a state dict to int8, with one scale per output channel (float32, ``NAME.scale``).
+    """Quantize the matrices and kernels of a state dict to int8, with a float32 ``NAME.scale`` per output channel.
 
-    Those of fewer than ``small`` weights become float16. The scale is the channel's largest weight / 127, so a weight changes
-    by at most half a scale (symmetric per-channel quantization: Krishnamoorthi, "Quantizing deep convolutional networks for
-    efficient inference", 2018, section 3.1). Biases and normalization are unchanged.
+    Those of fewer than ``small`` weights become float16. The scale is the channel's largest weight / 127, so a weight
+    changes by at most half a scale (symmetric per-channel quantization: Krishnamoorthi, "Quantizing deep convolutional
+    networks for efficient inference", 2018, section 3.1). Biases and normalization are unchanged.
 
     >>> packed = pack({"weight": torch.tensor([[127.0, -3.2]]), "bias": torch.ones(1)}, small=0)
     >>> packed["weight"], packed["weight.scale"]

@@ -80,13 +80,13 @@ def register_model(
 ) -> B | Callable[[B], B]:
     """Register a network under a name that every verb and function then takes.
 
-    ``builder(num_classes)`` returns a module that maps normalized images (float, N x 3 x H x W) to logits
-    (N x num_classes x h x w of any resolution), or a :class:`SegmentationModel`. ``name`` is the function's by default.
-    ``mean`` and ``std`` of RGB in 0..1 normalize the images. ``class_layers`` are the names of the submodules with one output
-    per class: they have a learning rate of their own and are replaced if the classes change.
+    ``builder(num_classes)`` returns a module that maps normalized images (float, N x 3 x H x W) to logits (N x
+    num_classes x h x w of any resolution), or a :class:`SegmentationModel`. ``name`` is the function's by default.
+    ``mean`` and ``std`` of RGB in 0..1 normalize the images. ``class_layers`` are the names of the submodules with one
+    output per class: they have a learning rate of their own and are replaced if the classes change.
 
-    On the command line, ``vocseg --import FILE.py VERB ...`` imports the file that registers networks. Raises ModelError if
-    the name is taken.
+    On the command line, ``vocseg --import FILE.py VERB ...`` imports the file that registers networks. Raises
+    ModelError if the name is taken.
 
     >>> from torch import nn
     >>> @register_model
@@ -113,8 +113,8 @@ def register_model(
 def list_models(pattern: str | None = None) -> list[str]:
     """List the names that :func:`create_model` takes.
 
-    ``pattern`` may contain the wildcards ``*``, ``?`` and ``[...]``. The names of segmentation_models_pytorch are listed only
-    for a pattern with a colon, such as ``unet:*``: there is one for each architecture and encoder.
+    ``pattern`` may contain the wildcards ``*``, ``?`` and ``[...]``. The names of segmentation_models_pytorch are
+    listed only for a pattern with a colon, such as ``unet:*``: there is one for each architecture and encoder.
 
     >>> list_models("deeplabv3_mobilenet*")
     ['deeplabv3_mobilenet_v3_large', 'deeplabv3_mobilenet_v2']
@@ -126,11 +126,11 @@ def list_models(pattern: str | None = None) -> list[str]:
 def create_model(model: str, classes: Sequence[str] | None = None, weights: str | None = None) -> SegmentationModel:
     """Create a model in training mode.
 
-    ``model`` is a name (``deeplabv3_resnet101``, ``unet:resnet34``, ``two_layer_net``, a registered one) or a model file.
-    ``classes`` are the names of the classes to predict; None: those of the model file or weights file, or VOC's 21.
-    ``weights`` is one of the kinds that the model offers (``coco``, ``voc``, ``backbone``, ``none``) or a weights file;
-    None: the model file's own, or the best kind. If the weights are for other classes, the class layers keep the rows of
-    classes with the same name; their other rows are random.
+    ``model`` is a name (``deeplabv3_resnet101``, ``unet:resnet34``, ``two_layer_net``, a registered one) or a model
+    file. ``classes`` are the names of the classes to predict; None: those of the model file or weights file, or VOC's
+    21. ``weights`` is one of the kinds that the model offers (``coco``, ``voc``, ``backbone``, ``none``) or a weights
+    file; None: the model file's own, or the best kind. If the weights are for other classes, the class layers keep the
+    rows of classes with the same name; their other rows are random.
 
     Raises ModelError for an unknown name, and for weights that do not fit or cannot be loaded.
 

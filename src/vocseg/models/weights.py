@@ -20,12 +20,12 @@ def load_weights(
 ) -> None:
     """Load the state dict of a network trained for ``classes`` (None: not known) into ``model``.
 
-    If the model predicts other classes, the rows of its class layers are copied for classes with the same name, and stay
-    as initialized for the rest. If the classes are not known, the class layers are copied if their number of classes fits;
-    if not, they stay as initialized, or ModelError is raised unless ``other_classes`` allows it.
+    If the model predicts other classes, the rows of its class layers are copied for classes with the same name, and
+    stay as initialized for the rest. If the classes are not known, the class layers are copied if their number of
+    classes fits; if not, they stay as initialized, or ModelError is raised unless ``other_classes`` allows it.
 
-    Prefixes that wrappers put before all names (``module.``, ``model.``) are removed. Raises ModelError naming ``source``
-    if a layer is missing, unexpected or of another shape; an auxiliary head may be missing or unexpected.
+    Prefixes that wrappers put before all names (``module.``, ``model.``) are removed. Raises ModelError naming
+    ``source`` if a layer is missing, unexpected or of another shape; an auxiliary head may be missing or unexpected.
     """
     architecture = model.info.architecture
     own = model.network.state_dict()
@@ -56,9 +56,10 @@ def load_weights(
 
 
 def _without_prefix(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Remove the prefix of data parallelism, torch.compile, Lightning, ... from the names that have it; drop the others.
+    """Remove the prefix of data parallelism, torch.compile, Lightning, ... and drop the names without it.
 
-    Next to a network, Lightning keeps buffers of losses and metrics. The prefix with the most of the network's names wins.
+    Next to a network, Lightning keeps buffers of losses and metrics. The prefix with the most of the network's names
+    wins.
     """
     if state.keys() & own.keys():
         return state

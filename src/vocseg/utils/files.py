@@ -1,4 +1,4 @@
-"""Atomic writes: a file is the old one or the new one, never a part. And checks that nothing valuable is overwritten."""
+"""Write files atomically, and refuse to overwrite inputs and ground truth."""
 
 from __future__ import annotations
 
@@ -95,9 +95,9 @@ def refuse_to_replace(
 ) -> None:
     """Raise OutputError if an output would replace an input or ground truth, whatever path names it.
 
-    ``inputs`` are files; names of models and None are ignored. ``folders`` hold images, masks or lists: no output may be
-    written directly into one, or replace the target of a link in one. No output may be written into the folders of any
-    other data set in VOC layout, or replace one of its masks if they are in a folder of another name.
+    ``inputs`` are files; names of models and None are ignored. ``folders`` hold images, masks or lists: no output may
+    be written directly into one, or replace the target of a link in one. No output may be written into the folders of
+    any other data set in VOC layout, or replace one of its masks if they are in a folder of another name.
     """
     written = [path for path in outputs if path is not None]
     existing = {key: path for path in written if (key := _identity(path))}

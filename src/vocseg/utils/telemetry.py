@@ -63,8 +63,8 @@ def _import(package: str) -> Any:
     with _LOCK:
         if package in sys.modules or _opted_in():
             return importlib.import_module(package)
-        # OpenVINO and NNCF report through this package and work without it. The entry stays, since some of their modules
-        # are imported later.
+        # OpenVINO and NNCF report through this package and work without it. The entry stays, since some of their
+        # modules are imported later.
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
         with _onnxruntime_off():
             return importlib.import_module(package)

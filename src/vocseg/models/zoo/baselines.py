@@ -28,8 +28,8 @@ class TwoLayerNet(nn.Module):
 class SimpleConvNet(nn.Module):
     """Conv 5x5 (30) - ReLU - pool - affine - ReLU - affine: ``SimpleConvNet`` of chapter 7, made fully convolutional.
 
-    The first affine layer is a 12x12 convolution, since it sees 12x12 pooled positions of the book's 28x28 digits. Logits
-    are at half the size of the image.
+    The first affine layer is a 12x12 convolution, since it sees 12x12 pooled positions of the book's 28x28 digits.
+    Logits are at half the size of the image.
     """
 
     def __init__(self, num_classes: int, filters: int = 30, hidden: int = 100) -> None:

@@ -20,10 +20,10 @@ def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class DeepLabMobileNetV2(nn.Module):
-    """MobileNetV2 at output stride 16, a 1x1 convolution and image pooling (Sandler et al., "MobileNetV2", 2018, section 6.3).
+    """MobileNetV2 at output stride 16, a 1x1 convolution and image pooling.
 
-    Takes images padded to 16 n + 1 pixels: for these sides TensorFlow's padding is the same as torch's, so the published
-    weights give the published masks.
+    Sandler et al., "MobileNetV2" (2018), section 6.3. Takes images padded to 16 n + 1 pixels: for these sides
+    TensorFlow's padding is the same as torch's, so the published weights give the published masks.
     """
 
     def __init__(self, num_classes: int, width: int = 256) -> None:

@@ -1,8 +1,8 @@
 """EfficientNet-Lite2 as a backbone at output stride 16.
 
-Tan and Le, "EfficientNet" (2019), in the Lite form of TensorFlow's tpu/efficientnet/lite: no squeeze-and-excitation, ReLU6,
-stem and last layers not scaled. Weights have the names of timm's ``tf_efficientnet_lite2``. timm is not used because
-importing it takes longer than segmenting an image.
+Tan and Le, "EfficientNet" (2019), in the Lite form of TensorFlow's tpu/efficientnet/lite: no squeeze-and-excitation,
+ReLU6, stem and last layers not scaled. Weights have the names of timm's ``tf_efficientnet_lite2``. timm is not used
+because importing it takes longer than segmenting an image.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _NormAct(nn.BatchNorm2d):
 
 
 class _SameConv2d(nn.Conv2d):
-    """A convolution of stride 2 with TensorFlow's "same" padding for even sides: one more pixel on the right and at the bottom."""
+    """A convolution of stride 2 with TensorFlow's "same" padding: one more pixel on the right and at the bottom."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, groups: int = 1) -> None:
         super().__init__(inputs, outputs, kernel, stride=2, groups=groups, bias=False)
@@ -102,7 +102,7 @@ class _InvertedResidual(nn.Module):
 
 
 class EfficientNetLite2(nn.Module):
-    """Computes features at strides 4, 8 and 16 (24, 48, 352 channels) of normalized images with sides that are multiples of 16."""
+    """Computes features at strides 4, 8 and 16 (24, 48, 352 channels) of images with sides that are multiples of 16."""
 
     channels = (STAGES[0].channels, STAGES[1].channels, STAGES[-1].channels)
 

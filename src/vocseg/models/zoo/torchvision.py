@@ -48,7 +48,7 @@ class LRASPPModel(SegmentationModel):
 
 
 class TorchvisionFamily:
-    """Weights: ``coco``, trained on COCO images with VOC's classes; ``backbone``, ImageNet weights and a random head."""
+    """Weights: ``coco``, COCO images with VOC's classes; ``backbone``, ImageNet weights and a random head."""
 
     title = "torchvision"
     weights: tuple[str, ...] = ("coco", "backbone", "none")
