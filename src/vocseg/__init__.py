@@ -18,6 +18,7 @@ from vocseg.errors import (
     OutputError,
     SettingError,
     TrainingError,
+    TrainingStopped,
     VocsegError,
 )
 
@@ -65,6 +66,7 @@ __all__ = [
     "TrainConfig",
     "TrainResult",
     "TrainingError",
+    "TrainingStopped",
     "VOCDataset",
     "VocsegError",
     "convert",
