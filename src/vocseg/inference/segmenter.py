@@ -21,6 +21,7 @@ from vocseg.inference.optimize import OptimizedModel
 from vocseg.inference.result import Segmentation as Segmentation
 from vocseg.inference.stream import Loaded, OnError, Stream, load
 from vocseg.models import ModelInfo, SegmentationModel, create_model
+from vocseg.models.adapt import adapt
 from vocseg.models.zoo.vocseg_s import NAME
 from vocseg.ops.low_res_logits import LowResLogits
 from vocseg.utils.system import find_device, find_precision
@@ -186,4 +187,4 @@ def as_model(model: str | Path | nn.Module, classes: Sequence[str] | None = None
         return model
     if not classes:
         raise ModelError(f"network {type(model).__name__} does not say what it predicts; pass classes=[...], their names in order")
-    return SegmentationModel(model, ModelInfo(type(model).__name__, tuple(classes)))
+    return adapt(model, ModelInfo(type(model).__name__, tuple(classes)))

@@ -12,6 +12,7 @@ from torch import nn
 
 from vocseg import voc
 from vocseg.errors import ModelError, nearest
+from vocseg.models.adapt import adapt
 from vocseg.models.base import IMAGENET_MEAN, IMAGENET_STD, ModelInfo, SegmentationModel, Triple
 from vocseg.models.checkpoint import read_info, read_model_file, read_weights_file
 from vocseg.models.family import Family
@@ -58,7 +59,7 @@ class RegisteredFamily:
         for layer in entry.class_layers:
             if layer not in parts:
                 raise ModelError(f"model {name} was registered with the class layer '{layer}', which its network does not have")
-        return SegmentationModel(network, ModelInfo(name, classes, mean=entry.mean, std=entry.std), entry.class_layers)
+        return adapt(network, ModelInfo(name, classes, mean=entry.mean, std=entry.std), entry.class_layers)
 
     def published(self, name: str) -> tuple[float, str] | None:
         return None

@@ -19,6 +19,7 @@ from vocseg.data.split_summary import SplitSummary, check_split
 from vocseg.data.transforms import Mixing
 from vocseg.errors import DataError, ModelError, SettingError
 from vocseg.models import ModelInfo, SegmentationModel, create_model
+from vocseg.models.adapt import adapt
 from vocseg.training.config import PYTHON, TrainConfig
 from vocseg.training.datasets import as_transform, augmentation, repeat_counts, training_set, validation_set
 from vocseg.training.distillation.distillation import Distillation
@@ -181,7 +182,7 @@ def _build_model(config: TrainConfig, folder: VocFolder, train_set: SplitDataset
         model = network
         model.info.check_classes(folder.classes, str(folder.root))
     elif network is not None:
-        model = SegmentationModel(network, ModelInfo(type(network).__name__, folder.classes))
+        model = adapt(network, ModelInfo(type(network).__name__, folder.classes))
     elif kind == PYTHON:
         try:
             model = create_model(name, folder.classes, "none")

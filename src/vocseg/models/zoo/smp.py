@@ -34,6 +34,13 @@ class SmpModel(SegmentationModel):
         return LowResLogits(values).upsampled(own, self.align_corners)
 
 
+class OwnSmpModel(SegmentationModel):
+    """An smp network of the user's, unchanged, padded to its stride."""
+
+    backbone_layers: ClassVar[tuple[str, ...]] = ("encoder",)
+    feature_layers: ClassVar[dict[str, str]] = {"encoder": "encoder"}
+
+
 def _take_upsampling(network: nn.Module) -> float:
     """Remove the upsampling from smp's usual head and return its factor; 1 if the network ends in another way."""
     from segmentation_models_pytorch.base import SegmentationHead, SegmentationModel
@@ -105,9 +112,8 @@ class SmpFamily:
             raise ModelError(f"segmentation_models_pytorch cannot build {name}: {str(error).splitlines()[0]}") from error
         if packaged is not None:
             network.encoder.model.load_state_dict({name: packaged[name] for name in network.encoder.model.state_dict()})
-        stride = STRIDES.get(architecture, int(network.encoder.output_stride)) if network.requires_divisible_input_shape else 1
-        padding = Padding(stride, smallest=SMALLEST.get(architecture, 1))
-        return SmpModel(network, ModelInfo(name, classes, mean=mean, std=std), _class_layers(network, len(classes)), padding)
+        info = ModelInfo(name, classes, mean=mean, std=std)
+        return SmpModel(network, info, _class_layers(network, len(classes)), _padding(network, architecture))
 
     def published(self, name: str) -> tuple[float, str] | None:
         return None
@@ -125,6 +131,17 @@ class SmpFamily:
         elif encoder not in self.encoders():
             hint = nearest(encoder, self.encoders()) or "; `vocseg models unet:` lists them"
             raise ModelError(f"unknown encoder '{encoder}'{hint} (timm's are written tu-NAME)")
+
+
+def adapt_smp(network: nn.Module, info: ModelInfo) -> SegmentationModel:
+    """Wrap a network that the user built with smp; it keeps the upsampling at its end."""
+    architecture = type(network).__name__.lower()
+    return OwnSmpModel(network, info, _class_layers(network, len(info.classes)), _padding(network, architecture))
+
+
+def _padding(network: Any, architecture: str) -> Padding:
+    stride = STRIDES.get(architecture, int(network.encoder.output_stride)) if network.requires_divisible_input_shape else 1
+    return Padding(stride, smallest=SMALLEST.get(architecture, 1))
 
 
 def _packaged(encoder: str) -> dict[str, Tensor] | None:

@@ -47,6 +47,14 @@ class LRASPPModel(SegmentationModel):
         return {"out": network.classifier(network.backbone(inputs))}
 
 
+def adapt_torchvision(network: Any, info: ModelInfo) -> SegmentationModel:
+    """Wrap one of torchvision's segmentation networks."""
+    if not hasattr(network, "aux_classifier"):
+        return LRASPPModel(network, info, ("classifier.low_classifier", "classifier.high_classifier"))
+    heads = ("classifier.4", "aux_classifier.4") if network.aux_classifier is not None else ("classifier.4",)
+    return TorchvisionModel(network, info, heads)
+
+
 class TorchvisionFamily:
     """Weights: ``coco``, COCO images with VOC's classes; ``backbone``, ImageNet weights and a random head."""
 
@@ -66,11 +74,7 @@ class TorchvisionFamily:
         network = get_model(name, weights=None, weights_backbone=None, num_classes=len(classes), **options)
         if weights == "backbone":
             network.backbone.load_state_dict(_without_classifier(_download(_backbone_weights(name)), network.backbone))
-        info = ModelInfo(name, classes)
-        if lraspp:
-            model: SegmentationModel = LRASPPModel(network, info, ("classifier.low_classifier", "classifier.high_classifier"))
-        else:
-            model = TorchvisionModel(network, info, ("classifier.4", "aux_classifier.4"))
+        model = adapt_torchvision(network, ModelInfo(name, classes))
         if weights == "coco":
             load_weights(model, _download(get_model_weights(name).DEFAULT), voc.CLASSES, "the coco weights")
         return model
