@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install demo test lint bench clean
+.PHONY: install demo test lint bench docs clean
 
 install: $(INSTALLED)
 
@@ -32,5 +32,9 @@ bench: $(INSTALLED)
 	$(BIN)/vocseg bench lraspp_mobilenet_v3_large
 	$(BIN)/vocseg bench deeplabv3_mobilenet_v3_large
 
+docs: $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	$(BIN)/sphinx-build -q docs docs/_build
+
 clean:
-	rm -rf .venv demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv demo build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
