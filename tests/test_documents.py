@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +40,7 @@ def test_commands_parse(document: str, line: str, tmp_path: Path, monkeypatch: p
     app.parse_args(tokens, exit_on_error=False, print_error=False)
 
 
+@pytest.mark.slow
 def test_readme_runs(tmp_path: Path) -> None:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     readme = ROOT / "README.md"
@@ -62,7 +62,7 @@ def test_readme_runs(tmp_path: Path) -> None:
 def test_readme_on_voc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., tuple[int, str, str]]) -> None:
     """README's lines for VOC itself, with a tiny data set in its place, random weights, and one step of training."""
     from vocseg.models import create_model
-    from vocseg.training import loop as trainer
+    from vocseg.training import api
 
     write_synthetic(tmp_path / "data" / "VOCdevkit" / "VOC2012", train=4, val=2, size=(40, 48))
     (tmp_path / "data" / "VOCdevkit" / "VOC2012" / "classes.txt").unlink()
@@ -70,10 +70,8 @@ def test_readme_on_voc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Cal
     shutil.copy(next((tmp_path / "data").rglob("*.jpg")), "photo.jpg")
     weights = create_model("deeplabv3_resnet101", weights="none").network.state_dict()
     monkeypatch.setattr("vocseg.models.zoo.torchvision._download", lambda _: weights)
-    real = trainer.train
-    monkeypatch.setattr(
-        trainer, "train", lambda settings, resume: real(replace(settings, crop=32, batch_size=2, iterations=1), resume)
-    )
+    real = api.train
+    monkeypatch.setattr(api, "train", lambda **given: real(**given, crop=32, batch_size=2, iterations=1))
     [block] = [text for marked, text in blocks(ROOT / "README.md", "sh") if not marked and "--download" in text]
     lines = block.splitlines()
     assert len(lines) == 3
