@@ -43,9 +43,10 @@ def bench(
     size
         Image size, HxW.
     against
-        Peers, separated by commas: torchvision (the unchanged network in float32), openvino and compile (torch.compile) in
-        float32 and bfloat16, onnxruntime, tflite:FILE.tflite (another network); with --train, torchvision (its
-        reference script) and autocast (the same in bfloat16). Default: torchvision; with --train, both.
+        Peers, separated by commas: torchvision (the unchanged network in float32), openvino and compile
+        (torch.compile) in float32 and bfloat16, onnxruntime, tflite:FILE.tflite (another network); with --train,
+        torchvision (its reference script) and autocast (the same in bfloat16). Default: torchvision; with --train,
+        both.
     train
         Time a training step instead of inference.
     batch_size

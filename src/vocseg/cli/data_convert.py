@@ -79,25 +79,27 @@ def convert(
     kind
         Format of SOURCE.
     to
-        Output format: voc, coco (JSON and images/) or yolo (polygons and data.yaml; YOLO has no background and no void).
+        Output format: voc, coco (JSON and images/) or yolo (polygons and data.yaml; YOLO has no background and no
+        void).
     images
         Folder of the images, if they are not found.
     masks
         Folder of the masks; for VOC layout its name, e.g. SegmentationClassAug. In VOC layout, images without a mask in
         SegmentationClass take it from another SegmentationClass* folder.
     classes
-        Class names separated by commas, or a file with one name per line. For id masks: the names of labels 0, 1, 2, ...
-        If the source names its classes: those to keep, in the order of their new ids. Default: the source's names, or
-        class_0, class_1, ...
+        Class names separated by commas, or a file with one name per line. For id masks: the names of labels 0, 1, 2,
+        ... If the source names its classes: those to keep, in the order of their new ids. Default: the source's
+        names, or class_0, class_1, ...
     colors
-        Classes of colored masks: a CSV file with name,r,g,b or id,name,r,g,b (a header is allowed), or CVAT's labelmap.txt.
+        Classes of colored masks: a CSV file with name,r,g,b or id,name,r,g,b (a header is allowed), or CVAT's
+        labelmap.txt.
     void
-        Labels of id masks, or class names, that become void, separated by commas: 11 or 0,11 or void. 255 is always void.
-        Higher ids are shifted down to stay contiguous.
+        Labels of id masks, or class names, that become void, separated by commas: 11 or 0,11 or void. 255 is always
+        void. Higher ids are shifted down to stay contiguous.
     splits
-        Folder with train.txt, val.txt, ..., or fractions such as 0.8/0.2 or 0.7/0.15/0.15 (train, val, test). Default: the
-        source's own splits, or 0.8/0.2. Fractions are drawn so that each split has rare classes and near-duplicates stay
-        in one split.
+        Folder with train.txt, val.txt, ..., or fractions such as 0.8/0.2 or 0.7/0.15/0.15 (train, val, test).
+        Default: the source's own splits, or 0.8/0.2. Fractions are drawn so that each split has rare classes and
+        near-duplicates stay in one split.
     seed
         Seed of the drawn splits.
     segments

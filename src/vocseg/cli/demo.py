@@ -21,7 +21,8 @@ def demo(*, out: Path = Path("demo"), train: bool = True, json: JsonOption = Non
     Parameters
     ----------
     out
-        Output folder for the page, masks, overlays, synthetic data and training run. Files of an earlier demo are replaced.
+        Output folder for the page, masks, overlays, synthetic data and training run. Files of an earlier demo are
+        replaced.
     train
         Train on synthetic data.
     """

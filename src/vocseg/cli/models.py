@@ -20,8 +20,8 @@ def models(pattern: str | None = None, /, *, size: str = "375x500", json: JsonOp
     Parameters
     ----------
     pattern
-        Name or pattern (*, ?) of the models to list. A pattern with a colon lists models of segmentation_models_pytorch;
-        the plain list omits them, since there are over ten thousand.
+        Name or pattern (*, ?) of the models to list. A pattern with a colon lists models of
+        segmentation_models_pytorch; the plain list omits them, since there are over ten thousand.
     size
         Image size, HxW, for the multiply-adds.
     """

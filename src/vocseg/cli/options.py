@@ -10,10 +10,10 @@ from cyclopts.validators import Number
 
 DataOption = Annotated[str, Parameter(help="Folder that holds VOCdevkit, VOCdevkit itself, or a folder in VOC layout.")]
 SplitOption = Annotated[str, Parameter(help="Split list in ImageSets/Segmentation.")]
-MaskDirOption = Annotated[str, Parameter(help="Folder of the ground truth masks in the data set, e.g. SegmentationClassAug.")]
+MaskDirOption = Annotated[str, Parameter(help="Folder of the masks in the data set, e.g. SegmentationClassAug.")]
 WeightsOption = Annotated[
     str | None,
-    Parameter(help="coco, voc, backbone, none (see `vocseg models`) or a weights file. Default: the best that the model offers."),
+    Parameter(help="coco, voc, backbone, none (see `vocseg models`) or a weights file. Default: the best available."),
 ]
 DeviceOption = Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Device to compute on.")]
 PrecisionOption = Annotated[
@@ -22,13 +22,11 @@ PrecisionOption = Annotated[
 ]
 EngineOption = Annotated[
     Literal["auto", "torch", "compile", "openvino", "onnxruntime"],
-    Parameter(
-        help="What runs the network. auto: OpenVINO, if installed, for 200 or more images on a CPU in float32; otherwise torch."
-    ),
+    Parameter(help="What runs the network. auto: OpenVINO, if installed, for 200 images or more on a CPU in float32, else torch."),
 ]
 BatchSizeOption = Annotated[
     int | None,
-    Parameter(validator=Number(gte=1), help="Images of equal size that go through the network together; 16 on a GPU, 1 on a CPU."),
+    Parameter(validator=Number(gte=1), help="Images of equal size per batch. Default: 16 on a GPU, 1 on a CPU."),
 ]
 ExactOption = Annotated[bool, Parameter(negative=(), help="Run the network unchanged in float32, not rewritten for speed.")]
 JsonOption = Annotated[Path | None, Parameter(name="--json", help="Also write the numbers to this JSON file.")]

@@ -20,8 +20,8 @@ def score(
 ) -> None:
     """Score a folder of mask PNGs from any tool.
 
-    One mask per image of the split, named `<id>.png`: palette or grayscale PNG of the image's size, values are class ids.
-    One confusion matrix over all images, without void pixels, as in the VOC devkit.
+    One mask per image of the split, named `<id>.png`: palette or grayscale PNG of the image's size, values are class
+    ids. One confusion matrix over all images, without void pixels, as in the VOC devkit.
 
     ```
     vocseg score masks --data data --split val

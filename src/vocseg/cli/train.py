@@ -90,19 +90,21 @@ def train(
     vocseg train --resume runs/deeplabv3_resnet101
     ```
 
-    The run folder contains config.toml, environment.json, metrics.jsonl, steps.csv, log.txt, best.safetensors, last/ and, at
-    the end, curves.png and report.md.
+    The run folder contains config.toml, environment.json, metrics.jsonl, steps.csv, log.txt, best.safetensors, last/
+    and, at the end, curves.png and report.md.
 
     Parameters
     ----------
     config
-        TOML file of settings, or the name of a recipe (default, finetune, ...). Options on the command line override it.
+        TOML file of settings, or the name of a recipe (default, finetune, ...). Options on the command line override
+        it.
     resume
         Run folder to resume, with its settings.
     download
         Download VOC2012 to `--data` first if it is not there, as `vocseg data download` does.
     dry_run
-        Print the plan, with time and memory estimated from three steps, and exit. Missing soft labels are still computed.
+        Print the plan, with time and memory estimated from three steps, and exit. Missing soft labels are still
+        computed.
     """
     log_to_terminal()
     if download and not dry_run:
