@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vocseg import voc
-from vocseg.data.placement import Placement
+from vocseg.data.dataset import Placement
 from vocseg.data.transforms.geometry import resize_mask
 
 

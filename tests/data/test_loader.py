@@ -13,8 +13,8 @@ from vocseg.data import loader as loading
 from vocseg.data.dataset import Batch, Sample, SplitDataset
 from vocseg.data.layout import VocFolder
 from vocseg.data.loader import sample_seed, samples, training_batches
-from vocseg.data.transforms.cutmix import Mixing
 from vocseg.data.transforms.geometry import training_transform
+from vocseg.data.transforms.mixing import Mixing
 from vocseg.errors import DataError
 
 

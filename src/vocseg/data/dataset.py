@@ -11,8 +11,33 @@ from torch.utils.data import Dataset
 
 from vocseg.data.image_io import read_image, read_mask
 from vocseg.data.layout import VocFolder
-from vocseg.data.placement import Placement
 from vocseg.errors import DataError
+
+
+class Placement(NamedTuple):
+    """Along one axis: the interval ``start:stop`` of the source that is shown, and ``to:to + length`` of the result."""
+
+    start: int
+    stop: int
+    to: int
+    length: int
+
+    @property
+    def source(self) -> slice:
+        return slice(self.start, self.stop)
+
+    @property
+    def target(self) -> slice:
+        return slice(self.to, self.to + self.length)
+
+    def cells(self, side: int, size: int, count: int) -> Tensor:
+        """Return where the centers of ``count`` cells over the result's ``size`` are on the source of length ``side``.
+
+        In grid_sample's coordinates: -1 to 1 over the source, 2 for a center outside the interval.
+        """
+        centers = (torch.arange(count) + 0.5) * (size / count) - self.to
+        places = (self.start + centers * ((self.stop - self.start) / self.length)) * (2 / side) - 1
+        return torch.where((centers >= 0) & (centers < self.length), places, 2.0)
 
 
 class SampleMap(Protocol):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from vocseg.data.dataset import Batch, Sample, SplitDataset
+from vocseg.data.dataset import Batch, Sample, SplitDataset, size_text
 from vocseg.errors import DataError, VocsegError
 from vocseg.utils.system import cores
 
@@ -24,11 +26,8 @@ def default_workers() -> int:
 
 
 def evaluation_workers(device: torch.device) -> int:
-    """Return how many loader processes an evaluation starts: none on a CPU with at most two cores.
-
-    The network uses both cores there, and reading an image costs less than handing it over from a process that
-    competes.
-    """
+    """Return how many loader processes an evaluation starts: none on a CPU with at most two cores."""
+    # The network uses both, and reading an image costs less than handing it over from a process that competes.
     return 0 if device.type == "cpu" and cores() <= 2 else default_workers()
 
 
@@ -38,16 +37,8 @@ def samples(dataset: SplitDataset, workers: int, indices: Sequence[int] | None =
     Close the generator if you do not take all of them: that ends the loader processes.
     """
     order = range(len(dataset)) if indices is None else indices
-    yield from _load(
-        DataLoader(
-            _Guarded(dataset),
-            batch_size=None,
-            sampler=order,
-            num_workers=workers,
-            prefetch_factor=4 if workers else None,
-            worker_init_fn=_outlive_one_sigterm,
-        )
-    )
+    prefetch = 4 if workers else None
+    yield from _load(_Guarded(dataset), batch_size=None, sampler=order, num_workers=workers, prefetch_factor=prefetch)
 
 
 def training_batches(
@@ -69,51 +60,39 @@ def training_batches(
     sample's transform, so that a run resumed at an iteration sees the batches it would have seen.
 
     ``repeats`` (one number an image) draws as many images, each in proportion to its number, rounded up or down at
-    random. ``mixing``, such as :class:`vocseg.data.transforms.cutmix.Mixing`, mixes the samples of a batch in the
+    random. ``mixing``, such as :class:`vocseg.data.transforms.mixing.Mixing`, mixes the samples of a batch in the
     loader's processes, with a generator seeded by the batch's position.
 
     Raises DataError, as the data set does, and if the images of a batch differ in size.
     """
-    order = _EndlessBatches(len(dataset), batch_size, seed, start, shard, repeats)
-    loader: DataLoader[Any] = DataLoader(
-        _Guarded(dataset), batch_sampler=order, num_workers=workers, collate_fn=_Collate(mixing),  # type: ignore[arg-type]
+    order = _endless_order(len(dataset), seed, start * batch_size, repeats)
+    rank, count = shard
+    share = slice(rank * (batch_size // count), (rank + 1) * (batch_size // count))
+    yield from _load(
+        _Guarded(dataset),
+        batch_sampler=(list(itertools.islice(order, batch_size))[share] for _ in itertools.count()),
+        num_workers=workers,
+        collate_fn=partial(_collate, mixing),
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_outlive_one_sigterm,
-    )  # fmt: skip
-    yield from _load(loader)
+    )
 
 
-class _EndlessBatches:
-    """Sample batches from endless permutations: lists of ``(index, sample seed)``."""
+def _endless_order(length: int, seed: int, start: int, repeats: Tensor | None) -> Iterator[tuple[int, int]]:
+    """Yield the index and the seed of each sample, in one permutation after another, from position ``start`` on."""
+    for epoch in itertools.count(start // length):
+        permutation = _permutation(length, torch.Generator().manual_seed(sample_seed(~seed & 0xFFFFFFFF, epoch)), repeats)
+        for within in range(max(0, start - epoch * length), length):
+            yield permutation[within], sample_seed(seed, epoch * length + within)
 
-    def __init__(
-        self, length: int, batch_size: int, seed: int, start: int, shard: tuple[int, int], repeats: Tensor | None = None
-    ) -> None:
-        self.repeats = repeats
-        self.length, self.batch_size, self.seed, self.start = length, batch_size, seed, start
-        self.rank, self.count = shard
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        position = self.start * self.batch_size
-        while True:
-            batch = []
-            for _ in range(self.batch_size):
-                epoch, within = divmod(position, self.length)
-                if within == 0 or position == self.start * self.batch_size:
-                    permutation = self._permutation(_generator(self.seed, epoch))
-                batch.append((permutation[within], sample_seed(self.seed, position)))
-                position += 1
-            share = self.batch_size // self.count
-            yield batch[self.rank * share : (self.rank + 1) * share]
-
-    def _permutation(self, generator: torch.Generator) -> list[int]:
-        if self.repeats is None:
-            return torch.randperm(self.length, generator=generator).tolist()
-        # Systematic sampling: evenly spaced points on the images' intervals laid end to end.
-        ends = self.repeats.double().cumsum(0)
-        points = (torch.arange(self.length) + torch.rand((), generator=generator, dtype=torch.float64)) * (ends[-1] / self.length)
-        drawn = torch.searchsorted(ends, points, right=True).clamp(max=self.length - 1)
-        return drawn[torch.randperm(self.length, generator=generator)].tolist()
+def _permutation(length: int, generator: torch.Generator, repeats: Tensor | None) -> list[int]:
+    if repeats is None:
+        return torch.randperm(length, generator=generator).tolist()
+    # Systematic sampling: evenly spaced points on the images' intervals laid end to end.
+    ends = repeats.double().cumsum(0)
+    points = (torch.arange(length) + torch.rand((), generator=generator, dtype=torch.float64)) * (ends[-1] / length)
+    drawn = torch.searchsorted(ends, points, right=True).clamp(max=length - 1)
+    return drawn[torch.randperm(length, generator=generator)].tolist()
 
 
 def sample_seed(seed: int, position: int) -> int:
@@ -123,10 +102,6 @@ def sample_seed(seed: int, position: int) -> int:
     mixed = ((mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
     mixed = ((mixed ^ mixed >> 27) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
     return (mixed ^ mixed >> 31) >> 1
-
-
-def _generator(seed: int, epoch: int) -> torch.Generator:
-    return torch.Generator().manual_seed(sample_seed(~seed & 0xFFFFFFFF, epoch))
 
 
 def _outlive_one_sigterm(_worker: int) -> None:
@@ -158,39 +133,25 @@ class _Guarded(Dataset[Any]):
         return places[0][1], [self[place] for place in places]
 
 
-class _Collate:
+def _collate(mixing: BatchTransform | None, seed_and_items: tuple[int, list[Any]]) -> Batch | VocsegError:
     """Mix the samples of a batch and stack them; return an error among them instead."""
-
-    def __init__(self, mixing: BatchTransform | None) -> None:
-        self.mixing = mixing
-
-    def __call__(self, seed_and_items: tuple[int, list[Any]]) -> Batch | VocsegError:
-        seed, items = seed_and_items
-        for item in items:
-            if isinstance(item, VocsegError):
-                return item
-        if error := _size_error(items):
-            return error
-        if self.mixing is not None:
-            items = list(self.mixing(items, torch.Generator().manual_seed(sample_seed(seed, 0))))
-        images, masks, names, maps = zip(*items, strict=True)
-        stacked = {key: torch.stack([sample[key].tensor for sample in maps]) for key in maps[0]}
-        return Batch(torch.stack(images), torch.stack(masks), list(names), stacked)
+    seed, items = seed_and_items
+    for item in items:
+        if isinstance(item, VocsegError):
+            return item
+        if item.image.shape != items[0].image.shape:
+            one, other = (f"{sample.name} {size_text(sample.image)}" for sample in (items[0], item))
+            todo = "End the transform with a crop or resize to one size"
+            return DataError(f"images of a batch differ in size: {one}, {other}. {todo}")
+    if mixing is not None:
+        items = list(mixing(items, torch.Generator().manual_seed(sample_seed(seed, 0))))
+    images, masks, names, maps = zip(*items, strict=True)
+    stacked = {key: torch.stack([sample[key].tensor for sample in maps]) for key in maps[0]}
+    return Batch(torch.stack(images), torch.stack(masks), list(names), stacked)
 
 
-def _size_error(samples: list[Sample]) -> DataError | None:
-    first = samples[0]
-    for sample in samples:
-        if sample.image.shape != first.image.shape:
-            sizes = [f"{one.name} {one.image.shape[1]}x{one.image.shape[2]}" for one in (first, sample)]
-            return DataError(
-                f"images of a batch differ in size: {sizes[0]}, {sizes[1]}. End the transform with a crop or resize to one size"
-            )
-    return None
-
-
-def _load(loader: DataLoader[Any]) -> Generator[Any]:
-    items = iter(loader)
+def _load(dataset: _Guarded, **options: Any) -> Generator[Any]:
+    items = iter(DataLoader(dataset, worker_init_fn=_outlive_one_sigterm, **options))
     try:
         for item in items:
             if isinstance(item, VocsegError):

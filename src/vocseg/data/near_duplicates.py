@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.fft import dctn
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from vocseg.data.transforms.geometry import resize_image
@@ -34,14 +36,11 @@ COARSE = 4
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """A digest of an image's pixels and shape, the signs of its low frequencies, and its coarse colors.
-
-    ``signs`` is int8, +1 or -1, all 0 for a flat image; ``colors`` is float32, 4 x 4 x 3, 0 to 255.
-    """
+    """A digest of an image's pixels and shape, the signs of its low frequencies, and its coarse colors."""
 
     digest: str
-    signs: NDArray[np.int8]
-    colors: NDArray[np.float32]
+    signs: NDArray[np.int8]  # +1 or -1, all 0 for a flat image
+    colors: NDArray[np.float32]  # 4 x 4 x 3, 0 to 255
 
 
 def fingerprint(image: Tensor) -> Fingerprint:
@@ -55,11 +54,10 @@ def fingerprint(image: Tensor) -> Fingerprint:
     digest.update(image.contiguous().numpy().data)
     small = resize_image(image, (SIDE, SIDE)).numpy().astype(np.float32)
     gray = small.mean(0)
-    spectrum = _COSINES @ gray @ _COSINES.T
-    signs = np.where(spectrum >= 0, 1, -1).astype(np.int8).ravel()[1:] if gray.std() >= FLAT else _NO_SIGNS
+    signs = np.where(dctn(gray)[:FREQUENCIES, :FREQUENCIES] >= 0, 1, -1).astype(np.int8).ravel()[1:]
     block = SIDE // COARSE
     colors = small.reshape(3, COARSE, block, COARSE, block).mean((2, 4)).transpose(1, 2, 0)
-    return Fingerprint(digest.hexdigest(), signs, colors)
+    return Fingerprint(digest.hexdigest(), signs * np.int8(gray.std() >= FLAT), colors)
 
 
 def near_duplicates(fingerprints: Sequence[Fingerprint]) -> list[tuple[int, ...]]:
@@ -68,16 +66,12 @@ def near_duplicates(fingerprints: Sequence[Fingerprint]) -> list[tuple[int, ...]
     Groups are disjoint, have at least two members, and are in order; an image joins a group if it resembles any member.
     Flat images (one color) must be identical. Takes about two seconds for 15,000 images.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     first: dict[str, int] = {}
     pairs = [(index, first.setdefault(print_.digest, index)) for index, print_ in enumerate(fingerprints)]
     pairs += _alike(fingerprints, list(first.values()))
     if not pairs:
         return []
-    ones, others = zip(*pairs, strict=True)
-    graph = coo_array((np.ones(len(pairs)), (ones, others)), shape=(len(fingerprints), len(fingerprints)))
+    graph = coo_array((np.ones(len(pairs)), tuple(zip(*pairs, strict=True))), shape=(len(fingerprints), len(fingerprints)))
     members: dict[int, list[int]] = {}
     for index, group in enumerate(connected_components(graph, directed=False)[1].tolist()):
         members.setdefault(group, []).append(index)
@@ -93,7 +87,8 @@ def _alike(fingerprints: Sequence[Fingerprint], candidates: Sequence[int], block
     colors = np.stack([fingerprints[index].colors for index in chosen])
     # Differing bits = (all - product of signs) / 2, so one matrix product gives a block of Hamming distances.
     least = signs.shape[1] - 2 * MAX_BITS
-    for other_signs, other_colors in ((signs, colors), (signs * torch.from_numpy(_MIRROR), colors[:, :, ::-1])):
+    mirror = (-1.0) ** torch.arange(FREQUENCIES).repeat(FREQUENCIES)[1:]  # mirroring negates the odd horizontal frequencies
+    for other_signs, other_colors in ((signs, colors), (signs * mirror, colors[:, :, ::-1])):
         for start in range(0, len(chosen), block):
             rows, columns = torch.nonzero(signs[start : start + block] @ other_signs[start:].T >= least, as_tuple=True)
             upper = columns > rows
@@ -101,15 +96,3 @@ def _alike(fingerprints: Sequence[Fingerprint], candidates: Sequence[int], block
             apart = np.abs(colors[ones] - other_colors[others]).mean((1, 2, 3))
             for place in np.flatnonzero(apart <= MAX_COLOR):
                 yield chosen[ones[place]], chosen[others[place]]
-
-
-def _cosines(count: int, side: int) -> NDArray[np.float32]:
-    """Return the first ``count`` rows of the cosine transform (DCT-II) of ``side`` points."""
-    points = np.arange(side) + 0.5
-    return np.cos(math.pi / side * np.arange(count)[:, None] * points).astype(np.float32)
-
-
-_COSINES = _cosines(FREQUENCIES, SIDE)
-_NO_SIGNS = np.zeros(FREQUENCIES**2 - 1, dtype=np.int8)
-# Mirroring left to right negates the odd horizontal frequencies.
-_MIRROR = np.tile((-1.0) ** np.arange(FREQUENCIES), FREQUENCIES).astype(np.float32)[1:]

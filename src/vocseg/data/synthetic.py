@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from scipy import ndimage
 
 from vocseg import draw, voc
 from vocseg.errors import OutputError, SettingError
@@ -20,6 +21,14 @@ CLASSES = ("background", "disc", "square", "triangle", "cross", "ring")
 
 HUES = (None, (214, 72, 60), (66, 124, 214), (84, 176, 80), (222, 182, 50), (164, 84, 190))
 MIN_SIZE = 16
+
+POLYGONS: dict[str, list[list[tuple[float, float]]]] = {
+    "square": [[(-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)]],
+    "triangle": [[(math.cos(angle) * 1.15, math.sin(angle) * 1.15) for angle in (0, 2 * math.pi / 3, 4 * math.pi / 3)]],
+    "cross": [[(-1, -0.35), (1, -0.35), (1, 0.35), (-1, 0.35)], [(-0.35, -1), (0.35, -1), (0.35, 1), (-0.35, 1)]],
+}
+ELLIPSES: dict[str, list[tuple[float, int]]] = {"disc": [(1, 1)], "ring": [(1, 1), (0.5, 0)]}
+"""Radius and fill."""
 
 Pixels = NDArray[np.float32]
 
@@ -65,7 +74,9 @@ def draw_sample(rng: np.random.Generator, size: tuple[int, int]) -> tuple[NDArra
         image[inside] = _texture(rng, label, height, width)[inside]
         mask[inside] = label
     image += rng.normal(0, 6, image.shape).astype(np.float32)
-    return image.clip(0, 255).astype(np.uint8), _with_void_border(mask)
+    # As in VOC's masks, the pixels on both sides of each outline are void.
+    border = ndimage.maximum_filter(mask, 3, mode="nearest") != ndimage.minimum_filter(mask, 3, mode="nearest")
+    return image.clip(0, 255).astype(np.uint8), np.where(border, np.uint8(voc.VOID), mask)
 
 
 def _ground(rng: np.random.Generator, height: int, width: int) -> Pixels:
@@ -85,26 +96,13 @@ def _shape(rng: np.random.Generator, label: int, height: int, width: int) -> NDA
     radius = rng.uniform(0.16, 0.34) * min(height, width)
     x, y = rng.uniform(0.1, 0.9) * width, rng.uniform(0.1, 0.9) * height
     turn = rng.uniform(0, 2 * math.pi)
+    cos, sin = math.cos(turn), math.sin(turn)
     canvas = Image.new("1", (width, height))
     pen = ImageDraw.Draw(canvas)
-
-    def polygon(corners: list[tuple[float, float]]) -> None:
-        cos, sin = math.cos(turn), math.sin(turn)
-        pen.polygon([(x + radius * (a * cos - b * sin), y + radius * (a * sin + b * cos)) for a, b in corners], fill=1)
-
-    name = CLASSES[label]
-    if name in ("disc", "ring"):
-        pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=1)
-        if name == "ring":
-            hole = 0.5 * radius
-            pen.ellipse((x - hole, y - hole, x + hole, y + hole), fill=0)
-    elif name == "square":
-        polygon([(-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)])
-    elif name == "triangle":
-        polygon([(math.cos(angle) * 1.15, math.sin(angle) * 1.15) for angle in (0, 2 * math.pi / 3, 4 * math.pi / 3)])
-    else:
-        polygon([(-1, -0.35), (1, -0.35), (1, 0.35), (-1, 0.35)])
-        polygon([(-0.35, -1), (0.35, -1), (0.35, 1), (-0.35, 1)])
+    for polygon in POLYGONS.get(CLASSES[label], ()):
+        pen.polygon([(x + radius * (a * cos - b * sin), y + radius * (a * sin + b * cos)) for a, b in polygon], fill=1)
+    for size, fill in ELLIPSES.get(CLASSES[label], ()):
+        pen.ellipse((x - size * radius, y - size * radius, x + size * radius, y + size * radius), fill=fill)
     return np.asarray(canvas)
 
 
@@ -123,11 +121,3 @@ def _texture(rng: np.random.Generator, label: int, height: int, width: int) -> P
     }[CLASSES[label]]
     color = np.array(HUES[label], dtype=np.float32) + rng.uniform(-28, 28, 3)
     return (color + 32 * pattern[..., None]).astype(np.float32)
-
-
-def _with_void_border(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the mask with the pixels on both sides of each outline void, as in VOC's masks."""
-    padded = np.pad(mask, 1, mode="edge")
-    neighbors = [padded[1 + dy : 1 + dy + mask.shape[0], 1 + dx : 1 + dx + mask.shape[1]] for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
-    border = np.any([neighbor != mask for neighbor in neighbors], axis=0)
-    return np.where(border, np.uint8(voc.VOID), mask)

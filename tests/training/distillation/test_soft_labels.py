@@ -10,11 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vocseg.data.dataset import Sample
+from vocseg.data.dataset import Placement, Sample
 from vocseg.data.image_io import image_size
 from vocseg.data.layout import VocFolder
 from vocseg.data.loader import training_batches
-from vocseg.data.placement import Placement
 from vocseg.data.transforms.geometry import training_transform
 from vocseg.errors import DataError
 from vocseg.training.distillation.soft_labels import (

@@ -6,9 +6,8 @@ torchvision.
 """
 
 from vocseg.data.transforms.color import ColorJitter
-from vocseg.data.transforms.copy_paste import CopyPaste
-from vocseg.data.transforms.cutmix import Mixing
 from vocseg.data.transforms.geometry import CenterSquare, Compose, RandomFlip, RandomScaleCrop
+from vocseg.data.transforms.mixing import CopyPaste, Mixing
 from vocseg.data.transforms.torchvision_v2 import from_v2
 
 __all__ = ["CenterSquare", "ColorJitter", "Compose", "CopyPaste", "Mixing", "RandomFlip", "RandomScaleCrop", "from_v2"]

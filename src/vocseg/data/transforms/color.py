@@ -19,8 +19,7 @@ _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115,
 
 @dataclass(frozen=True)
 class ColorJitter:
-    """Change brightness, contrast, saturation by factors in [1 - strength, 1 + strength], the hue by up to strength /
-    4.
+    """Change brightness, contrast and saturation by factors in 1 +- strength, and the hue by up to +- strength / 4.
 
     The first three as in Howard, "Some improvements on deep convolutional neural network based image classification"
     (2013): blends with black, with the mean gray and with the pixel's own gray. The hue turns about the gray axis of

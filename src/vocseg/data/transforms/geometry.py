@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from vocseg import voc
-from vocseg.data.dataset import Sample, Transform
-from vocseg.data.placement import Placement
+from vocseg.data.dataset import Placement, Sample, Transform
 
 MEAN_COLOR = (124, 116, 104)
 """ImageNet's mean RGB, 0..255: what padding is filled with, so that it is near 0 after normalization."""

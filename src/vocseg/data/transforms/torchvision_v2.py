@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,38 +32,31 @@ def from_v2(transform: Callable[..., Any]) -> Transform:
     >>> from_v2(v2.RandomResizedCrop(32))(sample, torch.Generator().manual_seed(0)).image.shape
     torch.Size([3, 32, 32])
     """
-    return _FromV2(transform)
+    return partial(_apply, transform)  # unlike a closure, it can be sent to a loader process
 
 
-@dataclass(frozen=True)
-class _FromV2:
-    transform: Callable[..., Any]
+def _apply(transform: Callable[..., Any], sample: Sample, generator: torch.Generator) -> Sample:
+    from torchvision import tv_tensors
 
-    def __call__(self, sample: Sample, generator: torch.Generator) -> Sample:
-        from torchvision import tv_tensors
-
-        if sample.maps:
-            raise SettingError(f"{', '.join(sample.maps)} of {sample.name} cannot follow a torchvision transform; use our own")
-        with _seeded(generator):
-            image, mask = self.transform(tv_tensors.Image(sample.image), tv_tensors.Mask(sample.mask))
-        return sample._replace(image=_checked_image(image, sample.name), mask=_checked_mask(mask, image, sample.name))
-
-
-def _checked_image(image: Any, name: str) -> Tensor:
+    if sample.maps:
+        raise SettingError(f"{', '.join(sample.maps)} of {sample.name} cannot follow a torchvision transform; use our own")
+    with _seeded(generator):
+        image, mask = transform(tv_tensors.Image(sample.image), tv_tensors.Mask(sample.mask))
+    made = f"the transform made the image {sample.name}"
     if not isinstance(image, Tensor) or image.ndim != 3 or image.shape[0] != 3:
-        kind = f"of shape {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
-        raise DataError(f"the transform made the image {name} {kind}; a tensor of 3 x H x W is needed")
+        raise DataError(f"{made} {_kind(image)}; a tensor of 3 x H x W is needed")
     if image.dtype != torch.uint8:
-        raise DataError(f"the transform made the image {name} {image.dtype}; leave out ToDtype and Normalize, networks normalize")
-    return image.as_subclass(Tensor).contiguous()
-
-
-def _checked_mask(mask: Any, image: Tensor, name: str) -> Tensor:
+        raise DataError(f"{made} {image.dtype}; leave out ToDtype and Normalize, networks normalize")
     size = tuple(image.shape[1:])
     if not isinstance(mask, Tensor) or tuple(mask.shape) not in (size, (1, *size)) or mask.is_floating_point():
-        kind = f"{mask.dtype} of shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
-        raise DataError(f"the transform made the mask of {name} {kind}; class ids of the image's size {size} are needed")
-    return mask.as_subclass(Tensor).reshape(size).to(torch.uint8)
+        kind = f"{mask.dtype} {_kind(mask)}" if isinstance(mask, Tensor) else _kind(mask)
+        raise DataError(f"the transform made the mask of {sample.name} {kind}; class ids of the image's size {size} are needed")
+    image, mask = image.as_subclass(Tensor).contiguous(), mask.as_subclass(Tensor).reshape(size).to(torch.uint8)
+    return sample._replace(image=image, mask=mask)
+
+
+def _kind(value: Any) -> str:
+    return f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
 @contextmanager

@@ -12,11 +12,10 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, one_hot
 
 from vocseg import voc
-from vocseg.data.dataset import Sample, SplitDataset, Transform
+from vocseg.data.dataset import Placement, Sample, SplitDataset, Transform
 from vocseg.data.image_io import read_image
 from vocseg.data.layout import IMAGE_SUFFIXES, VocFolder, files_by_stem
-from vocseg.data.placement import Placement
-from vocseg.data.transforms.cutmix import blend_uint8
+from vocseg.data.transforms.mixing import blend_uint8
 from vocseg.errors import DataError, reason
 
 SOFT_LABELS = "soft_labels"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from maps import MaskCopy
 from vocseg import voc
 from vocseg.data.dataset import Sample
-from vocseg.data.transforms.cutmix import SHARES, SIDES, Mixing
+from vocseg.data.transforms.mixing import SHARES, SIDES, CopyPaste, Mixing
 
 SIZE = 64
 
@@ -65,3 +67,57 @@ def test_same_seed_same_batch() -> None:
     for first, second in zip(one, two, strict=True):
         assert torch.equal(first.image, second.image)
         assert torch.equal(first.mask, second.mask)
+
+
+SIDE = 16
+
+
+def with_object(label: int) -> Sample:
+    """A gray image of its label's value; the object is the top left quarter, with a void row below it."""
+    mask = torch.zeros(SIDE, SIDE, dtype=torch.uint8)
+    mask[:8, :8] = label
+    mask[8, :8] = 255
+    return Sample(torch.full((3, SIDE, SIDE), label, dtype=torch.uint8), mask, str(label))
+
+
+def unchanged(sample: Sample, generator: torch.Generator) -> Sample:
+    return sample
+
+
+def test_objects_cover_and_nothing_else_does() -> None:
+    paste = CopyPaste(lambda index: with_object(2), [[0]], unchanged, 1.0)
+    under = Sample(torch.full((3, SIDE, SIDE), 9, dtype=torch.uint8), torch.ones(SIDE, SIDE, dtype=torch.uint8), "under")
+    got = paste(under, generator())
+    corner = torch.zeros(SIDE, SIDE, dtype=torch.bool)
+    corner[:8, :8] = True
+    assert torch.equal(got.mask, torch.where(corner, 2, 1).to(torch.uint8))
+    assert torch.equal(got.image, torch.where(corner, 2, 9).to(torch.uint8).expand(3, -1, -1))
+    assert (got.name, dict(got.maps)) == ("under", {})
+    assert int(under.mask.sum()) == SIDE * SIDE  # the sample that went in is as it was
+
+
+def test_extra_maps_learn_what_was_pasted() -> None:
+    under = with_object(1)
+    under = under._replace(maps={"copy": MaskCopy(under.mask)})
+    got = CopyPaste(lambda index: with_object(2), [[0]], unchanged, 1.0)(under, generator())
+    assert torch.equal(got.maps["copy"].tensor, got.mask)
+    assert not torch.equal(got.mask, under.mask)
+
+
+def test_classes_are_drawn_alike_however_many_images_show_them() -> None:
+    read: list[int] = []
+
+    def reader(index: int) -> Sample:
+        read.append(index)
+        return with_object(1)
+
+    paste = CopyPaste(reader, [[0], list(range(1, 100))], unchanged, 0.5)
+    for seed in range(2000):
+        paste(with_object(1), generator(seed))
+    assert 900 < len(read) < 1100
+    assert 0.44 < Counter(read)[0] / len(read) < 0.56
+
+
+def test_nothing_to_paste() -> None:
+    one = with_object(1)
+    assert CopyPaste(lambda index: one, [], unchanged, 1.0)(one, generator()) is one

@@ -1,16 +1,16 @@
-"""CutMix and mixup: training images mixed with others of their batch."""
+"""Mix training images: paste objects of another image (copy-paste), CutMix and mixup within a batch."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from vocseg import voc
-from vocseg.data.dataset import Sample
+from vocseg.data.dataset import Sample, Transform
 from vocseg.data.transforms.geometry import uniform
 
 SIDES = (0.25, 0.75)
@@ -20,9 +20,42 @@ SHARES = (0.3, 0.7)
 
 
 @dataclass(frozen=True)
+class CopyPaste:
+    """With ``probability``, paste everything except background and void of another image, at its place in that image.
+
+    Ghiasi et al., "Simple copy-paste is a strong data augmentation method" (2021). The source is drawn so that rare
+    classes come as often as common ones: first a class, then an image of those that show it.
+
+    ``read`` returns the untransformed sample at an index (its extra maps are not used), ``images_of`` lists the indices
+    that show each class that can be pasted, and ``transform`` brings the source to the size of the samples it is pasted
+    on.
+
+    >>> under = Sample(torch.zeros(3, 2, 2, dtype=torch.uint8), torch.zeros(2, 2, dtype=torch.uint8), "under")
+    >>> over = under._replace(mask=torch.tensor([[7, 0], [255, 7]], dtype=torch.uint8))
+    >>> paste = CopyPaste(read=lambda index: over, images_of=[[0]], transform=lambda sample, _: sample, probability=1.0)
+    >>> paste(under, torch.Generator().manual_seed(0)).mask.tolist()
+    [[7, 0], [0, 7]]
+    """
+
+    read: Callable[[int], Sample]
+    images_of: Sequence[Sequence[int]]
+    transform: Transform
+    probability: float
+
+    def __call__(self, sample: Sample, generator: torch.Generator) -> Sample:
+        if not self.images_of or float(torch.rand((), generator=generator)) >= self.probability:
+            return sample
+        shown_in = self.images_of[_below(len(self.images_of), generator)]
+        source = self.transform(self.read(shown_in[_below(len(shown_in), generator)]), generator)
+        pasted = (source.mask != voc.BACKGROUND) & (source.mask != voc.VOID)
+        maps = {key: values.paste(source.mask, pasted) for key, values in sample.maps.items()}
+        image = torch.where(pasted, source.image, sample.image)
+        return sample._replace(image=image, mask=torch.where(pasted, source.mask, sample.mask), maps=maps)
+
+
+@dataclass(frozen=True)
 class Mixing:
-    """Mix each sample of a batch with another one: with probability ``cutmix`` by a rectangle, with ``mixup`` by a
-    blend.
+    """Mix each sample of a batch with another: with probability ``cutmix`` by a rectangle, with ``mixup`` by a blend.
 
     CutMix (Yun et al., 2019), as French et al., "Semi-supervised semantic segmentation needs strong, varied
     perturbations" (2020), use it: the mask and the extra maps come with the rectangle, whose corners are on the maps'
@@ -45,11 +78,10 @@ class Mixing:
         mixed = []
         for sample, other, chance in zip(samples, others, chances, strict=True):
             if chance < self.cutmix:
-                mixed.append(_cut(sample, samples[other], generator))
+                sample = _cut(sample, samples[other], generator)
             elif chance < self.cutmix + self.mixup:
-                mixed.append(_blend(sample, samples[other], uniform(*SHARES, generator)))
-            else:
-                mixed.append(sample)
+                sample = _blend(sample, samples[other], uniform(*SHARES, generator))
+            mixed.append(sample)
         return mixed
 
 
@@ -67,8 +99,12 @@ def _interval(size: int, cell: int, generator: torch.Generator) -> slice:
     """Draw a part of an axis, from and to whole cells."""
     cells = size // cell
     length = round(cells * uniform(*SIDES, generator))
-    start = int(torch.randint(cells - length + 1, (), generator=generator))
+    start = _below(cells - length + 1, generator)
     return slice(start * cell, (start + length) * cell)
+
+
+def _below(stop: int, generator: torch.Generator) -> int:
+    return int(torch.randint(stop, (), generator=generator))
 
 
 def _blend(sample: Sample, other: Sample, share: float) -> Sample:
