@@ -9,7 +9,7 @@ from typing import IO, Any, Literal, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from vocseg import voc
@@ -20,8 +20,6 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 """Pillow's names of the formats that are read, whatever the suffix. MPO (several JPEGs in a file) is opened as JPEG."""
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """What Pillow raises for files of these formats that it cannot read."""
-ORIENTATION = 0x0112
-"""The EXIF tag."""
 ROTATED = {5, 6, 7, 8}
 """EXIF orientations that swap height and width."""
 
@@ -33,6 +31,8 @@ def open_image(source: str | Path | IO[bytes]) -> Image.Image:
     try:
         return Image.open(source, formats=FORMATS)
     except UnidentifiedImageError as error:
+        if isinstance(source, str | Path) and Path(source).stat().st_size == 0:
+            raise UnidentifiedImageError("the file is empty") from error
         text = f"damaged, not an image, or in a format that is not supported ({', '.join(FORMATS)} are)"
         raise UnidentifiedImageError(text) from error
 
@@ -50,13 +50,10 @@ def read_image(path: str | Path) -> Tensor:
     """
     # Pillow, not torchvision: the same pixels a millisecond later, but importing torchvision takes more than a second.
     try:
-        if Path(path).stat().st_size == 0:
-            raise DataError(f"cannot read {path}: the file is empty")
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {reason(error)}") from error
-    try:
         with open_image(path) as image:
             pixels = _rgb(ImageOps.exif_transpose(image), path)
+    except FileNotFoundError as error:
+        raise DataError(f"cannot read {path}: {reason(error)}") from error
     except UNREADABLE as error:
         raise DataError(f"cannot decode image {path}: {pillow_reason(error)}") from error
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
@@ -81,7 +78,7 @@ def image_header(path: str | Path) -> tuple[tuple[int, int], int]:
         with open(path, "rb") as file, open_image(file) as image:
             width, height = image.size
             # Pillow applies a TIFF's orientation itself, to the size too.
-            orientation = 1 if image.format == "TIFF" else image.getexif().get(ORIENTATION, 1)
+            orientation = 1 if image.format == "TIFF" else image.getexif().get(ExifTags.Base.Orientation, 1)
             file.seek(-min(64, Path(path).stat().st_size), 2)
             complete = image.format != "JPEG" or file.read().rstrip(b"\0").endswith(b"\xff\xd9")
     except UNREADABLE as error:
@@ -100,19 +97,13 @@ MaskKind = Literal["palette", "gray", "deep", "color"]
 
 
 class DecodedMask(NamedTuple):
-    """A mask file of any kind as class ids.
+    """A mask file of any kind as class ids; ``mode`` and ``format`` are Pillow's names."""
 
-    ``labels`` are uint8, H x W. ``kind`` says how the file holds them: in a palette or gray image, in 16 and more bits
-    (deep), or as colors. ``foreign`` marks the pixels whose value or color is not a class id; their label is void.
-    ``pixels`` are those decoded (H x W, or H x W x 3), ``palette`` is a list r, g, b, r, ..., ``mode`` and ``format``
-    are Pillow's names.
-    """
-
-    labels: NDArray[np.uint8]
-    kind: MaskKind
-    foreign: NDArray[np.bool_]
-    pixels: NDArray[Any]
-    palette: list[int] | None
+    labels: NDArray[np.uint8]  # H x W
+    kind: MaskKind  # how the file holds them: in a palette or gray image, in 16 and more bits (deep), or as colors
+    foreign: NDArray[np.bool_]  # pixels whose value or color is not a class id; their label is void
+    pixels: NDArray[Any]  # as decoded: H x W, or H x W x 3
+    palette: list[int] | None  # r, g, b, r, ...
     mode: str
     format: str
 
@@ -125,7 +116,9 @@ def read_mask(path: str | Path, num_classes: int | None = None) -> Tensor:
     """
     decoded = decode_mask(path)
     if decoded.kind not in ("palette", "gray"):
-        raise DataError(wrong_mode(path, decoded.mode))
+        kinds = {"RGB": "an RGB color image", "RGBA": "an RGBA color image", "I;16": "a 16-bit image"}
+        kind = kinds.get(decoded.mode, f"of mode {decoded.mode}")
+        raise DataError(f"mask {path} is {kind}; 8-bit class ids in a palette or gray PNG are needed")
     mask = torch.from_numpy(decoded.labels)
     if num_classes is not None:
         check_labels(mask, num_classes, path)
@@ -165,19 +158,12 @@ def decode_mask(path: str | Path, colors: Mapping[int, int] | None = None, *, by
 def _are_ids(pixels: NDArray[np.uint8], colors: Mapping[int, int] | None) -> bool:
     """Return whether the channels of a color image hold the same class ids, rather than gray colors."""
     values = pixels[..., 0]
-    if not bool((pixels == values[..., None]).all()):
+    if (pixels != values[..., None]).any():
         return False
     if colors is None:
         return True
     known = np.isin(values, [*colors.values(), voc.VOID])
-    return bool(known.all()) and bool(((values > 0) & (values < voc.VOID)).any())
-
-
-def wrong_mode(path: str | Path, mode: str) -> str:
-    """Return the error text for a mask that is not a palette or gray image of 8 bits."""
-    kinds = {"RGB": "an RGB color image", "RGBA": "an RGBA color image", "I;16": "a 16-bit image"}
-    kind = kinds.get(mode, f"of mode {mode}")
-    return f"mask {path} is {kind}; 8-bit class ids in a palette or gray PNG are needed"
+    return bool(known.all() and ((values > 0) & (values < voc.VOID)).any())
 
 
 def check_labels(mask: Tensor, num_classes: int, path: str | Path) -> None:

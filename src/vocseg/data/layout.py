@@ -5,27 +5,24 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from vocseg import voc
-from vocseg.errors import DataError, nearest, reason
-from vocseg.utils.files import refuse_to_replace
+from vocseg.errors import DataError, nearest
+from vocseg.utils.files import read_lines, refuse_to_replace
 
 IMAGE_SUFFIXES = voc.IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)
 class VocFolder:
-    """A folder laid out like VOC2012: images, masks, split lists, class names.
-
-    Build it with :meth:`find`.
-    """
+    """A folder laid out like VOC2012: images, masks, split lists, class names; :meth:`find` builds it."""
 
     root: Path
     mask_dir: str = voc.MASKS
-    classes: tuple[str, ...] = field(default=voc.CLASSES)
+    classes: tuple[str, ...] = voc.CLASSES
 
     @classmethod
     def find(cls, data: str | Path, mask_dir: str = voc.MASKS, year: str | None = None) -> VocFolder:
@@ -132,11 +129,8 @@ def data_folder(data: str | Path) -> Path:
 
 def read_ids(path: Path) -> list[str]:
     """Read the ids of a split list, one a line, in order; raise DataError if it cannot be read or is empty."""
-    try:
-        # Some VOC lists carry a second column (-1, 0, 1); the id is the first.
-        ids = [line.split()[0] for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read split list {path}: {reason(error)}") from error
+    # Some VOC lists carry a second column (-1, 0, 1); the id is the first.
+    ids = [line.split()[0] for line in read_lines(path, "split list") if line.strip()]
     if not ids:
         raise DataError(f"split list {path} is empty")
     return ids
@@ -144,26 +138,16 @@ def read_ids(path: Path) -> list[str]:
 
 def files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     """Return the files of ``folder`` with one of the ``suffixes`` (any case), by stem; the earlier suffix wins."""
-    found: dict[str, Path] = {}
-    rank: dict[str, int] = {}
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            stem, suffix = os.path.splitext(entry.name)
-            if suffix.lower() in suffixes and not entry.name.startswith("."):
-                position = suffixes.index(suffix.lower())
-                if position < rank.get(stem, len(suffixes)):
-                    found[stem], rank[stem] = Path(entry.path), position
-    return found
+    names = [name for name in os.listdir(folder) if not name.startswith(".") and Path(name).suffix.lower() in suffixes]
+    names.sort(key=lambda name: suffixes.index(Path(name).suffix.lower()), reverse=True)
+    return {Path(name).stem: folder / name for name in names}
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
     """Read the class names of a ``classes.txt``, one a line in the order of their ids; VOC's 21 if there is no file."""
     if not path.exists():
         return voc.CLASSES
-    try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {reason(error)}") from error
+    names = [line.strip() for line in read_lines(path, "class names") if line.strip()]
     if not names:
         raise DataError(f"{path} names no class")
     if len(names) > voc.VOID:

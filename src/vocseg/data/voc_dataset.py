@@ -45,6 +45,9 @@ class VOCDataset(Dataset[tuple[Any, Any]]):
     (('background', 'aeroplane', 'bicycle'), (128, 0, 0))
     """
 
+    palette = voc.PALETTE
+    """RGB colors of the labels 0 to 255."""
+
     def __init__(
         self,
         root: str | Path,
@@ -64,9 +67,7 @@ class VOCDataset(Dataset[tuple[Any, Any]]):
             year, split = split, "train"
         if download:
             _download(root, year or "2012")
-        self.root = Path(root).expanduser()
-        self.year = year
-        self.image_set = image_set or split
+        self.root, self.year, self.image_set = Path(root).expanduser(), year, image_set or split
         self.transform, self.target_transform, self.transforms = transform, target_transform, transforms
         self.samples = SplitDataset(VocFolder.find(root, mask_dir, year), self.image_set)
         """The same split as :class:`vocseg.data.dataset.SplitDataset`."""
@@ -75,11 +76,6 @@ class VOCDataset(Dataset[tuple[Any, Any]]):
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of their ids."""
         return self.samples.classes
-
-    @property
-    def palette(self) -> tuple[tuple[int, int, int], ...]:
-        """RGB colors of the labels 0 to 255."""
-        return voc.PALETTE
 
     @property
     def images(self) -> list[str]:
@@ -91,10 +87,7 @@ class VOCDataset(Dataset[tuple[Any, Any]]):
         """The mask files."""
         return [str(self.samples.folder.mask(name)) for name in self.samples.names]
 
-    @property
-    def targets(self) -> list[str]:
-        """The mask files, by torchvision's name for them."""
-        return self.masks
+    targets = masks  # torchvision's name for them
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -114,17 +107,13 @@ class VOCDataset(Dataset[tuple[Any, Any]]):
             pair = TVImage(sample.image), TVMask(sample.mask)
             return pair if joint is None else joint(*pair)
         image: Any = Image.fromarray(sample.image.permute(1, 2, 0).numpy())
-        mask: Any = _palette_mask(self.samples.folder.mask(sample.name))
+        with open_image(self.samples.folder.mask(sample.name)) as opened:
+            mask: Any = opened.copy()
         if joint is not None:
             return joint(image, mask)
         if self.transform is not None:
             image = self.transform(image)
         return image, mask if self.target_transform is None else self.target_transform(mask)
-
-
-def _palette_mask(path: Path) -> Image.Image:
-    with open_image(path) as image:
-        return image.copy()
 
 
 def _download(root: str | Path, year: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vocseg import voc
-from vocseg.errors import OutputError
+from vocseg.errors import DataError, OutputError, reason
 
 VOC_FOLDERS = (voc.IMAGES, "ImageSets", "Segmentation", "Annotations")
 """How the names of the folders of a VOC layout begin."""
@@ -150,6 +150,14 @@ def _is_mask_of_data(path: Path) -> bool:
 
 def _is_layout(root: Path) -> bool:
     return (root / voc.IMAGES).is_dir() and (root / "ImageSets").is_dir()
+
+
+def read_lines(path: Path, what: str) -> list[str]:
+    """Read the lines of a UTF-8 text file; raise DataError, naming ``what`` it is, if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {what} {path}: {reason(error)}") from error
 
 
 def write_text(path: Path, text: str) -> None:
