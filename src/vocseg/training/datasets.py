@@ -14,8 +14,7 @@ from torch import Tensor
 from vocseg import voc
 from vocseg.data.dataset import SplitDataset, Transform
 from vocseg.data.layout import VocFolder
-from vocseg.data.split_summary import repeat_factors
-from vocseg.data.split_summary import SplitSummary
+from vocseg.data.split_summary import SplitSummary, repeat_factors
 from vocseg.data.transforms import ColorJitter, Compose, CopyPaste, from_v2
 from vocseg.data.transforms.geometry import training_transform
 from vocseg.errors import SettingError
