@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import signal
@@ -83,6 +84,35 @@ def test_two_processes_on_two_hosts_are_as_one(images: Path, tmp_path: Path, cha
         assert mine["val"]["miou"] == pytest.approx(theirs["val"]["miou"], abs=1e-3)
         assert mine["train"]["loss"] == pytest.approx(theirs["train"]["loss"], rel=1e-5)
     assert json.loads((two.root / "environment.json").read_text())["processes"] == 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": "deeplabv3_mobilenet_v3_large", "aux-weight": 0},
+        {"model": "pspnet:resnet18"},  # does not use all of its encoder
+        {"model": "lraspp_mobilenet_v3_large", "class-weights": "auto"},
+    ],
+    ids=["aux-weight", "pspnet", "class-weights"],
+)
+def test_two_processes_train_networks_with_unused_parameters(synth: Path, tmp_path: Path, changes: dict[str, object]) -> None:
+    port = free_port()
+    arguments = options(synth, tmp_path / "run", **{"weights": "none", "crop": 32, "iterations": 3} | changes)
+    finish([start(arguments, rank, 2, port) for rank in (0, 1)])
+    losses = [loss for _, loss, _ in RunFolder(tmp_path / "run").read_steps()]
+    assert len(losses) == 3
+    assert all(map(math.isfinite, losses))
+
+
+def test_an_error_of_the_main_process_ends_all_with_it(damaged: Path, tmp_path: Path) -> None:
+    """Masks are checked once, by the main process."""
+    next((damaged / "SegmentationClass").iterdir()).write_bytes(b"damaged")
+    port = free_port()
+    pair = [start(options(damaged, tmp_path / "run"), rank, 2, port) for rank in (0, 1)]
+    outputs = [process.communicate(timeout=120)[0].splitlines()[-1] for process in pair]
+    assert [process.returncode for process in pair] == [2, 2]
+    assert outputs[0] == outputs[1]
+    assert ".png" in outputs[0]
 
 
 def test_the_loss_of_a_process_ends_the_others_and_the_run_resumes(synth: Path, tmp_path: Path) -> None:

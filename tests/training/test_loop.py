@@ -25,6 +25,7 @@ from vocseg.errors import DataError, InputError, OutputError, SettingError, Trai
 from vocseg.evaluation.evaluate import evaluate_split as evaluate
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import create_model, read_info
+from vocseg.models.checkpoint import read_model_file
 from vocseg.training import report, validation
 from vocseg.training import run_folder as run_module
 from vocseg.training import setup as train_setup
@@ -458,3 +459,54 @@ def test_nothing_but_void_is_no_training_data(quick: TrainConfig, damaged: Path)
             Image.new("L", image.size, 255).save(path)
     with pytest.raises(DataError, match="all pixels of the masks of train are void"):
         fit(replace(quick, data=str(damaged)))
+
+
+def later(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """Read losses after several steps, as on a GPU."""
+    for module in ("loop", "step_log"):
+        monkeypatch.setattr(f"vocseg.training.{module}.steps_between_reads", lambda _device: steps)
+
+
+def test_losses_that_are_read_late_are_the_same(quick: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = fit(quick)
+    later(monkeypatch, 3)
+    second = fit(replace(quick, out=str(tmp_path / "late")))
+    assert second.steps.read_bytes() == first.steps.read_bytes()
+    assert [row["train"] for row in second.read_metrics()] == [row["train"] for row in first.read_metrics()]
+
+
+def test_a_loss_that_is_found_late_reaches_no_checkpoint(quick: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = fit(replace(quick, epochs=1, schedule="constant"))
+    later(monkeypatch, 20)
+    good = run.load_checkpoint()
+    original = train_setup.training_batches
+
+    def spoiled(*arguments: Any) -> Iterator[Any]:
+        for number, batch in enumerate(original(*arguments)):
+            if number == 1:
+                with torch.no_grad():
+                    weights.fill_(float("nan"))
+            yield batch
+
+    model = create_model("simple_conv_net", VocFolder.find(quick.data).classes)
+    weights = next(model.parameters())
+    monkeypatch.setattr(train_setup, "training_batches", spoiled)
+    monkeypatch.setattr(train_setup, "create_model", lambda *_: model)
+    with pytest.raises(
+        TrainingError, match=r"iteration 4: loss is nan with images synth_0.*; continue with: vocseg train --resume"
+    ):
+        fit(replace(quick, epochs=9, schedule="constant", batch_size=4), run)
+    assert good is not None
+    state = run.load_checkpoint()
+    assert state is not None
+    assert state["iteration"] == 3
+    assert all(value.isfinite().all() for value in state["network"].values())
+
+
+def test_without_auxiliary_weight_there_is_no_auxiliary_head(quick: TrainConfig) -> None:
+    config = replace(quick, model="deeplabv3_mobilenet_v3_large", weights="none", crop=32, iterations=2, aux_weight=0.0)
+    run = fit(config)
+    weights = read_model_file(run.best)[1]
+    assert weights
+    assert not any("aux" in name for name in weights)
+    assert len(fit(replace(config, iterations=3), run).read_steps()) == 3

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vocseg.data.dataset import Batch
 from vocseg.errors import TrainingError
 from vocseg.models import SegmentationModel, create_model
+from vocseg.ops.cross_entropy import Logits, full, pixel_cross_entropy
 from vocseg.training.config import TrainConfig
 from vocseg.training.distributed import Processes
 from vocseg.training.loop import TrainState, train_step
@@ -104,3 +106,30 @@ def test_clipping_bounds_the_step() -> None:
     train_step(state_of(model, clip_norm=1e-3), batch(), Criterion())
     moved = torch.cat([(new - old).flatten() for new, old in zip(model.parameters(), before, strict=True)])
     assert float(moved.norm()) == pytest.approx(1e-3, rel=1e-3)
+
+
+class NoHostReads(TorchDispatchMode):
+    """Fails where a tensor's value goes to Python, which on a GPU would wait for the device."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default, torch.ops.aten.equal.default):
+            raise AssertionError(f"{func} reads a value")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    ["cross-entropy", "ohem+0.5*focal"],  # (dice: one_hot checks its input on a CPU only)
+)
+@pytest.mark.parametrize("weights", [None, torch.rand(21)])
+def test_a_step_reads_no_value(loss: str, weights: torch.Tensor | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vocseg.training.loop.steps_between_reads", lambda _device: 20)
+    # The loss of strips, which is for CPUs, has other ways.
+    monkeypatch.setattr("vocseg.training.losses.pixel_cross_entropy", on_planes)
+    state = state_of(create_model("simple_conv_net"), accumulate=2, clip_norm=1.0)
+    with NoHostReads():
+        train_step(state, batch(), Criterion(parse_loss(loss), weights))
+
+
+def on_planes(logits: Logits, *arguments: Any, **options: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    return pixel_cross_entropy(full(logits), *arguments, **options)

@@ -28,7 +28,7 @@ from vocseg.training.losses import Criterion
 from vocseg.training.optimizer import build_optimizer, lr_factor, set_lr, set_train_mode
 from vocseg.training.run_folder import RunFolder
 from vocseg.training.setup import TrainSetup
-from vocseg.training.step_log import StepLog
+from vocseg.training.step_log import StepLog, steps_between_reads
 from vocseg.training.validation import finish_epoch
 from vocseg.utils.system import autocast
 
@@ -108,7 +108,8 @@ class TrainState:
         """Restore what :meth:`state_dict` returned."""
         self.model.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"] and self.scaler.is_enabled():
+            self.scaler.load_state_dict(state["scaler"])
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
         if self.hints is not None:
@@ -137,7 +138,9 @@ def train_step(state: TrainState, batch: Batch, criterion: Criterion) -> StepRes
     """
     config, processes, distillation = state.config, state.processes, state.distillation
     device, parts = processes.device, config.accumulate
-    images, masks = (values.to(device, non_blocking=True) for values in (batch.images, batch.masks))
+    layout = torch.channels_last if device.type == "cuda" else torch.preserve_format
+    images = batch.images.to(device, non_blocking=True, memory_format=layout)
+    masks = batch.masks.to(device, non_blocking=True)
     maps = {name: values.to(device, non_blocking=True) for name, values in batch.maps.items()}
     pixels = valid_weight(masks, criterion.class_weights)
     cells = pixels.new_zeros(()) if distillation is None else distillation.cells(masks, maps).float()
@@ -157,7 +160,7 @@ def train_step(state: TrainState, batch: Batch, criterion: Criterion) -> StepRes
             if distillation is not None:
                 maps_here = dict(zip(maps, extra, strict=True))
                 total = total + distillation.extra_loss(image, maps_here, logits["out"], features, cells, share)
-            if device.type == "cpu" and not torch.isfinite(total):
+            if steps_between_reads(device) == 1 and not torch.isfinite(total):
                 raise TrainingError(f"iteration {state.iteration + 1}: loss is {total.item()} with images {', '.join(batch.names)}")
             # Gradients are averaged over processes, but each loss is a share of a sum.
             state.scaler.scale(total * processes.count).backward()  # type: ignore[no-untyped-call]

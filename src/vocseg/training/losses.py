@@ -40,7 +40,7 @@ def ohem(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) ->
     # The k-th largest by an index on the device: k in Python would wait for a GPU.
     largest = plain.detach().where(valid, -1.0).topk(-(-plain.numel() // 16)).values
     least = valid.sum() // 16
-    threshold = torch.minimum(largest[(least - 1).clamp(min=0)], largest.new_tensor(-math.log(0.7)))
+    threshold = torch.minimum(largest.gather(0, (least - 1).clamp(min=0)[None])[0], largest.new_tensor(-math.log(0.7)))
     threshold = torch.where(least > 0, threshold, -math.log(0.7))
     hard = valid & (plain.detach() >= threshold)
     return (losses * hard).sum() / hard.sum().clamp(min=1)

@@ -19,10 +19,15 @@ if TYPE_CHECKING:
     from vocseg.training.setup import TrainSetup
 
 READ_EVERY = 20
-"""Steps on a GPU after which losses are read, which waits for the device. On a CPU every step's loss is read."""
+"""Steps on a GPU after which losses are read, which waits for the device."""
 
 LINE_SECONDS = 60
 """Seconds between lines in the log without a terminal."""
+
+
+def steps_between_reads(device: torch.device) -> int:
+    """Return after how many steps losses are read: on a CPU after each, so that none is trained on that is not finite."""
+    return 1 if device.type == "cpu" else READ_EVERY
 
 
 class _Pending(NamedTuple):
@@ -38,7 +43,7 @@ class StepLog:
 
     def __init__(self, setup: TrainSetup, state: TrainState) -> None:
         self.setup, self.state = setup, state
-        self.every = 1 if setup.processes.device.type == "cpu" else READ_EVERY
+        self.every = steps_between_reads(setup.processes.device)
         self.pending: list[_Pending] = []
         self.rows: list[tuple[int, float, float]] = []
         self.began = time.monotonic()

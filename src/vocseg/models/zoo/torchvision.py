@@ -33,6 +33,7 @@ class TorchvisionModel(SegmentationModel):
 
     def without_auxiliary(self) -> TorchvisionModel:
         self.network.aux_classifier = None  # type: ignore[assignment]
+        self.class_layers = tuple(name for name in self.class_layers if not name.startswith("aux_classifier."))
         return self
 
 
