@@ -55,7 +55,7 @@ def test_an_interrupted_conversion_leaves_nothing(roads: Path, tmp_path: Path, m
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(writers.VocWriter, "finish", stop)
+    monkeypatch.setattr(writers, "_write_lines", stop)
     with pytest.raises(KeyboardInterrupt):
         convert(roads, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["roads"]

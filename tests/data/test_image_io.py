@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 import vocseg
-from vocseg.convert import masks
 from vocseg.convert.readers import labelme, supervisely
 from vocseg.convert.readers.folders import find_folders
+from vocseg.convert.source import read_labels
 from vocseg.data.image_io import UNREADABLE, decode_mask, image_size, read_image, read_mask
 from vocseg.errors import DataError
 
@@ -139,7 +139,8 @@ def in_folders(path: Path) -> None:
 
 
 def in_labelme(path: Path) -> None:
-    labelme._stamp(base64.b64encode(path.read_bytes()).decode(), [[0, 0]], 16, 24)
+    data = base64.b64encode(path.read_bytes()).decode()
+    labelme._region({"shape_type": "mask", "points": [[0, 0]], "mask": data}, 16, 24)
 
 
 def in_supervisely(path: Path) -> None:
@@ -147,7 +148,7 @@ def in_supervisely(path: Path) -> None:
     supervisely._region({"geometryType": "bitmap", "bitmap": {"origin": [0, 0], "data": data}}, 16, 24)
 
 
-READERS = [read_image, read_mask, image_size, masks.read_labels, in_folders, in_labelme, in_supervisely]
+READERS = [read_image, read_mask, image_size, read_labels, in_folders, in_labelme, in_supervisely]
 
 
 @pytest.mark.parametrize("read", READERS)
@@ -179,7 +180,7 @@ def test_several_jpegs_in_one_file(tmp_path: Path) -> None:
         assert opened.format == "MPO"
     assert read_image(tmp_path / "a.jpg").shape == (3, 16, 24)
     with pytest.raises(DataError, match="is a JPEG"):
-        masks.read_labels(tmp_path / "a.jpg")
+        read_labels(tmp_path / "a.jpg")
 
 
 def test_files_are_opened_in_one_place() -> None:

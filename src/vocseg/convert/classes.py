@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,10 +46,13 @@ def parse_classes(given: str | Path | Sequence[str] | None) -> tuple[str, ...] |
         given = [name.strip() for name in text.split(",") if name.strip()]
         if not given or (len(given) == 1 and any(sign in text for sign in "./\\")):  # the name of a missing file
             raise SettingError(f"classes '{text}' is neither a file nor names separated by commas")
-    repeated = next((name for name, count in Counter(given).items() if count > 1), None)
-    if repeated is not None:
+    if repeated := _repeated(given):
         raise SettingError(f"classes names '{repeated}' twice")
     return tuple(given)
+
+
+def _repeated(names: Iterable[str]) -> str | None:
+    return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
 def parse_void(given: str | Sequence[str | int]) -> tuple[str, ...]:
@@ -59,9 +62,7 @@ def parse_void(given: str | Sequence[str | int]) -> tuple[str, ...]:
 
 
 def map_classes(source: Source, labels: Labels, given: tuple[str, ...] | None, void: tuple[str, ...]) -> ClassMap:
-    """Decide on the classes of a data set.
-
-    ``given`` are the class names that the user chose, ``void`` the labels and names that become void.
+    """Decide on the classes of a data set; the user has ``given`` names, and labels and names that become ``void``.
 
     Raises DataError for a label that is neither a class nor void, SettingError for names that are not in the source.
     """
@@ -84,7 +85,10 @@ def map_classes(source: Source, labels: Labels, given: tuple[str, ...] | None, v
         names, note = _select(names, given, labels), "as given"
     elif source.objects and 0 not in labels.present:
         names.pop(0, None)
-    classes = _clean(names, source)
+    # A line of classes.txt must be able to hold each name.
+    classes = tuple(" ".join(name.split()) or f"class_{label}" for label, name in names.items())
+    if repeated := _repeated(classes):
+        raise DataError(f"{source.found} has two classes called '{repeated}'")
     if not classes:
         raise DataError(f"no classes left: every label of {source.found} is void")
     ids = np.full(256, voc.VOID, dtype=np.uint8)
@@ -151,15 +155,6 @@ def _select(names: Names, given: tuple[str, ...], labels: Labels) -> Names:
             f"--void '{void}' makes {'it' if len(rest) == 1 else f'all {len(rest)} other classes'} void"
         )
     return {by_name[name]: name for name in given}
-
-
-def _clean(names: Names, source: Source) -> tuple[str, ...]:
-    """Return names that a line of ``classes.txt`` can hold, each once."""
-    cleaned = tuple(" ".join(name.split()) or f"class_{label}" for label, name in names.items())
-    repeated = next((name for name, count in Counter(cleaned).items() if count > 1), None)
-    if repeated is not None:
-        raise DataError(f"{source.found} has two classes called '{repeated}'")
-    return cleaned
 
 
 def _range(names: Names) -> str:

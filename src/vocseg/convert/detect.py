@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from vocseg import voc
-from vocseg.convert.files import files_below, json_kind
 from vocseg.convert.readers.cityscapes import find_cityscapes
 from vocseg.convert.readers.coco import find_coco
 from vocseg.convert.readers.folders import find_folders
@@ -15,10 +14,16 @@ from vocseg.convert.readers.labelme import find_labelme
 from vocseg.convert.readers.supervisely import find_supervisely
 from vocseg.convert.readers.voc_folder import find_voc
 from vocseg.convert.readers.yolo import find_yaml, find_yolo
-from vocseg.convert.source import Source
+from vocseg.convert.source import Source, files_below, json_kind
 from vocseg.data.layout import VocFolder
 from vocseg.errors import DataError, SettingError
 
+MASK_FORMATS = ("folders", "camvid", "voc")
+"""Formats of mask files, which may be colored; the others name their classes."""
+READERS = {
+    "coco": find_coco, "labelme": find_labelme, "cityscapes": find_cityscapes, "supervisely": find_supervisely,
+    "label-studio": find_label_studio, "yolo": find_yolo,
+}  # fmt: skip
 MAX_JSON_FILES = 50
 """How many JSON files are looked at before a folder counts as plain images and masks."""
 
@@ -30,25 +35,17 @@ def find_source(
 
     Raises SettingError for an unknown format or a color table that the format cannot use, DataError as the readers do.
     """
-    mask_dir = str(masks) if masks else None
     if kind == "auto":
-        kind = "folders" if masks and images else detect(path, mask_dir or voc.MASKS)
-    if colors is not None and kind not in ("folders", "camvid", "voc"):
+        kind = "folders" if masks and images else detect(path, str(masks or voc.MASKS))
+    if kind not in (*MASK_FORMATS, *READERS):
+        raise SettingError(f"unknown source format '{kind}'; choose auto or one of {', '.join((*MASK_FORMATS, *READERS))}")
+    if kind == "voc":
+        return find_voc(path, masks, colors)
+    if kind in MASK_FORMATS:
+        return find_folders(path, images, masks, colors, camvid=kind == "camvid")
+    if colors is not None:
         raise SettingError(f"--colors is for masks in folders, not for {kind}")
-    readers: dict[str, Callable[[], Source]] = {
-        "folders": lambda: find_folders(path, images, masks, colors),
-        "camvid": lambda: find_folders(path, images, masks, colors, camvid=True),
-        "voc": lambda: find_voc(path, mask_dir, colors),
-        "coco": lambda: find_coco(path, images),
-        "labelme": lambda: find_labelme(path, images),
-        "cityscapes": lambda: find_cityscapes(path, images),
-        "supervisely": lambda: find_supervisely(path, images),
-        "label-studio": lambda: find_label_studio(path, images),
-        "yolo": lambda: find_yolo(path, images),
-    }
-    if kind not in readers:
-        raise SettingError(f"unknown source format '{kind}'; choose auto or one of {', '.join(readers)}")
-    return readers[kind]()
+    return READERS[kind](path, images)
 
 
 def detect(root: Path, mask_dir: str = voc.MASKS) -> str:
@@ -63,7 +60,8 @@ def detect(root: Path, mask_dir: str = voc.MASKS) -> str:
         return kind
     if not root.is_dir():
         raise DataError(f"{root} does not exist")
-    if _is_voc(root, mask_dir):
+    with suppress(DataError):
+        VocFolder.find(root, mask_dir)
         return "voc"
     if (root / "meta.json").is_file() and next(root.rglob("ann/*.json"), None):
         return "supervisely"
@@ -72,11 +70,3 @@ def detect(root: Path, mask_dir: str = voc.MASKS) -> str:
     if find_yaml(root):
         return "yolo"
     return next((kind for path in files_below(root, (".json",))[:MAX_JSON_FILES] if (kind := json_kind(path))), "folders")
-
-
-def _is_voc(root: Path, mask_dir: str) -> bool:
-    try:
-        VocFolder.find(root, mask_dir)
-    except DataError:
-        return False
-    return True

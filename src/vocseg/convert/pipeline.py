@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,9 @@ from vocseg import voc
 from vocseg.convert.classes import Labels, map_classes, parse_classes, parse_void
 from vocseg.convert.detect import find_source
 from vocseg.convert.report import ConvertReport
-from vocseg.convert.source import Item, Source, skipped
+from vocseg.convert.source import Item, Mask, Source, skipped
 from vocseg.convert.splits import SplitPlan, draw_splits, plan_splits
-from vocseg.convert.writers import Writer, make_writer
+from vocseg.convert.writers import write_coco, write_voc, write_yolo
 from vocseg.data.image_io import UNREADABLE, image_size, open_image, pillow_reason, read_image
 from vocseg.data.near_duplicates import Fingerprint, fingerprint
 from vocseg.errors import DataError, OutputError, SettingError
@@ -94,17 +95,29 @@ def convert(
     plan = plan_splits(found, splits, seed)
     items = _items(found, plan)
     with building(out) as folder, ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as workers:
-        checked = _check_all(items, folder / (voc.IMAGES if to == "voc" else "images"), set(plan.pool), workers, found.kind)
+        image_folder = folder / (voc.IMAGES if to == "voc" else "images")
+        image_folder.mkdir()
+        check = partial(_check, folder=image_folder, pool=set(plan.pool))
+        checked = list(progress(workers.map(check, items), len(items), f"read {found.kind}"))
         pixels = np.array([one.pixels for one in checked]).reshape(len(items), 256)
         mapping = map_classes(found, _labels(items, pixels), given, void)
-        counts = _pixels_by_class(pixels, mapping.ids)
+        # Pixels of each class id from those of each label; a product of floats, which are exact here, is much faster.
+        counts = (pixels.astype(np.float64) @ np.eye(256)[mapping.ids]).astype(np.int64)
         by_class = counts[:, : len(mapping.classes)]
         prints = [one.fingerprint for one in checked]
         final, notes = draw_splits(plan, [item.id for item in items], prints, by_class > 0, mapping.classes)
-        has_void = bool(counts[:, voc.VOID].any())
-        writer = make_writer(to, folder, mapping.classes, final, has_void, segments == "polygons", objects == "parts")
-        _write_all(writer, items, [one.image for one in checked], mapping.ids, workers)
-        writer.finish(final)
+
+        def each(write: Callable[[str, str, Mask], Any]) -> Iterator[Any]:
+            written = workers.map(lambda item, one: write(item.id, one.image, mapping.ids[item.mask()]), items, checked)
+            return progress(written, len(items), "write")
+
+        if to == "coco":
+            of_void = bool(counts[:, voc.VOID].any())
+            write_coco(
+                folder, mapping.classes, final, each, void=of_void, polygons=segments == "polygons", parts=objects == "parts"
+            )
+        else:
+            (write_voc if to == "voc" else write_yolo)(folder, mapping.classes, final, each)
     return ConvertReport(
         found.kind,
         found.found,
@@ -137,13 +150,7 @@ class _Checked(NamedTuple):
     fingerprint: Fingerprint | None
 
 
-def _check_all(items: list[Item], folder: Path, pool: set[str], workers: ThreadPoolExecutor, kind: str) -> list[_Checked]:
-    folder.mkdir()
-    checked = workers.map(lambda item: _check(item, folder, item.id in pool), items)
-    return list(progress(checked, len(items), f"read {kind}"))
-
-
-def _check(item: Item, folder: Path, with_fingerprint: bool) -> _Checked:
+def _check(item: Item, folder: Path, pool: set[str]) -> _Checked:
     """Copy an image into ``folder``, compare its size with its mask's, and count the mask's labels."""
     image = _copy_image(item, folder)
     try:
@@ -154,7 +161,7 @@ def _check(item: Item, folder: Path, with_fingerprint: bool) -> _Checked:
     if mask.shape != (height, width):
         raise DataError(f"image {item.image} is {height}x{width} but its mask {item.origin} is {mask.shape[0]}x{mask.shape[1]}")
     pixels = np.bincount(mask.reshape(-1), minlength=256)
-    return _Checked(image, pixels, fingerprint(read_image(folder / image)) if with_fingerprint else None)
+    return _Checked(image, pixels, fingerprint(read_image(folder / image)) if item.id in pool else None)
 
 
 def _copy_image(item: Item, folder: Path) -> str:
@@ -170,12 +177,11 @@ def _copy_image(item: Item, folder: Path) -> str:
         return name
     suffix = item.image.suffix.lower()
     image_size(item.image)  # raises DataError for a truncated file
-    name = item.id + (".png" if suffix in RECODED_SUFFIXES else suffix)
-    if suffix not in RECODED_SUFFIXES:
-        shutil.copyfile(item.image, folder / name)
-    else:
-        Image.fromarray(read_image(item.image).permute(1, 2, 0).numpy()).save(folder / name)
-    return name
+    if suffix in RECODED_SUFFIXES:
+        Image.fromarray(read_image(item.image).permute(1, 2, 0).numpy()).save(folder / f"{item.id}.png")
+        return f"{item.id}.png"
+    shutil.copyfile(item.image, folder / (item.id + suffix))
+    return item.id + suffix
 
 
 def _labels(items: list[Item], pixels: NDArray[np.int64]) -> Labels:
@@ -188,19 +194,3 @@ def _labels(items: list[Item], pixels: NDArray[np.int64]) -> Labels:
 
     present = {int(label) for label in np.flatnonzero(pixels.any(0))}
     return Labels(present - {voc.VOID}, voc.VOID in present, first)
-
-
-def _pixels_by_class(pixels: NDArray[np.int64], ids: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return the pixels of each class id (images x 256) from those of each label."""
-    counts = np.zeros_like(pixels)
-    np.add.at(counts.T, ids.astype(np.intp), pixels.T)
-    return counts
-
-
-def _write_all(writer: Writer, items: list[Item], images: list[str], ids: NDArray[np.uint8], workers: ThreadPoolExecutor) -> None:
-    def write(item: Item, image: str) -> object:
-        return writer.write(item.id, image, ids[item.mask()])
-
-    written = progress(workers.map(write, items, images), len(items), "write")
-    for item, result in zip(items, written, strict=True):
-        writer.collect(item.id, result)

@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vocseg.convert.regions import Region
 from vocseg.errors import DataError
-
-Region = NDArray[np.bool_]
 
 
 def encode(region: Region) -> dict[str, Any]:
-    """Encode a region (bool, H x W) as COCO's packed run lengths, ``{"size": [H, W], "counts": str}``."""
+    """Encode a region as COCO's packed run lengths, ``{"size": [H, W], "counts": str}``."""
     return {"size": list(region.shape), "counts": pack(runs(region))}
 
 
@@ -78,18 +76,17 @@ def unpack(text: str | bytes) -> list[int]:
 
 
 def decode_label_studio(data: Sequence[int], height: int, width: int) -> Region:
-    """Decode a region painted in Label Studio: the pixels of its run-length packed RGBA image that are not transparent.
+    """Decode a region painted in Label Studio: the pixels of its packed RGBA image that are not transparent.
 
     The format is @thi.ng/rle-pack's, as label-studio-converter reads it: number of values (32 bits), word size - 1 (5
     bits), four run sizes - 1 (4 bits each), then the runs: repeated or not (1 bit), index of the run size (2 bits),
-    length - 1, and one or ``length`` values. Raises DataError if the data is truncated or its size is not ``height`` x
-    ``width``.
+    length - 1, and one or ``length`` values. Raises DataError for truncated data or another size.
     """
     try:
         bits = np.unpackbits(np.array(data, dtype=np.uint8))
         text = (bits + ord("0")).tobytes().decode()
         total, word = int(text[:32], 2), int(text[32:37], 2) + 1
-        sizes = [int(text[37 + 4 * index : 41 + 4 * index], 2) + 1 for index in range(4)]
+        sizes = [int(text[start : start + 4], 2) + 1 for start in range(37, 53, 4)]
         if total != height * width * 4:
             raise DataError(f"painted region has {total} values instead of 4 for each of {height}x{width} pixels")
         out = np.empty(total, dtype=np.uint8)
@@ -97,13 +94,11 @@ def decode_label_studio(data: Sequence[int], height: int, width: int) -> Region:
         while done < total:
             size = sizes[int(text[place + 1 : place + 3], 2)]
             length = int(text[place + 3 : place + 3 + size], 2) + 1
-            repeated = text[place] == "1"
-            place += 3 + size
-            end = place + (word if repeated else word * length)
-            chunk = bits[place:end]
+            start = place + 3 + size
+            end = start + (word if text[place] == "1" else word * length)
             if end > len(bits) or done + length > total:
                 raise DataError("run lengths of a painted region are truncated")
-            out[done : done + length] = chunk.reshape(-1, word) @ (1 << np.arange(word)[::-1]) & 0xFF
+            out[done : done + length] = bits[start:end].reshape(-1, word) @ (1 << np.arange(word)[::-1]) & 0xFF
             done, place = done + length, end
     except (ValueError, TypeError, OverflowError, IndexError) as error:
         raise DataError(f"malformed run lengths of a painted region ({error})") from error

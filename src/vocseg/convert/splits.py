@@ -1,4 +1,7 @@
-"""Choose the splits of a conversion: the source's own, those of given lists, or drawn ones."""
+"""Choose the splits of a conversion: the source's own, those of given lists, or drawn ones.
+
+Drawn splits all show every class if possible, and keep near-duplicates together.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vocseg.convert.source import Item, Source, Splits
-from vocseg.convert.stratify import parse_fractions, stratified_split
 from vocseg.data.layout import IMAGE_SUFFIXES, read_ids
 from vocseg.data.near_duplicates import Fingerprint, near_duplicates
-from vocseg.errors import DataError, nearest
+from vocseg.errors import DataError, SettingError, nearest
 from vocseg.utils.text import counted
-
-DEFAULT_FRACTIONS = (0.8, 0.2)
 
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """Known splits, ids of images to divide by ``fractions`` (train, val, optionally test), and a note."""
+    """Known splits, a note on them, and ids of images to divide by ``fractions`` (train, val, optionally test)."""
 
     known: Splits
     note: str
     pool: list[str] = field(default_factory=list)
-    fractions: tuple[float, ...] = DEFAULT_FRACTIONS
+    fractions: tuple[float, ...] = (0.8, 0.2)
     seed: int = 0
 
 
@@ -50,6 +50,42 @@ def plan_splits(source: Source, wanted: str | Path | Sequence[float] | None, see
         return SplitPlan(own | train, "splits as in the source")
     kept = {split: names for split, names in own.items() if split == "test"}
     return SplitPlan(kept, drawn + (" (the source has no val split)" if own else ""), rest, seed=seed)
+
+
+def parse_fractions(given: str | Path | Sequence[float]) -> tuple[float, ...]:
+    """Return the fractions of train, val and optionally test, given as numbers or as ``0.8/0.2`` or ``80/10/10``.
+
+    Raises SettingError for anything else.
+    """
+    numbers = str(given).split("/") if isinstance(given, (str, Path)) else given
+    try:
+        parts = [float(part) for part in numbers]
+    except ValueError:
+        parts = []
+    total = sum(parts)
+    is_one = abs(total - 1) < 0.011 or abs(total - 100) < 1.1
+    if len(parts) not in (2, 3) or not all(0 < part < float("inf") for part in parts) or not is_one:
+        raise SettingError(f"splits '{given}' is neither a folder of lists nor fractions like 0.8/0.2 or 0.7/0.15/0.15")
+    return tuple(part / total for part in parts)
+
+
+def _read_lists(folder: Path, items: list[Item]) -> Splits:
+    """Read the splits of a folder of lists, which name one image a line by its id, file name or path."""
+    stems = Counter(item.image.stem for item in items)
+    by_name = {item.image.stem: item.id for item in items if stems[item.image.stem] == 1} | {item.id: item.id for item in items}
+    splits: Splits = {}
+    for path in sorted(folder.glob("*.txt")):
+        for name in dict.fromkeys(read_ids(path)):
+            bare = name[: -len(Path(name).suffix)] if name.lower().endswith(IMAGE_SUFFIXES) else name
+            spellings = (bare, bare.replace("\\", "/").strip("./").replace("/", "_"), Path(bare).name)
+            id_ = next((by_name[one] for one in spellings if one in by_name), None)
+            if id_ is None:
+                hint = nearest(bare, list(by_name))
+                raise DataError(f"split list {path} names '{name}', which is not an image with a mask{hint}")
+            splits.setdefault(path.stem, []).append(id_)
+    if not splits:
+        raise DataError(f"no split list (train.txt, val.txt, ...) in {folder}")
+    return splits
 
 
 def draw_splits(
@@ -81,21 +117,74 @@ def draw_splits(
     return splits, notes
 
 
-def _read_lists(folder: Path, items: list[Item]) -> Splits:
-    """Read the splits of a folder of lists, which name one image a line by its id, file name or path."""
-    stems = Counter(item.image.stem for item in items)
-    by_name = {item.image.stem: item.id for item in items if stems[item.image.stem] == 1} | {item.id: item.id for item in items}
-    splits: Splits = {}
-    for path in sorted(folder.glob("*.txt")):
-        for name in dict.fromkeys(read_ids(path)):
-            bare = name[: -len(Path(name).suffix)] if name.lower().endswith(IMAGE_SUFFIXES) else name
-            spellings = (bare, bare.replace("\\", "/").strip("./").replace("/", "_"), Path(bare).name)
-            id_ = next((by_name[one] for one in spellings if one in by_name), None)
-            if id_ is None:
-                raise DataError(
-                    f"split list {path} names '{name}', which is not an image with a mask{nearest(bare, list(by_name))}"
-                )
-            splits.setdefault(path.stem, []).append(id_)
-    if not splits:
-        raise DataError(f"no split list (train.txt, val.txt, ...) in {folder}")
-    return splits
+def stratified_split(
+    shown: NDArray[np.bool_], fractions: Sequence[float], together: Sequence[Sequence[int]] = (), seed: int = 0
+) -> list[list[int]]:
+    """Divide images so that each split shows each class about as often as its fraction, rare classes first.
+
+    ``shown`` (images x classes) says which classes an image shows; images of one group in ``together`` stay in the
+    same split. A class shown by enough groups is in every split if possible; with fewer groups than splits, the first
+    splits come first. Returns the images of each split in ascending order; none is empty. Raises SettingError if there
+    are fewer groups than splits.
+
+    Iterative stratification (Sechidis, Tsoumakas and Vlahavas, ECML PKDD 2011, algorithm 1), with groups as examples
+    and at least one example of each class wanted in each split.
+    """
+    grouped = {image for group in together for image in group}
+    units = [list(group) for group in together] + [[image] for image in range(len(shown)) if image not in grouped]
+    if len(units) < len(fractions):
+        number = counted(len(units), "image") + (" (near-duplicates counted once)" if together else "")
+        raise SettingError(f"cannot divide {number} into {len(fractions)} splits; give lists with --splits DIR")
+    rng = np.random.default_rng(seed)
+    units = [units[place] for place in rng.permutation(len(units))]
+    sizes = np.array([len(unit) for unit in units])
+    counts = np.array([shown[unit].sum(0) for unit in units]).reshape(len(units), -1)
+    split = _assign(counts, sizes, np.asarray(fractions, dtype=np.float64), rng)
+    _spread(split, counts > 0, sizes, len(fractions))
+    return [sorted(image for unit in np.flatnonzero(split == one) for image in units[unit]) for one in range(len(fractions))]
+
+
+def _assign(
+    counts: NDArray[np.int64], sizes: NDArray[np.int64], fractions: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return the split of each unit: rarest remaining class first, each unit to the split that lacks it most."""
+    has = counts > 0
+    wanted = counts.sum(0) * fractions[:, None]
+    wanted = np.where(has.sum(0) > np.arange(len(fractions))[:, None], np.maximum(wanted, 1), 0)
+    capacity = sizes.sum() * fractions
+    split = np.full(len(sizes), -1)
+
+    def put(unit: int, scores: NDArray[np.float64]) -> None:
+        best = np.flatnonzero(scores == scores.max())
+        best = best[capacity[best] == capacity[best].max()]
+        one = int(rng.choice(best))
+        split[unit] = one
+        wanted[one] -= counts[unit]
+        capacity[one] -= sizes[unit]
+
+    while (remaining := has[split < 0].sum(0)).any():
+        label = int(np.argmin(np.where(remaining > 0, remaining, len(sizes) + 1)))
+        # Large groups first, so that small ones can even out their effect.
+        for unit in sorted(np.flatnonzero((split < 0) & has[:, label]), key=lambda unit: -sizes[unit]):
+            put(int(unit), wanted[:, label])
+    for unit in np.flatnonzero(split < 0):
+        put(int(unit), capacity)
+    return split
+
+
+def _spread(split: NDArray[np.int64], has: NDArray[np.bool_], sizes: NDArray[np.int64], splits: int) -> None:
+    """Move units to empty splits, and to those that lack a class if no split loses its last unit of another class."""
+    for one in range(splits):
+        if not (split == one).any():
+            units = np.flatnonzero(split == np.bincount(split, minlength=splits).argmax())
+            split[units[sizes[units].argmin()]] = one
+    for label in np.argsort(has.sum(0), kind="stable"):  # rare classes first
+        for one in range(splits):
+            units = np.flatnonzero(has[:, label])
+            if not len(units) or (split[units] == one).any():
+                continue
+            for unit in sorted(units, key=lambda unit: sizes[unit]):
+                stays = has[(split == split[unit]) & (np.arange(len(split)) != unit)]
+                if len(stays) and stays[:, has[unit]].any(0).all():
+                    split[unit] = one
+                    break

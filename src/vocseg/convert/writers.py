@@ -1,177 +1,132 @@
-"""Write data sets in VOC layout, COCO's JSON and YOLO's polygons."""
+"""Write data sets in VOC layout, COCO's JSON and YOLO's polygons.
+
+Writers fill a folder that already holds the images. ``Each`` calls a function with the name, the image's file name and
+the mask of every image, in several threads, and yields its results in the order of the images.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from vocseg import draw, voc
-from vocseg.convert import contours, polygons, rle
+from vocseg.convert import regions, rle
 from vocseg.convert.readers.coco import VOID_CATEGORY
-from vocseg.convert.source import BACKGROUNDS, Mask, Splits
+from vocseg.convert.source import Mask, Splits
+
+T = TypeVar("T")
+Each = Callable[[Callable[[str, str, Mask], T]], Iterator[T]]
 
 
-class Writer(Protocol):
-    """Writes masks into a folder that already holds the images.
+def write_voc(root: Path, classes: Sequence[str], splits: Splits, each: Each[None]) -> None:
+    """Write Pascal VOC's layout: palette PNGs of class ids and 255, split lists, class names."""
 
-    ``write`` may run in any thread and in any order; its results are passed to ``collect`` in the order of the images.
-    """
+    def save(name: str, image: str, mask: Mask) -> None:
+        draw.palette_image(torch.from_numpy(mask)).save(root / voc.MASKS / f"{name}.png")
 
-    def write(self, name: str, image: str, mask: Mask) -> Any: ...
-
-    def collect(self, name: str, written: Any) -> None: ...
-
-    def finish(self, splits: Splits) -> None: ...
-
-
-def make_writer(to: str, root: Path, classes: Sequence[str], splits: Splits, void: bool, outlines: bool, parts: bool) -> Writer:
-    """Return the writer of the format ``to``: voc, coco or yolo."""
-    if to == "coco":
-        return CocoWriter(root, classes, splits, void, outlines, parts)
-    return YoloWriter(root, classes) if to == "yolo" else VocWriter(root, classes)
-
-
-class VocWriter:
-    """Pascal VOC's layout: palette PNGs of class ids and 255, split lists, class names."""
-
-    def __init__(self, root: Path, classes: Sequence[str]) -> None:
-        self.root, self.classes = root, classes
-        (root / voc.MASKS).mkdir()
-
-    def write(self, name: str, image: str, mask: Mask) -> None:
-        draw.palette_image(torch.from_numpy(mask)).save(self.root / voc.MASKS / f"{name}.png")
-
-    def collect(self, name: str, written: Any) -> None:
+    (root / voc.MASKS).mkdir()
+    for _ in each(save):
         pass
-
-    def finish(self, splits: Splits) -> None:
-        lists = self.root / voc.SPLITS
-        lists.mkdir(parents=True)
-        for split, names in splits.items():
-            _write_lines(lists / f"{split}.txt", names)
-        _write_lines(self.root / voc.CLASSES_FILE, self.classes)
+    (root / voc.SPLITS).mkdir(parents=True)
+    for split, names in splits.items():
+        _write_lines(root / voc.SPLITS / f"{split}.txt", names)
+    _write_lines(root / voc.CLASSES_FILE, classes)
 
 
-class CocoWriter:
-    """COCO's JSON, ``annotations/<split>.json``, with images in ``images``.
+def write_coco(
+    root: Path, classes: Sequence[str], splits: Splits, each: Each[Any], *, void: bool, polygons: bool, parts: bool
+) -> None:
+    """Write COCO's ``annotations/<split>.json``, as annotations arrive; only the images are kept in memory.
 
     A category's id is the class's id, plus one if no class is background; pixels of the background are in no object.
-    Void, if there is any, is a crowd region of the last category, called void. An object is all pixels of a class in
-    an image, or with ``parts`` a connected part of them; as run lengths, or with ``outlines`` as polygons along pixel
-    edges.
+    With ``void``, it is a crowd region of a last category. An object is all pixels of a class in an image, or with
+    ``parts`` a connected part of them; as run lengths, or as ``polygons`` along pixel edges.
     """
+    named = object_ids(classes)
+    first = int(0 in named)
+    named |= {voc.VOID: VOID_CATEGORY} if void else {}
 
-    def __init__(self, root: Path, classes: Sequence[str], splits: Splits, void: bool, outlines: bool, parts: bool) -> None:
-        self.outlines, self.parts = outlines, parts
-        self.ids = object_ids(classes)
-        self.splits_of: dict[str, list[str]] = {}
-        for split, names in splits.items():
-            for name in names:
-                self.splits_of.setdefault(name, []).append(split)
-        first = 1 - min(self.ids, default=1)
-        named = self.ids | ({voc.VOID: VOID_CATEGORY} if void else {})
-        self.category = {label: label + first for label in named}
-        categories = [{"id": self.category[label], "name": name} for label, name in named.items()]
-        head = {"info": {"description": "written by vocseg data convert"}, "categories": categories}
-        (root / "annotations").mkdir()
-        self.files: dict[str, _JsonFile] = {split: _JsonFile(root / "annotations" / f"{split}.json", head) for split in splits}
+    def describe(name: str, image: str, mask: Mask) -> tuple[str, dict[str, Any], list[dict[str, Any]]]:
+        objects = [
+            {"category_id": label + first, "iscrowd": int(label == voc.VOID)} | _coco_region(region, polygons and label != voc.VOID)
+            for label in named
+            for region in _regions(mask == label, parts)
+        ]
+        return name, {"file_name": image, "height": mask.shape[0], "width": mask.shape[1]}, objects
 
-    def write(self, name: str, image: str, mask: Mask) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        regions = ((label, region) for label in self.category for region in self._regions(mask == label))
-        objects = [self._object(label, region) for label, region in regions]
-        return {"file_name": image, "height": mask.shape[0], "width": mask.shape[1]}, objects
-
-    def _regions(self, region: rle.Region) -> Iterator[rle.Region]:
-        if self.parts:
-            yield from (polygons.fill([ring], *region.shape) for ring in contours.outlines(region))
-        elif region.any():
-            yield region
-
-    def _object(self, label: int, region: rle.Region) -> dict[str, Any]:
-        ys, xs = (np.flatnonzero(region.any(axis)) for axis in (1, 0))
-        left, top = int(xs[0]), int(ys[0])
-        return {
-            "category_id": self.category[label],
-            "iscrowd": int(label == voc.VOID),
-            "area": int(region.sum()),
-            "bbox": [left, top, int(xs[-1]) + 1 - left, int(ys[-1]) + 1 - top],
-            # The format defines crowd regions as run lengths.
-            "segmentation": [ring.reshape(-1).tolist() for ring in contours.outlines(region)]
-            if self.outlines and label != voc.VOID
-            else rle.encode(region),
+    categories = [{"id": label + first, "name": name} for label, name in named.items()]
+    head = json.dumps({"info": {"description": "written by vocseg data convert"}, "categories": categories})
+    members = {split: set(names) for split, names in splits.items()}
+    images: dict[str, list[dict[str, Any]]] = {split: [] for split in splits}
+    counts = dict.fromkeys(splits, 0)
+    (root / "annotations").mkdir()
+    with ExitStack() as stack:
+        files = {
+            split: stack.enter_context(open(root / "annotations" / f"{split}.json", "w", encoding="utf-8")) for split in splits
         }
-
-    def collect(self, name: str, written: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
-        for split in self.splits_of.get(name, []):
-            self.files[split].add(*written)
-
-    def finish(self, splits: Splits) -> None:
-        for file in self.files.values():
-            file.close()
-
-
-class _JsonFile:
-    """An annotation file that is written as its annotations arrive; only the images are kept in memory."""
-
-    def __init__(self, path: Path, head: dict[str, Any]) -> None:
-        self.file: TextIO = open(path, "w", encoding="utf-8")  # noqa: SIM115  (closed by close)
-        self.images: list[dict[str, Any]] = []
-        self.annotations = 0
-        self.file.write(json.dumps(head)[:-1] + ', "annotations": [')
-
-    def add(self, image: dict[str, Any], objects: list[dict[str, Any]]) -> None:
-        self.images.append({"id": len(self.images) + 1} | image)
-        for one in objects:
-            self.annotations += 1
-            self.file.write(",\n" if self.annotations > 1 else "\n")
-            self.file.write(json.dumps({"id": self.annotations, "image_id": len(self.images)} | one))
-
-    def close(self) -> None:
-        self.file.write('\n], "images": ' + json.dumps(self.images) + "}\n")
-        self.file.close()
+        for file in files.values():
+            file.write(head[:-1] + ', "annotations": [')
+        for name, image, objects in each(describe):
+            for split in (split for split in splits if name in members[split]):
+                images[split].append({"id": len(images[split]) + 1} | image)
+                for one in objects:
+                    counts[split] += 1
+                    numbered = {"id": counts[split], "image_id": len(images[split])} | one
+                    files[split].write((",\n" if counts[split] > 1 else "\n") + json.dumps(numbered))
+        for split, file in files.items():
+            file.write('\n], "images": ' + json.dumps(images[split]) + "}\n")
 
 
-class YoloWriter:
-    """Ultralytics' segmentation format: ``labels/<image>.txt``, ``data.yaml``, and a list of images per split.
+def _regions(region: regions.Region, parts: bool) -> list[regions.Region]:
+    if parts:
+        return [regions.fill(ring, *region.shape) for ring in regions.outlines(region)]
+    return [region] if region.any() else []
+
+
+def _coco_region(region: regions.Region, polygons: bool) -> dict[str, Any]:
+    ys, xs = (np.flatnonzero(region.any(axis)) for axis in (1, 0))
+    left, top = int(xs[0]), int(ys[0])
+    outlines = [ring.reshape(-1).tolist() for ring in regions.outlines(region)] if polygons else None
+    return {
+        "area": int(region.sum()),
+        "bbox": [left, top, int(xs[-1]) + 1 - left, int(ys[-1]) + 1 - top],
+        "segmentation": outlines or rle.encode(region),
+    }
+
+
+def write_yolo(root: Path, classes: Sequence[str], splits: Splits, each: Each[tuple[str, str]]) -> None:
+    """Write Ultralytics' segmentation format: ``labels/<image>.txt``, ``data.yaml``, and a list of images per split.
 
     Coordinates are fractions of width and height. The format has neither background nor void: their pixels are in no
     polygon. Holes are cut open.
     """
+    named = object_ids(classes)
 
-    def __init__(self, root: Path, classes: Sequence[str]) -> None:
-        self.root = root
-        self.ids = object_ids(classes)
-        self.written: dict[str, str] = {}
-        (root / "labels").mkdir()
-
-    def write(self, name: str, image: str, mask: Mask) -> str:
-        lines = []
+    def write(name: str, image: str, mask: Mask) -> tuple[str, str]:
         size = np.array(mask.shape[::-1], dtype=np.float64)
-        for number, label in enumerate(self.ids):
-            for ring in contours.outlines(mask == label):
-                lines.append(f"{number} " + " ".join(f"{part:.7g}" for part in (ring / size).reshape(-1)))
-        _write_lines(self.root / "labels" / f"{name}.txt", lines)
-        return image
+        rings = [(number, ring / size) for number, label in enumerate(named) for ring in regions.outlines(mask == label)]
+        lines = [f"{number} " + " ".join(f"{part:.7g}" for part in ring.reshape(-1)) for number, ring in rings]
+        _write_lines(root / "labels" / f"{name}.txt", lines)
+        return name, image
 
-    def collect(self, name: str, written: str) -> None:
-        self.written[name] = written
-
-    def finish(self, splits: Splits) -> None:
-        for split, names in splits.items():
-            _write_lines(self.root / f"{split}.txt", [f"./images/{self.written[name]}" for name in names])
-        # JSON strings are valid YAML strings.
-        names = [f"  {number}: {json.dumps(name, ensure_ascii=False)}" for number, name in enumerate(self.ids.values())]
-        _write_lines(self.root / "data.yaml", [*(f"{split}: {split}.txt" for split in splits), "names:", *names])
+    (root / "labels").mkdir()
+    images = dict(each(write))
+    for split, names in splits.items():
+        _write_lines(root / f"{split}.txt", [f"./images/{images[name]}" for name in names])
+    # JSON strings are valid YAML strings.
+    names = [f"  {number}: {json.dumps(name, ensure_ascii=False)}" for number, name in enumerate(named.values())]
+    _write_lines(root / "data.yaml", [*(f"{split}: {split}.txt" for split in splits), "names:", *names])
 
 
 def object_ids(classes: Sequence[str]) -> dict[int, str]:
     """Return the classes that are objects, by id: all except a first one called background."""
-    return {label: name for label, name in enumerate(classes) if label or name not in BACKGROUNDS}
+    return {label: name for label, name in enumerate(classes) if label or name not in voc.BACKGROUND_NAMES}
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:

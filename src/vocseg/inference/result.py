@@ -79,7 +79,7 @@ class Segmentation:
         along pixel edges, (0, 0) the image's upper left corner. Filling a polygon without its holes gives exactly the
         region's pixels.
         """
-        from vocseg.convert.contours import parts  # brings twenty modules with it
+        from vocseg.convert.regions import parts  # brings twenty modules with it
 
         found: list[dict[str, Any]] = []
         for label in range(1, len(self.classes)):

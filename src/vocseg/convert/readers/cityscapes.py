@@ -6,9 +6,7 @@ import re
 from functools import partial
 from pathlib import Path
 
-from vocseg.convert.files import files_below, ids_by_split, split_of_path, unique_ids
-from vocseg.convert.masks import read_labels
-from vocseg.convert.source import Item, Source, skipped
+from vocseg.convert.source import Item, Source, files_below, read_labels, skipped, split_of_path
 from vocseg.data.layout import IMAGE_SUFFIXES
 from vocseg.errors import DataError
 
@@ -32,26 +30,19 @@ def find_cityscapes(root: Path, images: Path | None = None) -> Source:
     for path in files_below(images or root, IMAGE_SUFFIXES):
         if not re.search(r"_(labelIds|instanceIds|color|labelTrainIds)$", path.stem):
             by_scene.setdefault(re.sub(r"_left_?Img_?8_?bit$", "", path.stem, flags=re.IGNORECASE), path)
-    chosen: dict[Path, Path] = {}
+    chosen: dict[Path, Item] = {}
     unmatched = []
     for mask in sorted(masks, key=lambda path: "coarse" in path.stem.lower()):
         image = by_scene.get(re.sub(r"(_gt\w*?)?_labelIds$", "", mask.stem))
         if image is None:
             unmatched.append(mask)
-        else:
-            chosen.setdefault(image, mask)
+            continue
+        scene = image.with_name(re.sub(r"_leftImg8bit(?=\.)", "", image.name))
+        split = split_of_path(mask.relative_to(root).parent)
+        chosen.setdefault(image, Item(image, mask, partial(read_labels, mask), split, named_by=scene))
     if not chosen:
         example = f" (masks such as {unmatched[0]})" if unmatched else ""
         raise DataError(f"no *_labelIds.png below {root} has an image *_leftImg8bit.png{example}")
-    paths = sorted(chosen)
-    ids = [re.sub(r"_leftImg8bit$", "", id_) for id_ in unique_ids(paths, root)]
-    return Source(
-        "cityscapes",
-        str(root),
-        [Item(id_, path, chosen[path], partial(read_labels, chosen[path])) for id_, path in zip(ids, paths, strict=True)],
-        dict(CLASSES),
-        named=True,
-        void=VOID,
-        splits=ids_by_split(ids, (split_of_path(chosen[path].relative_to(root).parent) for path in paths)),
-        notes=skipped(unmatched, "mask", "without an image"),
-    )
+    items = [chosen[image] for image in sorted(chosen)]
+    notes = skipped(unmatched, "mask", "without an image")
+    return Source("cityscapes", str(root), root, items, dict(CLASSES), named=True, void=VOID, notes=notes)

@@ -5,30 +5,40 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vocseg import voc
-from vocseg.convert import polygons, rle
-from vocseg.convert.files import ImageFinder, files_below, json_kind, read_json, split_of_path, unique_ids
-from vocseg.convert.source import Item, Mask, Source, object_classes, skipped
+from vocseg.convert import regions, rle
+from vocseg.convert.source import (
+    ImageFinder,
+    Item,
+    Mask,
+    Source,
+    files_below,
+    json_kind,
+    object_classes,
+    parsing,
+    read_json,
+    skipped,
+    split_of_path,
+)  # fmt: skip
 from vocseg.errors import DataError
 
 VOID_CATEGORY = "void"
 
 
-@dataclass(frozen=True)
-class _Image:
-    """An image of an annotation file: name, height and width, and objects (label, is a crowd, segmentation)."""
+class _Image(NamedTuple):
+    """An image of an annotation file, and its objects: label (void for crowds) and segmentation."""
 
+    file: Path
     name: str
     height: int
     width: int
-    objects: list[tuple[int, bool, Any]]
+    objects: list[tuple[int, Any]]
 
 
 def find_coco(path: Path, images: Path | None = None) -> Source:
@@ -41,36 +51,33 @@ def find_coco(path: Path, images: Path | None = None) -> Source:
     """
     files = [path] if path.is_file() else _annotation_files(path)
     root = path.parent if path.is_file() else path
-    contents = {file: _checked(read_json(file), file) for file in files}
+    contents = {file: _read(file) for file in files}
     names, labels = _classes([category for content in contents.values() for category in content["categories"]], files[0])
     folders = [images] if images else [root, root.parent] if root.name == "annotations" else [root]
-    split_names = _split_names(files, root)
     finder = ImageFinder(*folders)
-    found: dict[Path, tuple[_Image, Path]] = {}
-    splits: dict[str, dict[Path, None]] = {}
+    found: dict[Path, _Image] = {}
+    lists: dict[str, dict[Path, None]] = {}
     missing = []
-    for file, content in contents.items():
-        for image in _images(content, labels, file):
+    for file, split in _splits(files, root).items():
+        for image in _images(contents[file], labels, file):
             place = finder.find(image.name, file)
             if place is None:
                 missing.append(image.name)
                 continue
-            known, in_file = found.setdefault(place, (image, file))
-            if known is not image and in_file == file:  # one image, listed twice
+            known = found.setdefault(place, image)
+            if known is not image and known.file == file:  # one image, listed twice
                 known.objects.extend(image.objects)
-            if split := split_names[file]:
-                splits.setdefault(split, {})[place] = None
+            if split:
+                lists.setdefault(split, {})[place] = None
     if not found:
         first = f" (the first is '{missing[0]}')" if missing else ""
         raise DataError(
             f"none of the {len(missing)} images of {files[0]} is below {folders[-1]}{first}; set --images to their folder"
         )
-    ids = dict(zip(found, unique_ids(list(found), folders[-1]), strict=True))
-    items = [Item(ids[place], place, file, partial(_mask, image, file)) for place, (image, file) in found.items()]
-    source = Source("coco", ", ".join(map(str, files[:3])) + (", ..." if len(files) > 3 else ""), items, names, True, True)
-    source.splits = {split: [ids[place] for place in places] for split, places in splits.items()}
-    source.notes = skipped(missing, "annotated image", "that cannot be found")
-    return source
+    items = [Item(place, image.file, partial(_mask, image)) for place, image in found.items()]
+    where = ", ".join(map(str, files[:3])) + (", ..." if len(files) > 3 else "")
+    notes = skipped(missing, "annotated image", "that cannot be found")
+    return Source("coco", where, folders[-1], items, names, named=True, objects=True, notes=notes, lists=lists)
 
 
 def _annotation_files(root: Path) -> list[Path]:
@@ -83,7 +90,7 @@ def _annotation_files(root: Path) -> list[Path]:
     return files
 
 
-def _split_names(files: list[Path], root: Path) -> dict[Path, str | None]:
+def _splits(files: list[Path], root: Path) -> dict[Path, str | None]:
     """Return the split of each file; several files of one split, or one like trainaug, keep their own names."""
     names = {file: split_of_path(file.relative_to(root)) for file in files}
     names |= {file: file.stem for file, name in names.items() if name is None and re.match("train|val|test", file.stem)}
@@ -91,7 +98,8 @@ def _split_names(files: list[Path], root: Path) -> dict[Path, str | None]:
     return {file: name if name is None or taken[name] == 1 else file.stem for file, name in names.items()}
 
 
-def _checked(content: Any, file: Path) -> dict[str, Any]:
+def _read(file: Path) -> dict[str, Any]:
+    content = read_json(file)
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise DataError(f"{file} is not in COCO's format: it has no list '{key}'")
@@ -110,7 +118,7 @@ def _classes(categories: list[dict[str, Any]], file: Path) -> tuple[dict[int, st
 
 def _images(content: dict[str, Any], labels: dict[str, int], file: Path) -> Iterator[_Image]:
     names = {category["id"]: str(category["name"]) for category in content["categories"]}
-    objects: dict[Any, list[tuple[int, bool, Any]]] = {}
+    objects: dict[Any, list[tuple[int, Any]]] = {}
     for annotation in content["annotations"]:
         try:
             label = labels[names[annotation["category_id"]]]
@@ -120,11 +128,12 @@ def _images(content: dict[str, Any], labels: dict[str, int], file: Path) -> Iter
             key = error.args[0] if error.args else error
             raise DataError(f"{file}: annotation {_id(annotation)}{of} has a missing or unknown {key!r}") from error
         if annotation.get("segmentation"):
-            crowd = bool(annotation.get("iscrowd")) or label == voc.VOID
-            objects.setdefault(image_id, []).append((label, crowd, annotation["segmentation"]))
+            label = voc.VOID if annotation.get("iscrowd") else label
+            objects.setdefault(image_id, []).append((label, annotation["segmentation"]))
     for image in content["images"]:
         try:
-            yield _Image(str(image["file_name"]), int(image["height"]), int(image["width"]), objects.get(image["id"], []))
+            shape = int(image["height"]), int(image["width"])
+            yield _Image(file, str(image["file_name"]), *shape, objects.get(image["id"], []))
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{file}: image {_id(image)} lacks a valid id, file_name, height or width") from error
 
@@ -133,20 +142,13 @@ def _id(entry: Any) -> Any:
     return entry.get("id", "?") if isinstance(entry, dict) else "?"
 
 
-def _mask(image: _Image, file: Path) -> Mask:
-    crowds: list[tuple[polygons.Region, int]] = []
-    objects: list[tuple[polygons.Region, int]] = []
-    for label, crowd, segmentation in image.objects:
-        try:
-            region = _region(segmentation, image.height, image.width)
-        except (DataError, TypeError, ValueError) as error:
-            raise DataError(f"{file}: cannot read an object of {image.name}: {error}") from error
-        (crowds if crowd else objects).append((region, voc.VOID if crowd else label))
-    objects.sort(key=lambda one: -int(np.count_nonzero(one[0])))
-    return polygons.paint(image.height, image.width, [*crowds, *objects])
+def _mask(image: _Image) -> Mask:
+    with parsing(f"an object of {image.name} in {image.file}"):
+        objects = [(_region(segmentation, image.height, image.width), label) for label, segmentation in image.objects]
+    return regions.paint(image.height, image.width, objects, by_size=True)
 
 
-def _region(segmentation: Any, height: int, width: int) -> polygons.Region:
+def _region(segmentation: Any, height: int, width: int) -> regions.Region:
     """Return the region of run lengths, or the union of polygons."""
     if isinstance(segmentation, dict):
         region = rle.decode(segmentation)
@@ -156,5 +158,5 @@ def _region(segmentation: Any, height: int, width: int) -> polygons.Region:
     region = np.zeros((height, width), dtype=bool)
     for ring in segmentation:
         if len(ring) >= 6:
-            region |= polygons.fill([np.asarray(ring, dtype=np.float64).reshape(-1, 2)], height, width)
+            region |= regions.fill(ring, height, width)
     return region

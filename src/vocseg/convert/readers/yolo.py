@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vocseg.convert import polygons
-from vocseg.convert.files import SPLIT_NAMES, files_below, unique_ids
-from vocseg.convert.source import Item, Mask, Source, object_classes, skipped
+from vocseg.convert import regions
+from vocseg.convert.source import SPLIT_NAMES, Item, Mask, Source, files_below, object_classes, skipped
 from vocseg.data.image_io import image_size
 from vocseg.data.layout import IMAGE_SUFFIXES
 from vocseg.errors import DataError, reason
@@ -25,8 +24,7 @@ BOX = 4
 
 def find_yaml(root: Path) -> Path | None:
     """Return the YAML file with ``names`` at ``root``, a folder or that file; None if there is none."""
-    files = [root] if root.is_file() else sorted([*root.glob("*.yaml"), *root.glob("*.yml")])
-    for path in files:
+    for path in [root] if root.is_file() else sorted([*root.glob("*.yaml"), *root.glob("*.yml")]):
         try:
             if path.suffix in (".yaml", ".yml") and any(line.startswith("names:") for line in path.read_text("utf-8").splitlines()):
                 return path
@@ -46,47 +44,41 @@ def find_yolo(root: Path, images: Path | None = None) -> Source:
     if path is None:
         raise DataError(f"no YAML file with 'names', which YOLO data sets have, at {root}")
     content = _read_yaml(path)
-    class_names = _names(content["names"], path)
-    names, by_name = object_classes(class_names, path)
-    by_split, missing = ({"": files_below(images, IMAGE_SUFFIXES)}, []) if images else _splits(content, path)
-    found = list(dict.fromkeys(file for files in by_split.values() for file in files))
-    if not found:
+    names, by_name = object_classes(content["names"], path)
+    labels = [by_name[name] for name in content["names"]]
+    lists, missing = ({"": files_below(images, IMAGE_SUFFIXES)}, []) if images else _splits(content, path)
+    texts = {file: _text_file(file) for files in lists.values() for file in files}
+    if not texts:
         raise DataError(f"no images found through {path}" + (f": {missing[0]} does not exist" if missing else ""))
-    texts = {file: _text_file(file) for file in found}
-    if not any(texts.values()):
-        raise DataError(f"no image of {path} has a text file of polygons (labels/{found[0].stem}.txt, or beside {found[0]})")
-    read = [_read(text, len(class_names)) for text in texts.values() if text]
+    bare = [file for file, text in texts.items() if text is None]
+    if len(bare) == len(texts):
+        raise DataError(f"no image of {path} has a text file of polygons (labels/{bare[0].stem}.txt, or beside {bare[0]})")
+    read = [_read(text, len(labels)) for text in texts.values() if text]
     boxes = sum(count for _, count in read)
     if boxes and not any(shapes for shapes, _ in read):
         raise DataError(f"the text files of {path} contain no polygons, only boxes for detection ({boxes})")
-    ids = dict(zip(found, unique_ids(found, path.parent), strict=True))
-    labels = [by_name[name] for name in class_names]
-    items = [Item(ids[file], file, text or file, partial(_mask, file, text, labels)) for file, text in texts.items()]
-    splits = {split: [ids[file] for file in files] for split, files in by_split.items() if split and files}
-    bare = [file for file, text in texts.items() if text is None]
+    items = [Item(file, text or file, partial(_mask, file, text, labels)) for file, text in texts.items()]
     notes = skipped(boxes, "box", "for detection, which has no outline")
     notes += skipped(missing, "entry", f"of {path.name} that does not exist")
     notes += [f"{counted(len(bare), 'image')} without a text file, all background (such as {bare[0]})"] if bare else []
-    return Source("yolo", str(path), items, names, named=True, objects=True, splits=splits, notes=notes)
+    lists.pop("", None)
+    return Source("yolo", str(path), path.parent, items, names, named=True, objects=True, notes=notes, lists=lists)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
+    """Read the YAML file; ``names``, a list or a mapping of numbers to names, becomes a list of text."""
     import yaml
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise DataError(f"cannot read {path}: not valid YAML: {' '.join(str(error).split())}") from error
-    return content if isinstance(content, dict) else {"names": None}
-
-
-def _names(names: Any, path: Path) -> list[str]:
-    """Return class names in the order of their numbers, from a list or a mapping of numbers to names."""
+    names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, dict) and sorted(names) == list(range(len(names))):
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not names:
         raise DataError(f"{path}: 'names' is neither a list of classes nor a mapping of all numbers from 0")
-    return [str(name) for name in names]
+    return content | {"names": [str(name) for name in names]}
 
 
 def _splits(content: dict[str, Any], path: Path) -> tuple[dict[str, list[Path]], list[Path]]:
@@ -107,9 +99,7 @@ def _splits(content: dict[str, Any], path: Path) -> tuple[dict[str, list[Path]],
                 missing.append(places[-1])
             else:
                 splits.setdefault(split, []).extend(_images(place))
-    if not splits and not missing:
-        splits = {"": files_below(path.parent, IMAGE_SUFFIXES)}
-    return splits, missing
+    return splits if splits or missing else {"": files_below(path.parent, IMAGE_SUFFIXES)}, missing
 
 
 def _images(place: Path) -> list[Path]:
@@ -134,19 +124,18 @@ def _text_file(image: Path) -> Path | None:
 
 def _read(path: Path, classes: int) -> tuple[list[Polygon], int]:
     """Return the polygons of a text file, and how many of its lines are boxes."""
-    found: list[Polygon] = []
-    boxes = 0
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {reason(error)}") from error
+    found: list[Polygon] = []
+    boxes = 0
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         label, *values = line.split()
         try:
-            corners = np.array(values, dtype=np.float64)
-            label_id = int(label)
+            label_id, corners = int(label), np.array(values, dtype=np.float64)
         except ValueError:
             raise DataError(f"{path}, line {number}: '{line[:40]}' is not a class number followed by coordinates") from None
         if not 0 <= label_id < classes:
@@ -163,5 +152,5 @@ def _read(path: Path, classes: int) -> tuple[list[Polygon], int]:
 def _mask(image: Path, text: Path | None, labels: list[int]) -> Mask:
     height, width = image_size(image)
     found = _read(text, len(labels))[0] if text else []
-    regions = [(polygons.fill([corners * (width, height)], height, width), labels[number]) for number, corners in found]
-    return polygons.paint(height, width, sorted(regions, key=lambda region: -int(region[0].sum())))
+    shapes = [(regions.fill(corners * (width, height), height, width), labels[number]) for number, corners in found]
+    return regions.paint(height, width, shapes, by_size=True)

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from vocseg.convert.files import common_start
+from vocseg.convert.source import common_start
 
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".gif")
 
 
-def match_names(images: Iterable[str], masks: Iterable[str]) -> tuple[dict[str, str], str]:
+def match_names(images: list[str], masks: list[str]) -> tuple[dict[str, str], str]:
     """Return the mask's stem for each image's stem that has one, and the pattern of the masks' names if they differ.
 
     In order of preference: the same name; the image's name with a suffix (``_L``, ``_mask``) or prefix that most masks
@@ -23,7 +23,6 @@ def match_names(images: Iterable[str], masks: Iterable[str]) -> tuple[dict[str, 
     >>> match_names(["img_1_rgb", "img_2_rgb"], ["img_1_gt", "img_2_gt"])[0]
     {'img_1_rgb': 'img_1_gt', 'img_2_rgb': 'img_2_gt'}
     """
-    images, masks = list(images), list(masks)
     wanted, available = set(images), set(masks)
     if not available or not wanted:
         return {}, ""
@@ -32,10 +31,10 @@ def match_names(images: Iterable[str], masks: Iterable[str]) -> tuple[dict[str, 
     suffix, with_suffix = _commonest(_rest(mask, wanted) for mask in masks)
     backwards = {stem[::-1] for stem in wanted}
     prefix, with_prefix = _commonest(_rest(mask[::-1], backwards)[::-1] for mask in masks)
-    if with_suffix >= max(with_prefix, 1):
-        return {stem: stem + suffix for stem in images if stem + suffix in available}, f"<image>{suffix}"
-    if with_prefix:
-        return {stem: prefix + stem for stem in images if prefix + stem in available}, f"{prefix}<image>"
+    if with_suffix or with_prefix:
+        prefix, suffix = ("", suffix) if with_suffix >= with_prefix else (prefix, "")
+        called = {stem: prefix + stem + suffix for stem in images}
+        return {stem: mask for stem, mask in called.items() if mask in available}, f"{prefix}<image>{suffix}"
     cores, others = _cores(images), _cores(masks)
     pairs = {stem: others[core] for core, stem in cores.items() if core in others}
     image, mask = next(iter(pairs.items()), ("", ""))
@@ -44,15 +43,12 @@ def match_names(images: Iterable[str], masks: Iterable[str]) -> tuple[dict[str, 
 
 def divide(files: list[Path]) -> tuple[list[Path], list[Path]]:
     """Divide files of one folder into images and masks: ``a.jpg`` and ``a.png``, or ``a.png`` and ``a_mask.png``."""
-    lossless = {path.stem for path in files if path.suffix.lower() in LOSSLESS}
-    others = {path.stem for path in files if path.suffix.lower() not in LOSSLESS}
-    if lossless & others:
-        return [p for p in files if p.suffix.lower() not in LOSSLESS], [p for p in files if p.suffix.lower() in LOSSLESS]
-    stems = lossless | others
-    suffix, _ = _commonest(rest if not rest[:1].isalnum() else "" for rest in (_rest(stem, stems) for stem in sorted(stems)))
-    if not suffix:
-        return files, []
-    return [path for path in files if not path.stem.endswith(suffix)], [path for path in files if path.stem.endswith(suffix)]
+    masks = {path for path in files if path.suffix.lower() in LOSSLESS}
+    stems = {path.stem for path in files}
+    if not {path.stem for path in masks} & {path.stem for path in files if path not in masks}:
+        suffix, _ = _commonest(rest for rest in (_rest(stem, stems) for stem in sorted(stems)) if not rest[:1].isalnum())
+        masks = {path for path in files if suffix and path.stem.endswith(suffix)}
+    return [path for path in files if path not in masks], [path for path in files if path in masks]
 
 
 def _commonest(texts: Iterable[str]) -> tuple[str, int]:
