@@ -43,22 +43,23 @@ def parse_classes(given: str | Path | Sequence[str] | None) -> tuple[str, ...] |
         text = str(given)
         if "," not in text and Path(text).is_file():
             return read_classes(Path(text))
-        given = [name.strip() for name in text.split(",") if name.strip()]
+        given = parse_names(text)
         if not given or (len(given) == 1 and any(sign in text for sign in "./\\")):  # the name of a missing file
             raise SettingError(f"classes '{text}' is neither a file nor names separated by commas")
-    if repeated := _repeated(given):
+    names = parse_names(given)
+    if repeated := _repeated(names):
         raise SettingError(f"classes names '{repeated}' twice")
-    return tuple(given)
+    return names
+
+
+def parse_names(given: str | Sequence[str | int]) -> tuple[str, ...]:
+    """Return labels and class names from a sequence or a comma-separated list."""
+    tokens = (str(token).strip() for token in (given.split(",") if isinstance(given, str) else given))
+    return tuple(token for token in tokens if token)
 
 
 def _repeated(names: Iterable[str]) -> str | None:
     return next((name for name, count in Counter(names).items() if count > 1), None)
-
-
-def parse_void(given: str | Sequence[str | int]) -> tuple[str, ...]:
-    """Return labels and class names from a sequence or a comma-separated list."""
-    tokens = (str(token).strip() for token in (given.split(",") if isinstance(given, str) else given))
-    return tuple(token for token in tokens if token)
 
 
 def map_classes(source: Source, labels: Labels, given: tuple[str, ...] | None, void: tuple[str, ...]) -> ClassMap:
@@ -70,14 +71,25 @@ def map_classes(source: Source, labels: Labels, given: tuple[str, ...] | None, v
     if numbers and source.objects:
         known = ", ".join((source.names or {}).values())
         raise SettingError(f"void '{min(numbers)}': {source.kind} classes are names, not numbers ({known})")
-    names, note = _names(source, labels, given, numbers)
+    if source.names is not None and (source.named or not given):
+        names, note = source.names, "as named in the source"
+    elif given:
+        names, note = dict(enumerate(given)), "as given"
+    else:
+        names = _inferred(labels.present - numbers - source.void, labels.has_void, source.found)
+        note = "not named in the source: class_0, class_1, ... (set names with --classes, exclude labels with --void)"
     by_id = source.kind == "voc" or (source.kind == "folders" and not source.named)
     if by_id and len(names) > 1 and labels.present == {0} and labels.has_void:
-        raise _binary(source)
-    not_classes = source.void | numbers | _void_labels(void, names)
+        raise _binary(source.found)
+    by_name = {name: label for label, name in names.items()}
+    void_names = [token for token in void if not token.isdigit()]
+    if unknown := next((name for name in void_names if name not in by_name), None):
+        raise SettingError(f"void '{unknown}' is neither a label nor a class{nearest(unknown, list(by_name))}")
+    not_classes = source.void | numbers | {by_name[name] for name in void_names}
     for label in sorted(labels.present - set(names) - not_classes):
+        known = f"0 to {len(names) - 1}" if sorted(names) == list(range(len(names))) else ", ".join(map(str, sorted(names)))
         raise DataError(
-            f"{labels.first(label)}, which is not a class ({_range(names)}) and not void; "
+            f"{labels.first(label)}, which is not a class (classes are {known}) and not void; "
             f"--void {label} makes it void, --classes names more classes"
         )
     names = {label: name for label, name in sorted(names.items()) if label not in not_classes}
@@ -96,58 +108,37 @@ def map_classes(source: Source, labels: Labels, given: tuple[str, ...] | None, v
     return ClassMap(classes, ids, note)
 
 
-def _names(source: Source, labels: Labels, given: tuple[str, ...] | None, numbers: set[int]) -> tuple[Names, str]:
-    """Return the names of the source's labels before any becomes void, and a note on their origin."""
-    if source.names is not None and (source.named or not given):
-        return source.names, "as named in the source"
-    if given:
-        return dict(enumerate(given)), "as given"
-    names = _inferred(labels.present - numbers - source.void, labels.has_void, source)
-    return names, "not named in the source: class_0, class_1, ... (set names with --classes, exclude labels with --void)"
-
-
-def _inferred(present: set[int], has_void: bool, source: Source) -> Names:
+def _inferred(present: set[int], has_void: bool, found: str) -> Names:
     top = max(present, default=-1)
     if top < 0:
-        raise DataError(f"every mask of {source.found} is void: all pixels are 255")
+        raise DataError(f"every mask of {found} is void: all pixels are 255")
     if present == {0} and has_void:
-        raise _binary(source)
+        raise _binary(found)
     # Gray levels (0, 38, 75, ...) stand for colors, not for class ids.
     if top + 1 > 2 * len(present) and top > 3:
-        some = ", ".join(str(label) for label in sorted(present)[:8])
+        some = ", ".join(str(label) for label in sorted(present)[:8]) + (", ..." if len(present) > 8 else "")
         raise DataError(
-            f"masks of {source.found} have {len(present)} labels up to {top} ({some}{', ...' if len(present) > 8 else ''}), which "
-            "are not consecutive class ids; map gray levels to classes with --colors FILE (lines 'name,r,g,b'), "
+            f"masks of {found} have {len(present)} labels up to {top} ({some}), which are not consecutive class ids; "
+            "map gray levels to classes with --colors FILE (lines 'name,r,g,b'), "
             "name all labels from 0 with --classes, or exclude labels with --void"
         )
     return {label: f"class_{label}" for label in range(top + 1)}
 
 
-def _binary(source: Source) -> DataError:
+def _binary(found: str) -> DataError:
     return DataError(
-        f"masks of {source.found} hold 0 and 255 only, and 255 is void; if it is a class, use --colors FILE "
+        f"masks of {found} hold 0 and 255 only, and 255 is void; if it is a class, use --colors FILE "
         "with the lines 'background,0,0,0' and 'NAME,255,255,255'"
     )
-
-
-def _void_labels(void: tuple[str, ...], names: Names) -> set[int]:
-    labels = {name: label for label, name in names.items()}
-    wanted = [token for token in void if not token.isdigit()]
-    unknown = next((token for token in wanted if token not in labels), None)
-    if unknown is not None:
-        raise SettingError(f"void '{unknown}' is neither a label nor a class{nearest(unknown, list(labels))}")
-    return {labels[token] for token in wanted}
 
 
 def _select(names: Names, given: tuple[str, ...], labels: Labels) -> Names:
     """Return the classes of the source that are ``given``, in that order. Labels of any other class must not occur."""
     by_name = {name: label for label, name in names.items()}
-    unknown = next((name for name in given if name not in by_name), None)
-    if unknown is not None:
-        raise SettingError(
-            f"class '{unknown}' is not in the source{nearest(unknown, list(by_name))} (its classes: {', '.join(by_name)})"
-        )
-    rest = sorted(labels.present & (set(names) - {by_name[name] for name in given}))
+    if unknown := next((name for name in given if name not in by_name), None):
+        known = ", ".join(by_name)
+        raise SettingError(f"class '{unknown}' is not in the source{nearest(unknown, list(by_name))} (its classes: {known})")
+    rest = [label for label in names if label in labels.present and names[label] not in given]
     if rest:
         void = ",".join(names[label] for label in rest)
         raise DataError(
@@ -155,9 +146,3 @@ def _select(names: Names, given: tuple[str, ...], labels: Labels) -> Names:
             f"--void '{void}' makes {'it' if len(rest) == 1 else f'all {len(rest)} other classes'} void"
         )
     return {by_name[name]: name for name in given}
-
-
-def _range(names: Names) -> str:
-    if sorted(names) == list(range(len(names))):
-        return f"classes are 0 to {len(names) - 1}"
-    return f"classes are {', '.join(map(str, sorted(names)))}"

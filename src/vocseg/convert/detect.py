@@ -6,13 +6,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from vocseg import voc
-from vocseg.convert.readers.cityscapes import find_cityscapes
 from vocseg.convert.readers.coco import find_coco
 from vocseg.convert.readers.folders import find_folders
-from vocseg.convert.readers.label_studio import find_label_studio
-from vocseg.convert.readers.labelme import find_labelme
-from vocseg.convert.readers.supervisely import find_supervisely
-from vocseg.convert.readers.voc_folder import find_voc
+from vocseg.convert.readers.layouts import find_cityscapes, find_voc
+from vocseg.convert.readers.tools import find_label_studio, find_labelme, find_supervisely
 from vocseg.convert.readers.yolo import find_yaml, find_yolo
 from vocseg.convert.source import Source, files_below, json_kind
 from vocseg.data.layout import VocFolder
@@ -33,7 +30,7 @@ def find_source(
 ) -> Source:
     """Read the data set at ``path`` in the format ``kind``, or in the one that is detected.
 
-    Raises SettingError for an unknown format or a color table that the format cannot use, DataError as the readers do.
+    Readers raise DataError, naming the file and what is wrong in it.
     """
     if kind == "auto":
         kind = "folders" if masks and images else detect(path, str(masks or voc.MASKS))
@@ -49,10 +46,7 @@ def find_source(
 
 
 def detect(root: Path, mask_dir: str = voc.MASKS) -> str:
-    """Return the format of ``root``; folders if it is none of the others.
-
-    Raises DataError if the path does not exist, or is a file in no known annotation format.
-    """
+    """Return the format of ``root``; folders if it is none of the others. Raises DataError for other files."""
     if root.is_file():
         kind = "yolo" if find_yaml(root) else json_kind(root) if root.suffix.lower() == ".json" else None
         if kind not in ("yolo", "coco", "label-studio"):

@@ -9,15 +9,16 @@ import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import InitVar, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vocseg import voc
+from vocseg.convert.regions import Mask, Region, paint
 from vocseg.data.color_table import ColorTable
-from vocseg.data.image_io import UNREADABLE, decode_mask
+from vocseg.data.image_io import UNREADABLE, decode_mask, image_size
 from vocseg.data.layout import IMAGE_SUFFIXES
 from vocseg.errors import DataError, reason
 from vocseg.utils.text import counted
@@ -27,7 +28,6 @@ SPLIT_NAMES = {
     "test": "test", "testing": "test", "trainval": "trainval",
 }  # fmt: skip
 
-Mask = NDArray[np.uint8]
 Splits = dict[str, list[str]]
 """Image ids by split."""
 
@@ -54,11 +54,10 @@ class Item:
 class Source:
     """A data set in some format, as a reader found it below ``root``.
 
-    ``names`` maps labels to class names; None if the format has no names. ``named``: the format itself names its
-    classes, so ``classes`` selects among them; otherwise ``classes`` names the labels 0, 1, 2, ... ``objects``: masks
-    are painted from objects, so label 0 is background, and it is a class only if it occurs. ``void`` are labels
-    besides 255 that are not classes. ``notes`` say what was found and what was skipped. ``splits`` are the source's own:
-    those of the items, or ``lists`` of images.
+    ``names`` maps labels to class names, if there are any. ``named``: the format itself names its classes, so
+    ``classes`` selects among them; otherwise it names the labels 0, 1, 2, ... ``objects``: masks are painted from
+    objects, so label 0 is background, and a class only if it occurs. ``void`` are labels besides 255 that are not
+    classes. ``splits`` are the source's own: those of the items, or ``lists`` of images.
     """
 
     kind: str
@@ -82,16 +81,53 @@ class Source:
         self.splits |= {split: [ids[image] for image in images] for split, images in (lists or {}).items() if images}
 
 
-def object_classes(names: Iterable[str], origin: Path) -> tuple[dict[int, str], dict[str, int]]:
-    """Return the class names by label and the labels by name: all background names are label 0, the others follow.
+class Drawing(NamedTuple):
+    """An image and the objects drawn on it, in order: class names (None: void) and shapes as the format stores them.
 
-    Raises DataError, naming ``origin``, for more classes than masks can hold.
+    ``size`` is the image's height and width according to the annotation. The others are an :class:`Item`'s.
     """
+
+    image: Path
+    origin: Path
+    objects: list[tuple[str | None, Any]]
+    size: tuple[int, int] | None = None
+    split: str | None = None
+    embedded: Callable[[], bytes] | None = None
+    named_by: Path | None = None
+
+    def paint(self, labels: Mapping[str, int], fill: Callable[[Any, int, int], Region], by_size: bool) -> Mask:
+        height, width = self.size or image_size(self.image)
+        with parsing(f"an object of {self.image.name} in {self.origin}"):
+            filled = [(fill(shape, height, width), voc.VOID if name is None else labels[name]) for name, shape in self.objects]
+        return paint(height, width, filled, by_size)
+
+
+def source_of_objects(
+    kind: str,
+    path: Path | str,
+    root: Path,
+    drawings: Collection[Drawing],
+    fill: Callable[[Any, int, int], Region],
+    notes: list[str],
+    names: Iterable[str] | None = None,
+    by_size: bool = False,
+    lists: Mapping[str, Collection[Path]] | None = None,
+) -> Source:
+    """Return a source of drawings: background names are label 0, the other class ``names`` (default: those used) follow.
+
+    ``fill`` returns the region of a shape, given height and width.
+    """
+    names = names or sorted({name for drawing in drawings for name, _ in drawing.objects if name is not None})
     others = [name for name in dict.fromkeys(names) if name not in voc.BACKGROUND_NAMES]
     if len(others) >= voc.VOID:
-        raise DataError(f"{origin} has {len(others)} classes; ids must stay below the void label {voc.VOID}")
+        raise DataError(f"{path} has {len(others)} classes; ids must stay below the void label {voc.VOID}")
     by_label = dict(enumerate([voc.BACKGROUND_NAMES[0], *others]))
-    return by_label, {name: label for label, name in by_label.items()} | dict.fromkeys(voc.BACKGROUND_NAMES, 0)
+    labels = {name: label for label, name in by_label.items()} | dict.fromkeys(voc.BACKGROUND_NAMES, 0)
+    items = [
+        Item(one.image, one.origin, partial(one.paint, labels, fill, by_size), one.split, one.embedded, one.named_by)
+        for one in drawings
+    ]
+    return Source(kind, str(path), root, items, by_label, named=True, objects=True, notes=notes, lists=lists)
 
 
 def skipped(what: int | Sequence[object], thing: str, why: str) -> list[str]:
@@ -106,11 +142,7 @@ def skipped(what: int | Sequence[object], thing: str, why: str) -> list[str]:
 
 
 def read_labels(path: Path, table: ColorTable | None = None) -> Mask:
-    """Read the labels (uint8, H x W) of a mask file: by color with a ``table``, else by value.
-
-    Raises DataError for an unreadable file, a JPEG, a color image without a table, colors that are not in the table,
-    and values that are not 0 to 255.
-    """
+    """Read the labels of a mask file, by color with a ``table``, else by value; raise DataError for any other one."""
     mask = decode_mask(path, None if table is None else table.labels, by_color=table is not None)
     if mask.format in ("JPEG", "MPO"):
         raise DataError(f"mask {path} is a JPEG, whose compression changes labels; masks must be PNG")
@@ -133,7 +165,7 @@ def parsing(what: str) -> Iterator[None]:
     """Raise a DataError that says what cannot be read for anything malformed in an annotation."""
     try:
         yield
-    except (DataError, KeyError, TypeError, zlib.error, *UNREADABLE) as error:
+    except (DataError, LookupError, TypeError, OverflowError, zlib.error, *UNREADABLE) as error:
         detail = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
         raise DataError(f"cannot read {what}: {detail}") from error
 
@@ -144,6 +176,11 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {path}: {reason(error)}") from error
+
+
+def json_files(root: Path, kind: str) -> list[Path]:
+    """List the JSON files of an annotation format below ``root``; or ``root`` if it is a file."""
+    return [root] if root.is_file() else [path for path in files_below(root, (".json",)) if json_kind(path) == kind]
 
 
 def json_kind(path: Path) -> str | None:
@@ -173,18 +210,18 @@ def split_of_path(path: Path) -> str | None:
 
 def unique_ids(paths: list[Path], root: Path) -> list[str]:
     """Return an id without blanks, which split lists cannot hold: each file's stem, or if stems repeat, its path."""
-    ids = [_joined([path.stem]) for path in paths]
+
+    def joined(parts: Iterable[str]) -> str:
+        return re.sub(r"\s+", "_", "_".join(part for part in parts if part != os.pardir).strip())
+
+    ids = [joined([path.stem]) for path in paths]
     if len(set(ids)) < len(ids):
         # Not relative_to: annotation files may name images outside of the folder.
-        ids = [_joined(Path(os.path.relpath(path, root)).with_suffix("").parts) for path in paths]
+        ids = [joined(Path(os.path.relpath(path, root)).with_suffix("").parts) for path in paths]
     if len(set(ids)) < len(ids):
         path, repeated = next((path, id_) for path, id_ in zip(paths, ids, strict=True) if ids.count(id_) > 1)
         raise DataError(f"duplicate image id '{repeated}' (one of its files is {path}); rename one of the files")
     return ids
-
-
-def _joined(parts: Iterable[str]) -> str:
-    return re.sub(r"\s+", "_", "_".join(part for part in parts if part != os.pardir).strip())
 
 
 class ImageFinder:

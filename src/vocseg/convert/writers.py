@@ -14,11 +14,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from scipy import ndimage
 
 from vocseg import draw, voc
-from vocseg.convert import regions, rle
+from vocseg.convert import regions
 from vocseg.convert.readers.coco import VOID_CATEGORY
-from vocseg.convert.source import Mask, Splits
+from vocseg.convert.regions import Mask
+from vocseg.convert.source import Splits
 
 T = TypeVar("T")
 Each = Callable[[Callable[[str, str, Mask], T]], Iterator[T]]
@@ -48,20 +50,15 @@ def write_coco(
     With ``void``, it is a crowd region of a last category. An object is all pixels of a class in an image, or with
     ``parts`` a connected part of them; as run lengths, or as ``polygons`` along pixel edges.
     """
-    named = object_ids(classes)
-    first = int(0 in named)
-    named |= {voc.VOID: VOID_CATEGORY} if void else {}
+    named = object_ids(classes) | ({voc.VOID: VOID_CATEGORY} if void else {})
+    ids = {label: label + int(0 in named) for label in named}
+    categories = [{"id": ids[label], "name": name} for label, name in named.items()]
+    head = json.dumps({"info": {"description": "written by vocseg data convert"}, "categories": categories})
 
     def describe(name: str, image: str, mask: Mask) -> tuple[str, dict[str, Any], list[dict[str, Any]]]:
-        objects = [
-            {"category_id": label + first, "iscrowd": int(label == voc.VOID)} | _coco_region(region, polygons and label != voc.VOID)
-            for label in named
-            for region in _regions(mask == label, parts)
-        ]
+        objects = _coco_objects(mask, ids, polygons, parts)
         return name, {"file_name": image, "height": mask.shape[0], "width": mask.shape[1]}, objects
 
-    categories = [{"id": label + first, "name": name} for label, name in named.items()]
-    head = json.dumps({"info": {"description": "written by vocseg data convert"}, "categories": categories})
     members = {split: set(names) for split, names in splits.items()}
     images: dict[str, list[dict[str, Any]]] = {split: [] for split in splits}
     counts = dict.fromkeys(splits, 0)
@@ -83,21 +80,23 @@ def write_coco(
             file.write('\n], "images": ' + json.dumps(images[split]) + "}\n")
 
 
-def _regions(region: regions.Region, parts: bool) -> list[regions.Region]:
-    if parts:
-        return [regions.fill(ring, *region.shape) for ring in regions.outlines(region)]
-    return [region] if region.any() else []
-
-
-def _coco_region(region: regions.Region, polygons: bool) -> dict[str, Any]:
-    ys, xs = (np.flatnonzero(region.any(axis)) for axis in (1, 0))
-    left, top = int(xs[0]), int(ys[0])
-    outlines = [ring.reshape(-1).tolist() for ring in regions.outlines(region)] if polygons else None
-    return {
-        "area": int(region.sum()),
-        "bbox": [left, top, int(xs[-1]) + 1 - left, int(ys[-1]) + 1 - top],
-        "segmentation": outlines or rle.encode(region),
-    }
+def _coco_objects(mask: Mask, ids: dict[int, int], polygons: bool, parts: bool) -> list[dict[str, Any]]:
+    objects = []
+    for label, category in ids.items():
+        numbered = ndimage.label(mask == label)[0] if parts else (mask == label).astype(np.int32)
+        for number, (rows, columns) in enumerate(ndimage.find_objects(numbered), 1):
+            region = numbered == number
+            # The format defines crowd regions as run lengths.
+            rings = regions.outlines(region) if polygons and label != voc.VOID else []
+            one = {
+                "category_id": category,
+                "iscrowd": int(label == voc.VOID),
+                "area": int(region.sum()),
+                "bbox": [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start],
+                "segmentation": [ring.reshape(-1).tolist() for ring in rings] or regions.encode(region),
+            }
+            objects.append(one)
+    return objects
 
 
 def write_yolo(root: Path, classes: Sequence[str], splits: Splits, each: Each[tuple[str, str]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vocseg.convert import regions
-from vocseg.convert.source import SPLIT_NAMES, Item, Mask, Source, files_below, object_classes, skipped
-from vocseg.data.image_io import image_size
+from vocseg.convert.source import SPLIT_NAMES, Drawing, Source, files_below, skipped, source_of_objects
 from vocseg.data.layout import IMAGE_SUFFIXES
 from vocseg.errors import DataError, reason
 from vocseg.utils.text import counted
 
-Polygon = tuple[int, NDArray[np.float64]]
-"""A class's number, and corners (N x 2) as fractions of the image's width and height."""
 BOX = 4
 """Numbers in a line that is a box for detection (center and size)."""
 
@@ -36,16 +32,13 @@ def find_yaml(root: Path) -> Path | None:
 def find_yolo(root: Path, images: Path | None = None) -> Source:
     """Read the data set of the YAML file at or in ``root``: the images of its splits, or all in ``images``.
 
-    Classes are background and those that the file names. Where polygons overlap, the smaller is on top, as in
-    Ultralytics' training. An image without a text file is all background. Raises DataError, naming the file and the
-    line.
+    Where polygons overlap, the smaller is on top, as in Ultralytics' training. An image without a text file is all
+    background.
     """
     path = find_yaml(root)
     if path is None:
         raise DataError(f"no YAML file with 'names', which YOLO data sets have, at {root}")
     content = _read_yaml(path)
-    names, by_name = object_classes(content["names"], path)
-    labels = [by_name[name] for name in content["names"]]
     lists, missing = ({"": files_below(images, IMAGE_SUFFIXES)}, []) if images else _splits(content, path)
     texts = {file: _text_file(file) for files in lists.values() for file in files}
     if not texts:
@@ -53,16 +46,18 @@ def find_yolo(root: Path, images: Path | None = None) -> Source:
     bare = [file for file, text in texts.items() if text is None]
     if len(bare) == len(texts):
         raise DataError(f"no image of {path} has a text file of polygons (labels/{bare[0].stem}.txt, or beside {bare[0]})")
-    read = [_read(text, len(labels)) for text in texts.values() if text]
-    boxes = sum(count for _, count in read)
-    if boxes and not any(shapes for shapes, _ in read):
+    drawings, boxes = [], 0
+    for file, text in texts.items():
+        polygons, more = _read(text, content["names"]) if text else ([], 0)
+        drawings.append(Drawing(file, text or file, polygons))
+        boxes += more
+    if boxes and not any(drawing.objects for drawing in drawings):
         raise DataError(f"the text files of {path} contain no polygons, only boxes for detection ({boxes})")
-    items = [Item(file, text or file, partial(_mask, file, text, labels)) for file, text in texts.items()]
     notes = skipped(boxes, "box", "for detection, which has no outline")
     notes += skipped(missing, "entry", f"of {path.name} that does not exist")
     notes += [f"{counted(len(bare), 'image')} without a text file, all background (such as {bare[0]})"] if bare else []
     lists.pop("", None)
-    return Source("yolo", str(path), path.parent, items, names, named=True, objects=True, notes=notes, lists=lists)
+    return source_of_objects("yolo", path, path.parent, drawings, _region, notes, content["names"], by_size=True, lists=lists)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -122,13 +117,13 @@ def _text_file(image: Path) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def _read(path: Path, classes: int) -> tuple[list[Polygon], int]:
-    """Return the polygons of a text file, and how many of its lines are boxes."""
+def _read(path: Path, names: list[str]) -> tuple[list[tuple[str | None, NDArray[np.float64]]], int]:
+    """Return class names and corners (N x 2, fractions of width and height) from a text file, and its number of boxes."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {reason(error)}") from error
-    found: list[Polygon] = []
+    found: list[tuple[str | None, NDArray[np.float64]]] = []
     boxes = 0
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -138,19 +133,16 @@ def _read(path: Path, classes: int) -> tuple[list[Polygon], int]:
             label_id, corners = int(label), np.array(values, dtype=np.float64)
         except ValueError:
             raise DataError(f"{path}, line {number}: '{line[:40]}' is not a class number followed by coordinates") from None
-        if not 0 <= label_id < classes:
-            raise DataError(f"{path}, line {number}: class {label_id} is not one of the classes 0 to {classes - 1}")
+        if not 0 <= label_id < len(names):
+            raise DataError(f"{path}, line {number}: class {label_id} is not one of the classes 0 to {len(names) - 1}")
         if len(corners) == BOX:
             boxes += 1
         elif len(corners) < 6 or len(corners) % 2 or not np.isfinite(corners).all():
             raise DataError(f"{path}, line {number}: {len(corners)} numbers are not a polygon of at least three finite corners")
         else:
-            found.append((label_id, corners.reshape(-1, 2)))
+            found.append((names[label_id], corners.reshape(-1, 2)))
     return found, boxes
 
 
-def _mask(image: Path, text: Path | None, labels: list[int]) -> Mask:
-    height, width = image_size(image)
-    found = _read(text, len(labels))[0] if text else []
-    shapes = [(regions.fill(corners * (width, height), height, width), labels[number]) for number, corners in found]
-    return regions.paint(height, width, shapes, by_size=True)
+def _region(corners: NDArray[np.float64], height: int, width: int) -> regions.Region:
+    return regions.fill(corners * (width, height), height, width)
