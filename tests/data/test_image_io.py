@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 import vocseg
-from vocseg.convert.readers import labelme, supervisely
 from vocseg.convert.readers.folders import find_folders
+from vocseg.convert.readers.tools import _labelme_region, _supervisely_region
 from vocseg.convert.source import read_labels
 from vocseg.data.image_io import UNREADABLE, decode_mask, image_size, read_image, read_mask
 from vocseg.errors import DataError
@@ -140,12 +140,12 @@ def in_folders(path: Path) -> None:
 
 def in_labelme(path: Path) -> None:
     data = base64.b64encode(path.read_bytes()).decode()
-    labelme._region({"shape_type": "mask", "points": [[0, 0]], "mask": data}, 16, 24)
+    _labelme_region({"shape_type": "mask", "points": [[0, 0]], "mask": data}, 16, 24)
 
 
 def in_supervisely(path: Path) -> None:
     data = base64.b64encode(zlib.compress(path.read_bytes())).decode()
-    supervisely._region({"geometryType": "bitmap", "bitmap": {"origin": [0, 0], "data": data}}, 16, 24)
+    _supervisely_region({"geometryType": "bitmap", "bitmap": {"origin": [0, 0], "data": data}}, 16, 24)
 
 
 READERS = [read_image, read_mask, image_size, read_labels, in_folders, in_labelme, in_supervisely]

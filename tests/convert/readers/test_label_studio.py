@@ -55,5 +55,5 @@ def test_label_studio(tmp_path: Path) -> None:
     tasks = json.loads((tmp_path / "in" / "export.json").read_text())
     tasks[1]["annotations"][1]["result"][0]["value"]["rle"] = [1, 2, 3]
     put(tmp_path / "in" / "export.json", tasks)
-    with pytest.raises(DataError, match=r"cannot read .*export\.json, task 1"):
+    with pytest.raises(DataError, match=r"cannot read an object of p 1\.jpg in .*export\.json: "):
         convert(tmp_path / "in" / "export.json", tmp_path / "out2")

@@ -72,7 +72,7 @@ def test_broken_labelme(tmp_path: Path) -> None:
         convert(tmp_path / "in", tmp_path / "out")
     put(tmp_path / "in" / "a.jpg", photo(0))
     put(tmp_path / "in" / "b.json", content | {"shapes": [{"label": "car", "points": [["x", 1]]}]})
-    with pytest.raises(DataError, match=r"cannot read .*b\.json as a LabelMe file"):
+    with pytest.raises(DataError, match=r"cannot read an object of a\.jpg in .*b\.json: ValueError"):
         convert(tmp_path / "in", tmp_path / "out")
     put(tmp_path / "in" / "b.json", content | {"shapes": [{"points": []}]})
     with pytest.raises(DataError, match=r"b\.json has a shape without label or points"):

@@ -65,10 +65,10 @@ def supervisely_bitmap(stamp: np.ndarray) -> str:
 
 
 def test_supervisely_documented_bitmap() -> None:
-    from vocseg.convert.readers.supervisely import _region
+    from vocseg.convert.readers.tools import _supervisely_region
 
     data = "eJzrDPBz5+WS4mJgYOD19HAJAtLMIMwIInOeqf8BUmwBPiGuQPr///9Lb86/C2QxlgT5BTM4PLuRBuTwebo4hlTMSa44cOHAB6DqY0yORgq8YkAZBk9XP5d1TglNANAFGzA="  # noqa: E501
     figure = {"geometryType": "bitmap", "bitmap": {"data": data, "origin": [1, 2]}}
     wanted = np.zeros((6, 5), dtype=bool)
     wanted[2:5, 1:4] = [[1, 1, 1], [1, 0, 0], [1, 1, 1]]
-    assert np.array_equal(_region(figure, 6, 5), wanted)
+    assert np.array_equal(_supervisely_region(figure, 6, 5), wanted)
