@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from vocseg import draw, voc
 from vocseg.errors import OutputError
@@ -85,3 +85,29 @@ def test_contact_sheet(count: int, columns: int) -> None:
     assert sheet.getpixel((0, 0)) == (255, 255, 255)
     colors = {color for _, color in sheet.getcolors(1 << 16) or []}
     assert (255, 0, 0) in colors
+
+
+def letters_as_pixels(text: str) -> np.ndarray:
+    image = Image.new("L", (60, 40), 255)
+    ImageDraw.Draw(image).text((5, 5), text, fill=0, font=draw.find_font(24, text))
+    return np.asarray(image)
+
+
+def test_letters_of_many_alphabets_differ() -> None:
+    letters = [letters_as_pixels(letter) for letter in ("a", "é", "ж", "λ", "ğ")]
+    assert all(not np.array_equal(one, other) for place, one in enumerate(letters) for other in letters[:place])
+
+
+def test_cjk_letters_use_a_system_font(monkeypatch: pytest.MonkeyPatch) -> None:
+    if len(draw.font_families("猫")) > 1:
+        assert not np.array_equal(letters_as_pixels("猫"), letters_as_pixels("犬"))
+    monkeypatch.setattr(draw, "CJK_FAMILIES", ("Not Installed CJK", "DejaVu Sans Mono"))
+    assert draw.font_families("猫") == ["DejaVu Sans", "DejaVu Sans Mono"]
+    assert draw.find_font(12, "a 猫").getname()[0] == "DejaVu Sans Mono"
+    assert draw.font_families("cat") == draw.font_families("") == ["DejaVu Sans"]
+    assert draw.find_font(12, "cat").getname()[0] == "DejaVu Sans"
+
+
+def test_without_a_cjk_font_boxes_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draw, "CJK_FAMILIES", ())
+    assert letters_as_pixels("猫").min() < 128

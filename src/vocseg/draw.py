@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
 from vocseg import voc
 from vocseg.utils.files import replacing
-from vocseg.utils.fonts import find_font
 
 Colors = Sequence[Sequence[int]]
 """RGB, 0..255, of each class."""
@@ -115,6 +115,37 @@ def contact_sheet(tiles: Sequence[tuple[Image.Image, str]], columns: int = 4, ti
             pen.text((x + tile / 2, y + height - 2 * gap), tiles[index][1], fill="black", font=font, anchor="ms")
         y += height
     return sheet
+
+
+CJK_FAMILIES = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei",
+    "Droid Sans Fallback", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo",
+    "Arial Unicode MS",
+)  # fmt: skip
+"""Fonts of Linux, Windows and macOS for Chinese, Japanese and Korean, which DejaVu Sans lacks, most preferred first."""
+
+
+def font_families(text: str) -> list[str]:
+    """List the font families in which matplotlib finds the letters of ``text``."""
+    if max(text, default="") < "\u2e80":  # the first Chinese, Japanese or Korean letter
+        return ["DejaVu Sans"]
+    from matplotlib.font_manager import get_font_names
+
+    installed = get_font_names()
+    return ["DejaVu Sans", *[family for family in CJK_FAMILIES if family in installed][:1]]
+
+
+def find_font(size: float, text: str) -> ImageFont.FreeTypeFont:
+    """Load a font for ``text``, ``size`` pixels high."""
+    family = font_families(text)[-1]
+    if family != "DejaVu Sans":
+        from matplotlib.font_manager import findfont
+
+        return ImageFont.truetype(findfont(family), size)
+    # It comes with matplotlib, whose import takes longer than drawing.
+    matplotlib = importlib.util.find_spec("matplotlib")
+    folder = Path((matplotlib and matplotlib.origin) or "").parent
+    return ImageFont.truetype(folder / "mpl-data/fonts/ttf/DejaVuSans.ttf", size)
 
 
 def _full(palette: Colors) -> list[tuple[int, int, int]]:

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vocseg.doctor.stats import Statistics
+from vocseg.draw import font_families
 from vocseg.utils.files import replacing
-from vocseg.utils.fonts import families
 from vocseg.utils.text import counted
 
 CLASS_HEIGHT = 0.26
@@ -32,7 +32,7 @@ def write_plots(statistics: Statistics, out: Path) -> list[Path]:
     paths = []
     names = "".join(statistics.summary.classes) + statistics.root.name
     for name, (plot, size, columns) in plots.items():
-        with rc_context({"font.family": families(names), "axes.titlelocation": "left", "axes.titlesize": "medium"}):
+        with rc_context({"font.family": font_families(names), "axes.titlelocation": "left", "axes.titlesize": "medium"}):
             figure = Figure(figsize=size, layout="constrained")
             plot(statistics, *figure.subplots(1, columns, squeeze=False)[0])
             paths.append(out / f"{name}.png")

@@ -22,19 +22,14 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def find_device(name: str) -> torch.device:
-    """Return the device of a ``--device`` value; ``auto`` prefers a GPU.
-
-    Raises SettingError for a device that this machine does not have.
-    """
+    """Return the device of a ``--device`` value (``auto`` prefers a GPU); raise SettingError if there is none."""
     import torch
 
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     present = [kind for kind, there in available.items() if there]
-    if name == "auto":
-        name = present[0]
-    if name not in present:
+    if name not in ("auto", *present):
         raise SettingError(f"this machine has no device '{name}'; it has {', '.join(present)}")
-    return torch.device(name)
+    return torch.device(present[0] if name == "auto" else name)
 
 
 def find_precision(name: str, device: torch.device) -> torch.dtype:
@@ -65,18 +60,19 @@ def computes_bfloat16(kind: str) -> bool:
     if kind != "cpu":
         return False
     if platform.machine().lower() in ("aarch64", "arm64"):
-        return _arm_has_bfloat16()
+        return any("bf16" in features.split() for features in _proc_values("cpuinfo", "Features"))
     # Private functions of torch, absent in some of its versions.
     checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     return any(check is not None and check() for check in checks)
 
 
-def _arm_has_bfloat16() -> bool:
+def _proc_values(file: str, field: str) -> list[str]:
+    """List the values of a field in a file of Linux's /proc; empty on other systems."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        lines = Path("/proc", file).read_text(encoding="utf-8").splitlines()
     except OSError:
-        return False
-    return any("bf16" in line.split(":", 1)[1].split() for line in lines if line.startswith("Features") and ":" in line)
+        return []
+    return [line.split(":", 1)[1].strip() for line in lines if line.startswith(field) and ":" in line]
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
@@ -133,31 +129,19 @@ def cores() -> int:
 
 def resident_memory() -> int | None:
     """Return the bytes of memory that this process holds; None on other systems than Linux."""
-    return _status_bytes("VmRSS")
+    return next((1024 * int(value.split()[0]) for value in _proc_values("self/status", "VmRSS")), None)
 
 
 def peak_memory() -> int | None:
     """Return the most bytes of memory that this process has held; None on other systems than Linux."""
-    return _status_bytes("VmHWM")
-
-
-def _status_bytes(field: str) -> int | None:
     # The peak that getrusage reports is inherited from the parent process; this one is not.
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(f"{field}:")), None)
+    return next((1024 * int(value.split()[0]) for value in _proc_values("self/status", "VmHWM")), None)
 
 
 def processor() -> str:
     """Return the name and the number of the processors, as in ``AMD EPYC 9355 x 2``."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-        return f"{names[0]} x {len(names)}"
-    except (OSError, IndexError):
-        return f"{platform.processor() or platform.machine()} x {os.cpu_count()}"
+    names = _proc_values("cpuinfo", "model name")
+    return f"{names[0]} x {len(names)}" if names else f"{platform.processor() or platform.machine()} x {os.cpu_count()}"
 
 
 def machine() -> str:

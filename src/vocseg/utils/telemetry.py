@@ -15,24 +15,18 @@ from typing import Any
 
 OPT_IN = "VOCSEG_TELEMETRY"
 """Environment variable that, set to 1, leaves the usage reports on."""
-
-ONNXRUNTIME_OFF = "ORT_DISABLE_TELEMETRY"
-
 _LOCK = threading.RLock()
 
 
 def import_openvino() -> Any:
-    """Import OpenVINO without its usage reports."""
     return _import("openvino")
 
 
 def import_nncf() -> Any:
-    """Import NNCF without its usage reports."""
     return _import("nncf")
 
 
 def import_onnxruntime() -> Any:
-    """Import ONNX Runtime without its usage reports."""
     package = _import("onnxruntime")
     if not _opted_in():
         package.disable_telemetry_events()  # for a program that imported it before vocseg
@@ -66,18 +60,11 @@ def _import(package: str) -> Any:
         # OpenVINO and NNCF report through this package and work without it. The entry stays, since some of their
         # modules are imported later.
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-        with _onnxruntime_off():
+        # ONNX Runtime looks for its switch only here, and only while it is imported.
+        before = os.environ.setdefault("ORT_DISABLE_TELEMETRY", "")
+        os.environ["ORT_DISABLE_TELEMETRY"] = before or "1"
+        try:
             return importlib.import_module(package)
-
-
-@contextlib.contextmanager
-def _onnxruntime_off() -> Iterator[None]:
-    """Set ONNX Runtime's switch in the environment, the only place where it looks, and only while it is imported."""
-    if ONNXRUNTIME_OFF in os.environ:
-        yield
-        return
-    os.environ[ONNXRUNTIME_OFF] = "1"
-    try:
-        yield
-    finally:
-        os.environ.pop(ONNXRUNTIME_OFF, None)
+        finally:
+            if not before:
+                del os.environ["ORT_DISABLE_TELEMETRY"]

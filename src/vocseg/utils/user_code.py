@@ -30,8 +30,10 @@ def import_user_code(target: str) -> ModuleType:
     if folder not in sys.path:
         sys.path.append(folder)
     importlib.invalidate_caches()
-    if is_file and not _finds(path):
-        raise InputError(f"cannot import {target}: '{path.stem}' is another module's name or not a valid one; rename the file")
+    if is_file:
+        spec = importlib.util.find_spec(path.stem) if path.stem.isidentifier() else None
+        if spec is None or spec.origin is None or not Path(spec.origin).exists() or not path.samefile(spec.origin):
+            raise InputError(f"cannot import {target}: '{path.stem}' is another module's name or not a valid one; rename the file")
     try:
         module = importlib.import_module(path.stem if is_file else target)
     except InputError:
@@ -46,9 +48,3 @@ def import_user_code(target: str) -> ModuleType:
 def imported_user_code() -> tuple[str, ...]:
     """Return the targets imported so far, in order, for a new process to import as well."""
     return tuple(_imported)
-
-
-def _finds(path: Path) -> bool:
-    """Return whether importing the stem of a file imports that file."""
-    spec = importlib.util.find_spec(path.stem) if path.stem.isidentifier() else None
-    return spec is not None and spec.origin is not None and Path(spec.origin).exists() and path.samefile(spec.origin)
