@@ -212,3 +212,24 @@ class SegmentationModel(nn.Module):
     def without_auxiliary(self) -> SegmentationModel:
         """Remove the auxiliary head, which only training uses, in place, and return the model."""
         return self
+
+
+class Family:
+    """A family of architectures; :mod:`vocseg.models.registry` lists the families."""
+
+    title: ClassVar[str]
+    """Shown in lists."""
+    weights: ClassVar[tuple[str, ...]] = ("none",)
+    """Kinds of pretrained weights, the default first; ``none`` is random."""
+
+    def names(self) -> list[str]:
+        """List all names that :meth:`build` takes."""
+        raise NotImplementedError
+
+    def build(self, name: str, classes: tuple[str, ...], weights: str) -> SegmentationModel:
+        """Build a model; ``weights`` is one of the family's. Raise ModelError if they cannot be loaded."""
+        raise NotImplementedError
+
+    def published(self, name: str) -> tuple[float, str] | None:
+        """Return the published mIoU (percent) and the data it was measured on, or None."""
+        return None

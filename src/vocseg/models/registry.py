@@ -13,9 +13,8 @@ from torch import nn
 from vocseg import voc
 from vocseg.errors import ModelError, nearest
 from vocseg.models.adapt import adapt
-from vocseg.models.base import IMAGENET_MEAN, IMAGENET_STD, ModelInfo, SegmentationModel, Triple
+from vocseg.models.base import IMAGENET_MEAN, IMAGENET_STD, Family, ModelInfo, SegmentationModel, Triple
 from vocseg.models.checkpoint import read_info, read_model_file, read_weights_file
-from vocseg.models.family import Family
 from vocseg.models.weights import load_weights
 from vocseg.models.zoo.baselines import Baselines
 from vocseg.models.zoo.deeplab_mobilenet import DeepLabMobileNetFamily
@@ -37,11 +36,10 @@ class _Entry:
     class_layers: tuple[str, ...]
 
 
-class RegisteredFamily:
+class RegisteredFamily(Family):
     """Networks registered with :func:`register_model`."""
 
     title = "registered"
-    weights: tuple[str, ...] = ("none",)
 
     def __init__(self) -> None:
         self.entries: dict[str, _Entry] = {}
@@ -60,9 +58,6 @@ class RegisteredFamily:
             if layer not in parts:
                 raise ModelError(f"model {name} was registered with the class layer '{layer}', which its network does not have")
         return adapt(network, ModelInfo(name, classes, mean=entry.mean, std=entry.std), entry.class_layers)
-
-    def published(self, name: str) -> tuple[float, str] | None:
-        return None
 
 
 REGISTERED = RegisteredFamily()

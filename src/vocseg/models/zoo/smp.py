@@ -13,32 +13,24 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from vocseg.errors import ModelError, nearest
-from vocseg.models.base import IMAGENET_MEAN, IMAGENET_STD, ModelInfo, Padding, SegmentationModel, Triple
-from vocseg.models.packaged_weights import MEAN, STD, package_of, packaged_weights
+from vocseg.models.base import IMAGENET_MEAN, IMAGENET_STD, Family, ModelInfo, Padding, SegmentationModel, Triple
+from vocseg.models.weights import PACKAGED_MEAN, PACKAGED_STD, packaged_weights
 from vocseg.ops.low_res_logits import LowResLogits
 
 
 class SmpModel(SegmentationModel):
-    """An smp network, padded to its stride; :meth:`upsample` does the upsampling that smp's head ends in."""
+    """An smp network, padded to its stride."""
 
-    align_corners: ClassVar[bool] = True
-    backbone_layers: ClassVar[tuple[str, ...]] = ("encoder",)
+    backbone_layers = ("encoder",)
     feature_layers: ClassVar[dict[str, str]] = {"encoder": "encoder"}
-
-    def __init__(self, network: nn.Module, info: ModelInfo, class_layers: tuple[str, ...], padding: Padding) -> None:
-        super().__init__(network, info, class_layers, padding)
-        self.factor = _take_upsampling(network)
+    factor = 1.0
+    """Of the upsampling that was removed from the network's end."""
 
     def upsample_to_padded(self, values: Tensor, size: tuple[int, int]) -> LowResLogits:
+        if self.factor == 1:
+            return super().upsample_to_padded(values, size)
         own = (int(values.shape[-2] * self.factor), int(values.shape[-1] * self.factor))
-        return LowResLogits(values).upsampled(own, self.align_corners)
-
-
-class OwnSmpModel(SegmentationModel):
-    """An smp network of the user's, unchanged, padded to its stride."""
-
-    backbone_layers: ClassVar[tuple[str, ...]] = ("encoder",)
-    feature_layers: ClassVar[dict[str, str]] = {"encoder": "encoder"}
+        return LowResLogits(values).upsampled(own, align_corners=True)
 
 
 def _take_upsampling(network: nn.Module) -> float:
@@ -66,11 +58,11 @@ OPTIONS = {"dpt": {"dynamic_img_size": True}}
 """Arguments that let an architecture take any image size."""
 
 
-class SmpFamily:
+class SmpFamily(Family):
     """Weights: ``backbone``, the encoder's ImageNet weights and a random decoder."""
 
     title = "segmentation_models_pytorch"
-    weights: tuple[str, ...] = ("backbone", "none")
+    weights = ("backbone", "none")
 
     def architectures(self) -> list[str]:
         import segmentation_models_pytorch as smp
@@ -90,9 +82,9 @@ class SmpFamily:
 
         architecture, _, encoder = name.partition(":")
         self._check(architecture, encoder)
-        packaged = _packaged(encoder) if weights == "backbone" else None
+        packaged = packaged_weights(encoder.removeprefix("tu-")) if weights == "backbone" else None
         pretrained = _pretrained_name(encoder) if weights == "backbone" and packaged is None else None
-        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if packaged is None else (MEAN, STD)
+        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if packaged is None else (PACKAGED_MEAN, PACKAGED_STD)
         try:
             with _offline_if_unreachable():
                 network = smp.create_model(
@@ -112,46 +104,36 @@ class SmpFamily:
             raise ModelError(f"segmentation_models_pytorch cannot build {name}: {str(error).splitlines()[0]}") from error
         if packaged is not None:
             network.encoder.model.load_state_dict({name: packaged[name] for name in network.encoder.model.state_dict()})
-        info = ModelInfo(name, classes, mean=mean, std=std)
-        return SmpModel(network, info, _class_layers(network, len(classes)), _padding(network, architecture))
-
-    def published(self, name: str) -> tuple[float, str] | None:
-        return None
+        model = adapt_smp(network, ModelInfo(name, classes, mean=mean, std=std))
+        model.factor = _take_upsampling(network)
+        return model
 
     def _check(self, architecture: str, encoder: str) -> None:
-        if architecture not in self.architectures():
-            known = self.architectures()
+        known = self.architectures()
+        if architecture not in known:
             raise ModelError(f"unknown architecture '{architecture}'{nearest(architecture, known)} (there are {', '.join(known)})")
         if encoder.startswith("tu-"):
             import timm
 
-            known = timm.list_models()
-            if not timm.is_model(encoder.removeprefix("tu-")):
-                raise ModelError(f"timm has no model '{encoder.removeprefix('tu-')}'{nearest(encoder.removeprefix('tu-'), known)}")
+            name = encoder.removeprefix("tu-")
+            if not timm.is_model(name):
+                raise ModelError(f"timm has no model '{name}'{nearest(name, timm.list_models())}")
         elif encoder not in self.encoders():
             hint = nearest(encoder, self.encoders()) or "; `vocseg models unet:` lists them"
             raise ModelError(f"unknown encoder '{encoder}'{hint} (timm's are written tu-NAME)")
 
 
-def adapt_smp(network: nn.Module, info: ModelInfo) -> SegmentationModel:
-    """Wrap a network that the user built with smp; it keeps the upsampling at its end."""
+def adapt_smp(network: Any, info: ModelInfo) -> SmpModel:
+    """Wrap a network built with smp; it keeps the upsampling at its end."""
     architecture = type(network).__name__.lower()
-    return OwnSmpModel(network, info, _class_layers(network, len(info.classes)), _padding(network, architecture))
-
-
-def _padding(network: Any, architecture: str) -> Padding:
     stride = STRIDES.get(architecture, int(network.encoder.output_stride)) if network.requires_divisible_input_shape else 1
-    return Padding(stride, smallest=SMALLEST.get(architecture, 1))
-
-
-def _packaged(encoder: str) -> dict[str, Tensor] | None:
-    """Return the ImageNet weights of one of timm's encoders if a package with them is installed."""
-    name = encoder.removeprefix("tu-")
-    if package_of(name) is None:
-        return None
-    import timm
-
-    return packaged_weights(name, timm.create_model(name).state_dict())
+    # The last convolution of the head with one output per class.
+    head = [
+        f"segmentation_head.{name}"
+        for name, module in network.segmentation_head.named_modules()
+        if isinstance(module, nn.Conv2d) and module.out_channels == len(info.classes)
+    ]
+    return SmpModel(network, info, tuple(head[-1:]), Padding(stride, smallest=SMALLEST.get(architecture, 1)))
 
 
 def _pretrained_name(encoder: str) -> str:
@@ -176,26 +158,14 @@ def _normalization(encoder: str, pretrained: str) -> tuple[Triple, Triple]:
     return mean, std
 
 
-def _class_layers(network: nn.Module, num_classes: int) -> tuple[str, ...]:
-    """Return the name of the last convolution of smp's segmentation head with one output per class."""
-    heads = [
-        f"segmentation_head.{name}"
-        for name, module in network.segmentation_head.named_modules()  # type: ignore[union-attr]
-        if isinstance(module, nn.Conv2d) and module.out_channels == num_classes
-    ]
-    return tuple(heads[-1:])
-
-
 def _cannot_download(encoder: str, pretrained: str, error: OSError) -> ModelError:
     """Describe a failed download of an encoder: what, from where, why, and what to do instead."""
     import segmentation_models_pytorch as smp
     import timm
     from huggingface_hub import constants
 
-    revision = "main"
     if encoder.startswith("tu-"):
-        config = timm.get_pretrained_cfg(encoder.removeprefix("tu-"))
-        repository = getattr(config, "hf_hub_id", None)
+        repository, revision = getattr(timm.get_pretrained_cfg(encoder.removeprefix("tu-")), "hf_hub_id", None), "main"
     else:
         settings = smp.encoders.encoders[encoder]["pretrained_settings"][pretrained]
         repository, revision = settings["repo_id"], settings["revision"]
@@ -216,19 +186,16 @@ def _offline_if_unreachable() -> Iterator[None]:
     """
     from huggingface_hub import constants
 
-    host = urllib.parse.urlsplit(str(constants.ENDPOINT)).hostname or ""
-    before, offline = constants.HF_HUB_OFFLINE, False
-    if "https" not in urllib.request.getproxies():
-        try:
-            socket.getaddrinfo(host, 443)
-        except OSError:
-            offline = True
     logger = logging.getLogger("huggingface_hub")
-    level = logger.level
-    constants.HF_HUB_OFFLINE = before or offline
+    level, offline = logger.level, constants.HF_HUB_OFFLINE
     logger.setLevel(logging.ERROR)
     try:
+        if "https" not in urllib.request.getproxies():
+            try:
+                socket.getaddrinfo(urllib.parse.urlsplit(str(constants.ENDPOINT)).hostname, 443)
+            except OSError:
+                constants.HF_HUB_OFFLINE = True
         yield
     finally:
-        constants.HF_HUB_OFFLINE = before
+        constants.HF_HUB_OFFLINE = offline
         logger.setLevel(level)

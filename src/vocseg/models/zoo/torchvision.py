@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import urllib.error
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,17 +12,25 @@ from torch import Tensor
 
 from vocseg import voc
 from vocseg.errors import ModelError
-from vocseg.models.base import ModelInfo, SegmentationModel
+from vocseg.models.base import Family, ModelInfo, SegmentationModel
 from vocseg.models.weights import load_weights
 
 # Functions import torchvision, which takes more than a second and vocseg-s does not need.
 
 
-class TorchvisionModel(SegmentationModel):
-    """FCN and DeepLabV3: a classifier on one output of the backbone, an auxiliary one on another."""
+class LRASPPModel(SegmentationModel):
+    """LRASPP, whose classifier takes two outputs of the backbone."""
 
-    backbone_layers: ClassVar[tuple[str, ...]] = ("backbone",)
+    backbone_layers = ("backbone",)
     feature_layers: ClassVar[dict[str, str]] = {"encoder": "backbone"}
+
+    def layers(self, inputs: Tensor) -> dict[str, Tensor]:
+        network: Any = self.network
+        return {"out": network.classifier(network.backbone(inputs))}
+
+
+class TorchvisionModel(LRASPPModel):
+    """FCN and DeepLabV3: a classifier on one output of the backbone, an auxiliary one on another."""
 
     def layers(self, inputs: Tensor) -> dict[str, Tensor]:
         network: Any = self.network
@@ -37,17 +46,6 @@ class TorchvisionModel(SegmentationModel):
         return self
 
 
-class LRASPPModel(SegmentationModel):
-    """LRASPP, whose classifier takes two outputs of the backbone."""
-
-    backbone_layers: ClassVar[tuple[str, ...]] = ("backbone",)
-    feature_layers: ClassVar[dict[str, str]] = {"encoder": "backbone"}
-
-    def layers(self, inputs: Tensor) -> dict[str, Tensor]:
-        network: Any = self.network
-        return {"out": network.classifier(network.backbone(inputs))}
-
-
 def adapt_torchvision(network: Any, info: ModelInfo) -> SegmentationModel:
     """Wrap one of torchvision's segmentation networks."""
     if not hasattr(network, "aux_classifier"):
@@ -56,11 +54,11 @@ def adapt_torchvision(network: Any, info: ModelInfo) -> SegmentationModel:
     return TorchvisionModel(network, info, heads)
 
 
-class TorchvisionFamily:
+class TorchvisionFamily(Family):
     """Weights: ``coco``, COCO images with VOC's classes; ``backbone``, ImageNet weights and a random head."""
 
     title = "torchvision"
-    weights: tuple[str, ...] = ("coco", "backbone", "none")
+    weights = ("coco", "backbone", "none")
 
     def names(self) -> list[str]:
         from torchvision.models import list_models, segmentation
@@ -68,13 +66,17 @@ class TorchvisionFamily:
         return list_models(module=segmentation)
 
     def build(self, name: str, classes: tuple[str, ...], weights: str) -> SegmentationModel:
-        from torchvision.models import get_model, get_model_weights
+        from torchvision.models import get_model, get_model_weights, segmentation
 
         lraspp = name.startswith("lraspp")
         options: dict[str, Any] = {} if lraspp else {"aux_loss": True}
         network = get_model(name, weights=None, weights_backbone=None, num_classes=len(classes), **options)
         if weights == "backbone":
-            network.backbone.load_state_dict(_without_classifier(_download(_backbone_weights(name)), network.backbone))
+            # The ImageNet weights that torchvision's own builder uses, without those of the classifier.
+            builder = inspect.signature(inspect.unwrap(getattr(segmentation, name)))
+            state = _download(builder.parameters["weights_backbone"].default)
+            state = {key.removeprefix("features."): value for key, value in state.items()}
+            network.backbone.load_state_dict({key: state[key] for key in network.backbone.state_dict() if key in state})
         model = adapt_torchvision(network, ModelInfo(name, classes))
         if weights == "coco":
             load_weights(model, _download(get_model_weights(name).DEFAULT), voc.CLASSES, "the coco weights")
@@ -86,22 +88,6 @@ class TorchvisionFamily:
         weights = get_model_weights(name).DEFAULT
         (split, metrics), *_ = weights.meta["_metrics"].items()
         return metrics["miou"], split
-
-
-def _backbone_weights(name: str) -> Any:
-    """Return the ImageNet weights that torchvision's own builder of ``name`` uses by default."""
-    import inspect
-
-    from torchvision.models import segmentation
-
-    builder = getattr(segmentation, name)
-    return inspect.signature(inspect.unwrap(builder)).parameters["weights_backbone"].default
-
-
-def _without_classifier(state: dict[str, torch.Tensor], backbone: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Rename classification weights to those of the segmentation backbone, which has only the feature layers."""
-    wanted = backbone.state_dict()
-    return {key.removeprefix("features."): value for key, value in state.items() if key.removeprefix("features.") in wanted}
 
 
 def _download(weights: Any) -> dict[str, torch.Tensor]:

