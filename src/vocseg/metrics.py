@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -50,11 +50,8 @@ def _confusion_matrix_on_device(prediction: Tensor, target: Tensor, num_classes:
 
 def _check_shapes(prediction: Tensor, target: Tensor) -> None:
     if prediction.shape != target.shape:
-        raise InputError(f"prediction is {_shape(prediction)} but ground truth is {_shape(target)}")
-
-
-def _shape(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape))
+        predicted, true = ("x".join(map(str, tensor.shape)) for tensor in (prediction, target))
+        raise InputError(f"prediction is {predicted} but ground truth is {true}")
 
 
 def _check_range(what: str, values: Tensor, num_classes: int) -> None:
@@ -97,23 +94,8 @@ class Scores:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a form ready for JSON; ``per_class`` is keyed by class name."""
-        return {
-            "miou": self.miou,
-            "pixel_accuracy": self.pixel_accuracy,
-            "mean_accuracy": self.mean_accuracy,
-            "frequency_weighted_iou": self.frequency_weighted_iou,
-            "classes_scored": self.classes_scored,
-            "per_class": {
-                row.name: {
-                    "iou": row.iou,
-                    "precision": row.precision,
-                    "recall": row.recall,
-                    "true_pixels": row.true_pixels,
-                    "predicted_pixels": row.predicted_pixels,
-                }
-                for row in self.per_class
-            },
-        }
+        values = asdict(self)
+        return values | {"per_class": {row.pop("name"): row for row in values["per_class"]}}
 
 
 def scores(matrix: Tensor, classes: Sequence[str]) -> Scores:
@@ -127,14 +109,7 @@ def scores(matrix: Tensor, classes: Sequence[str]) -> Scores:
     hits, truth, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
     total = float(truth.sum())
     rows = tuple(
-        ClassScore(
-            name,
-            _ratio(hit, true + guess - hit),
-            _ratio(hit, guess),
-            _ratio(hit, true),
-            int(true),
-            int(guess),
-        )
+        ClassScore(name, _ratio(hit, true + guess - hit), _ratio(hit, guess), _ratio(hit, true), int(true), int(guess))
         for name, hit, true, guess in zip(classes, hits.tolist(), truth.tolist(), predicted.tolist(), strict=True)
     )
     ious = [row.iou for row in rows if row.iou is not None]
@@ -207,6 +182,3 @@ class ConfusionMatrix:
         if stray:
             raise InputError(f"{stray} pixels have a predicted or true value outside the classes 0..{len(self.classes) - 1}")
         return scores(self.counts, self.classes)
-
-    def scores(self) -> Scores:
-        return self.compute()

@@ -14,8 +14,8 @@ from torch import Tensor
 from vocseg.data.image_io import read_image
 from vocseg.data.samples import FOLDER
 from vocseg.errors import DataError, InputError
+from vocseg.inference.images import read_ahead
 from vocseg.inference.segmenter import Segmenter
-from vocseg.inference.stream import read_ahead
 
 PHOTOGRAPHS = FOLDER / "JPEGImages"
 

@@ -55,7 +55,7 @@ def evaluate(
     from rich.console import Console
 
     from vocseg.evaluation.evaluate import evaluate as run
-    from vocseg.evaluation.report import evaluation_report
+    from vocseg.evaluation.result import evaluation_report
 
     result = run(
         model, data, split, mask_dir=mask_dir, weights=weights, device=device, precision=precision, engine=engine, exact=exact,

@@ -36,7 +36,7 @@ def score(
     data_folder(data)  # fail before torch is imported
     from rich.console import Console
 
-    from vocseg.evaluation.report import evaluation_report
+    from vocseg.evaluation.result import evaluation_report
     from vocseg.evaluation.score import score as run
 
     result = run(masks, data, split, mask_dir=mask_dir, json=json, title=f"score {split}")

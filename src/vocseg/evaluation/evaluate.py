@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from vocseg import draw, voc
-from vocseg.data.dataset import Sample, SplitDataset
+from vocseg.data.dataset import Sample, SplitDataset, size_text
+from vocseg.data.image_io import check_labels
 from vocseg.data.layout import VocFolder, protect_data
 from vocseg.data.loader import evaluation_workers, samples
 from vocseg.data.voc_dataset import VOCDataset
-from vocseg.evaluation.pairs import PairDataset
+from vocseg.errors import DataError
 from vocseg.evaluation.result import Evaluation
 from vocseg.inference.engines import EngineName
-from vocseg.inference.images import batches_by_size, stacked
-from vocseg.inference.segmenter import Segmenter
+from vocseg.inference.images import to_pixels
+from vocseg.inference.segmenter import Segmenter, as_segmenter
 from vocseg.metrics import ConfusionMatrix
-from vocseg.models.registry import require_trained
 from vocseg.ops.cross_entropy import pixel_cross_entropy
 from vocseg.utils.files import refuse_to_replace, writable_folder
 from vocseg.utils.progress import progress
@@ -64,27 +66,22 @@ def evaluate(
     """
     dataset = _dataset(data, split, mask_dir)
     name = str(model) if isinstance(model, str | Path) else None
-    masks = [] if save_masks is None else [Path(save_masks) / f"{image}.png" for image in dataset.names]
-    outputs, inputs = [*masks, None if json is None else Path(json)], [name, weights]
+    folder = None if save_masks is None else Path(save_masks)
+    outputs = [None if json is None else Path(json)]
+    if folder is not None:
+        outputs += [folder / f"{image}.png" for image in dataset.names]
     if isinstance(dataset, SplitDataset):
-        protect_data(dataset.folder.root, [dataset.folder.mask_dir], outputs, inputs)
+        protect_data(dataset.folder.root, [dataset.folder.mask_dir], outputs, [name, weights])
     else:
-        refuse_to_replace(outputs, inputs)
-    segmenter = model
-    if not isinstance(segmenter, Segmenter):
-        if name is not None:
-            require_trained(name, weights)
-        classes = None if name else dataset.classes
-        segmenter = Segmenter(
-            segmenter, weights=weights, classes=classes, device=device, precision=precision, engine=engine, exact=exact
-        )
+        refuse_to_replace(outputs, [name, weights])
+    options = {"weights": weights, "device": device, "precision": precision, "engine": engine, "exact": exact}
+    segmenter = as_segmenter(model, classes=None if name else dataset.classes, **options)
     about = {"model": name or segmenter.info.architecture, "precision": segmenter.precision, "data": _root(dataset)}
     if dataset.classes is None:
         dataset.classes = segmenter.info.classes
     segmenter.info.check_classes(dataset.classes, about["data"])
-    if save_masks is not None:
-        writable_folder(Path(save_masks))
-    folder = None if save_masks is None else Path(save_masks)
+    if folder is not None:
+        writable_folder(folder)
     result = evaluate_split(segmenter, dataset, batch_size=batch_size, workers=workers, save_masks=folder, title=title, about=about)
     if json is not None:
         result.save(json)
@@ -112,19 +109,15 @@ def evaluate_split(
     start = time.perf_counter()
     classes = segmenter.info.classes
     segmenter.info.check_classes(dataset.classes or classes, _root(dataset))
-
-    def limit(size: tuple[int, int]) -> int:
-        return batch_size or segmenter.batch_size(size)
-
     own = range(shard[0], len(dataset), shard[1])
     workers = evaluation_workers(segmenter.device) if workers is None else workers
     matrix = ConfusionMatrix(classes, segmenter.device if segmenter.device.type == "cuda" else "cpu")
     # Sums stay on the device, so that nothing waits for it.
     sums = torch.zeros(2, dtype=torch.float64, device=matrix.device)  # of the loss over pixels, and of the pixels
     with closing(samples(cast(Any, dataset), workers, own)) as read:
-        shown: Iterator[Sample] = read if title is None else progress(read, len(own), title)
-        for batch in batches_by_size(shown, _size, limit):
-            images, masks = stacked([sample.image for sample in batch]), stacked([sample.mask for sample in batch])
+        shown = progress(read, len(own), title)
+        for batch in segmenter.batches(shown, lambda sample: sample.mask.shape, batch_size):
+            images, masks = (torch.stack(tensors) for tensors in zip(*(sample[:2] for sample in batch), strict=True))
             logits = segmenter.low_res_logits(images, total=len(own))
             masks = masks.to(logits.values.device, non_blocking=True)
             with torch.inference_mode():
@@ -148,9 +141,38 @@ def _dataset(data: Any, split: str, mask_dir: str) -> SplitDataset | PairDataset
     return data if isinstance(data, SplitDataset) else PairDataset(data)
 
 
-def _size(sample: Sample) -> tuple[int, int]:
-    return sample.mask.shape[0], sample.mask.shape[1]
-
-
 def _root(dataset: SplitDataset | PairDataset) -> str:
     return str(dataset.folder.root) if isinstance(dataset, SplitDataset) else dataset.title
+
+
+class PairDataset(Dataset[Sample]):
+    """The samples of a data set, such as torchvision's, of (image, mask) pairs.
+
+    An image is what :class:`vocseg.Segmenter` takes. A mask is a Pillow palette or gray image, or integers: an array or
+    tensor, H x W or 1 x H x W. ``classes`` are those of the data set, None if it has none. Items are named by their index.
+    """
+
+    def __init__(self, pairs: Any) -> None:
+        self.pairs = pairs
+        self.title = type(pairs).__name__
+        self.classes: tuple[str, ...] | None = tuple(getattr(pairs, "classes", None) or ()) or None
+        self.split = str(getattr(pairs, "split", None) or getattr(pairs, "image_set", None) or self.title)
+        self.names = [str(index) for index in range(len(pairs))]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        image, mask = self.pairs[index][:2]
+        where = f"{index} of {self.title}"
+        pixels, labels = to_pixels(image), mask if isinstance(mask, Tensor) else torch.from_numpy(np.array(mask))
+        labels = labels[0] if labels.dim() == 3 and len(labels) == 1 else labels
+        if labels.dim() != 2 or labels.is_floating_point():
+            raise DataError(f"mask {where} is {tuple(labels.shape)} {labels.dtype}, not H x W integers")
+        if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) <= voc.VOID:
+            raise DataError(f"mask {where} holds values from {int(labels.min())} to {int(labels.max())}, not only 0..{voc.VOID}")
+        if pixels.shape[1:] != labels.shape:
+            raise DataError(f"image {where} is {size_text(pixels)} but its mask is {size_text(labels)}")
+        labels = labels.as_subclass(Tensor).to(torch.uint8)
+        check_labels(labels, len(self.classes) if self.classes else voc.VOID, where)
+        return Sample(pixels, labels, self.names[index])

@@ -1,14 +1,18 @@
-"""What an evaluation returns."""
+"""What an evaluation returns, and its table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vocseg.metrics import ClassScore, Scores
 from vocseg.utils.files import write_json
+from vocseg.utils.text import counted, percent
+
+if TYPE_CHECKING:
+    from rich.console import Group
 
 
 @dataclass(frozen=True)
@@ -61,3 +65,27 @@ class Evaluation:
         """Write the scores as JSON to a file ``.json``, or to ``scores.json`` in a folder; may raise OutputError."""
         path = Path(path)
         write_json(path if path.suffix == ".json" else path / "scores.json", self.to_dict())
+
+
+def evaluation_report(result: Evaluation, title: str) -> Group:
+    """Lay out the per-class table and the summary of an evaluation; print it with ``crop=False``, so that no line is cut."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    scores = result.scores
+    table = Table("class", header_style="bold")
+    for heading in ("IoU", "precision", "recall", "pixels"):
+        table.add_column(heading, justify="right")
+    for row in scores.per_class:
+        table.add_row(row.name, percent(row.iou), percent(row.precision), percent(row.recall), f"{row.true_pixels:,}")
+    summary = Text.assemble(
+        (f"mIoU {percent(scores.miou)}", "bold"),
+        f"  pixel accuracy {percent(scores.pixel_accuracy)}{'' if result.loss is None else f'  loss {result.loss:.4f}'}\n"
+        f"mean accuracy {percent(scores.mean_accuracy)}  frequency-weighted IoU {percent(scores.frequency_weighted_iou)}\n"
+        f"{counted(result.images, 'image')} of {result.split}, mean over {scores.classes_scored} of {len(scores.per_class)} "
+        f"classes, {result.seconds:.1f} s",
+        no_wrap=True,
+        overflow="ignore",
+    )
+    return Group(Text(title, no_wrap=True, overflow="ignore"), table, summary)

@@ -48,8 +48,11 @@ def score(
         raise DataError(f"no folder of masks {masks}")
     protect_data(folder.root, [folder.mask_dir], [None if json is None else Path(json)], masks.glob("*"))
     names = folder.ids(split)
-    files = _files(masks, names, split)
-    classes = folder.classes
+    files, classes = files_by_stem(masks, (".png",)), folder.classes
+    if missing := [name for name in names if name not in files]:
+        raise DataError(
+            f"{masks} has no mask for {len(missing)} of the {len(names)} images of {split}; the first: {missing[0]}.png"
+        )
 
     def count(name: str) -> ConfusionMatrix:
         target, prediction = read_mask(folder.mask(name), len(classes)), read_mask(files[name])
@@ -65,21 +68,10 @@ def score(
 
     total = ConfusionMatrix(classes)
     with ThreadPoolExecutor() as pool:
-        counted = pool.map(count, names)
-        for matrix in counted if title is None else progress(counted, len(names), title):
+        for matrix in progress(pool.map(count, names), len(names), title):
             total.merge(matrix)
     about = {"masks": str(masks), "data": str(folder.root)}
     result = Evaluation(total.compute(), None, len(names), split, time.perf_counter() - start, about)
     if json is not None:
         result.save(json)
     return result
-
-
-def _files(masks: Path, names: list[str], split: str) -> dict[str, Path]:
-    files = files_by_stem(masks, (".png",))
-    missing = [name for name in names if name not in files]
-    if missing:
-        raise DataError(
-            f"{masks} has no mask for {len(missing)} of the {len(names)} images of {split}; the first: {missing[0]}.png"
-        )
-    return files

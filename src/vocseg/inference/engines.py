@@ -71,13 +71,11 @@ def has_openvino() -> bool:
     return importlib.util.find_spec("openvino") is not None
 
 
-def torch_engine(layers: nn.Module, precision: torch.dtype) -> Run:
-    """Run in eager torch; ``layers`` have the precision and, best, the channels-last layout."""
-
-    def run(images: Tensor) -> Tensor:
-        return layers(images.to(precision, memory_format=torch.channels_last))
-
-    return run
+def require_packages(*packages: str) -> None:
+    """Raise ModelError if one of the ``packages`` of an engine is not installed."""
+    missing = [name for name in packages if importlib.util.find_spec(name.replace("-", "_")) is None]
+    if missing:
+        raise ModelError(f"{missing[0]} is not installed; pip install {' '.join(packages)}")
 
 
 def require_compiler() -> None:
@@ -86,26 +84,30 @@ def require_compiler() -> None:
         raise ModelError("torch.compile needs a C++ compiler (g++ or clang++)")
 
 
+def torch_engine(layers: Callable[[Tensor], Tensor], precision: torch.dtype) -> Run:
+    """Run in eager torch; ``layers`` have the precision and, best, the channels-last layout."""
+    return lambda images: layers(images.to(precision, memory_format=torch.channels_last))
+
+
 def compile_engine(layers: nn.Module, precision: torch.dtype) -> Run:
     """Run in ``torch.compile``, as :func:`torch_engine`; it compiles at the first image."""
     require_compiler()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        compiled = torch.compile(layers, dynamic=True)
+        compiled = torch_engine(torch.compile(layers, dynamic=True), precision)
 
     def run(images: Tensor) -> Tensor:
         # Any call may compile for another kind of size. Threads that did so side by side would use up the compilations
         # that torch allows, and in older versions of it a call fails while another thread compiles.
         with CONVERTING:
-            return compiled(images.to(precision, memory_format=torch.channels_last))
+            return compiled(images)
 
     return run
 
 
 def openvino_engine(layers: nn.Module, precision: torch.dtype, example: Tensor) -> Run:
     """Run in OpenVINO."""
-    if not has_openvino():
-        raise ModelError("openvino is not installed; pip install openvino")
+    require_packages("openvino")
     openvino = import_openvino()
     with torch.inference_mode(), warnings.catch_warnings(), unreported():
         warnings.simplefilter("ignore")  # torch announces a successor of this tracer, and warns of sizes
@@ -148,24 +150,22 @@ def onnx_session(path: Path) -> Any:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def onnxruntime_engine(layers: nn.Module, example: Tensor) -> Run:
-    """Run in ONNX Runtime, in float32."""
-    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ModelError(f"{missing[0]} is not installed; pip install onnx onnxscript onnxruntime")
-    sides = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+def to_onnx_session(network: nn.Module, example: Tensor, any_size: bool) -> Callable[[Array], Array]:
+    """Convert a network to ONNX, for images of the ``example``'s size or any, and return what runs it."""
+    require_packages("onnx", "onnxscript", "onnxruntime")
+    shapes = ({2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC},) if any_size else None
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        path = Path(folder) / "layers.onnx"
+        path = Path(folder) / "network.onnx"
         torch.onnx.export(
-            layers, (example,), path, dynamo=True, external_data=False, verbose=False,
-            input_names=["images"], dynamic_shapes=(sides,),
+            network, (example,), path, dynamo=True, external_data=False, verbose=False, input_names=["images"],
+            dynamic_shapes=shapes,
         )  # fmt: skip
         session = onnx_session(path)
+    return lambda images: session.run(None, {"images": images})[0]
 
-    def run(images: Tensor) -> Tensor:
-        # The graph takes one image at a time.
-        outputs = [session.run(None, {"images": image[None].contiguous().numpy()})[0] for image in images]
-        return torch.from_numpy(np.concatenate(outputs))
 
-    return run
+def onnxruntime_engine(layers: nn.Module, example: Tensor) -> Run:
+    """Run in ONNX Runtime, in float32, one image at a time as its graph takes them."""
+    run = to_onnx_session(layers, example, any_size=True)
+    return lambda images: torch.from_numpy(np.concatenate([run(image[None].contiguous().numpy()) for image in images]))

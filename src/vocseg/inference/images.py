@@ -1,8 +1,10 @@
-"""Images of any kind and size as tensors, and in batches of equal size."""
+"""Images of any kind as tensors, read ahead, and in batches of equal size."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +20,9 @@ ImageLike = str | Path | Image.Image | np.ndarray[Any, Any] | Tensor
 """A file, a Pillow image, or uint8 RGB pixels: an array H x W x 3 or a tensor 3 x H x W."""
 
 Item = TypeVar("Item")
-Size = tuple[int, int]
+Value = TypeVar("Value")
+Size = tuple[int, ...]
+"""Height and width."""
 
 WAITING = 128
 """How many later images an image may wait for others of its size."""
@@ -40,15 +44,10 @@ def to_pixels(image: Any) -> Tensor:
     )
 
 
-def stacked(images: list[Tensor]) -> Tensor:
-    """Return tensors of one shape as a batch; a single one is not copied."""
-    return images[0][None] if len(images) == 1 else torch.stack(images)
-
-
 def batches_by_size(
     items: Iterable[Item], size_of: Callable[[Item], Size], batch_size: Callable[[Size], int]
 ) -> Iterator[list[Item]]:
-    """Group items of equal size (height, width) into batches of ``batch_size(size)``, each yielded when it is full.
+    """Group items of equal size into batches of ``batch_size(size)``, each yielded when it is full.
 
     No item waits for more than ``WAITING`` later ones, so memory is bounded.
 
@@ -69,3 +68,21 @@ def batches_by_size(
         del since[oldest]
         yield waiting.pop(oldest)
     yield from waiting.values()
+
+
+def read_ahead(read: Callable[[Item], Value], items: Iterable[Item], threads: int) -> Iterator[Value]:
+    """Apply ``read`` to the items in order, in threads that are at most two results each ahead; with none, on demand."""
+    if not threads:
+        yield from map(read, items)
+        return
+    waiting: deque[Future[Value]] = deque()
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for item in items:
+            waiting.append(pool.submit(read, item))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

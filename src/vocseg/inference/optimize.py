@@ -8,13 +8,13 @@ that ends the network is left to the caller, who may need its arg max only.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections import Counter
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from vocseg.inference.engines import CONVERTING, CPU_ENGINES, EngineName, Run, choose_engine, make_engine
 from vocseg.models import SegmentationModel
@@ -92,53 +92,43 @@ def for_inference(model: SegmentationModel) -> SegmentationModel:
 def fold_batch_norm(model: SegmentationModel) -> int:
     """Fold each batch normalization in eval mode into the convolution whose output it takes; return how many were.
 
-    Pairs are found by running the network on a small image and watching which tensor goes where, so they do not depend
-    on how the layers are written. (On the meta device this would need no arithmetic, but a second of imports.) w' = w g
-    / sqrt(v + e), b' = (b - m) g / sqrt(v + e) + beta (Ioffe and Szegedy, 2015).
+    w' = w g / sqrt(v + e), b' = (b - m) g / sqrt(v + e) + beta (Ioffe and Szegedy, 2015).
     """
+    names = {module: name for name, module in model.network.named_modules()}
     pairs = _conv_norm_pairs(model)
-    network = model.network
-    for conv_name, norm_name in pairs:
-        conv, norm = network.get_submodule(conv_name), network.get_submodule(norm_name)
-        assert isinstance(conv, nn.Conv2d)
-        assert isinstance(norm, nn.BatchNorm2d)
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        weight, bias = fuse_conv_bn_weights(
-            conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-        )
-        conv.weight, conv.bias = nn.Parameter(weight, False), nn.Parameter(bias, False)
+    for conv, norm in pairs:
+        fused = fuse_conv_bn_eval(conv, norm)
+        conv.weight, conv.bias = fused.weight, fused.bias
         # timm's BatchNormAct2d holds the activation as well
         rest = [part for part in (getattr(norm, "drop", None), getattr(norm, "act", None)) if isinstance(part, nn.Module)]
-        network.set_submodule(norm_name, nn.Sequential(*rest) if rest else nn.Identity())
+        model.network.set_submodule(names[norm], nn.Sequential(*rest) if rest else nn.Identity())
     return len(pairs)
 
 
-def _conv_norm_pairs(model: SegmentationModel) -> list[tuple[str, str]]:
-    made: dict[int, tuple[str, Tensor]] = {}  # the tensor is kept so that its id stays unique
-    calls: dict[str, int] = {}
-    pairs: list[tuple[str, str]] = []
+def _conv_norm_pairs(model: SegmentationModel) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+    """Find each convolution and the normalization of its output, both called once.
 
-    def made_by(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-            calls[name] = calls.get(name, 0) + 1
-            made[id(output)] = (name, output)
+    The network runs on a small image while hooks watch which tensor goes where, so this does not depend on how the
+    layers are written. (On the meta device this would need no arithmetic, but a second of imports.)
+    """
+    made: dict[int, tuple[Any, Tensor]] = {}  # the tensor is kept so that its id stays unique
+    calls: Counter[nn.Module] = Counter()
+    pairs: list[tuple[Any, Any]] = []
 
-        return hook
+    def convolved(conv: nn.Module, inputs: Any, output: Tensor) -> None:
+        calls[conv] += 1
+        made[id(output)] = conv, output
 
-    def taken_by(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            calls[name] = calls.get(name, 0) + 1
-            if id(inputs[0]) in made:
-                pairs.append((made[id(inputs[0])][0], name))
-
-        return hook
+    def normalizing(norm: nn.Module, inputs: Any) -> None:
+        calls[norm] += 1
+        if id(inputs[0]) in made:
+            pairs.append((made[id(inputs[0])][0], norm))
 
     with ExitStack() as hooks, torch.no_grad():
-        for name, module in model.network.named_modules():
+        for module in model.network.modules():
             if isinstance(module, nn.Conv2d):
-                hooks.callback(module.register_forward_hook(made_by(name)).remove)
+                hooks.callback(module.register_forward_hook(convolved).remove)
             elif isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
-                hooks.callback(module.register_forward_pre_hook(taken_by(name)).remove)
+                hooks.callback(module.register_forward_pre_hook(normalizing).remove)
         model.layers(model.pad(next(model.parameters()).new_zeros(1, 3, PROBE, PROBE)))
     return [(conv, norm) for conv, norm in pairs if calls[conv] == calls[norm] == 1]

@@ -11,9 +11,9 @@ from torch import nn
 
 from vocseg.errors import DataError
 from vocseg.inference.engines import EngineName
-from vocseg.inference.segmenter import DEFAULT_MODEL, Segmenter
+from vocseg.inference.segmenter import Segmenter, as_segmenter
 from vocseg.inference.sources import find_images, output_names
-from vocseg.models.registry import require_trained
+from vocseg.models.zoo.vocseg_s import NAME as DEFAULT_MODEL
 from vocseg.utils.files import refuse_to_replace, writable_folder, write_json
 from vocseg.utils.progress import progress
 from vocseg.utils.text import counted
@@ -55,14 +55,13 @@ class Predictions:
 
     def check(self) -> None:
         """Raise DataError if images were skipped; it names the first ten."""
-        if not self.errors:
-            return
-        total = len(self.images) + len(self.errors)
-        if total == 1:
-            raise next(iter(self.errors.values()))
-        errors = "; ".join(str(error) for error in list(self.errors.values())[:NAMED])
-        more = f"; and {len(self.errors) - NAMED} more (--json names all)" if len(self.errors) > NAMED else ""
-        raise DataError(f"{len(self.errors)} of {counted(total, 'image')} skipped: {errors}{more}")
+        errors, total = list(self.errors.values()), len(self.images) + len(self.errors)
+        if total == 1 and errors:
+            raise errors[0]
+        if errors:
+            more = f"; and {len(errors) - NAMED} more (--json names all)" if len(errors) > NAMED else ""
+            named = "; ".join(map(str, errors[:NAMED]))
+            raise DataError(f"{len(errors)} of {counted(total, 'image')} skipped: {named}{more}")
 
 
 def predict(
@@ -104,18 +103,14 @@ def predict(
     overlays = [out / f"{name}_overlay.jpg" if overlay else None for name in names]
     named = str(model) if isinstance(model, str | Path) else None
     refuse_to_replace([*masks, *overlays, None if json is None else Path(json)], [*(file.path for file in files), named, weights])
-    segmenter = model
-    if not isinstance(segmenter, Segmenter):
-        if named is not None:
-            require_trained(named, weights)
-        segmenter = Segmenter(segmenter, weights=weights, device=device, precision=precision, engine=engine, exact=exact)
+    options = {"weights": weights, "device": device, "precision": precision, "engine": engine, "exact": exact}
+    segmenter = as_segmenter(model, **options)
     writable_folder(out)
     rows: list[Prediction] = []
     stream = segmenter.stream([file.path for file in files], batch_size=batch_size, on_error="skip")
-    shown = stream if title is None else progress(stream, len(files), title)
     # Files may be named twice: each result belongs to the next of its name.
     places = iter(zip(files, masks, overlays, strict=True))
-    for result in shown:
+    for result in progress(stream, len(files), title):
         file, mask, tinted = next(place for place in places if place[0].path == result.source)
         result.save(mask)
         if tinted is not None:

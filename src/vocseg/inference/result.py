@@ -103,15 +103,14 @@ class Segmentation:
         """
         path = Path(path)
         kind = kind or KINDS.get(path.suffix.lower())
-        if kind is None:
-            raise OutputError(f"cannot write {path}: unknown suffix; use one of {', '.join(KINDS)}")
         if kind == "mask":
             self.save_mask(path)
         elif kind == "overlay":
             draw.save_image(self.overlay(), path)
+        elif kind == "polygons":
+            write_json(path, {"width": self.mask.shape[1], "height": self.mask.shape[0], "polygons": self.polygons()})
         else:
-            height, width = self.mask.shape
-            write_json(path, {"width": width, "height": height, "polygons": self.polygons()})
+            raise OutputError(f"cannot write {path}: unknown suffix; use one of {', '.join(KINDS)}")
 
     def save_mask(self, path: str | Path) -> None:
         """Write the mask as a palette PNG; OutputError if it cannot be written."""

@@ -5,36 +5,37 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, overload
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
 
+from vocseg.data.loader import evaluation_workers
 from vocseg.data.transforms.geometry import resize_image
-from vocseg.errors import ModelError
+from vocseg.errors import DataError, ModelError
 from vocseg.inference.engines import CPU_ENGINES, EngineName
-from vocseg.inference.images import ImageLike, stacked, to_pixels
+from vocseg.inference.images import ImageLike, Size, batches_by_size, read_ahead, to_pixels
 from vocseg.inference.optimize import OptimizedModel
 from vocseg.inference.result import Segmentation as Segmentation
-from vocseg.inference.stream import Loaded, OnError, Stream, load
+from vocseg.inference.sources import find_images
 from vocseg.models import ModelInfo, SegmentationModel, create_model
 from vocseg.models.adapt import adapt
-from vocseg.models.zoo.vocseg_s import NAME
+from vocseg.models.registry import require_trained
+from vocseg.models.zoo.vocseg_s import NAME as DEFAULT_MODEL
 from vocseg.ops.low_res_logits import LowResLogits
 from vocseg.utils.system import find_device, find_precision
-
-DEFAULT_MODEL = NAME
-"""Name of the model that comes with the package."""
 
 BATCH_SIZE = 16
 BATCH_PIXELS = 1 << 22
 """Images, and their pixels, that go through the network together on a GPU: 16 of VOC's size."""
 
-
 _FORKED = "a Segmenter does not work after fork; start processes with multiprocessing's spawn method"
+
+OnError = Literal["raise", "skip"]
+Item = TypeVar("Item")
 
 
 class Segmenter:
@@ -42,11 +43,11 @@ class Segmenter:
 
     ``model`` and ``weights`` are what :func:`vocseg.create_model` takes, or ``model`` is a network: any ``nn.Module``
     from normalized images to logits, with the names of its ``classes``. A network is copied and put in eval mode.
-    ``device``: auto, cpu, cuda or mps. ``precision``: auto, float32, bfloat16 or, on a GPU, float16. ``engine``: auto,
-    torch, compile, openvino or onnxruntime (:func:`vocseg.inference.engines.choose_engine`). With ``exact`` the network
-    runs as it was trained, in float32; otherwise rewritten (:mod:`vocseg.inference.optimize`), which gives the same
-    masks except for rounding. Raises ModelError for a model or engine, SettingError for a device or precision, that
-    cannot be used.
+    ``device``: auto, cpu, cuda or mps. ``precision``: auto, float32, bfloat16 or, on a GPU, float16; the attribute is
+    the one chosen. ``engine``: auto, torch, compile, openvino or onnxruntime
+    (:func:`vocseg.inference.engines.choose_engine`). With ``exact`` the network runs as it was trained, in float32;
+    otherwise rewritten (:mod:`vocseg.inference.optimize`), which gives the same masks except for rounding. Raises
+    ModelError for a model or engine, SettingError for a device or precision, that cannot be used.
 
     Several threads may use one Segmenter; each gets the masks that it would get alone. In a process made by ``fork`` it
     raises ModelError, since threads of torch and the engines do not survive a fork: start processes with ``spawn``.
@@ -81,18 +82,14 @@ class Segmenter:
             raise ModelError(f"engine {engine} runs on the CPU only, not on {self.device}")
         built = as_model(model, classes, weights)
         self.info: ModelInfo = built.info
+        in_float32 = exact or (precision == "auto" and engine == "onnxruntime")
+        dtype = find_precision("float32" if in_float32 else precision, self.device)
+        self.precision = str(dtype).removeprefix("torch.")
         self.network: SegmentationModel | OptimizedModel
         if exact:
             self.network = copy.deepcopy(built).eval().to(self.device)
         else:
-            kind = find_precision("float32" if precision == "auto" and engine == "onnxruntime" else precision, self.device)
-            self.network = OptimizedModel(built, self.device, kind, engine)
-
-    @property
-    def precision(self) -> str:
-        """Number format that the network computes in: ``float32``, ``bfloat16`` or ``float16``."""
-        kind = self.network.precision if isinstance(self.network, OptimizedModel) else torch.float32
-        return str(kind).removeprefix("torch.")
+            self.network = OptimizedModel(built, self.device, dtype, engine)
 
     @overload
     def __call__(self, image: ImageLike) -> Segmentation: ...
@@ -108,7 +105,7 @@ class Segmenter:
         """
         if isinstance(image, list | tuple):
             return list(self.stream(image, batch_size=batch_size))
-        return self.segment_batch([load(image)], keep_logits=True)[0]
+        return self._segment([_load(image)], keep_logits=True)[0]
 
     def stream(self, sources: Any, *, batch_size: int | None = None, on_error: OnError = "raise") -> Stream:
         """Segment many images in bounded memory; iterate over the results, in the order of the images.
@@ -125,17 +122,21 @@ class Segmenter:
         """
         return Stream(self, sources, batch_size, on_error)
 
-    def batch_size(self, size: tuple[int, int]) -> int:
-        """Return how many images of a size (height, width) go through the network together by default."""
-        if self.device.type == "cpu":
-            return 1
-        height, width = self.info.input_size(*size)
-        return max(1, min(BATCH_SIZE, BATCH_PIXELS // max(1, height * width, size[0] * size[1])))
+    def batches(self, items: Iterable[Item], size_of: Callable[[Item], Size], batch_size: int | None) -> Iterator[list[Item]]:
+        """Group items by size into batches for the network; see :meth:`stream` for the default ``batch_size``."""
 
-    def segment_batch(self, batch: Sequence[Loaded], total: int = 1, keep_logits: bool = False) -> list[Segmentation]:
-        """Segment loaded images of one size; ``total``: see :meth:`low_res_logits`. ``keep_logits``: for one image."""
+        def limit(size: Size) -> int:
+            if batch_size or self.device.type == "cpu":
+                return batch_size or 1
+            height, width = self.info.input_size(size[0], size[1])
+            return max(1, min(BATCH_SIZE, BATCH_PIXELS // max(1, height * width, size[0] * size[1])))
+
+        return batches_by_size(items, size_of, limit)
+
+    def _segment(self, batch: Sequence[_Loaded], total: int = 1, keep_logits: bool = False) -> list[Segmentation]:
+        """Segment images of one size; ``total``: see :meth:`low_res_logits`. ``keep_logits``: for a single image."""
         start = time.perf_counter()
-        logits = self.low_res_logits(stacked([item.pixels for item in batch]), total)
+        logits = self.low_res_logits(torch.stack([item.pixels for item in batch]), total)
         masks = logits.classes().cpu()
         seconds = (time.perf_counter() - start) / len(batch)
         results = []
@@ -158,20 +159,88 @@ class Segmenter:
         """
         if self._process != os.getpid():
             raise ModelError(_FORKED)
-        images = images if images.dim() == 4 else images[None]
         size = (images.shape[2], images.shape[3])
         inputs = resize_image(images, self.info.input_size(*size))
-        if self.device.type == "cpu" and len(inputs) > 1:
-            each = [self._network_logits(image[None], total) for image in inputs]
-            logits = LowResLogits(torch.cat([one.values for one in each]), each[0].steps)
-        else:
-            logits = self._network_logits(inputs.to(self.device, non_blocking=True), total)
-        return logits.upsampled(size)
+        network = self.network
+        results = [
+            network(part, total) if isinstance(network, OptimizedModel) else network.low_res_logits(part)["out"]
+            for part in (torch.split(inputs, 1) if self.device.type == "cpu" else [inputs.to(self.device, non_blocking=True)])
+        ]
+        values = results[0].values if len(results) == 1 else torch.cat([result.values for result in results])
+        return LowResLogits(values, results[0].steps).upsampled(size)
 
-    def _network_logits(self, inputs: Tensor, total: int) -> LowResLogits:
-        if isinstance(self.network, OptimizedModel):
-            return self.network(inputs, total)
-        return self.network.low_res_logits(inputs)["out"]
+
+class _Loaded(NamedTuple):
+    """An image in memory, uint8 RGB, 3 x H x W; its file, if it came from one; and the seconds that reading took."""
+
+    pixels: Tensor
+    source: Path | None
+    seconds: float
+
+
+def _load(image: Any) -> _Loaded:
+    start = time.perf_counter()
+    pixels = to_pixels(image)
+    return _Loaded(pixels, Path(image) if isinstance(image, str | Path) else None, time.perf_counter() - start)
+
+
+def _load_or_error(numbered: tuple[int, Any]) -> tuple[Path | int, _Loaded | DataError]:
+    number, image = numbered
+    try:
+        return number, _load(image)
+    except DataError as error:
+        return Path(image) if isinstance(image, str | Path) else number, error
+
+
+class Stream(Iterator[Segmentation]):
+    """Results in the order of the images, made by :meth:`Segmenter.stream`.
+
+    ``errors``: of the images that could not be read so far, by file, or by position in the source.
+    """
+
+    def __init__(self, segmenter: Segmenter, sources: Any, batch_size: int | None, on_error: OnError) -> None:
+        self.errors: dict[Path | int, DataError] = {}
+        images = [found.path for found in find_images(sources)] if isinstance(sources, str | Path) else sources
+        self._results: Any = self._segment(segmenter, images, batch_size, on_error)
+
+    def __next__(self) -> Segmentation:
+        return next(self._results)
+
+    def close(self) -> None:
+        """Stop reading ahead; the stream ends."""
+        self._results.close()
+
+    def _segment(self, segmenter: Segmenter, images: Any, batch_size: int | None, on_error: OnError) -> Iterator[Segmentation]:
+        total = len(images) if hasattr(images, "__len__") else 1
+        items = enumerate(self._readable(images, evaluation_workers(segmenter.device), on_error))
+        done: dict[int, Segmentation] = {}
+        following = 0
+        for batch in segmenter.batches(items, lambda item: item[1].pixels.shape[1:], batch_size):
+            results = segmenter._segment([item for _, item in batch], total)
+            done.update(zip((number for number, _ in batch), results, strict=True))
+            while following in done:
+                yield done.pop(following)
+                following += 1
+        if on_error == "raise" and self.errors:
+            raise next(iter(self.errors.values()))
+
+    def _readable(self, images: Iterable[Any], threads: int, on_error: OnError) -> Iterator[_Loaded]:
+        for key, item in read_ahead(_load_or_error, enumerate(images), threads):
+            if isinstance(item, _Loaded):
+                yield item
+                continue
+            self.errors[key] = item
+            if on_error == "raise":
+                return  # the results of the images before it come first
+
+
+def as_segmenter(model: str | Path | nn.Module | Segmenter, **options: Any) -> Segmenter:
+    """Return a Segmenter, made with the ``options`` unless it is one; ModelError for a name of an untrained network."""
+    if isinstance(model, Segmenter):
+        return model
+    if not isinstance(model, nn.Module):
+        require_trained(str(model), options["weights"])
+    return Segmenter(model, **options)
 
 
 def as_model(model: str | Path | nn.Module, classes: Sequence[str] | None = None, weights: str | None = None) -> SegmentationModel:

@@ -26,11 +26,10 @@ def find_images(sources: str | Path | Iterable[str | Path], out: Path | None = N
     exist, a pattern that matches nothing, or a folder without images.
     """
     paths = [sources] if isinstance(sources, str | Path) else sources
-    return [found for path in paths for found in _find(str(path), out)]
+    return [found for path in paths for found in _find(Path(path), out)]
 
 
-def _find(source: str, out: Path | None) -> list[Found]:
-    path = Path(source)
+def _find(path: Path, out: Path | None) -> list[Found]:
     if path.is_dir():
         inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
         if out is not None and path.resolve() in out.resolve().parents:
@@ -38,12 +37,11 @@ def _find(source: str, out: Path | None) -> list[Found]:
         if not inside:
             raise InputError(f"folder {path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
         return [Found(file, file.relative_to(path)) for file in inside]
-    if path.is_file():
-        return [Found(path, Path(path.name))]
-    matches = sorted(name for name in glob.glob(source, recursive=True) if Path(name).is_file()) if glob.has_magic(source) else []
-    if not matches:
-        raise InputError(f"no image or folder {source}")
-    return [Found(Path(name), Path(Path(name).name)) for name in matches]
+    matches = [path] if path.is_file() else map(Path, sorted(glob.glob(str(path), recursive=True)))
+    found = [Found(file, Path(file.name)) for file in matches if file.is_file()]
+    if not found:
+        raise InputError(f"no image or folder {path}")
+    return found
 
 
 def output_names(files: Iterable[Found]) -> list[Path]:
@@ -54,14 +52,12 @@ def output_names(files: Iterable[Found]) -> list[Path]:
     """
     relative = [found.relative for found in files]
     stems = Counter(path.with_suffix("") for path in relative)
-    names: list[Path] = []
-    taken: set[Path] = set()
+    names: dict[Path, None] = {}  # a set in order
     for path in relative:
         name = path.with_suffix("") if stems[path.with_suffix("")] == 1 else path
         number = 1
-        while name in taken:
+        while name in names:
             number += 1
             name = path.with_name(f"{path.stem}-{number}")
-        taken.add(name)
-        names.append(name)
-    return names
+        names[name] = None
+    return list(names)

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 
 
-def progress(items: Iterable[Item], total: int, title: str, unit: str = "image") -> Iterator[Item]:
-    """Iterate over ``items`` with a progress bar that disappears at the end."""
-    return iter(bar(items, total=total, desc=title, unit=unit))
+def progress(items: Iterable[Item], total: int, title: str | None, unit: str = "image") -> Iterator[Item]:
+    """Iterate over ``items`` with a progress bar that disappears at the end; without a title there is none."""
+    return iter(items) if title is None else iter(bar(items, total=total, desc=title, unit=unit))
 
 
 def bar(items: Any = None, **options: Any) -> Any:
