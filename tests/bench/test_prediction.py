@@ -3,12 +3,15 @@ from __future__ import annotations
 import importlib.util
 import pickle
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from vocseg.bench import harness, training_step
 from vocseg.bench import prediction as bench
+from vocseg.bench.harness import Case
 from vocseg.bench.prediction import Task
 from vocseg.errors import ModelError
 from vocseg.inference.engines import has_openvino
@@ -19,7 +22,7 @@ SMALL = Task("lraspp_mobilenet_v3_large", "none", (64, 48), "cpu")
 def test_ours_takes_part_in_the_precisions_of_the_peers(monkeypatch: pytest.MonkeyPatch) -> None:
     if not has_openvino():
         pytest.skip("openvino is not installed")
-    monkeypatch.setattr(bench, "find_precision", lambda name, _: torch.float32 if name == "float32" else torch.bfloat16)
+    monkeypatch.setattr(harness, "find_precision", lambda name, _: torch.float32 if name == "float32" else torch.bfloat16)
 
     def names(*peers: str, precision: str = "auto") -> list[str]:
         return [case.name for case in bench.cases(SMALL, peers, precision)]
@@ -27,6 +30,13 @@ def test_ours_takes_part_in_the_precisions_of_the_peers(monkeypatch: pytest.Monk
     assert names() == ["vocseg bfloat16"]
     assert names("torchvision") == ["vocseg bfloat16", "vocseg float32", "torchvision float32"]
     assert names("openvino", "openvino", precision="float32") == ["vocseg float32", "openvino float32", "openvino bfloat16"]
+
+
+@pytest.mark.parametrize("find", [bench.cases, training_step.cases])
+def test_float16_of_a_gpu(find: Callable[..., list[Case]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "find_precision", lambda name, _: torch.float16)
+    task = SMALL if find is bench.cases else training_step.Task("two_layer_net", None, 2, 24, "cpu")
+    assert [case.name for case in find(task, ["torchvision"], "float16")] == ["vocseg float16", "torchvision float32"]
 
 
 @pytest.mark.parametrize("peer", ["openvino", "onnxruntime", "compile"])

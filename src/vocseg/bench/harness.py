@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
+from timeit import timeit
 from typing import Any
 
 from vocseg.errors import ModelError
 from vocseg.utils.progress import bar
-from vocseg.utils.system import keep_freed_memory, peak_memory, resident_memory
+from vocseg.utils.system import find_device, find_precision, keep_freed_memory, peak_memory, resident_memory
 from vocseg.utils.user_code import import_user_code, imported_user_code
 
 Runner = Callable[[], Any]
@@ -44,13 +46,25 @@ class Case:
         return f"{self.peer} {self.precision}"
 
 
+def beside_ours(make: Callable[[str], Runner], precision: str, device: str, others: list[Case]) -> list[Case]:
+    """Return our case, which ``make`` prepares in a precision, and then the others.
+
+    With precision ``auto``, ours also takes part in the other precision, float32 or bfloat16, if one of the others has it.
+    """
+    ours = [str(find_precision(precision, find_device(device))).removeprefix("torch.")]
+    if precision == "auto":
+        theirs = {other.precision for other in others}
+        ours += [name for name in ("float32", "bfloat16") if name in theirs and name not in ours]
+    return [Case("vocseg", name, partial(make, name)) for name in ours] + others
+
+
 @dataclass(frozen=True)
 class Timing:
     """Seconds of each round of a case, and the seconds that preparing it took, its first run included."""
 
     case: Case
     prepare: float
-    seconds: tuple[float, ...]
+    seconds: Sequence[float]
 
     @property
     def median(self) -> float:
@@ -69,38 +83,29 @@ class Timing:
 
 def run(cases: Sequence[Case], rounds: int) -> list[Timing]:
     """Prepare every case, then let each do the work once per round, in turn."""
-    runners: list[Runner] = []
-    prepare: list[float] = []
-    quick: list[bool] = []
+    prepared: list[tuple[Case, Runner, bool, list[float]]] = []
+    timings: list[Timing] = []
     for case in bar(cases, desc="prepare", unit="case"):
         start = time.perf_counter()
         _tune(case)
         runner = case.make()
         runner()
-        runners.append(runner)
-        prepare.append(time.perf_counter() - start)
-        quick.append(timed(runner) < QUICK)
-    seconds: list[list[float]] = [[] for _ in runners]
+        seconds: list[float] = []
+        timings.append(Timing(case, time.perf_counter() - start, seconds))
+        prepared.append((case, runner, timeit(runner, number=1) < QUICK, seconds))
     for _ in bar(range(rounds), desc="rounds", unit="round"):
-        for case, runner, warm, times in zip(cases, runners, quick, seconds, strict=True):
+        for case, runner, quick, seconds in prepared:
             time.sleep(PAUSE)
             _tune(case)
-            if warm:
+            if quick:
                 runner()
-            times.append(timed(runner))
-    return [Timing(who, ready, tuple(times)) for who, ready, times in zip(cases, prepare, seconds, strict=True)]
+            seconds.append(timeit(runner, number=1))
+    return timings
 
 
 def _tune(case: Case) -> None:
     """Give each case the memory allocator that its users have: every verb tunes ours."""
     keep_freed_memory(case.peer == "vocseg")
-
-
-def timed(runner: Runner) -> float:
-    """Return the seconds that the work takes."""
-    start = time.perf_counter()
-    runner()
-    return time.perf_counter() - start
 
 
 def measure_memory(cases: Sequence[Case]) -> list[int | None]:
@@ -148,20 +153,19 @@ def report(timings: Sequence[Timing], memory: Sequence[int | None], images: int 
     rows = []
     for timing, peak in zip(timings, memory, strict=True):
         case, ratio = timing.case, round(timing.times_slower(timings[0]), 3)
-        rows.append(_row(timing, peak, images) | {"ratio": ratio})
+        rows.append(
+            {
+                "name": case.name,
+                "p50_ms": round(1000 * timing.median, 2),
+                "p95_ms": round(1000 * timing.p95, 2),
+                "images_per_second": round(images / timing.median, 2),
+                "prepare_s": round(timing.prepare, 2),
+                "peak_mb": None if peak is None else round(peak / 1e6),
+                "ratio": ratio,
+            }
+        )
         if case.peer != "vocseg":
             ratios[case.peer] = min(ratio, ratios.get(case.peer, ratio))
             if case.precision in ours:
                 same[case.name] = round(timing.times_slower(ours[case.precision]), 3)
     return {"results": rows, "ratios": ratios, "same_precision": same}
-
-
-def _row(timing: Timing, memory: int | None, images: int) -> dict[str, Any]:
-    return {
-        "name": timing.case.name,
-        "p50_ms": round(1000 * timing.median, 2),
-        "p95_ms": round(1000 * timing.p95, 2),
-        "images_per_second": round(images / timing.median, 2),
-        "prepare_s": round(timing.prepare, 2),
-        "peak_mb": None if memory is None else round(memory / 1e6),
-    }

@@ -6,38 +6,28 @@ Every case goes from the uint8 image to its mask; all except TensorFlow Lite's s
 from __future__ import annotations
 
 import copy
-import importlib.util
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from vocseg.bench.harness import Case, Runner
+from vocseg.bench.harness import Case, Runner, beside_ours
 from vocseg.bench.tflite import TfliteNetwork
 from vocseg.data.image_io import read_image
 from vocseg.data.samples import photographs
 from vocseg.data.transforms.geometry import resize_image
 from vocseg.errors import ModelError, nearest
-from vocseg.inference.engines import EngineName, compile_graph, onnx_session, require_compiler
+from vocseg.inference.engines import EngineName, compile_graph, require_compiler, require_packages, to_onnx_session
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import SegmentationModel, create_model
 from vocseg.ops.low_res_logits import LowResLogits
-from vocseg.utils.system import find_device, find_precision
+from vocseg.utils.system import find_device
 from vocseg.utils.telemetry import import_openvino, unreported
 
-PEERS = ("torchvision", "openvino", "onnxruntime", "compile", "tflite:FILE.tflite")
-PRECISIONS = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
-NEEDED = {
-    "openvino": ("openvino",),
-    "onnxruntime": ("onnx", "onnxscript", "onnxruntime"),
-    "tflite": ("ai_edge_litert",),
-}
 MANY = 1449
 """Images for which our engine ``auto`` is chosen: VOC's val split."""
 
@@ -73,44 +63,31 @@ def cases(task: Task, peers: Sequence[str], precision: str = "auto", engine: Eng
 
     Raises ModelError for a peer that is unknown or not installed.
     """
-    best = PRECISIONS[find_precision(precision, find_device(task.device))]
     others = [case for peer in dict.fromkeys(peers) for case in _peer(peer, task)]
-    ours = [best]
-    if precision == "auto":
-        ours += [name for name in PRECISIONS.values() if name != best and name in {other.precision for other in others}]
-    return [Case("vocseg", name, partial(_ours, task, name, engine)) for name in ours] + others
+    return beside_ours(partial(_ours, task, engine), precision, task.device, others)
 
 
-def _peer(peer: str, task: Task) -> Iterator[Case]:
+def _peer(peer: str, task: Task) -> list[Case]:
     name, _, file = peer.partition(":")
-    known = [known.partition(":")[0] for known in PEERS]
-    if name not in known or bool(file) != (name == "tflite"):
-        raise ModelError(f"unknown peer '{peer}'{nearest(name, known) or ''}: there are {', '.join(PEERS)}")
-    missing = [package for package in NEEDED.get(name, ()) if importlib.util.find_spec(package) is None]
-    if missing:
-        raise ModelError(f"{missing[0]} is not installed; pip install {' '.join(NEEDED[name])}".replace("_", "-"))
-    if name == "torchvision":
-        yield Case(name, "float32", partial(_plain, task))
-    elif name == "onnxruntime":
-        yield Case(name, "float32", partial(_onnxruntime, task))
-    elif name == "tflite":
-        kind = TfliteNetwork(file, 1).dtype.name
-        yield Case(name, kind, partial(_tflite, file, task))
-    else:
-        if name == "compile":
-            require_compiler()
-        make = _openvino if name == "openvino" else _compiled
-        for precision in PRECISIONS.values():
-            yield Case(name, precision, partial(make, task, precision))
+    if name == "tflite" and file:
+        return [Case(name, TfliteNetwork(file, 1).dtype.name, partial(_tflite, file, task))]
+    if name not in PEERS or file:
+        known = f"{', '.join(PEERS)}, tflite:FILE.tflite"
+        raise ModelError(f"unknown peer '{peer}'{nearest(name, [*PEERS, 'tflite'])}: there are {known}")
+    make, precisions, packages = PEERS[name]
+    require_packages(*packages)
+    if name == "compile":
+        require_compiler()
+    return [Case(name, precision, partial(make, task, precision)) for precision in precisions]
 
 
-def _ours(task: Task, precision: str, engine: EngineName) -> Runner:
+def _ours(task: Task, engine: EngineName, precision: str) -> Runner:
     segmenter = Segmenter(task.build(), device=task.device, precision=precision, engine=engine)
     image = task.image()
     return lambda: segmenter.low_res_logits(image[None], total=MANY).classes()[0].cpu()
 
 
-def _plain(task: Task) -> Runner:
+def _plain(task: Task, _precision: str) -> Runner:
     """As everyone runs it: eval mode, float32, arg max of what the network returns."""
     return _masks(task, _MainOutput(task.build()).to(find_device(task.device)))
 
@@ -155,27 +132,33 @@ def _openvino(task: Task, precision: str) -> Runner:
     with warnings.catch_warnings(), unreported():
         warnings.simplefilter("ignore")  # its converter traces with torch.jit
         graph = openvino.convert_model(_MainOutput(task.build()), example_input=example, input=[example.shape])
-    compiled = compile_graph(graph, getattr(torch, precision))
-    image = task.image()[None]
-    return lambda: _classes(compiled(image.float().numpy()))
+    return _classes(task, compile_graph(graph, getattr(torch, precision)))
 
 
-def _onnxruntime(task: Task) -> Runner:
-    example = torch.zeros(1, 3, *task.size)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        path = Path(folder) / "model.onnx"
-        network = _MainOutput(task.build())
-        torch.onnx.export(network, (example,), path, dynamo=True, external_data=False, verbose=False, input_names=["images"])
-        session = onnx_session(path)
+def _onnxruntime(task: Task, _precision: str) -> Runner:
+    return _classes(task, to_onnx_session(_MainOutput(task.build()), torch.zeros(1, 3, *task.size), any_size=False))
+
+
+def _classes(task: Task, run: Callable[[Any], Any]) -> Runner:
     image = task.image()[None]
-    return lambda: _classes(session.run(None, {"images": image.float().numpy()})[0])
+    return lambda: LowResLogits(torch.from_numpy(run(image.float().numpy()))).classes()[0]
 
 
 def _tflite(file: str, task: Task) -> Runner:
-    network, image = TfliteNetwork(file), task.image()
-    return lambda: network(image)
+    return partial(TfliteNetwork(file), task.image())
 
 
-def _classes(logits: Any) -> Tensor:
-    return LowResLogits(torch.from_numpy(logits)).classes()[0]
+class Peer(NamedTuple):
+    """How to prepare a peer in a precision, its precisions, and the packages it needs."""
+
+    make: Callable[[Task, str], Runner]
+    precisions: tuple[str, ...]
+    packages: tuple[str, ...] = ()
+
+
+PEERS = {
+    "torchvision": Peer(_plain, ("float32",)),
+    "openvino": Peer(_openvino, ("float32", "bfloat16"), ("openvino",)),
+    "onnxruntime": Peer(_onnxruntime, ("float32",), ("onnx", "onnxscript", "onnxruntime")),
+    "compile": Peer(_compiled, ("float32", "bfloat16")),
+}

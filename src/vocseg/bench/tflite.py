@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vocseg.data.transforms.geometry import resize_image, resize_mask
 from vocseg.errors import ModelError
+from vocseg.inference.engines import require_packages
 
 GRAY = 128
 """Fill color of the canvas around an image, 0..255."""
@@ -24,10 +25,9 @@ class TfliteNetwork:
     """
 
     def __init__(self, path: str | Path, threads: int | None = None) -> None:
-        try:
-            from ai_edge_litert.interpreter import Interpreter
-        except ImportError as error:
-            raise ModelError("ai-edge-litert is not installed; pip install ai-edge-litert") from error
+        require_packages("ai-edge-litert")
+        from ai_edge_litert.interpreter import Interpreter
+
         try:
             self.network = Interpreter(str(path), num_threads=threads or torch.get_num_threads())
             self.network.allocate_tensors()

@@ -11,8 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from vocseg import voc
-from vocseg.bench.harness import Case, Runner
-from vocseg.bench.prediction import PRECISIONS
+from vocseg.bench.harness import Case, Runner, beside_ours
 from vocseg.data.dataset import Batch
 from vocseg.errors import ModelError, SettingError, nearest
 from vocseg.models import SegmentationModel, create_model
@@ -20,9 +19,11 @@ from vocseg.training.config import TrainConfig
 from vocseg.training.distributed import Processes
 from vocseg.training.loop import TrainState, train_step
 from vocseg.training.losses import Criterion
-from vocseg.utils.system import autocast, find_device, find_precision
+from vocseg.utils.system import autocast, find_device
 
-PEERS = ("torchvision", "autocast")
+PEERS = {"torchvision": "float32", "autocast": "bfloat16"}
+"""Peer -> precision."""
+
 AUX_WEIGHT = 0.5
 """Of torchvision's reference script (references/segmentation/train.py)."""
 
@@ -44,13 +45,11 @@ class Task(NamedTuple):
     def batch(self, classes: int) -> tuple[Tensor, Tensor]:
         """Make noise (uint8, N x 3 x crop x crop), and masks of class blobs with some void (uint8, N x crop x crop)."""
         generator = torch.Generator().manual_seed(0)
-        shape = (self.batch_size, self.crop, self.crop)
-        images = torch.randint(0, 256, (shape[0], 3, *shape[1:]), dtype=torch.uint8, generator=generator)
+        images = torch.randint(0, 256, (self.batch_size, 3, self.crop, self.crop), dtype=torch.uint8, generator=generator)
         cells = torch.randint(0, classes, (self.batch_size, 1, 8, 8), generator=generator).float()
-        masks = torch.nn.functional.interpolate(cells, shape[1:], mode="nearest")[:, 0].to(torch.uint8)
+        masks = torch.nn.functional.interpolate(cells, self.crop, mode="nearest")[:, 0].to(torch.uint8)
         masks[:, ::16] = voc.VOID
-        device = find_device(self.device)
-        return images.to(device), masks.to(device)
+        return images.to(find_device(self.device)), masks.to(find_device(self.device))
 
 
 def cases(task: Task, peers: Sequence[str], precision: str = "auto") -> list[Case]:
@@ -63,17 +62,9 @@ def cases(task: Task, peers: Sequence[str], precision: str = "auto") -> list[Cas
         raise SettingError(f"batch size {task.batch_size} and crop {task.crop} must be 1 or more")
     for peer in peers:
         if peer not in PEERS:
-            raise ModelError(f"unknown peer '{peer}' of a training step{nearest(peer, list(PEERS))}: there are {', '.join(PEERS)}")
-    others = [
-        Case(peer, name, partial(_plain, task, name))
-        for peer, name in zip(PEERS, PRECISIONS.values(), strict=True)
-        if peer in peers
-    ]
-    best = PRECISIONS[find_precision(precision, find_device(task.device))]
-    ours = [best]
-    if precision == "auto":
-        ours += [other.precision for other in others if other.precision != best]
-    return [Case("vocseg", name, partial(_ours, task, name)) for name in ours] + others
+            raise ModelError(f"unknown peer '{peer}' of a training step{nearest(peer, [*PEERS])}: there are {', '.join(PEERS)}")
+    others = [Case(peer, name, partial(_plain, task, name)) for peer, name in PEERS.items() if peer in peers]
+    return beside_ours(partial(_ours, task), precision, task.device, others)
 
 
 def _ours(task: Task, precision: str) -> Runner:
@@ -81,11 +72,7 @@ def _ours(task: Task, precision: str) -> Runner:
     images, masks = task.batch(len(model.info.classes))
     state = TrainState(model, TrainConfig(), Processes(find_device(task.device)), precision=getattr(torch, precision))
     batch = Batch(images, masks, ["noise"] * len(images))
-
-    def run() -> float:
-        return train_step(state, batch, Criterion()).loss.item()
-
-    return run
+    return lambda: train_step(state, batch, Criterion()).loss.item()
 
 
 def _plain(task: Task, precision: str) -> Runner:
