@@ -30,8 +30,6 @@ from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
 Pair = tuple[int, int]
-InputAlgorithm = Literal["native", "forward"]
-WeightAlgorithm = Literal["native", "forward", "offsets"]
 
 
 class Geometry(NamedTuple):
@@ -46,8 +44,8 @@ class Geometry(NamedTuple):
 class Choice(NamedTuple):
     """The algorithms for a convolution's gradients."""
 
-    input: InputAlgorithm
-    weight: WeightAlgorithm
+    input: Literal["native", "forward"]
+    weight: Literal["native", "forward", "offsets"]
 
 
 NATIVE = Choice("native", "native")
@@ -139,9 +137,6 @@ class _Convolution(torch.autograd.Function):
         )
 
 
-# Gradients: (inputs, weight, gradient of the output, geometry) -> gradient.
-
-
 def _native(inputs: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry, position: int) -> Tensor:
     stride, padding, dilation, groups = geometry
     needed = [position == 0, position == 1, False]
@@ -206,6 +201,7 @@ def _pair(value: int | Pair) -> Pair:
 
 
 Gradient = Callable[[Tensor, Tensor, Tensor, Geometry], Tensor]
+"""Takes inputs, weight, the gradient of the output and the geometry."""
 INPUT_GRADIENTS: dict[str, Gradient] = {"native": partial(_native, position=0), "forward": _input_forward}
 WEIGHT_GRADIENTS: dict[str, Gradient] = {
     "native": partial(_native, position=1),

@@ -26,16 +26,12 @@ Upsampling a single pixel costs four times as much as one in a strip.
 """
 
 
-@lru_cache(maxsize=256)
-def upsampling_matrix(source: int, target: int, align_corners: bool = False) -> Tensor:
+def _upsampling_matrix(source: int, target: int, align_corners: bool) -> Tensor:
     """Return bilinear interpolation along one axis as a matrix: float32, target x source, at most two weights a row."""
-    unit = torch.eye(source, dtype=torch.float32)[None]
-    with torch.inference_mode(False), torch.no_grad():
-        return interpolate(unit, size=target, mode="linear", align_corners=align_corners)[0].T.contiguous()
+    return interpolate(torch.eye(source)[None], size=target, mode="linear", align_corners=align_corners)[0].T.contiguous()
 
 
-@lru_cache(maxsize=64)
-def averaging_matrix(source: int, cells: int) -> Tensor:
+def _averaging_matrix(source: int, cells: int) -> Tensor:
     """Return means over ``cells`` equal intervals of one axis as a matrix: float32, cells x source."""
     edges = torch.linspace(0, source, cells + 1, dtype=torch.float64)
     places = torch.arange(source, dtype=torch.float64)
@@ -88,8 +84,8 @@ def _matrices(shape: Shape, steps: Steps) -> tuple[Tensor, Tensor]:
             if step.crop:
                 rows, columns = rows[: step.height], columns[: step.width]
             else:
-                rows = upsampling_matrix(len(rows), step.height, step.align_corners) @ rows
-                columns = upsampling_matrix(len(columns), step.width, step.align_corners) @ columns
+                rows = _upsampling_matrix(len(rows), step.height, step.align_corners) @ rows
+                columns = _upsampling_matrix(len(columns), step.width, step.align_corners) @ columns
     return rows, columns
 
 
@@ -98,8 +94,8 @@ def _averages(shape: Shape, steps: Steps, cells: Shape, device: torch.device) ->
     """Return the steps followed by means over cells, along the two axes: n x h and m x w."""
     with torch.inference_mode(False), torch.no_grad():
         rows, columns = _matrices(shape, steps)
-        down, across = averaging_matrix(len(rows), cells[0]) @ rows, averaging_matrix(len(columns), cells[1]) @ columns
-        return down.to(device), across.to(device)
+        means = _averaging_matrix(len(rows), cells[0]) @ rows, _averaging_matrix(len(columns), cells[1]) @ columns
+        return means[0].to(device), means[1].to(device)
 
 
 @dataclass(frozen=True)
@@ -166,36 +162,32 @@ class LowResLogits:
         """Return each pixel's class of the largest logit: uint8, N x H x W."""
         if self.values.device.type != "cpu" or not self.steps:
             return self.full().max(1).indices.to(torch.uint8)
-        rows, columns = (support(matrix) for matrix in _matrices(self._shape, self.steps))
-        out = torch.empty(len(self.values), *self.size, dtype=torch.uint8)
-        for image, planes in enumerate(self.values.float()):
-            self._classes_of_image(planes, rows, columns, out[image])
-        return out
+        rows, columns = (_support(matrix) for matrix in _matrices(self._shape, self.steps))
+        return torch.stack([self._classes_of_image(planes, rows, columns) for planes in self.values.float()])
 
-    def _classes_of_image(self, planes: Tensor, rows: Support, columns: Support, out: Tensor) -> None:
-        """Write the classes of one image (classes x h x w) to ``out``, upsampling only pixels whose neighbors disagree.
+    def _classes_of_image(self, planes: Tensor, rows: Support, columns: Support) -> Tensor:
+        """Return the classes of one image (classes x h x w), upsampling only pixels whose neighbors disagree.
 
         An upsampled logit is a mean of its low-resolution neighbors: a class that is the largest in all of them is the
         largest in the mean.
         """
         classes = planes.max(0).indices.to(torch.uint8)
-        least, most = (
+        out, most = (
             _reduced(_reduced(classes.T, columns.places, pick).T, rows.places, pick) for pick in (torch.minimum, torch.maximum)
         )
-        out.copy_(least)
-        down, across = (least != most).nonzero(as_tuple=True)
+        down, across = (out != most).nonzero(as_tuple=True)
         if len(down) > DISAGREEING * out.numel():
             for strip in LowResLogits(planes[None], self.steps).strips():
                 out[strip.rows] = classes_of(strip.logits, strip.logits.amax(1, keepdim=True))
-            return
+            return out
         table = planes.permute(1, 2, 0).flatten(0, 1).contiguous()
         step = max(1, STRIP // len(planes))
         for some, others in zip(torch.split(down, step), torch.split(across, step), strict=True):
-            vertical, horizontal = rows.at(some), columns.at(others)
-            places = [row * planes.shape[2] + column for row in vertical.places for column in horizontal.places]
-            weights = [row * column for row in vertical.weights for column in horizontal.weights]
+            places = [row[some] * planes.shape[2] + column[others] for row in rows.places for column in columns.places]
+            weights = [row[some] * column[others] for row in rows.weights for column in columns.weights]
             logits = embedding_bag(torch.stack(places, 1), table, mode="sum", per_sample_weights=torch.stack(weights, 1))
             out[some, others] = logits.max(1).indices.to(torch.uint8)
+        return out
 
     @torch.no_grad()
     def strips(self) -> Iterator[Strip]:
@@ -225,12 +217,8 @@ class Support(NamedTuple):
     places: Tensor
     weights: Tensor
 
-    def at(self, which: Tensor) -> Support:
-        """Return the support of some of the full-size positions."""
-        return Support(self.places[:, which], self.weights[:, which])
 
-
-def support(matrix: Tensor) -> Support:
+def _support(matrix: Tensor) -> Support:
     """Return the support of each row of a banded matrix."""
     used = (matrix != 0).byte()
     first, last = used.argmax(1), matrix.shape[1] - 1 - used.flip(1).argmax(1)
