@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from vocseg.errors import DataError
 from vocseg.inference import images
-from vocseg.inference.images import batches_by_size, to_pixels
+from vocseg.inference.images import batches_by_size, stacked, to_pixels
 
 SIZES = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 2)), max_size=60)
 
@@ -41,6 +41,12 @@ def test_no_image_waits_for_more_than_the_window() -> None:
     batches = batches_by_size(count(10_000), lambda item: item[1], lambda size: 16)  # type: ignore[arg-type, var-annotated]
     assert any(batch[0][0] == 0 for batch in batches if reached <= images.WAITING + 1)
     assert reached < 10_000
+
+
+def test_one_tensor_is_not_copied() -> None:
+    one = torch.zeros(3, 4, 5)
+    assert stacked([one]).data_ptr() == one.data_ptr()
+    assert torch.equal(stacked([one, one + 1]), torch.stack([one, one + 1]))
 
 
 @pytest.mark.parametrize("value", [3, torch.zeros(3, 4, 4), torch.zeros(4, 4, dtype=torch.uint8), None])

@@ -22,7 +22,7 @@ from vocseg.data.voc_dataset import VOCDataset
 from vocseg.errors import DataError
 from vocseg.evaluation.result import Evaluation
 from vocseg.inference.engines import EngineName
-from vocseg.inference.images import to_pixels
+from vocseg.inference.images import stacked, to_pixels
 from vocseg.inference.segmenter import Segmenter, as_segmenter
 from vocseg.metrics import ConfusionMatrix
 from vocseg.ops.cross_entropy import pixel_cross_entropy
@@ -117,7 +117,7 @@ def evaluate_split(
     with closing(samples(cast(Any, dataset), workers, own)) as read:
         shown = progress(read, len(own), title)
         for batch in segmenter.batches(shown, lambda sample: sample.mask.shape, batch_size):
-            images, masks = (torch.stack(tensors) for tensors in zip(*(sample[:2] for sample in batch), strict=True))
+            images, masks = (stacked(tensors) for tensors in zip(*(sample[:2] for sample in batch), strict=True))
             logits = segmenter.low_res_logits(images, total=len(own))
             masks = masks.to(logits.values.device, non_blocking=True)
             with torch.inference_mode():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,6 +42,11 @@ def to_pixels(image: Any) -> Tensor:
     raise DataError(
         f"an image is a file, a Pillow image, or uint8 pixels, H x W x 3 in numpy and 3 x H x W in torch, not {described}"
     )
+
+
+def stacked(images: Sequence[Tensor]) -> Tensor:
+    """Return tensors of one shape as a batch; a single one is not copied."""
+    return images[0][None] if len(images) == 1 else torch.stack(tuple(images))
 
 
 def batches_by_size(

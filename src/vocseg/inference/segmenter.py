@@ -17,7 +17,7 @@ from vocseg.data.loader import evaluation_workers
 from vocseg.data.transforms.geometry import resize_image
 from vocseg.errors import DataError, ModelError
 from vocseg.inference.engines import CPU_ENGINES, EngineName
-from vocseg.inference.images import ImageLike, Size, batches_by_size, read_ahead, to_pixels
+from vocseg.inference.images import ImageLike, Size, batches_by_size, read_ahead, stacked, to_pixels
 from vocseg.inference.optimize import OptimizedModel
 from vocseg.inference.result import Segmentation as Segmentation
 from vocseg.inference.sources import find_images
@@ -136,7 +136,7 @@ class Segmenter:
     def _segment(self, batch: Sequence[_Loaded], total: int = 1, keep_logits: bool = False) -> list[Segmentation]:
         """Segment images of one size; ``total``: see :meth:`low_res_logits`. ``keep_logits``: for a single image."""
         start = time.perf_counter()
-        logits = self.low_res_logits(torch.stack([item.pixels for item in batch]), total)
+        logits = self.low_res_logits(stacked([item.pixels for item in batch]), total)
         masks = logits.classes().cpu()
         seconds = (time.perf_counter() - start) / len(batch)
         results = []
