@@ -68,7 +68,7 @@ def map_classes(source: Source, labels: Labels, given: tuple[str, ...] | None, v
     Raises DataError for a label that is neither a class nor void, SettingError for names that are not in the source.
     """
     numbers = {int(token) for token in void if token.isdigit()}
-    if numbers and source.objects:
+    if numbers and source.fill:
         known = ", ".join((source.names or {}).values())
         raise SettingError(f"void '{min(numbers)}': {source.kind} classes are names, not numbers ({known})")
     if source.names is not None and (source.named or not given):
@@ -95,7 +95,7 @@ def map_classes(source: Source, labels: Labels, given: tuple[str, ...] | None, v
     names = {label: name for label, name in sorted(names.items()) if label not in not_classes}
     if given and source.named:
         names, note = _select(names, given, labels), "as given"
-    elif source.objects and 0 not in labels.present:
+    elif source.fill and 0 not in labels.present:
         names.pop(0, None)
     # A line of classes.txt must be able to hold each name.
     classes = tuple(" ".join(name.split()) or f"class_{label}" for label, name in names.items())

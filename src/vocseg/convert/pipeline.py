@@ -149,10 +149,10 @@ def convert(
     with building(out) as folder, ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as workers:
         image_folder = folder / (voc.IMAGES if to == "voc" else "images")
         image_folder.mkdir()
-        check = partial(_check, folder=image_folder, pool=set(plan.pool))
+        check = partial(_check, found, folder=image_folder, pool=set(plan.pool))
         checked = list(progress(workers.map(check, items), len(items), f"read {found.kind}"))
         pixels = np.array([one.pixels for one in checked]).reshape(len(items), 256)
-        mapping = map_classes(found, _labels(items, pixels), given, void)
+        mapping = map_classes(found, _labels(found, items, pixels), given, void)
         # Pixels of each class id from those of each label; a product of floats, which are exact here, is much faster.
         counts = (pixels.astype(np.float64) @ np.eye(256)[mapping.ids]).astype(np.int64)
         by_class = counts[:, : len(mapping.classes)]
@@ -160,7 +160,7 @@ def convert(
         final, notes = draw_splits(plan, [item.id for item in items], prints, by_class > 0, mapping.classes)
 
         def each(write: Callable[[str, str, Mask], Any]) -> Iterator[Any]:
-            written = workers.map(lambda item, one: write(item.id, one.image, mapping.ids[item.mask()]), items, checked)
+            written = workers.map(lambda item, one: write(item.id, one.image, mapping.ids[found.mask(item)]), items, checked)
             return progress(written, len(items), "write")
 
         if to == "coco":
@@ -202,11 +202,11 @@ class _Checked(NamedTuple):
     fingerprint: Fingerprint | None
 
 
-def _check(item: Item, folder: Path, pool: set[str]) -> _Checked:
+def _check(source: Source, item: Item, folder: Path, pool: set[str]) -> _Checked:
     """Copy an image into ``folder``, compare its size with its mask's, and count the mask's labels."""
     image = _copy_image(item, folder)
     try:
-        mask = item.mask()
+        mask = source.mask(item)
     except MemoryError as error:  # an annotation file may claim any size
         raise DataError(f"mask {item.origin} of {item.id} does not fit into memory: {error}") from error
     height, width = image_size(folder / image)
@@ -236,10 +236,10 @@ def _copy_image(item: Item, folder: Path) -> str:
     return item.id + suffix
 
 
-def _labels(items: list[Item], pixels: NDArray[np.int64]) -> Labels:
+def _labels(source: Source, items: list[Item], pixels: NDArray[np.int64]) -> Labels:
     def first(label: int) -> str:
         item = items[int(np.flatnonzero(pixels[:, label])[0])]
-        places = np.argwhere(item.mask() == label)
+        places = np.argwhere(source.mask(item) == label)
         of = f" of {item.image.name}" if item.origin.suffix == ".json" else ""  # a JSON file may describe many images
         where = f"{counted(len(places), 'pixel')}, the first at x={places[0][1]}, y={places[0][0]}"
         return f"mask {item.origin}{of} holds label {label} ({where})"

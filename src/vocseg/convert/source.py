@@ -9,9 +9,8 @@ import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import InitVar, dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -34,16 +33,18 @@ Splits = dict[str, list[str]]
 
 @dataclass
 class Item:
-    """An image and its mask.
+    """An image, and the objects drawn on it if it has no mask file.
 
-    ``mask()`` returns the source's labels, uint8 H x W, 255 = void, and raises DataError if it cannot. ``origin`` is
-    the file that errors about the mask name. If the image is stored inside an annotation file, ``embedded`` returns
-    its bytes and ``image`` is that file. The id comes from the name of ``named_by``, or else of ``image``.
+    ``origin`` is the file of the mask or the objects. ``objects`` are class names (None: void) and shapes as the format
+    stores them, in order; ``size`` is the image's height and width according to the annotation. If the image is stored
+    inside an annotation file, ``embedded`` returns its bytes and ``image`` is that file. The id comes from the name of
+    ``named_by``, or else of ``image``.
     """
 
     image: Path
     origin: Path
-    mask: Callable[[], Mask]
+    objects: list[tuple[str | None, Any]] = field(default_factory=list)
+    size: tuple[int, int] | None = None
     split: str | None = None
     embedded: Callable[[], bytes] | None = None
     named_by: Path | None = None
@@ -55,9 +56,9 @@ class Source:
     """A data set in some format, as a reader found it below ``root``.
 
     ``names`` maps labels to class names, if there are any. ``named``: the format itself names its classes, so
-    ``classes`` selects among them; otherwise it names the labels 0, 1, 2, ... ``objects``: masks are painted from
-    objects, so label 0 is background, and a class only if it occurs. ``void`` are labels besides 255 that are not
-    classes. ``splits`` are the source's own: those of the items, or ``lists`` of images.
+    ``classes`` selects among them; otherwise it names the labels 0, 1, 2, ... ``void`` are labels besides 255 that are
+    not classes. ``splits`` are the source's own: those of the items, or ``lists`` of images. Masks are read with a
+    color ``table``, or painted with ``fill``, which returns the region of a shape, given height and width.
     """
 
     kind: str
@@ -66,10 +67,12 @@ class Source:
     items: list[Item]
     names: dict[int, str] | None = None
     named: bool = False
-    objects: bool = False
     void: frozenset[int] = frozenset()
     notes: list[str] = field(default_factory=list)
     lists: InitVar[Mapping[str, Collection[Path]] | None] = None
+    table: ColorTable | None = None
+    fill: Callable[[Any, int, int], Region] | None = None
+    by_size: bool = False
     splits: Splits = field(init=False, default_factory=dict)
 
     def __post_init__(self, root: Path, lists: Mapping[str, Collection[Path]] | None) -> None:
@@ -80,54 +83,27 @@ class Source:
         ids = {item.image: item.id for item in self.items}
         self.splits |= {split: [ids[image] for image in images] for split, images in (lists or {}).items() if images}
 
-
-class Drawing(NamedTuple):
-    """An image and the objects drawn on it, in order: class names (None: void) and shapes as the format stores them.
-
-    ``size`` is the image's height and width according to the annotation. The others are an :class:`Item`'s.
-    """
-
-    image: Path
-    origin: Path
-    objects: list[tuple[str | None, Any]]
-    size: tuple[int, int] | None = None
-    split: str | None = None
-    embedded: Callable[[], bytes] | None = None
-    named_by: Path | None = None
-
-    def paint(self, labels: Mapping[str, int], fill: Callable[[Any, int, int], Region], by_size: bool) -> Mask:
-        height, width = self.size or image_size(self.image)
-        with parsing(f"an object of {self.image.name} in {self.origin}"):
-            filled = [(fill(shape, height, width), voc.VOID if name is None else labels[name]) for name, shape in self.objects]
-        return paint(height, width, filled, by_size)
+    def mask(self, item: Item) -> Mask:
+        """Return the labels of an item; raise DataError if they cannot be read."""
+        if self.fill is None:
+            return read_labels(item.origin, self.table)
+        labels = {name: label for label, name in (self.names or {}).items()} | dict.fromkeys(voc.BACKGROUND_NAMES, 0)
+        height, width = item.size or image_size(item.image)
+        with parsing(f"an object of {item.image.name} in {item.origin}"):
+            filled = [(self.fill(shape, height, width), voc.VOID if name is None else labels[name]) for name, shape in item.objects]
+        return paint(height, width, filled, self.by_size)
 
 
 def source_of_objects(
-    kind: str,
-    path: Path | str,
-    root: Path,
-    drawings: Collection[Drawing],
-    fill: Callable[[Any, int, int], Region],
-    notes: list[str],
-    names: Iterable[str] | None = None,
-    by_size: bool = False,
-    lists: Mapping[str, Collection[Path]] | None = None,
+    kind: str, path: Path | str, root: Path, items: list[Item], names: Iterable[str] = (), **settings: Any
 ) -> Source:
-    """Return a source of drawings: background names are label 0, the other class ``names`` (default: those used) follow.
-
-    ``fill`` returns the region of a shape, given height and width.
-    """
-    names = names or sorted({name for drawing in drawings for name, _ in drawing.objects if name is not None})
+    """Return a source of drawn objects: background names are label 0, the other class ``names`` (default: all) follow."""
+    names = names or sorted({name for item in items for name, _ in item.objects if name is not None})
     others = [name for name in dict.fromkeys(names) if name not in voc.BACKGROUND_NAMES]
     if len(others) >= voc.VOID:
         raise DataError(f"{path} has {len(others)} classes; ids must stay below the void label {voc.VOID}")
     by_label = dict(enumerate([voc.BACKGROUND_NAMES[0], *others]))
-    labels = {name: label for label, name in by_label.items()} | dict.fromkeys(voc.BACKGROUND_NAMES, 0)
-    items = [
-        Item(one.image, one.origin, partial(one.paint, labels, fill, by_size), one.split, one.embedded, one.named_by)
-        for one in drawings
-    ]
-    return Source(kind, str(path), root, items, by_label, named=True, objects=True, notes=notes, lists=lists)
+    return Source(kind, str(path), root, items, by_label, named=True, **settings)
 
 
 def skipped(what: int | Sequence[object], thing: str, why: str) -> list[str]:

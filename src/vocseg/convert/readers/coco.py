@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vocseg.convert import regions
-from vocseg.convert.source import Drawing, ImageFinder, Source, json_files, read_json, skipped, source_of_objects, split_of_path
+from vocseg.convert.source import ImageFinder, Item, Source, json_files, read_json, skipped, source_of_objects, split_of_path
 from vocseg.errors import DataError
 
 VOID_CATEGORY = "void"
@@ -32,7 +32,7 @@ def find_coco(path: Path, images: Path | None = None) -> Source:
     contents = {file: _read(file) for file in files}
     folders = [images] if images else [root, root.parent] if root.name == "annotations" else [root]
     finder = ImageFinder(*folders)
-    found: dict[Path, Drawing] = {}
+    found: dict[Path, Item] = {}
     lists: dict[str, dict[Path, None]] = {}
     missing = []
     for file, split in _splits(files, root).items():
@@ -41,7 +41,7 @@ def find_coco(path: Path, images: Path | None = None) -> Source:
             if image is None:
                 missing.append(name)
                 continue
-            known = found.setdefault(image, Drawing(image, file, objects, size))
+            known = found.setdefault(image, Item(image, file, objects, size))
             if known.objects is not objects and known.origin == file:  # one image, listed twice
                 known.objects.extend(objects)
             if split:
@@ -55,7 +55,9 @@ def find_coco(path: Path, images: Path | None = None) -> Source:
     names = [name for _, name in by_id if name != VOID_CATEGORY]
     where = ", ".join(map(str, files[:3])) + (", ..." if len(files) > 3 else "")
     notes = skipped(missing, "annotated image", "that cannot be found")
-    return source_of_objects("coco", where, folders[-1], found.values(), _region, notes, names, by_size=True, lists=lists)
+    return source_of_objects(
+        "coco", where, folders[-1], [*found.values()], names, fill=_region, notes=notes, by_size=True, lists=lists
+    )
 
 
 def _splits(files: list[Path], root: Path) -> dict[Path, str | None]:

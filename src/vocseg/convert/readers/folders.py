@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from vocseg.convert.source import Item, Source, common_start, files_below, read_labels, skipped, split_of_path
+from vocseg.convert.source import Item, Source, common_start, files_below, skipped, split_of_path
 from vocseg.data.color_table import ColorTable, labels_of_colors, read_colors
 from vocseg.data.image_io import UNREADABLE, open_image, pillow_reason
 from vocseg.data.layout import IMAGE_SUFFIXES, read_classes
@@ -64,9 +63,10 @@ def find_folders(
         "camvid" if camvid else "folders",
         f"{folders[0].image} and {folders[0].mask}" if len(folders) == 1 else f"{len(folders)} pairs of folders below {root}",
         root,
-        [Item(pair.image, pair.mask, partial(read_labels, pair.mask, table), pair.split) for pair in pairs],
+        [Item(pair.image, pair.mask, split=pair.split) for pair in pairs],
         names,
         named=table is not None,
+        table=table,
         void=void,
         notes=notes,
     )

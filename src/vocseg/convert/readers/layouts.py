@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from pathlib import Path
 
 from vocseg import voc
-from vocseg.convert.source import Item, Source, files_below, read_labels, skipped, split_of_path
+from vocseg.convert.source import Item, Source, files_below, skipped, split_of_path
 from vocseg.data.color_table import read_colors
 from vocseg.data.layout import IMAGE_SUFFIXES, VocFolder, files_by_stem, read_ids
 from vocseg.errors import DataError
@@ -42,7 +41,7 @@ def find_voc(root: Path, mask_dir: Path | None = None, colors: Path | None = Non
         more = {id_: mask for id_, mask in files_by_stem(other, (".png",)).items() if id_ in wanted and id_ not in masks}
         masks |= more
         notes += [f"masks of {counted(len(more), 'image')} from {other.name}, missing in {voc.MASKS}"] if more else []
-    items = [Item(folder.image(id_), masks[id_], partial(read_labels, masks[id_], table)) for id_ in wanted if id_ in masks]
+    items = [Item(folder.image(id_), masks[id_]) for id_ in wanted if id_ in masks]
     if not items:
         raise DataError(f"no image in {folder.root} has a mask in {folder.root / folder.mask_dir}")
     return Source(
@@ -52,6 +51,7 @@ def find_voc(root: Path, mask_dir: Path | None = None, colors: Path | None = Non
         items,
         table.names if table else dict(enumerate(folder.classes)),
         named=table is not None,
+        table=table,
         notes=notes + skipped([id_ for id_ in wanted if id_ not in masks], "listed image", "without a mask"),
         lists={split: [folder.image(id_) for id_ in ids if id_ in masks] for split, ids in lists.items()},
     )
@@ -76,7 +76,7 @@ def find_cityscapes(root: Path, images: Path | None = None) -> Source:
             continue
         scene = image.with_name(re.sub(r"_leftImg8bit(?=\.)", "", image.name))
         split = split_of_path(mask.relative_to(root).parent)
-        chosen.setdefault(image, Item(image, mask, partial(read_labels, mask), split, named_by=scene))
+        chosen.setdefault(image, Item(image, mask, split=split, named_by=scene))
     if not chosen:
         example = f" (masks such as {unmatched[0]})" if unmatched else ""
         raise DataError(f"no *_labelIds.png below {root} has an image *_leftImg8bit.png{example}")

@@ -21,8 +21,8 @@ from PIL import Image, ImageDraw
 
 from vocseg.convert import regions
 from vocseg.convert.source import (
-    Drawing,
     ImageFinder,
+    Item,
     Source,
     files_below,
     json_files,
@@ -47,7 +47,7 @@ def find_labelme(root: Path, images: Path | None = None) -> Source:
     Images are beside them, in ``images``, or inside the files.
     """
     finder = ImageFinder(images or root)
-    other, missing, drawings = 0, [], []
+    other, missing, items = 0, [], []
     for file in files_below(root, (".json",)):
         content = read_json(file)
         if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
@@ -65,12 +65,12 @@ def find_labelme(root: Path, images: Path | None = None) -> Source:
         with parsing(f"{file} as a LabelMe file"):
             size = int(content["imageHeight"]), int(content["imageWidth"])
         split, embedded = split_of_path(file.relative_to(root).parent), None if image else partial(_embedded, file)
-        drawings.append(Drawing(image or file, file, areas, size, split, embedded, named_by=file))
-    if not drawings:
+        items.append(Item(image or file, file, areas, size, split, embedded, named_by=file))
+    if not items:
         example = f" (such as {missing[0]}); set --images to their folder" if missing else ""
         raise DataError(f"no LabelMe file below {root} has its image{example}")
     notes = skipped(other, "shape", "that enclose no pixels (points or lines)") + skipped(missing, "file", "without an image")
-    return source_of_objects("labelme", root, root, drawings, _labelme_region, notes)
+    return source_of_objects("labelme", root, root, items, fill=_labelme_region, notes=notes)
 
 
 def _embedded(file: Path) -> bytes:
@@ -102,7 +102,7 @@ def find_supervisely(root: Path, images: Path | None = None) -> Source:
     except (KeyError, TypeError) as error:
         raise DataError(f"{root / 'meta.json'} is not Supervisely's: it has no list 'classes' with titles") from error
     finder = ImageFinder(images or root)
-    missing, drawings, other = [], [], []
+    missing, items, other = [], [], []
     for file in sorted(root.rglob("ann/*.json")):
         image = finder.find(f"img/{file.stem}", file)
         if image is None:
@@ -119,12 +119,12 @@ def find_supervisely(root: Path, images: Path | None = None) -> Source:
         other += [figure.get("geometryType") for figure in figures if figure.get("geometryType") not in SUPERVISELY_AREAS]
         with parsing(f"{file} as a Supervisely file"):
             size = int(content["size"]["height"]), int(content["size"]["width"])
-        drawings.append(Drawing(image, file, areas, size, split_of_path(file.relative_to(root).parent)))
-    if not drawings:
+        items.append(Item(image, file, areas, size, split_of_path(file.relative_to(root).parent)))
+    if not items:
         raise DataError(f"no ann/*.json below {root} has its image{f' (such as {missing[0]})' if missing else ''}")
     notes = skipped(other, "object", "of other types than bitmap, polygon and rectangle")
     notes += skipped(missing, "annotation", "without an image")
-    return source_of_objects("supervisely", root, images or root, drawings, _supervisely_region, notes, titles)
+    return source_of_objects("supervisely", root, images or root, items, titles, fill=_supervisely_region, notes=notes)
 
 
 def _supervisely_region(figure: dict[str, Any], height: int, width: int) -> regions.Region:
@@ -160,7 +160,7 @@ def find_label_studio(path: Path, images: Path | None = None) -> Source:
     tasks = read_json(file)
     folder = images or file.parent
     finder = ImageFinder(folder)
-    missing, unlabeled, drawings = [], 0, []
+    missing, unlabeled, items = [], 0, []
     for task in tasks if isinstance(tasks, list) else []:
         results = _results(task, file)
         if results is None:
@@ -176,12 +176,12 @@ def find_label_studio(path: Path, images: Path | None = None) -> Source:
             sizes = {(int(result["original_height"]), int(result["original_width"])) for result in results}
             if len(sizes) > 1:
                 raise DataError(f"its regions are of images of different sizes: {sorted(sizes)}")
-        drawings.append(Drawing(image, file, [(_label(result), result["value"]) for result in results], next(iter(sizes), None)))
-    if not drawings:
+        items.append(Item(image, file, [(_label(result), result["value"]) for result in results], next(iter(sizes), None)))
+    if not items:
         example = f" ({missing[0]}); set --images to their folder" if missing else ""
         raise DataError(f"no annotated task of {file} has its image{example}")
     notes = skipped(missing, "task", "whose image cannot be found") + skipped(unlabeled, "task", "without annotation")
-    return source_of_objects("label-studio", file, folder, drawings, _label_studio_region, notes)
+    return source_of_objects("label-studio", file, folder, items, fill=_label_studio_region, notes=notes)
 
 
 def _results(task: Any, file: Path) -> list[dict[str, Any]] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vocseg.convert import regions
-from vocseg.convert.source import SPLIT_NAMES, Drawing, Source, files_below, skipped, source_of_objects
+from vocseg.convert.source import SPLIT_NAMES, Item, Source, files_below, skipped, source_of_objects
 from vocseg.data.layout import IMAGE_SUFFIXES
 from vocseg.errors import DataError, reason
 from vocseg.utils.text import counted
@@ -21,11 +23,9 @@ BOX = 4
 def find_yaml(root: Path) -> Path | None:
     """Return the YAML file with ``names`` at ``root``, a folder or that file; None if there is none."""
     for path in [root] if root.is_file() else sorted([*root.glob("*.yaml"), *root.glob("*.yml")]):
-        try:
-            if path.suffix in (".yaml", ".yml") and any(line.startswith("names:") for line in path.read_text("utf-8").splitlines()):
+        with suppress(OSError, UnicodeDecodeError):
+            if path.suffix in (".yaml", ".yml") and re.search("^names:", path.read_text("utf-8"), re.MULTILINE):
                 return path
-        except (OSError, UnicodeDecodeError):
-            continue
     return None
 
 
@@ -46,18 +46,20 @@ def find_yolo(root: Path, images: Path | None = None) -> Source:
     bare = [file for file, text in texts.items() if text is None]
     if len(bare) == len(texts):
         raise DataError(f"no image of {path} has a text file of polygons (labels/{bare[0].stem}.txt, or beside {bare[0]})")
-    drawings, boxes = [], 0
+    items, boxes = [], 0
     for file, text in texts.items():
         polygons, more = _read(text, content["names"]) if text else ([], 0)
-        drawings.append(Drawing(file, text or file, polygons))
+        items.append(Item(file, text or file, polygons))
         boxes += more
-    if boxes and not any(drawing.objects for drawing in drawings):
+    if boxes and not any(item.objects for item in items):
         raise DataError(f"the text files of {path} contain no polygons, only boxes for detection ({boxes})")
     notes = skipped(boxes, "box", "for detection, which has no outline")
     notes += skipped(missing, "entry", f"of {path.name} that does not exist")
     notes += [f"{counted(len(bare), 'image')} without a text file, all background (such as {bare[0]})"] if bare else []
     lists.pop("", None)
-    return source_of_objects("yolo", path, path.parent, drawings, _region, notes, content["names"], by_size=True, lists=lists)
+    return source_of_objects(
+        "yolo", path, path.parent, items, content["names"], fill=_region, notes=notes, by_size=True, lists=lists
+    )
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -110,10 +112,8 @@ def _images(place: Path) -> list[Path]:
 
 def _text_file(image: Path) -> Path | None:
     """Return the text file of an image: in ``labels`` if the image is in ``images``, or else beside it."""
-    parts = list(image.parts)
-    if "images" in parts[:-1]:
-        parts[len(parts) - 2 - parts[-2::-1].index("images")] = "labels"
-    places = (Path(*parts).with_suffix(".txt"), image.with_suffix(".txt"))
+    in_labels = Path(re.sub("^(.*/|)images/", r"\1labels/", image.as_posix()))  # .* takes the last folder called images
+    places = (in_labels.with_suffix(".txt"), image.with_suffix(".txt"))
     return next((place for place in places if place.is_file()), None)
 
 
