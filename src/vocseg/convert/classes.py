@@ -81,11 +81,7 @@ def map_classes(source: Source, labels: Labels, given: tuple[str, ...] | None, v
     by_id = source.kind == "voc" or (source.kind == "folders" and not source.named)
     if by_id and len(names) > 1 and labels.present == {0} and labels.has_void:
         raise _binary(source.found)
-    by_name = {name: label for label, name in names.items()}
-    void_names = [token for token in void if not token.isdigit()]
-    if unknown := next((name for name in void_names if name not in by_name), None):
-        raise SettingError(f"void '{unknown}' is neither a label nor a class{nearest(unknown, list(by_name))}")
-    not_classes = source.void | numbers | {by_name[name] for name in void_names}
+    not_classes = source.void | numbers | _void_labels(void, names)
     for label in sorted(labels.present - set(names) - not_classes):
         known = f"0 to {len(names) - 1}" if sorted(names) == list(range(len(names))) else ", ".join(map(str, sorted(names)))
         raise DataError(
@@ -130,6 +126,14 @@ def _binary(found: str) -> DataError:
         f"masks of {found} hold 0 and 255 only, and 255 is void; if it is a class, use --colors FILE "
         "with the lines 'background,0,0,0' and 'NAME,255,255,255'"
     )
+
+
+def _void_labels(void: tuple[str, ...], names: Names) -> set[int]:
+    labels = {name: label for label, name in names.items()}
+    wanted = [token for token in void if not token.isdigit()]
+    if unknown := next((name for name in wanted if name not in labels), None):
+        raise SettingError(f"void '{unknown}' is neither a label nor a class{nearest(unknown, list(labels))}")
+    return {labels[name] for name in wanted}
 
 
 def _select(names: Names, given: tuple[str, ...], labels: Labels) -> Names:

@@ -164,10 +164,8 @@ def convert(
             return progress(written, len(items), "write")
 
         if to == "coco":
-            of_void = bool(counts[:, voc.VOID].any())
-            write_coco(
-                folder, mapping.classes, final, each, void=of_void, polygons=segments == "polygons", parts=objects == "parts"
-            )
+            shapes = {"void": bool(counts[:, voc.VOID].any()), "polygons": segments == "polygons", "parts": objects == "parts"}
+            write_coco(folder, mapping.classes, final, each, **shapes)
         else:
             (write_voc if to == "voc" else write_yolo)(folder, mapping.classes, final, each)
     return ConvertReport(

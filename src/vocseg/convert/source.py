@@ -27,6 +27,8 @@ SPLIT_NAMES = {
     "test": "test", "testing": "test", "trainval": "trainval",
 }  # fmt: skip
 
+Fill = Callable[[Any, int, int], Region]
+"""Returns the region of a shape, given the image's height and width."""
 Splits = dict[str, list[str]]
 """Image ids by split."""
 
@@ -58,7 +60,7 @@ class Source:
     ``names`` maps labels to class names, if there are any. ``named``: the format itself names its classes, so
     ``classes`` selects among them; otherwise it names the labels 0, 1, 2, ... ``void`` are labels besides 255 that are
     not classes. ``splits`` are the source's own: those of the items, or ``lists`` of images. Masks are read with a
-    color ``table``, or painted with ``fill``, which returns the region of a shape, given height and width.
+    color ``table``, or painted with ``fill``.
     """
 
     kind: str
@@ -71,7 +73,7 @@ class Source:
     notes: list[str] = field(default_factory=list)
     lists: InitVar[Mapping[str, Collection[Path]] | None] = None
     table: ColorTable | None = None
-    fill: Callable[[Any, int, int], Region] | None = None
+    fill: Fill | None = None
     by_size: bool = False
     splits: Splits = field(init=False, default_factory=dict)
 
@@ -81,7 +83,7 @@ class Source:
             if item.split:
                 self.splits.setdefault(item.split, []).append(id_)
         ids = {item.image: item.id for item in self.items}
-        self.splits |= {split: [ids[image] for image in images] for split, images in (lists or {}).items() if images}
+        self.splits |= {split: [ids[image] for image in images] for split, images in (lists or {}).items() if split and images}
 
     def mask(self, item: Item) -> Mask:
         """Return the labels of an item; raise DataError if they cannot be read."""
@@ -95,15 +97,15 @@ class Source:
 
 
 def source_of_objects(
-    kind: str, path: Path | str, root: Path, items: list[Item], names: Iterable[str] = (), **settings: Any
+    kind: str, path: Path | str, root: Path, items: list[Item], names: Iterable[str], fill: Fill, notes: list[str], **settings: Any
 ) -> Source:
-    """Return a source of drawn objects: background names are label 0, the other class ``names`` (default: all) follow."""
+    """Return a source of drawn objects: background names are label 0, the other class ``names`` (if empty, all) follow."""
     names = names or sorted({name for item in items for name, _ in item.objects if name is not None})
     others = [name for name in dict.fromkeys(names) if name not in voc.BACKGROUND_NAMES]
     if len(others) >= voc.VOID:
         raise DataError(f"{path} has {len(others)} classes; ids must stay below the void label {voc.VOID}")
     by_label = dict(enumerate([voc.BACKGROUND_NAMES[0], *others]))
-    return Source(kind, str(path), root, items, by_label, named=True, **settings)
+    return Source(kind, str(path), root, items, by_label, named=True, fill=fill, notes=notes, **settings)
 
 
 def skipped(what: int | Sequence[object], thing: str, why: str) -> list[str]:
@@ -142,16 +144,14 @@ def parsing(what: str) -> Iterator[None]:
     try:
         yield
     except (DataError, LookupError, TypeError, OverflowError, zlib.error, *UNREADABLE) as error:
-        detail = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
+        detail = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {reason(error)}"
         raise DataError(f"cannot read {what}: {detail}") from error
 
 
 def read_json(path: Path) -> Any:
     """Read a JSON file. Raises DataError if it cannot be read or is not JSON."""
-    try:
+    with parsing(str(path)):
         return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path}: {reason(error)}") from error
 
 
 def json_files(root: Path, kind: str) -> list[Path]:

@@ -32,10 +32,7 @@ class SplitPlan:
 
 
 def plan_splits(source: Source, wanted: str | Path | Sequence[float] | None, seed: int) -> SplitPlan:
-    """Plan the splits: ``wanted`` is a folder of lists, fractions like ``0.8/0.2``, or None for the source's own.
-
-    If the source has no val split, the images that are not in test are divided anew.
-    """
+    """Plan the splits: ``wanted`` is a folder of lists, fractions like ``0.8/0.2``, or None for the source's own."""
     ids = [item.id for item in source.items]
     drawn = f"splits drawn by class, near-duplicates kept together, seed {seed}"
     if isinstance(wanted, (str, Path)) and Path(wanted).is_dir():
@@ -48,15 +45,13 @@ def plan_splits(source: Source, wanted: str | Path | Sequence[float] | None, see
     if "val" in own or not rest:
         train = {"train": rest} if rest and "train" not in own else {}
         return SplitPlan(own | train, "splits as in the source")
+    # Without a val split, the images that are not in test are divided anew.
     kept = {split: names for split, names in own.items() if split == "test"}
     return SplitPlan(kept, drawn + (" (the source has no val split)" if own else ""), rest, seed=seed)
 
 
 def parse_fractions(given: str | Path | Sequence[float]) -> tuple[float, ...]:
-    """Return the fractions of train, val and optionally test, given as numbers or as ``0.8/0.2`` or ``80/10/10``.
-
-    Raises SettingError for anything else.
-    """
+    """Return the fractions of train, val and optionally test, given as numbers or as ``0.8/0.2`` or ``80/10/10``."""
     numbers = str(given).split("/") if isinstance(given, (str, Path)) else given
     try:
         parts = [float(part) for part in numbers]
@@ -93,8 +88,7 @@ def draw_splits(
 ) -> tuple[Splits, list[str]]:
     """Divide the pool of a plan, and return all splits with notes on near-duplicates and on classes that a split lacks.
 
-    ``ids``, ``prints`` and the rows of ``shown`` (images x classes) belong to the same images; only those of the pool
-    need a fingerprint.
+    ``ids``, ``prints`` (needed in the pool only) and the rows of ``shown`` (images x classes) belong to the same images.
     """
     if not plan.pool:
         return plan.known, []
@@ -124,8 +118,7 @@ def stratified_split(
 
     ``shown`` (images x classes) says which classes an image shows; images of one group in ``together`` stay in the
     same split. A class shown by enough groups is in every split if possible; with fewer groups than splits, the first
-    splits come first. Returns the images of each split in ascending order; none is empty. Raises SettingError if there
-    are fewer groups than splits.
+    splits come first. Returns the images of each split in ascending order; none is empty.
 
     Iterative stratification (Sechidis, Tsoumakas and Vlahavas, ECML PKDD 2011, algorithm 1), with groups as examples
     and at least one example of each class wanted in each split.

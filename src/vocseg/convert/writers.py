@@ -1,8 +1,4 @@
-"""Write data sets in VOC layout, COCO's JSON and YOLO's polygons.
-
-Writers fill a folder that already holds the images. ``Each`` calls a function with the name, the image's file name and
-the mask of every image, in several threads, and yields its results in the order of the images.
-"""
+"""Write data sets in VOC layout, COCO's JSON and YOLO's polygons, into folders that already hold the images."""
 
 from __future__ import annotations
 
@@ -24,6 +20,7 @@ from vocseg.convert.source import Splits
 
 T = TypeVar("T")
 Each = Callable[[Callable[[str, str, Mask], T]], Iterator[T]]
+"""Calls a function with the name, the image's file name and the mask of each image, in threads; yields the results."""
 
 
 def write_voc(root: Path, classes: Sequence[str], splits: Splits, each: Each[None]) -> None:

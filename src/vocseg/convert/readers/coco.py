@@ -48,16 +48,13 @@ def find_coco(path: Path, images: Path | None = None) -> Source:
                 lists.setdefault(split, {})[image] = None
     if not found:
         first = f" (the first is '{missing[0]}')" if missing else ""
-        raise DataError(
-            f"none of the {len(missing)} images of {files[0]} is below {folders[-1]}{first}; set --images to their folder"
-        )
+        number = f"none of the {len(missing)} images of {files[0]}"
+        raise DataError(f"{number} is below {folders[-1]}{first}; set --images to their folder")
     by_id = sorted((int(id_), name) for content in contents.values() for id_, name in _categories(content, files[0]).items())
     names = [name for _, name in by_id if name != VOID_CATEGORY]
     where = ", ".join(map(str, files[:3])) + (", ..." if len(files) > 3 else "")
     notes = skipped(missing, "annotated image", "that cannot be found")
-    return source_of_objects(
-        "coco", where, folders[-1], [*found.values()], names, fill=_region, notes=notes, by_size=True, lists=lists
-    )
+    return source_of_objects("coco", where, folders[-1], [*found.values()], names, _region, notes, by_size=True, lists=lists)
 
 
 def _splits(files: list[Path], root: Path) -> dict[Path, str | None]:

@@ -8,11 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from vocseg.convert.source import Item, Source, common_start, files_below, skipped, split_of_path
-from vocseg.data.color_table import ColorTable, labels_of_colors, read_colors
-from vocseg.data.image_io import UNREADABLE, open_image, pillow_reason
+from vocseg.data.color_table import ColorTable, read_colors
+from vocseg.data.image_io import UNREADABLE, decode_mask, open_image
 from vocseg.data.layout import IMAGE_SUFFIXES, read_classes
 from vocseg.errors import DataError
 
@@ -85,13 +83,8 @@ def _legend(root: Path, mask: Path, colors: Path | None, notes: list[str]) -> tu
     if path is None:
         return None, None
     table = read_colors(path)
-    try:
-        with open_image(mask) as image:
-            colored = image.mode in ("RGB", "RGBA")
-            if image.mode == "P":
-                colored = not labels_of_colors(np.asarray(image.convert("RGB")), table.labels)[1].any()
-    except UNREADABLE as error:
-        raise DataError(f"cannot decode mask {mask}: {pillow_reason(error)}") from error
+    decoded = decode_mask(mask, table.labels, by_color=True)
+    colored = decoded.mode in ("RGB", "RGBA") or (decoded.mode == "P" and not decoded.foreign.any())
     notes.append(f"{'colors' if colored else 'class names'} from {path}")
     return table if colored else None, table.names
 
@@ -158,18 +151,16 @@ def _looks_like_masks(folder: Path) -> bool:
 
 
 def _pair_files(folders: Pair, notes: list[str]) -> list[Pair]:
-    """Return images with their masks, and note names and skipped files. Raises DataError if no name matches."""
+    """Return images with their masks, and note names and skipped files."""
     images, masks = _files(folders.image), _files(folders.mask)
     if folders.image == folders.mask:
         images, masks = divide(images)
     image_files, mask_files = _by_stem(images), _by_stem(masks)
     names, pattern = match_names(sorted(image_files), sorted(mask_files))
     if not names:
-        some = (", ".join(path.name for path in files[:2]) + (", ..." if len(files) > 2 else "") for files in (images, masks))
-        of_images, of_masks = some
-        raise DataError(
-            f"no mask in {folders.mask} matches the name of an image in {folders.image} (images: {of_images}; masks: {of_masks})"
-        )
+        some = [", ".join(path.name for path in files[:2]) + (", ..." if len(files) > 2 else "") for files in (images, masks)]
+        names_of = f"(images: {some[0]}; masks: {some[1]})"
+        raise DataError(f"no mask in {folders.mask} matches the name of an image in {folders.image} {names_of}")
     spare_images = [path.name for path in images if path.stem not in names]
     matched = set(names.values())
     spare_masks = [path.name for path in masks if path.stem not in matched]

@@ -70,7 +70,7 @@ def find_labelme(root: Path, images: Path | None = None) -> Source:
         example = f" (such as {missing[0]}); set --images to their folder" if missing else ""
         raise DataError(f"no LabelMe file below {root} has its image{example}")
     notes = skipped(other, "shape", "that enclose no pixels (points or lines)") + skipped(missing, "file", "without an image")
-    return source_of_objects("labelme", root, root, items, fill=_labelme_region, notes=notes)
+    return source_of_objects("labelme", root, root, items, (), _labelme_region, notes)
 
 
 def _embedded(file: Path) -> bytes:
@@ -86,7 +86,7 @@ def _labelme_region(shape: dict[str, Any], height: int, width: int) -> regions.R
         return regions.ellipse((points[0][0], points[0][1]), (radius, radius), height, width)
     if kind == "rectangle" and len(points) == 2:
         (left, top), (right, bottom) = points.min(0), points.max(0)
-        return regions.fill(regions.rectangle(left, top, right - left, bottom - top), height, width)
+        return regions.fill([(left, top), (right, top), (right, bottom), (left, bottom)], height, width)
     if kind == "mask":  # a PNG of the shape's box, whose upper left corner is the first point
         with open_image(io.BytesIO(base64.b64decode(shape["mask"]))) as image:
             stamp = np.asarray(image.convert("L")) > 0
@@ -124,7 +124,7 @@ def find_supervisely(root: Path, images: Path | None = None) -> Source:
         raise DataError(f"no ann/*.json below {root} has its image{f' (such as {missing[0]})' if missing else ''}")
     notes = skipped(other, "object", "of other types than bitmap, polygon and rectangle")
     notes += skipped(missing, "annotation", "without an image")
-    return source_of_objects("supervisely", root, images or root, items, titles, fill=_supervisely_region, notes=notes)
+    return source_of_objects("supervisely", root, images or root, items, titles, _supervisely_region, notes)
 
 
 def _supervisely_region(figure: dict[str, Any], height: int, width: int) -> regions.Region:
@@ -181,7 +181,7 @@ def find_label_studio(path: Path, images: Path | None = None) -> Source:
         example = f" ({missing[0]}); set --images to their folder" if missing else ""
         raise DataError(f"no annotated task of {file} has its image{example}")
     notes = skipped(missing, "task", "whose image cannot be found") + skipped(unlabeled, "task", "without annotation")
-    return source_of_objects("label-studio", file, folder, items, fill=_label_studio_region, notes=notes)
+    return source_of_objects("label-studio", file, folder, items, (), _label_studio_region, notes)
 
 
 def _results(task: Any, file: Path) -> list[dict[str, Any]] | None:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vocseg.convert import regions
-from vocseg.convert.source import SPLIT_NAMES, Item, Source, files_below, skipped, source_of_objects
+from vocseg.convert.source import SPLIT_NAMES, Item, Source, files_below, parsing, skipped, source_of_objects
 from vocseg.data.layout import IMAGE_SUFFIXES
-from vocseg.errors import DataError, reason
+from vocseg.errors import DataError
 from vocseg.utils.text import counted
 
 BOX = 4
@@ -56,10 +56,11 @@ def find_yolo(root: Path, images: Path | None = None) -> Source:
     notes = skipped(boxes, "box", "for detection, which has no outline")
     notes += skipped(missing, "entry", f"of {path.name} that does not exist")
     notes += [f"{counted(len(bare), 'image')} without a text file, all background (such as {bare[0]})"] if bare else []
-    lists.pop("", None)
-    return source_of_objects(
-        "yolo", path, path.parent, items, content["names"], fill=_region, notes=notes, by_size=True, lists=lists
-    )
+
+    def fill(corners: NDArray[np.float64], height: int, width: int) -> regions.Region:
+        return regions.fill(corners * (width, height), height, width)
+
+    return source_of_objects("yolo", path, path.parent, items, content["names"], fill, notes, by_size=True, lists=lists)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -119,10 +120,8 @@ def _text_file(image: Path) -> Path | None:
 
 def _read(path: Path, names: list[str]) -> tuple[list[tuple[str | None, NDArray[np.float64]]], int]:
     """Return class names and corners (N x 2, fractions of width and height) from a text file, and its number of boxes."""
-    try:
+    with parsing(str(path)):
         lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {reason(error)}") from error
     found: list[tuple[str | None, NDArray[np.float64]]] = []
     boxes = 0
     for number, line in enumerate(lines, 1):
@@ -142,7 +141,3 @@ def _read(path: Path, names: list[str]) -> tuple[list[tuple[str | None, NDArray[
         else:
             found.append((names[label_id], corners.reshape(-1, 2)))
     return found, boxes
-
-
-def _region(corners: NDArray[np.float64], height: int, width: int) -> regions.Region:
-    return regions.fill(corners * (width, height), height, width)
