@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO
 
 from vocseg.errors import DataError, reason
 from vocseg.utils.files import cannot_write
@@ -22,12 +23,12 @@ def unpack(archive: Path, folder: Path) -> None:
     or folder or would land outside ``folder``, and if the archive is damaged; OutputError if a file cannot be written.
     What was written before the error stays: callers unpack into a temporary folder and delete it.
     """
-    with open_tar(archive) as tar, bar(total=archive.stat().st_size, desc="unpack", unit="B", unit_scale=True) as shown:
-        for member in trusted_members(tar, archive):
+    with open_tar(archive) as members, bar(total=archive.stat().st_size, desc="unpack", unit="B", unit_scale=True) as shown:
+        for member, content in members:
             target = folder / member.name
             try:
-                (target if member.isdir() else target.parent).mkdir(parents=True, exist_ok=True)
-                if content := tar.extractfile(member):
+                (target.parent if content else target).mkdir(parents=True, exist_ok=True)
+                if content:
                     with content, open(target, "wb") as file:
                         shutil.copyfileobj(content, file, 1 << 20)
             except OSError as error:
@@ -36,39 +37,32 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 @contextmanager
-def open_tar(archive: Path) -> Iterator[tarfile.TarFile]:
-    """Open a tar archive as a stream; raises DataError if it cannot be opened or, inside the block, read."""
+def open_tar(archive: Path) -> Iterator[Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]]:
+    """Read a tar archive as a stream: its members, and the content of those that are files.
+
+    Raises DataError if the archive cannot be opened or, inside the block, read, and at the first member that VOC's and
+    SBD's archives would not hold. Stricter than tarfile's own ``data_filter``, which strips leading slashes and accepts
+    sparse files and inner links.
+    """
     try:
         with tarfile.open(archive, "r|*") as tar:
-            yield tar
+            yield ((member, tar.extractfile(member)) for member in tar if _is_trusted(member, archive))
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise DataError(f"archive {archive} is damaged: {error}; delete it and download it again") from error
     except OSError as error:
         raise DataError(f"cannot read archive {archive}: {reason(error)}") from error
 
 
-def trusted_members(tar: tarfile.TarFile, archive: Path) -> Iterator[tarfile.TarInfo]:
-    """Yield the members of ``tar``; raises DataError at the first that VOC's and SBD's archives would not hold.
-
-    Stricter than tarfile's own ``data_filter``, which strips leading slashes and accepts sparse files and inner links.
-    """
-    for member in tar:
-        if fault := _fault(member):
-            raise DataError(f"archive {archive} is not trusted: '{member.name}' {fault}")
-        yield member
-
-
-def _fault(member: tarfile.TarInfo) -> str:
-    """Say what makes a member unsafe; empty if nothing does."""
-    name = member.name
-    if member.issym() or member.islnk():
-        return "is a link"
-    if not (member.isreg() or member.isdir()):
-        return "is neither a file nor a folder"
-    if member.issparse():
-        return "is a sparse file"
-    if name.startswith("/") or "\\" in name or PureWindowsPath(name).drive or ".." in PurePosixPath(name).parts:
-        return "lies outside the folder"
-    if member.isreg() and not PurePosixPath(name).parts:
-        return "is a file without a name"
-    return ""
+def _is_trusted(member: tarfile.TarInfo, archive: Path) -> bool:
+    """Return True, or raise DataError for an unsafe member."""
+    name, parts = member.name, PurePosixPath(member.name).parts
+    faults = {
+        "is a link": member.issym() or member.islnk(),
+        "is neither a file nor a folder": not (member.isreg() or member.isdir()),
+        "is a sparse file": member.issparse(),
+        "lies outside the folder": name.startswith("/") or "\\" in name or PureWindowsPath(name).drive or ".." in parts,
+        "is a file without a name": member.isreg() and not parts,
+    }
+    if fault := next((fault for fault, found in faults.items() if found), None):
+        raise DataError(f"archive {archive} is not trusted: '{name}' {fault}")
+    return True

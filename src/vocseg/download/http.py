@@ -9,13 +9,13 @@ import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vocseg import __version__
+from vocseg.errors import reason
 from vocseg.utils.files import cannot_write, write_json
 from vocseg.utils.progress import bar
 
@@ -54,12 +54,15 @@ class _Interrupted(Exception):
         self.wait = wait
 
 
+@dataclass(frozen=True)
 class PartialFile:
     """An unfinished download, with a JSON file of its ``url``, ``validator`` (ETag or date) and ``total`` size."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._notes = path.with_name(path.name + ".json")
+    path: Path
+
+    @property
+    def notes(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.json")
 
     @property
     def length(self) -> int:
@@ -69,20 +72,14 @@ class PartialFile:
     def origin(self) -> dict[str, Any]:
         """Return the content of the JSON file; empty if there is none."""
         try:
-            notes = json.loads(self._notes.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return dict(json.loads(self.notes.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
             return {}
-        return notes if isinstance(notes, dict) else {}
-
-    def restart(self, **origin: Any) -> None:
-        """Drop the content and record a new origin."""
-        self.discard()
-        write_json(self._notes, origin)
 
     def discard(self) -> None:
         """Delete both files."""
         self.path.unlink(missing_ok=True)
-        self._notes.unlink(missing_ok=True)
+        self.notes.unlink(missing_ok=True)
 
 
 def fetch(url: str, part: PartialFile, size: int | None, check_space: Callable[[int], None], retry: RetryPolicy) -> bool:
@@ -124,10 +121,8 @@ def _attempt(url: str, part: PartialFile, size: int | None, check_space: Callabl
         if origin.get("url") == url and origin.get("validator"):
             headers["If-Range"] = str(origin["validator"])
     try:
-        with _network_errors(timeout):
-            # A new opener each time, so that changes of the proxy variables take effect.
-            response = urllib.request.build_opener().open(urllib.request.Request(url, headers=headers), timeout=timeout)
-        with response:
+        # A new opener each time, so that changes of the proxy variables take effect.
+        with urllib.request.build_opener().open(urllib.request.Request(url, headers=headers), timeout=timeout) as response:
             total = _check_headers(response, url, part, size)
             if total is not None:
                 check_space(total - part.length)
@@ -135,22 +130,14 @@ def _attempt(url: str, part: PartialFile, size: int | None, check_space: Callabl
     except urllib.error.HTTPError as error:
         with error:
             _check_status(error, part)
-
-
-@contextmanager
-def _network_errors(timeout: float) -> Iterator[None]:
-    try:
-        yield
-    except urllib.error.HTTPError:
-        raise
     except urllib.error.URLError as error:
-        raise _Interrupted(error_text(error), wait=None) from error
+        raise _Interrupted(getattr(error.reason, "strerror", None) or str(error.reason), wait=None) from error
     except (ValueError, http.client.InvalidURL) as error:
         raise Unavailable(str(error)) from error
     except TimeoutError as error:
         raise _Interrupted(f"stalled for {timeout:g} s") from error
     except (OSError, http.client.HTTPException) as error:
-        raise _Interrupted(f"connection broken ({error_text(error)})") from error
+        raise _Interrupted(f"connection broken ({reason(error) or type(error).__name__})") from error
 
 
 def _check_headers(response: Any, url: str, part: PartialFile, size: int | None) -> int | None:
@@ -168,7 +155,9 @@ def _check_headers(response: Any, url: str, part: PartialFile, size: int | None)
         raise Unavailable(f"has {total} bytes, but the archive has {size}")
     if response.status == 200:
         tag = headers.get("ETag", "")  # RFC 9110, 13.1.5: If-Range takes a strong ETag or a date
-        part.restart(url=url, validator=tag if tag.startswith('"') else headers.get("Last-Modified"), total=total)
+        validator = tag if tag.startswith('"') else headers.get("Last-Modified")
+        part.discard()
+        write_json(part.notes, {"url": url, "validator": validator, "total": total})
     return size if total is None else total
 
 
@@ -200,43 +189,30 @@ def _check_status(error: urllib.error.HTTPError, part: PartialFile) -> None:
 
 def _receive(response: Any, part: PartialFile, total: int | None, timeout: float) -> None:
     """Append the answer's body to ``part``; raises _Interrupted if it ends early or arrives too slowly."""
-    length = part.length
-    shown = bar(total=total, initial=length, desc=part.path.name.removesuffix(".part"), unit="B", unit_scale=True)
-    try:
-        with open(part.path, "ab", buffering=0) as file, shown:
-            for chunk in _chunks(response, timeout):
-                rest = memoryview(chunk)
-                while rest:  # an unbuffered file may take a part of it only
-                    rest = rest[file.write(rest) :]
-                shown.update(len(chunk))
-                length += len(chunk)
-                if total is not None and length > total:
-                    break
-    except OSError as error:
-        raise cannot_write(part.path, error) from error
-    if total is not None and length > total:
-        part.discard()
-        raise Unavailable(f"sends more than the {total} bytes it should")
+    length, since, received = part.length, time.monotonic(), 0
+    name = part.path.name.removesuffix(".part")
+    with bar(total=total, initial=length, desc=name, unit="B", unit_scale=True) as shown:
+        while chunk := response.read1(CHUNK):
+            _append(part.path, chunk)
+            shown.update(len(chunk))
+            length += len(chunk)
+            received += len(chunk)
+            if total is not None and length > total:
+                part.discard()
+                raise Unavailable(f"sends more than the {total} bytes it should")
+            if time.monotonic() - since >= timeout:
+                if received < MIN_SPEED * timeout:
+                    raise _Interrupted(f"slower than {MIN_SPEED} bytes a second")
+                since, received = time.monotonic(), 0
     if total is not None and length < total:
         raise _Interrupted(f"cut off after {length} of {total} bytes")
 
 
-def _chunks(response: Any, timeout: float) -> Iterator[bytes]:
-    since, received = time.monotonic(), 0
-    while True:
-        with _network_errors(timeout):
-            chunk = response.read1(CHUNK)
-        if not chunk:
-            return
-        yield chunk
-        received += len(chunk)
-        if time.monotonic() - since >= timeout:
-            if received < MIN_SPEED * timeout:
-                raise _Interrupted(f"slower than {MIN_SPEED} bytes a second")
-            since, received = time.monotonic(), 0
-
-
-def error_text(error: Exception) -> str:
-    """Return the shortest useful text of a network error."""
-    inner = getattr(error, "reason", None) or error
-    return getattr(inner, "strerror", None) or str(inner) or type(inner).__name__
+def _append(path: Path, chunk: bytes) -> None:
+    rest = memoryview(chunk)
+    try:
+        with open(path, "ab", buffering=0) as file:
+            while rest:  # an unbuffered file may take a part of it only
+                rest = rest[file.write(rest) :]
+    except OSError as error:
+        raise cannot_write(path, error) from error

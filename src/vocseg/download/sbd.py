@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import shutil
-import tarfile
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -19,7 +18,7 @@ import torch
 from vocseg import voc
 from vocseg.data.image_io import check_labels, image_size
 from vocseg.data.layout import VocFolder
-from vocseg.download.archive import open_tar, trusted_members
+from vocseg.download.archive import open_tar
 from vocseg.draw import save_mask
 from vocseg.errors import DataError
 from vocseg.utils.files import replacing, writable_folder, write_text
@@ -61,11 +60,10 @@ def build_trainaug(folder: VocFolder, sbd: Path) -> None:
     for half_written in aside.glob(".*"):  # by a call that was killed
         half_written.unlink()
     for name in [*train, *val]:
-        target = aside / f"{name}.png"
-        if not target.exists():
-            with replacing(target) as temporary:
+        if not (aside / f"{name}.png").exists():
+            with replacing(aside / f"{name}.png") as temporary:
                 shutil.copyfile(folder.mask(name), temporary)
-    added = _convert(folder, sbd, aside, official={*train, *val})
+    added = _convert(folder, sbd, aside)
     names = sorted({*train, *added} - {*val})
     if len(names) != TRAINAUG:
         raise DataError(f"{sbd} and {folder.root} make {len(names)} images of {SPLIT}, not {TRAINAUG}")
@@ -73,21 +71,21 @@ def build_trainaug(folder: VocFolder, sbd: Path) -> None:
     aside.rename(final)
 
 
-def _convert(folder: VocFolder, sbd: Path, out: Path, official: set[str]) -> set[str]:
-    """Write SBD's masks of ids that are not ``official``; return all SBD ids; DataError if files and lists differ."""
+def _convert(folder: VocFolder, sbd: Path, out: Path) -> set[str]:
+    """Write SBD's masks that are not in ``out`` yet; return all SBD ids; raises DataError if files and lists differ."""
     listed: set[str] = set()
     found: set[str] = set()
     pending: deque[Future[None]] = deque()
-    with open_tar(sbd) as tar, bar(total=SBD_MASKS, desc=MASKS, unit="mask") as shown, ThreadPoolExecutor() as pool:
-        for member in trusted_members(tar, sbd):
+    with open_tar(sbd) as members, bar(total=SBD_MASKS, desc=MASKS, unit="mask") as shown, ThreadPoolExecutor() as pool:
+        for member, file in members:
             path = PurePosixPath(member.name)
-            if path.parent.name == "dataset" and path.name in ("train.txt", "val.txt"):
-                listed.update(_content(tar, member).decode("ascii", "replace").split())
-            elif path.parent.name == "cls" and path.suffix == ".mat":
+            if file and path.parent.name == "dataset" and path.name in ("train.txt", "val.txt"):
+                listed.update(file.read().decode("ascii", "replace").split())
+            elif file and path.parent.name == "cls" and path.suffix == ".mat":
                 found.add(path.stem)
                 target = out / f"{path.stem}.png"
-                if path.stem not in official and not target.exists():
-                    pending.append(pool.submit(_write_mask, folder, member.name, _content(tar, member), target))
+                if not target.exists():
+                    pending.append(pool.submit(_write_mask, folder, member.name, file.read(), target))
                 shown.update()
             while len(pending) > MAX_PENDING:
                 pending.popleft().result()
@@ -96,11 +94,6 @@ def _convert(folder: VocFolder, sbd: Path, out: Path, official: set[str]) -> set
     if listed != found:
         raise DataError(f"{sbd} lists {len(listed)} ids but has masks of {len(found)}; {len(listed ^ found)} do not match")
     return found
-
-
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = tar.extractfile(member)
-    return file.read() if file else b""
 
 
 def _write_mask(folder: VocFolder, name: str, content: bytes, target: Path) -> None:

@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from vocseg.data.layout import VocFolder
 from vocseg.download.archive import unpack
 from vocseg.download.http import PartialFile, RetryPolicy, Unavailable, fetch
 from vocseg.download.mirrors import MIRRORS_VARIABLE, OFFICIAL, SBD, VOC_ARCHIVES, Archive, sources, user_mirrors
+from vocseg.download.sbd import SPLIT, build_trainaug, has_trainaug
 from vocseg.errors import DataError, InputError, OutputError, nearest, reason
 from vocseg.utils.files import cannot_write, writable_folder
 
@@ -63,16 +64,14 @@ def download(
         raise InputError(f"trainaug is made from VOC2012, not VOC{year}")
     folder = Path(folder).expanduser()
     name = f"VOC{year}"
-    devkit = folder.parent if folder.name == name else folder if folder.name == "VOCdevkit" else folder / "VOCdevkit"
     home = folder.parent if folder.name == name else folder
+    root = home / name if folder.name in (name, "VOCdevkit") else home / "VOCdevkit" / name
     store = _ArchiveStore(home, user_mirrors(mirrors), keep_archive, retry)
-    found = _find_complete(devkit / name)
-    if found is None or (trainaug and not _has_trainaug(found)):
+    found = _find_complete(root)
+    if found is None or (trainaug and not has_trainaug(found)):
         with _exclusive_lock(home):
-            found = _find_complete(devkit / name) or _unpack_voc(store, VOC_ARCHIVES[year], devkit / name)
-            if trainaug and not _has_trainaug(found):
-                from vocseg.download.sbd import build_trainaug
-
+            found = _find_complete(root) or _unpack_voc(store, VOC_ARCHIVES[year], root)
+            if trainaug and not has_trainaug(found):
                 build_trainaug(found, store.get(SBD))
                 store.release(SBD)
     return DownloadResult(found, _count_images(found, year, trainaug), store.origins)
@@ -83,8 +82,8 @@ def download_if_missing(folder: Path) -> None:
     try:
         VocFolder.find(folder)
     except DataError:
-        named = folder.name.removeprefix("VOC")
-        download(folder, named if folder.name.startswith("VOC") and named in voc.YEARS else "2012")
+        year = folder.name.removeprefix("VOC")
+        download(folder, year if folder.name == f"VOC{year}" and year in voc.YEARS else "2012")
 
 
 def _find_complete(root: Path) -> VocFolder | None:
@@ -100,23 +99,13 @@ def _find_complete(root: Path) -> VocFolder | None:
     return found
 
 
-def _has_trainaug(found: VocFolder) -> bool:
-    from vocseg.download.sbd import has_trainaug  # imports torch
-
-    return has_trainaug(found)
-
-
 def _count_images(found: VocFolder, year: str, trainaug: bool) -> dict[str, int]:
     """Count the images of each list; warns if there are fewer than in the official ones."""
     images = {split: len(found.ids(split)) for split in ("train", "val")}
     parts = [f"{images[split]} of {whole:,} {split}" for split, whole in OFFICIAL[year].items() if images[split] < whole]
     if parts:
         log.warning("%s is a part of VOC%s: %s images; move it away to download all", found.root, year, ", ".join(parts))
-    if trainaug:
-        from vocseg.download.sbd import MASKS, SPLIT
-
-        images[SPLIT] = len(VocFolder.find(found.root, MASKS).ids(SPLIT))
-    return images
+    return images | ({SPLIT: len(found.listed(SPLIT))} if trainaug else {})
 
 
 def _unpack_voc(store: _ArchiveStore, archive: Archive, target: Path) -> VocFolder:
@@ -146,7 +135,7 @@ class _ArchiveStore:
     """The archives of one call: found in ``home``, on this machine, or downloaded into ``home``."""
 
     home: Path
-    mirrors: list[str]
+    mirrors: list[str | Path]
     keep_archive: bool
     retry: RetryPolicy
     origins: dict[str, str] = field(default_factory=dict)
@@ -168,12 +157,11 @@ class _ArchiveStore:
         for source in sources(archive, self.mirrors):
             try:
                 path = self._local(source, archive) if isinstance(source, Path) else self._remote(source, archive)
+                self.origins[archive.name] = str(source)
+                return path
             except Unavailable as error:
                 failures.setdefault(str(error), []).append(str(source))
                 log.info("%s: %s", source, error)
-                continue
-            self.origins[archive.name] = str(source)
-            return path
         reasons = [f"{where[0] if len(where) == 1 else f'{len(where)} places'}: {text}" for text, where in failures.items()]
         raise DataError(
             f"could not download {archive.name} from any source ({'; '.join(reasons)}); try --mirror URL_OR_PATH,"
@@ -202,17 +190,19 @@ class _ArchiveStore:
         """Download an archive; once more from the start if the bytes of an earlier call or mirror may be wrong."""
         part = self._part(archive)
         log.info("%s from %s%s", archive.name, url, f", from byte {part.length} on" if part.length else "")
-        while True:
-            resumed = fetch(
-                url, part, archive.size, lambda missing: self._check_space(archive, missing, part.length + missing), self.retry
-            )
+
+        def check_space(missing: int) -> None:
+            self._check_space(archive, missing, part.length + missing)
+
+        resumed = True
+        while resumed:
+            resumed = fetch(url, part, archive.size, check_space, self.retry)
             fault = _fault(part.path, archive)
             if not fault:
                 return part.path.replace(self.home / archive.name)
             part.discard()
             log.warning("%s from %s is corrupt (%s): deleted%s", archive.name, url, fault, "; trying again" if resumed else "")
-            if not resumed:
-                raise Unavailable(f"corrupt: {fault}")
+        raise Unavailable(f"corrupt: {fault}")
 
     def _check_space(self, archive: Archive, missing: int, size: int) -> None:
         """Raise OutputError if ``missing`` bytes and the content of a ``size`` bytes archive exceed the free space."""
@@ -225,10 +215,10 @@ class _ArchiveStore:
 
 def _fault(path: Path, archive: Archive) -> str:
     """Say how a file differs from the published archive; empty if it does not."""
-    size = path.stat().st_size
-    if archive.size not in (None, size):
-        return f"{size} bytes, not {archive.size}"
     try:
+        size = path.stat().st_size
+        if archive.size not in (None, size):
+            return f"{size} bytes, not {archive.size}"
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     except OSError as error:
@@ -240,20 +230,15 @@ def _fault(path: Path, archive: Archive) -> str:
 def _exclusive_lock(home: Path) -> Iterator[None]:
     """Keep other processes from downloading into the same folder; best effort if the system has no file locks."""
     writable_folder(home)
-    try:
-        import fcntl
-    except ImportError:
+    with ExitStack() as stack:
+        try:
+            import fcntl
+
+            lock = os.open(home, os.O_RDONLY)
+            stack.callback(os.close, lock)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"another process is downloading into {home}; wait for it to finish") from error
+        except (ImportError, OSError):
+            log.debug("%s: no file locks", home)
         yield
-        return
-    lock = os.open(home, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(lock)
-        raise InputError(f"another process is downloading into {home}; wait for it to finish") from error
-    except OSError:
-        log.debug("%s: the file system has no locks", home)
-    try:
-        yield
-    finally:
-        os.close(lock)
