@@ -186,7 +186,7 @@ def test_a_repair_that_fails_leaves_nothing(broken: Path, tmp_path: Path, monkey
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vocseg.doctor.repair._write_list", interrupted)
+    monkeypatch.setattr("vocseg.doctor.repair._write_lists", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fix(broken, tmp_path / "out")
     assert not [path for path in tmp_path.iterdir() if "out" in path.name]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +22,6 @@ INTERPOLATED = 0.1
 2,167 masks of VOC and SBD have 0; nine of ten have 0.1 to 1 after resizing by 0.5 to 6 with bilinear, bicubic or
 Lanczos weights.
 """
-
-Labels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -58,10 +55,6 @@ class MaskFacts:
     order: dict[int, int] | None = None
     error: str | None = None
 
-    def has_only(self, *labels: int) -> bool:
-        """Return whether all pixels have one of the labels."""
-        return not self.foreign and int(self.counts[list(labels)].sum()) == int(self.counts.sum())
-
 
 def inspect_image(path: Path) -> ImageFacts:
     """Read an image and return its facts; errors become one of them."""
@@ -73,26 +66,19 @@ def inspect_image(path: Path) -> ImageFacts:
 
 
 def inspect_mask(path: Path, colors: Colors, trust_palette: bool = False) -> MaskFacts:
-    """Read a mask of any kind and return its facts; errors become one of them. ``colors`` as for :func:`read_any_mask`.
+    """Read a mask of any kind and return its facts; errors become one of them.
 
-    With ``trust_palette``, a palette that shows these colors in another order sets ``order``.
+    A color's label is its position in ``colors``, whose last one is void's. With ``trust_palette``, a palette that shows
+    these colors in another order sets ``order``.
     """
     try:
-        raw = read_any_mask(path, colors)
+        mask = decode_mask(path, color_labels(colors))
     except DataError as error:
         return MaskFacts(path, (0, 0), "unreadable", "", np.zeros(256, dtype=np.int64), error=str(error))
-    counts = np.bincount(raw.labels.ravel(), minlength=256)
-    order = _palette_order(raw.palette, counts, colors) if trust_palette and raw.palette else None
-    height, width = raw.labels.shape
-    return MaskFacts(path, (height, width), raw.kind, raw.mode, counts, _foreign(raw), in_between(raw.labels), order)
-
-
-def read_any_mask(path: Path, colors: Colors) -> DecodedMask:
-    """Decode a mask of any kind; a color's label is its position in ``colors``, whose last one is void's.
-
-    Raises DataError for a file that is not an image.
-    """
-    return decode_mask(path, color_labels(colors))
+    counts = np.bincount(mask.labels.ravel(), minlength=256)
+    order = _palette_order(mask.palette, counts, colors) if trust_palette and mask.palette else None
+    height, width = mask.labels.shape
+    return MaskFacts(path, (height, width), mask.kind, mask.mode, counts, _foreign(mask), in_between(mask.labels), order)
 
 
 def _foreign(mask: DecodedMask) -> str:
@@ -103,11 +89,11 @@ def _foreign(mask: DecodedMask) -> str:
     return f"{'colors' if mask.kind == 'color' else 'values'} {_some(values)}" if values else ""
 
 
-def _some(values: list[Any], limit: int = 8) -> str:
+def _some(values: Sequence[object], limit: int = 8) -> str:
     return ", ".join(map(str, values[:limit])) + (f" and {len(values) - limit} more" if len(values) > limit else "")
 
 
-def in_between(labels: Labels) -> float:
+def in_between(labels: NDArray[np.uint8]) -> float:
     """Return the fraction of border pixels with a label strictly between those on both sides.
 
     Interpolation produces such pixels. Considers rows and columns alike. Void neighbors do not count, nor labels that
@@ -121,8 +107,7 @@ def in_between(labels: Labels) -> float:
         its_border[:, 1:] |= lines[:, 1:] != lines[:, :-1]
     counts = np.bincount(labels[inside], minlength=256)
     counts[2 * counts < np.bincount(labels.ravel(), minlength=256)] = 0
-    borders = int(np.count_nonzero(border))
-    return int(counts.sum()) / borders if borders else 0.0
+    return int(counts.sum()) / max(1, int(np.count_nonzero(border)))
 
 
 def _palette_order(palette: list[int], counts: NDArray[np.int64], colors: Colors) -> dict[int, int] | None:
@@ -130,14 +115,15 @@ def _palette_order(palette: list[int], counts: NDArray[np.int64], colors: Colors
 
     None if the palette is in order, has other colors, or only swaps red and blue.
     """
+    meant = color_labels(colors)
     used = [label for label in np.flatnonzero(counts).tolist() if 3 * label + 2 < len(palette)]
-    shown = {label: (palette[3 * label], palette[3 * label + 1], palette[3 * label + 2]) for label in used}
-    meant = {color: voc.VOID if label == len(colors) - 1 else label for label, color in reversed(list(enumerate(colors)))}
-    if not all(color in meant for color in shown.values()):
+    shown = {label: palette[3 * label : 3 * label + 3] for label in used}
+    order = {label: meant.get(red << 16 | green << 8 | blue) for label, (red, green, blue) in shown.items()}
+    swapped = {label: meant.get(blue << 16 | green << 8 | red) for label, (red, green, blue) in shown.items()}
+    same = dict(zip(used, used, strict=True))
+    if order == same or swapped == same or None in order.values():
         return None
-    order = {label: meant[color] for label, color in shown.items()}
-    swapped = all(meant.get((blue, green, red)) == label for label, (red, green, blue) in shown.items())
-    return None if swapped or all(label == right for label, right in order.items()) else order
+    return {label: right for label, right in order.items() if right is not None}
 
 
 def stray_labels(mask: MaskFacts, num_classes: int) -> list[int]:
@@ -152,10 +138,32 @@ def problems(image: ImageFacts, mask: MaskFacts, num_classes: int) -> Iterator[t
     if mask.error:
         yield "unreadable-mask", mask.error.split(f"{mask.path}: ", 1)[-1]
         return
-    yield from _label_problems(mask, num_classes)
-    yield from _content_problems(mask)
+    if mask.kind != "palette":
+        yield f"{mask.kind}-mask", mask.mode
+    if mask.foreign:
+        yield "unknown-color" if mask.kind == "color" else "stray-label", mask.foreign
+    if stray := stray_labels(mask, num_classes):
+        yield "stray-label", f"label{'s' if len(stray) > 1 else ''} {_some(stray)} ({int(mask.counts[stray].sum())} pixels)"
+    if mask.order:
+        pairs = [f"{label} is colored {right}" for label, right in mask.order.items() if label != right]
+        yield "reordered-palette", _some(pairs, limit=4)
+    if mask.between >= INTERPOLATED:
+        yield "interpolated", f"{mask.between:.0%} of border pixels"
+    yield from _empty_mask(mask)
     if not image.error:
         yield from _size_problems(image, mask)
+
+
+def _empty_mask(mask: MaskFacts) -> Iterator[tuple[str, str]]:
+    void, background = int(mask.counts[voc.VOID]), int(mask.counts[voc.BACKGROUND])
+    if mask.foreign or void + background < mask.counts.sum():
+        return
+    if not background:
+        yield "all-void", ""
+    elif not void:
+        yield "all-background", ""
+    else:
+        yield "void-objects", f"{void / (void + background):.1%} of it void"
 
 
 def _size_problems(image: ImageFacts, mask: MaskFacts) -> Iterator[tuple[str, str]]:
@@ -167,28 +175,3 @@ def _size_problems(image: ImageFacts, mask: MaskFacts) -> Iterator[tuple[str, st
         yield "exif-rotated", sizes
     else:
         yield "size-mismatch", sizes
-
-
-def _label_problems(mask: MaskFacts, num_classes: int) -> Iterator[tuple[str, str]]:
-    if mask.kind in ("color", "deep"):
-        yield f"{mask.kind}-mask", mask.mode
-    if mask.kind == "gray":
-        yield "gray-mask", mask.mode
-    if mask.foreign:
-        yield "unknown-color" if mask.kind == "color" else "stray-label", mask.foreign
-    if stray := stray_labels(mask, num_classes):
-        yield "stray-label", f"label{'s' if len(stray) > 1 else ''} {_some(stray)} ({int(mask.counts[stray].sum())} pixels)"
-    if mask.order:
-        pairs = [f"{label} is colored {right}" for label, right in mask.order.items() if label != right]
-        yield "reordered-palette", _some(pairs, limit=4)
-
-
-def _content_problems(mask: MaskFacts) -> Iterator[tuple[str, str]]:
-    if mask.between >= INTERPOLATED:
-        yield "interpolated", f"{mask.between:.0%} of border pixels"
-    if mask.has_only(voc.VOID):
-        yield "all-void", ""
-    elif mask.has_only(voc.BACKGROUND):
-        yield "all-background", ""
-    elif mask.has_only(voc.BACKGROUND, voc.VOID):
-        yield "void-objects", f"{mask.counts[voc.VOID] / mask.counts.sum():.1%} of it void"

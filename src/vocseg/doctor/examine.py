@@ -18,7 +18,7 @@ from vocseg.data.layout import protect_data
 from vocseg.data.split_summary import SplitSummary
 from vocseg.doctor import leaks
 from vocseg.doctor.checks import ImageFacts, MaskFacts, inspect_image, inspect_mask, problems
-from vocseg.doctor.issues import Case, Finding, collect
+from vocseg.doctor.issues import SEVERITIES, Case, Finding, collect
 from vocseg.doctor.legend import LABELMAP, Legend, find_legend
 from vocseg.doctor.survey import SplitList, Survey, survey
 from vocseg.utils.files import write_json
@@ -88,28 +88,23 @@ class Diagnosis:
             "classes": list(self.legend.classes),
             "pairs": self.pairs,
             "seconds": round(self.seconds, 3),
-            "errors": self.count("error"),
-            "warnings": self.count("warning"),
-            "notes": self.count("note"),
+            **{f"{severity}s": self.count(severity) for severity in SEVERITIES},
             "findings": [finding.to_dict() for finding in self.findings],
             "splits": {split.name: self._split_dict(split) for split in self.survey.splits},
         }
 
     def _split_dict(self, split: SplitList) -> dict[str, Any]:
         summary = self.summaries[split.name]
-        weights = summary.class_weights().tolist()
+        columns = (summary.images_per_class.tolist(), summary.pixels.tolist(), summary.class_weights().tolist())
+        rows = zip(self.legend.classes, *columns, strict=False)
         return {
             "mask_dir": split.mask_dir,
             "images": summary.images,
             "mask_kinds": dict(Counter(self.masks[split.mask_dir, name].kind for name in split.ids).most_common()),
             "void_pixels": int(summary.pixels[voc.VOID]),
             "per_class": {
-                name: {
-                    "images": int(summary.images_per_class[label]),
-                    "pixels": int(summary.pixels[label]),
-                    "class_weight": round(weights[label], 6),
-                }
-                for label, name in enumerate(self.legend.classes)
+                name: {"images": images, "pixels": pixels, "class_weight": round(weight, 6)}
+                for name, images, pixels, weight in rows
             },
         }
 
@@ -136,14 +131,13 @@ def examine(
     summaries = {split.name: _summarize(split, legend, masks) for split in found.splits}
     prints = {name: facts.fingerprint for name, facts in images.items() if facts.fingerprint is not None}
     cases = [
-        *_legend_cases(legend),
         *found.cases,
+        *_class_cases(legend, summaries),
         *_pair_cases(found, legend, images, masks),
         *leaks.shared_ids(found.splits),
         *leaks.similar_images(found.splits, prints, found.images),
-        *_absent_classes(summaries),
     ]
-    diagnosis = Diagnosis(found, legend, summaries, tuple(collect(cases)), images, masks, time.perf_counter() - start)
+    diagnosis = Diagnosis(found, legend, summaries, collect(cases), images, masks, time.perf_counter() - start)
     if html is not None:
         diagnosis.save_page(html)
     return diagnosis
@@ -151,23 +145,13 @@ def examine(
 
 def _read_all(found: Survey, legend: Legend) -> tuple[dict[str, ImageFacts], dict[MaskKey, MaskFacts]]:
     """Read each image and each mask once, even if several splits name it."""
-    folders: dict[str, dict[str, None]] = {}
-    for split in found.splits:
-        for name in split.ids:
-            folders.setdefault(name, {})[split.mask_dir] = None
-
-    def read(name: str) -> tuple[ImageFacts, list[MaskFacts]]:
-        masks = [inspect_mask(found.masks[folder][name], legend.colors, legend.own) for folder in folders[name]]
-        return inspect_image(found.images[name]), masks
-
-    images: dict[str, ImageFacts] = {}
-    masks: dict[MaskKey, MaskFacts] = {}
+    keys = list(dict.fromkeys((split.mask_dir, name) for split in found.splits for name in split.ids))
+    names = list(dict.fromkeys(name for _, name in keys))
     with ThreadPoolExecutor() as pool:
-        facts = progress(pool.map(read, folders), len(folders), "read")
-        for name, (image, its_masks) in zip(folders, facts, strict=True):
-            images[name] = image
-            masks.update({(folder, name): mask for folder, mask in zip(folders[name], its_masks, strict=True)})
-    return images, masks
+        masks = pool.map(lambda key: inspect_mask(found.masks[key[0]][key[1]], legend.colors, legend.own), keys)
+        by_key = dict(zip(keys, progress(masks, len(keys), "read masks"), strict=True))
+        images = pool.map(lambda name: inspect_image(found.images[name]), names)
+        return dict(zip(names, progress(images, len(names), "read images"), strict=True)), by_key
 
 
 def _summarize(split: SplitList, legend: Legend, masks: dict[MaskKey, MaskFacts]) -> SplitSummary:
@@ -183,10 +167,9 @@ def _pair_cases(found: Survey, legend: Legend, images: dict[str, ImageFacts], ma
     for (folder, name), mask in masks.items():
         pair = (found.images[name],), mask.path
         for kind, detail in problems(images[name], mask, len(legend.classes)):
-            if kind in ("all-background", "void-objects") and empty_is_normal:
-                continue
-            path = found.images[name] if "image" in kind else mask.path
-            yield Case(kind, str(path.relative_to(found.root)), detail, *pair)
+            if not (kind in ("all-background", "void-objects") and empty_is_normal):
+                path = found.images[name] if "image" in kind else mask.path
+                yield Case(kind, str(path.relative_to(found.root)), detail, *pair)
         if binary and mask.counts[voc.VOID]:
             yield Case("binary-mask", f"{folder}/{mask.path.name}", "", *pair)
 
@@ -194,19 +177,16 @@ def _pair_cases(found: Survey, legend: Legend, images: dict[str, ImageFacts], ma
 def is_binary(masks: Iterable[MaskFacts]) -> bool:
     """Return whether masks without palette show only 0 and 255, and both of them."""
     readable = [mask for mask in masks if not mask.error]
-    if not readable or any(mask.kind == "palette" or mask.foreign for mask in readable):
+    if any(mask.kind == "palette" or mask.foreign for mask in readable):
         return False
-    shown = np.sum([mask.counts for mask in readable], axis=0) > 0
-    return bool(shown[0] and shown[voc.VOID] and not shown[1 : voc.VOID].any())
+    shown = np.any([mask.counts > 0 for mask in readable], axis=0)
+    return bool(readable) and np.flatnonzero(shown).tolist() == [voc.BACKGROUND, voc.VOID]
 
 
-def _legend_cases(legend: Legend) -> Iterator[Case]:
+def _class_cases(legend: Legend, summaries: dict[str, SplitSummary]) -> Iterator[Case]:
     if legend.renamed:
         names = f"{counted(len(legend.classes), 'class')}: {', '.join(legend.classes[:5])}, ..."
         yield Case("class-names", LABELMAP, names)
-
-
-def _absent_classes(summaries: dict[str, SplitSummary]) -> Iterator[Case]:
     for name, summary in summaries.items():
         if summary.images and summary.absent:
             yield Case("absent-class", name, ", ".join(summary.absent))

@@ -35,14 +35,11 @@ def find_legend(root: Path, classes: tuple[str, ...]) -> Legend:
     A ``labelmap.txt``, which CVAT writes beside masks, gives the colors, and the names if there is no classes.txt.
     Otherwise colors are VOC's. Raises DataError for a malformed labelmap.txt.
     """
-    default = voc.PALETTE[: len(classes)] + voc.PALETTE[voc.VOID :]
     named = (root / voc.CLASSES_FILE).exists()
-    path = root / LABELMAP
-    if not path.is_file():
-        return Legend(classes, default, own=not named)
-    colors = read_labelmap(path)
-    if named and not set(classes) <= set(colors):
-        return Legend(classes, default, own=False)
+    has_map = (root / LABELMAP).is_file()
+    colors = read_labelmap(root / LABELMAP) if has_map else {}
+    if not has_map or (named and not set(classes) <= set(colors)):
+        return Legend(classes, voc.PALETTE[: len(classes)] + voc.PALETTE[voc.VOID :], own=not named)
     names = classes if named else tuple(colors)
     ordered = tuple(colors[name] for name in names)
     void = voc.PALETTE[voc.VOID] if voc.PALETTE[voc.VOID] not in ordered else NO_COLOR

@@ -16,6 +16,8 @@ from vocseg.utils.text import counted
 
 ALL = "all"
 """Name of the split of all pairs if there are no lists."""
+MAX_FOLDERS = 6
+"""Folders that an error names."""
 OTHER_SUFFIXES = {*IMAGE_SUFFIXES, ".npy", ".mat", ".heic", ".jp2", ".json", ".xml"}
 """Suffixes of files that may be images or labels in a format that is not read; others (.db, .txt) do not matter."""
 
@@ -60,19 +62,18 @@ def survey(data: str | Path, mask_dir: str | None = None, splits: list[str] | No
     without list.
     """
     folder = _find_folder(data, mask_dir)
+    others = [] if mask_dir else sorted(path.name for path in folder.root.glob(f"{voc.MASKS}*") if path.is_dir())
     images = files_by_stem(folder.root / voc.IMAGES, IMAGE_SUFFIXES)
-    masks = {name: files_by_stem(folder.root / name, (".png",)) for name in _mask_folders(folder, mask_dir)}
+    masks = {name: files_by_stem(folder.root / name, (".png",)) for name in dict.fromkeys([folder.mask_dir, *others])}
     cases: list[Case] = []
     lists: list[SplitList] = []
     for split in folder.splits if splits is None else splits:
         try:
-            names = folder.listed(split)
+            lists.append(_read_list(split, folder.listed(split), images, masks, cases))
         except DataError as error:
             if split not in folder.splits:
                 raise
             cases.append(Case("unreadable-list", _list_file(split), str(error)))
-            continue
-        lists.append(_split(split, _unique_ids(names, split, images, cases), images, masks, cases))
     if not folder.splits:
         cases.append(Case("no-lists", voc.SPLITS))
         lists.append(SplitList(ALL, folder.mask_dir, tuple(sorted(images.keys() & masks[folder.mask_dir].keys()))))
@@ -82,49 +83,27 @@ def survey(data: str | Path, mask_dir: str | None = None, splits: list[str] | No
 
 
 def _find_folder(data: str | Path, mask_dir: str | None) -> VocFolder:
+    """Find the layout; the error names the folders that hold images."""
     try:
         return VocFolder.find(data, mask_dir or voc.MASKS)
     except DataError as error:
         top = Path(data).expanduser()
         if not top.is_dir() or ((top / voc.IMAGES).is_dir() and (top / (mask_dir or voc.MASKS)).is_dir()):
             raise
-        raise DataError(f"{error}{_image_folders(top)}") from error
-
-
-def _image_folders(top: Path, limit: int = 6) -> str:
-    """Name the folders below ``top`` that hold images."""
-    found: list[str] = []
-    for folder, _, files in os.walk(top):
-        counts = Counter(os.path.splitext(file)[1].lower() for file in files)
-        images = [f"{counts[suffix]} {suffix}" for suffix in IMAGE_SUFFIXES if counts[suffix]]
-        if images:
-            found.append(f"{os.path.relpath(folder, top)} ({', '.join(images)})")
-    if not found:
-        return "; it holds no images"
-    more = f" and {len(found) - limit} more" if len(found) > limit else ""
-    return f"; images are in {', '.join(sorted(found)[:limit])}{more}; `vocseg data convert` converts other layouts"
-
-
-def _mask_folders(folder: VocFolder, mask_dir: str | None) -> list[str]:
-    """List the folder's own masks first, then others named SegmentationClass*."""
-    if mask_dir:
-        return [folder.mask_dir]
-    others = sorted(path.name for path in folder.root.glob(f"{voc.MASKS}*") if path.is_dir() and path.name != folder.mask_dir)
-    return [folder.mask_dir, *others]
+        found: list[str] = []
+        for folder, _, files in os.walk(top):
+            counts = Counter(os.path.splitext(file)[1].lower() for file in files)
+            if images := [f"{counts[suffix]} {suffix}" for suffix in IMAGE_SUFFIXES if counts[suffix]]:
+                found.append(f"{os.path.relpath(folder, top)} ({', '.join(images)})")
+        if not found:
+            raise DataError(f"{error}; it holds no images") from error
+        more = f" and {len(found) - MAX_FOLDERS} more" if len(found) > MAX_FOLDERS else ""
+        where = f"{', '.join(sorted(found)[:MAX_FOLDERS])}{more}"
+        raise DataError(f"{error}; images are in {where}; `vocseg data convert` converts other layouts") from error
 
 
 def _list_file(split: str) -> str:
     return f"{voc.SPLITS}/{split}.txt"
-
-
-def _unique_ids(names: list[str], split: str, images: Files, cases: list[Case]) -> list[str]:
-    """Return the ids that a list's entries mean, each once."""
-    ids = [as_id(name, images) for name in names]
-    if ids != names:
-        entry = next(name for name, meant in zip(names, ids, strict=True) if name != meant)
-        cases.append(Case("list-of-files", _list_file(split), f"e.g. {entry}"))
-    cases += [Case("repeated-id", _list_file(split), name) for name, count in Counter(ids).items() if count > 1]
-    return list(dict.fromkeys(ids))
 
 
 def as_id(entry: str, images: Files) -> str:
@@ -133,20 +112,26 @@ def as_id(entry: str, images: Files) -> str:
     return stem if entry not in images and stem in images else entry
 
 
-def _split(split: str, ids: list[str], images: Files, masks: dict[str, Files], cases: list[Case]) -> SplitList:
-    """Pair the ids with the mask folder that has the most of them; ids without files become cases."""
-    found = {folder: sum(name in files for name in ids) for folder, files in masks.items()}
-    own = next(iter(masks))
-    chosen = max(found, key=lambda folder: found[folder])  # the first of equals
+def _read_list(split: str, names: list[str], images: Files, masks: dict[str, Files], cases: list[Case]) -> SplitList:
+    """Pair the ids of a list with the mask folder that has the most of them; what is wrong is added to ``cases``."""
+    file = _list_file(split)
+    entries = [as_id(name, images) for name in names]
+    if entries != names:
+        example = next(name for name, meant in zip(names, entries, strict=True) if name != meant)
+        cases.append(Case("list-of-files", file, f"e.g. {example}"))
+    times = Counter(entries)
+    cases += [Case("repeated-id", file, name) for name, count in times.items() if count > 1]
+    found = {folder: sum(name in files for name in times) for folder, files in masks.items()}
+    own, chosen = next(iter(masks)), max(found, key=lambda folder: found[folder])  # the first of equals
     if chosen != own:
-        detail = f"{split}: {chosen} ({found[chosen]} of {len(ids)} masks; {own} has {found[own]})"
-        cases.append(Case("other-masks", _list_file(split), detail))
-    for name in ids:
+        detail = f"{split}: {chosen} ({found[chosen]} of {len(times)} masks; {own} has {found[own]})"
+        cases.append(Case("other-masks", file, detail))
+    for name in times:
         if name not in images:
             cases.append(Case("missing-image", name, split))
         elif name not in masks[chosen]:
             cases.append(Case("missing-mask", name, f"{split}, {chosen}", (images[name],)))
-    return SplitList(split, chosen, tuple(name for name in ids if name in images and name in masks[chosen]))
+    return SplitList(split, chosen, tuple(name for name in times if name in images and name in masks[chosen]))
 
 
 def _unused_files(folder: VocFolder, images: Files, masks: dict[str, Files], lists: list[SplitList]) -> Iterator[Case]:

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from vocseg import draw, voc
-from vocseg.data.image_io import read_image
-from vocseg.doctor.checks import read_any_mask
+from vocseg.data.color_table import color_labels
+from vocseg.data.image_io import decode_mask, read_image
 from vocseg.doctor.legend import Color, Colors, Legend, find_legend
 from vocseg.doctor.survey import Survey, as_id, survey
 from vocseg.errors import DataError, InputError, nearest
@@ -93,7 +93,7 @@ def _overlay_and_mask(image: Path | None, labels: Tensor | None, colors: Colors)
 
 def _read_labels(mask: Path, colors: Colors) -> Tensor | None:
     try:
-        return torch.from_numpy(read_any_mask(mask, colors).labels.copy())
+        return torch.from_numpy(decode_mask(mask, color_labels(colors)).labels.copy())
     except DataError:
         return None
 
