@@ -29,25 +29,28 @@ MIN_REGION = 0.001
 class Statistics:
     """Numbers of a split.
 
-    ``together`` (classes x classes, int64) counts images that show both. ``regions`` holds, by class, the size of each
-    8-connected region as a share of its image, 0 to 1; touching objects of a class are one region. ``sizes`` counts
-    images by (height, width).
+    ``regions`` holds, by class, the size of each 8-connected region as a share of its image, 0 to 1; touching objects
+    of a class are one region. ``sizes`` counts images by (height, width).
     """
 
     root: Path
     mask_dir: str
     summary: SplitSummary
-    together: NDArray[np.int64]
     regions: tuple[NDArray[np.float64], ...]
     sizes: Counter[tuple[int, int]]
 
+    @property
+    def together(self) -> NDArray[np.int64]:
+        """Images that show both classes (classes x classes)."""
+        shown = torch.stack(self.summary.labels)[:, : len(self.summary.classes)].long()
+        return (shown.T @ shown).numpy()
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values; sizes of regions are shares of an image, null if there is no region."""
-        summary, classes = self.summary, self.summary.classes
+        summary, classes, together = self.summary, self.summary.classes, self.together.tolist()
         total = max(1, int(summary.pixels.sum()))
         per_class = {}
-        for label, name in enumerate(classes):
-            shares = self.regions[label]
+        for label, (name, shares) in enumerate(zip(classes, self.regions, strict=True)):
             per_class[name] = {
                 "images": int(summary.images_per_class[label]),
                 "pixels": int(summary.pixels[label]),
@@ -55,7 +58,7 @@ class Statistics:
                 "regions": len(shares),
                 "mean_region": float(shares.mean()) if len(shares) else None,
                 "median_region": float(np.median(shares)) if len(shares) else None,
-                "with": {other: int(self.together[label, place]) for place, other in enumerate(classes) if place != label},
+                "with": {other: together[label][place] for place, other in enumerate(classes) if place != label},
             }
         return {
             "data": str(self.root),
@@ -91,39 +94,34 @@ def statistics(data: str | Path, split: str | None = None, *, mask_dir: str | No
     (4, [((512, 512), 2)])
     """
     found = survey(data, mask_dir, None if split is None else [split])
-    chosen, classes = found.choose(), found.classes
+    chosen = found.choose()
     if chosen is None:
         which = "no split" if split is None else f"split '{split}' names no id that"
         raise DataError(f"{which} has an image with a mask; `vocseg data doctor` lists the reasons")
-    masks = found.masks[chosen.mask_dir]
-
-    def read(name: str) -> tuple[NDArray[np.int64], tuple[int, int], list[tuple[int, float]]]:
-        labels = read_mask(masks[name], len(classes)).numpy()
-        counts = np.bincount(labels.ravel(), minlength=256)
-        return counts, (labels.shape[0], labels.shape[1]), _regions(labels, counts, len(classes))
-
-    summary = SplitSummary(chosen.name, classes)
-    together = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    regions: list[list[float]] = [[] for _ in classes]
+    masks, number = found.masks[chosen.mask_dir], len(found.classes)
+    summary = SplitSummary(chosen.name, found.classes)
+    regions: list[list[float]] = [[] for _ in found.classes]
     sizes: Counter[tuple[int, int]] = Counter()
+
+    def read(name: str) -> tuple[tuple[int, int], NDArray[np.int64], dict[int, list[float]]]:
+        labels = read_mask(masks[name], number).numpy()
+        counts = np.bincount(labels.ravel(), minlength=256)
+        shown = np.flatnonzero(counts[:number]).tolist()
+        return (labels.shape[0], labels.shape[1]), counts, {label: _regions(labels == label) for label in shown}
+
     with ThreadPoolExecutor() as pool:
-        for counts, size, its_regions in progress(pool.map(read, chosen.ids), len(chosen.ids), f"read {chosen.name}"):
+        for size, counts, shares in progress(pool.map(read, chosen.ids), len(chosen.ids), f"read {chosen.name}"):
             summary.add(torch.from_numpy(counts))
-            shown = counts[: len(classes)] > 0
-            together += np.outer(shown, shown)
             sizes[size] += 1
-            for label, share in its_regions:
-                regions[label].append(share)
-    return Statistics(found.root, chosen.mask_dir, summary, together, tuple(map(np.array, regions)), sizes)
+            for label in shares:
+                regions[label] += shares[label]
+    return Statistics(found.root, chosen.mask_dir, summary, tuple(map(np.array, regions)), sizes)
 
 
-def _regions(labels: NDArray[np.uint8], counts: NDArray[np.int64], num_classes: int) -> list[tuple[int, float]]:
-    """Return label and share of the image of each 8-connected region of one class that is large enough."""
+def _regions(inside: NDArray[np.bool_]) -> list[float]:
+    """Return the share of the image of each 8-connected region that is large enough."""
     from scipy import ndimage
 
-    found: list[tuple[int, float]] = []
-    for label in np.flatnonzero(counts[:num_classes]).tolist():
-        parts, _ = ndimage.label(labels == label, structure=np.ones((3, 3)))
-        shares = np.bincount(parts.ravel())[1:] / labels.size
-        found += [(label, share) for share in shares[shares >= MIN_REGION].tolist()]
-    return found
+    parts, _ = ndimage.label(inside, structure=np.ones((3, 3)))
+    shares = np.bincount(parts.ravel())[1:] / inside.size
+    return shares[shares >= MIN_REGION].tolist()

@@ -63,7 +63,7 @@ def show(
         its_classes = set() if labels is None else set(np.unique(labels.numpy()).tolist())
         if class_name is not None and legend.classes.index(class_name) not in its_classes:
             continue
-        tiles.append((_tile(_overlay_and_mask(image, labels, legend.colors)), id_))
+        tiles.append((_tile(_views(image, labels, legend.colors)), id_))
         shown |= its_classes
         if not ids and len(tiles) == count:
             break
@@ -75,10 +75,10 @@ def show(
 
 def overlay_and_mask(image: Path | None, mask: Path, colors: Colors) -> list[Image.Image]:
     """Draw the overlay and the colored mask; image and mask if their sizes differ; whichever of the two is readable."""
-    return _overlay_and_mask(image, _read_labels(mask, colors), colors)
+    return _views(image, _read_labels(mask, colors), colors)
 
 
-def _overlay_and_mask(image: Path | None, labels: Tensor | None, colors: Colors) -> list[Image.Image]:
+def _views(image: Path | None, labels: Tensor | None, colors: Colors) -> list[Image.Image]:
     views = [] if labels is None else [draw.palette_image(labels, colors[:-1]).convert("RGB")]
     try:
         pixels = read_image(image) if image else None
@@ -109,24 +109,22 @@ def _locate(found: Survey, entry: str) -> tuple[str, Path, Path]:
     name = as_id(entry, found.images)
     if name not in found.images:
         raise DataError(f"id '{name}' has no image in {found.root / voc.IMAGES}{nearest(name, list(found.images))}")
-    for masks in found.masks.values():
-        if name in masks:
-            return name, found.images[name], masks[name]
-    raise DataError(f"id '{name}' has no mask in {found.root / next(iter(found.masks))}")
+    mask = next((masks[name] for masks in found.masks.values() if name in masks), None)
+    if mask is None:
+        raise DataError(f"id '{name}' has no mask in {found.root / next(iter(found.masks))}")
+    return name, found.images[name], mask
 
 
 def _shuffled(found: Survey, seed: int) -> list[tuple[str, Path, Path]]:
     """Return all pairs of ``train``, or of the first split that is not empty, in random order."""
     chosen = found.choose()
-    if chosen is None:
-        return []
-    ids = list(chosen.ids)
+    ids = list(chosen.ids) if chosen else []
     random.Random(seed).shuffle(ids)
-    return [(name, found.images[name], found.masks[chosen.mask_dir][name]) for name in ids]
+    return [(name, found.images[name], found.masks[chosen.mask_dir][name]) for name in ids if chosen]
 
 
 def _legend_rows(legend: Legend, shown: set[int]) -> list[tuple[str, Color]]:
-    strays = sorted(label for label in shown if len(legend.classes) <= label < voc.VOID)
     rows = [(name, legend.colors[label]) for label, name in enumerate(legend.classes) if label in shown]
     rows += [("void", voc.PALETTE[voc.VOID])] if voc.VOID in shown else []
+    strays = sorted(label for label in shown if len(legend.classes) <= label < voc.VOID)
     return rows + [(f"no class: {label}", voc.PALETTE[label]) for label in strays[:MAX_STRAYS]]
