@@ -10,7 +10,7 @@ from PIL import Image
 from doctor.defects import mask, name
 from vocseg.doctor.legend import find_legend
 from vocseg.doctor.survey import survey
-from vocseg.doctor.views import overlay_and_mask, show
+from vocseg.doctor.views import overlay_and_mask, read_labels, show
 from vocseg.errors import DataError, InputError
 
 
@@ -45,12 +45,12 @@ def test_a_mask_of_another_size_is_shown_beside_its_image(broken: Path) -> None:
     found = survey(broken)
     colors = find_legend(broken, found.classes).colors
     image = found.images[name(1)]
-    overlay, colored = overlay_and_mask(image, mask(broken, 1), colors)
+    overlay, colored = overlay_and_mask(image, read_labels(mask(broken, 1), colors), colors)
     with Image.open(image) as opened:
         assert overlay.size == colored.size == opened.size
         assert not np.array_equal(np.array(overlay), np.array(opened))
         Image.new("L", (9, 90), 1).save(mask(broken, 1))
-        plain, colored = overlay_and_mask(image, mask(broken, 1), colors)
+        plain, colored = overlay_and_mask(image, read_labels(mask(broken, 1), colors), colors)
         assert np.array_equal(np.array(plain), np.array(opened))
     assert colored.size == (9, 90)
     assert colored.getpixel((0, 0)) == colors[1]

@@ -76,7 +76,7 @@ class Diagnosis:
 
     def save_page(self, path: str | Path) -> None:
         """Write one HTML file with example images; raises OutputError as :meth:`save` does."""
-        from vocseg.doctor.page import write_page
+        from vocseg.doctor.report import write_page
 
         protect_data(self.survey.root, self.survey.masks, [Path(path)])
         write_page(self, Path(path))

@@ -1,27 +1,38 @@
-"""Diagnoses, repairs and statistics as rich text for a terminal."""
+"""Diagnoses, repairs and statistics as rich text for a terminal; diagnoses also as an HTML page with example images."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from html import escape
+from pathlib import Path
 
+from PIL import Image
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from vocseg import voc
-from vocseg.data.split_summary import SplitSummary
+from vocseg.data.image_io import read_image
 from vocseg.doctor.examine import Diagnosis
-from vocseg.doctor.issues import SEVERITIES, Finding
+from vocseg.doctor.issues import SEVERITIES, Case, Finding
 from vocseg.doctor.leaks import role
 from vocseg.doctor.repair import LOG, Repairs
 from vocseg.doctor.stats import Statistics
+from vocseg.doctor.views import overlay_and_mask, read_labels
+from vocseg.draw import thumbnail
+from vocseg.utils.files import write_text
+from vocseg.utils.html import embedded, page, swatch
 from vocseg.utils.text import counted
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 MAX_CASES = 3
-"""Cases of a finding that are listed."""
+"""Cases of a finding that the terminal shows."""
+MAX_FILES, MAX_EXAMPLES = 200, 6
+"""Cases of a finding that the page lists, and those that it shows."""
+EXAMPLE_SIDE = 260
+"""Longer side of an example, in pixels."""
 MAX_SIZES = 5
 """Image sizes that are listed."""
 INDENT = " " * 10
@@ -31,11 +42,10 @@ def headline(diagnosis: Diagnosis) -> str:
     """Summarize a diagnosis in one line: folder, classes, splits, pairs and speed."""
     # Point out default names, which may be another data set's.
     named = "" if (diagnosis.survey.root / voc.CLASSES_FILE).exists() or diagnosis.legend.renamed else " (VOC's; no classes.txt)"
-    speed = diagnosis.pairs / max(diagnosis.seconds, 1e-9)
     return (
         f"{diagnosis.survey.root}: {counted(len(diagnosis.legend.classes), 'class')}{named}, "
         f"{counted(len(diagnosis.survey.splits), 'split')}, {counted(diagnosis.pairs, 'image-mask pair')} "
-        f"in {diagnosis.seconds:.1f} s ({speed:.0f} per second)"
+        f"in {diagnosis.seconds:.1f} s ({diagnosis.pairs / max(diagnosis.seconds, 1e-9):.0f} per second)"
     )
 
 
@@ -55,42 +65,42 @@ def diagnosis_report(diagnosis: Diagnosis, width: int) -> Group:
     return Group(*parts, _line(verdict(diagnosis), "bold"))
 
 
-def weighted_split(diagnosis: Diagnosis) -> str | None:
+def _weighted_split(diagnosis: Diagnosis) -> str | None:
     """Return the split whose class weights are shown: ``train``, or the first non-empty one for training."""
     names = [name for name, summary in diagnosis.summaries.items() if summary.images and role(name) != "scored"]
     return "train" if "train" in names else next(iter(names), None)
 
 
-def class_rows(diagnosis: Diagnosis) -> Iterator[tuple[str, list[tuple[str, str]], str]]:
+def _class_rows(diagnosis: Diagnosis) -> Iterator[tuple[str, list[tuple[str, str]], list[str]]]:
     """Yield name, images and share of pixels in each non-empty split, and weight, for each class, void, and all."""
-    weighted = weighted_split(diagnosis)
+    weighted = _weighted_split(diagnosis)
     weights = [] if weighted is None else diagnosis.summaries[weighted].class_weights().tolist()
     summaries = [summary for summary in diagnosis.summaries.values() if summary.images]
+    totals = [max(1, int(summary.pixels.sum())) for summary in summaries]
     for label, name in [*enumerate(diagnosis.legend.classes), (voc.VOID, "void")]:
-        cells = [(f"{int(summary.images_per_class[label]):,}", _pixel_share(summary, label)) for summary in summaries]
-        yield name, cells, f"{weights[label]:.3f}" if label < len(weights) else ""
-    yield "all", [(f"{summary.images:,}", "") for summary in summaries], ""
-
-
-def _pixel_share(summary: SplitSummary, label: int) -> str:
-    return f"{int(summary.pixels[label]) / max(1, int(summary.pixels.sum())):.2%}"
+        cells = [
+            (f"{int(summary.images_per_class[label]):,}", f"{int(summary.pixels[label]) / total:.2%}")
+            for summary, total in zip(summaries, totals, strict=True)
+        ]
+        yield name, cells, [f"{weights[label]:.3f}" if label < len(weights) else ""] if weighted else []
+    yield "all", [(f"{summary.images:,}", "") for summary in summaries], [""] if weighted else []
 
 
 def _class_table(diagnosis: Diagnosis, width: int) -> Table:
     splits = [name for name, summary in diagnosis.summaries.items() if summary.images]
-    weighted = weighted_split(diagnosis)
+    weighted = _weighted_split(diagnosis)
     shares = 24 + 16 * len(splits) <= width
     title = f"images{', share of pixels' if shares else ''}{f'; class weights for {weighted}' if weighted else ''}"
     table = _table("class", splits + (["weight"] if weighted else []), title)
-    for name, cells, weight in class_rows(diagnosis):
+    for name, cells, weight in _class_rows(diagnosis):
         texts = [f"{images} {share:>6}" if shares else images for images, share in cells]
-        table.add_row(name, *texts, *([weight] if weighted else []), end_section=name == "void")
+        table.add_row(name, *texts, *weight, end_section=name == "void")
     return table
 
 
 def _table(first: str, numbers: list[str], title: str | None = None) -> Table:
-    table = Table(header_style="bold", title=title, title_justify="left", title_style="", box=SIMPLE_HEAD)
-    table.pad_edge, table.collapse_padding = False, True
+    table = Table(header_style="bold", title=title, title_justify="left", title_style="", box=SIMPLE_HEAD, pad_edge=False)
+    table.collapse_padding = True
     table.add_column(first, no_wrap=True)
     for heading in numbers:
         table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
@@ -102,10 +112,8 @@ def _line(text: str, style: str = "") -> Text:
 
 
 def _finding_lines(finding: Finding) -> Iterator[Text]:
-    head = _line("")
-    head.append(f"{finding.severity:<8}", style=STYLES[finding.severity])
-    head.append(f"{finding.text} ").append(f"({finding.kind}: {len(finding.cases):,})", style="dim")
-    yield head
+    head = _line("").append(f"{finding.severity:<8}", style=STYLES[finding.severity])
+    yield head.append(f"{finding.text} ").append(f"({finding.kind}: {len(finding.cases):,})", style="dim")
     for case in finding.cases[:MAX_CASES]:
         yield _line(f"{INDENT}{case.file}  {case.detail}".rstrip())
     if len(finding.cases) > MAX_CASES:
@@ -132,27 +140,74 @@ def repairs_report(repairs: Repairs, out: str, after: Diagnosis) -> Group:
 def statistics_report(statistics: Statistics, width: int) -> Group:
     """Show the classes of a split, what they are shown with, and the sizes of its images."""
     values = statistics.to_dict()
-    companions = 2 if width >= 90 else 1
     table = _table("class", ["images", "pixels", "regions", "mean region"])
     table.add_column("often with", no_wrap=True)
     for name, row in values["per_class"].items():
-        others = sorted(row["with"].items(), key=lambda item: -item[1])
-        others = [(other, number) for other, number in others if number and other != "background"][:companions]
+        others = [(other, number) for other, number in row["with"].items() if number and "background" not in (other, name)]
+        others = sorted(others, key=lambda item: -item[1])[: 2 if width >= 90 else 1]
         table.add_row(
             name,
             f"{row['images']:,}",
             f"{row['pixel_share']:.2%}",
             f"{row['regions']:,}",
             "-" if row["mean_region"] is None else f"{row['mean_region']:.2%}",
-            "" if name == "background" else ", ".join(f"{other} {number / row['images']:.0%}" for other, number in others),
+            ", ".join(f"{other} {number / row['images']:.0%}" for other, number in others),
         )
     sizes = [f"{size} ({number:,})" for size, number in values["image_sizes"].items()]
     more = f" and {len(sizes) - MAX_SIZES:,} more" if len(sizes) > MAX_SIZES else ""
-    return Group(
-        _line(
-            f"{statistics.root} {values['split']}: {counted(values['images'], 'image')}, masks in {values['mask_dir']}, "
-            f"{values['void_share']:.2%} void"
-        ),
-        table,
-        _line(f"sizes HxW: {', '.join(sizes[:MAX_SIZES])}{more}"),
-    )
+    images = f"{counted(values['images'], 'image')}, masks in {values['mask_dir']}"
+    head = f"{statistics.root} {values['split']}: {images}, {values['void_share']:.2%} void"
+    return Group(_line(head), table, _line(f"sizes HxW: {', '.join(sizes[:MAX_SIZES])}{more}"))
+
+
+def write_page(diagnosis: Diagnosis, path: Path) -> None:
+    """Write a diagnosis as one HTML file, atomically; it needs no other file."""
+    findings = "\n".join(_section(diagnosis, finding) for finding in diagnosis.findings)
+    name = diagnosis.survey.root.name
+    body = f"""<h1>{escape(name)}: {verdict(diagnosis)}</h1>
+<p>{escape(headline(diagnosis))}</p>
+<h2>Findings</h2>
+{findings or "<p>None.</p>"}
+<h2>Classes</h2>
+<p>Images that show the class, and its share of all pixels.</p>
+<div class="scroll">{_html_table(diagnosis)}</div>"""
+    write_text(path, page(f"{name}: data doctor", body))
+
+
+def _section(diagnosis: Diagnosis, finding: Finding) -> str:
+    visible = [case for case in finding.cases if case.images or case.mask]
+    figures = "".join(_figure(diagnosis, case) for case in visible[:MAX_EXAMPLES])
+    rows = "".join(f"<li>{escape(f'{case.file}  {case.detail}'.strip())}</li>" for case in finding.cases[:MAX_FILES])
+    if len(finding.cases) > MAX_FILES:
+        rows += f"<li>and {len(finding.cases) - MAX_FILES:,} more (--json lists all)</li>"
+    return f"""<section class="{finding.severity}">
+<h3><span class="tag">{finding.severity}</span>{escape(finding.text)}</h3>
+<p class="do">{escape(finding.advice)}</p>
+{f'<div class="examples">{figures}</div>' if figures else ""}
+<details{"" if figures else " open"}><summary>{counted(len(finding.cases), "case")} of {finding.kind}</summary>
+<ul>{rows}</ul></details>
+</section>"""
+
+
+def _figure(diagnosis: Diagnosis, case: Case) -> str:
+    """Show the images that are alike, or an image and its mask."""
+    if case.mask is None:
+        views = [Image.fromarray(read_image(path).permute(1, 2, 0).numpy()) for path in case.images]
+    else:
+        colors = diagnosis.legend.colors
+        views = overlay_and_mask(case.images[0] if case.images else None, read_labels(case.mask, colors), colors)
+    images = "".join(embedded(thumbnail(view, EXAMPLE_SIDE, enlarge=True)) for view in views)
+    return f"<figure>{images}<figcaption>{escape(case.file)}<br>{escape(case.detail)}</figcaption></figure>"
+
+
+def _html_table(diagnosis: Diagnosis) -> str:
+    weighted = _weighted_split(diagnosis)
+    heads = ["class", *(split for split, summary in diagnosis.summaries.items() if summary.images)]
+    heads += [f"class weight ({weighted})"] if weighted else []
+    swatches = [*map(swatch, (*diagnosis.legend.colors[:-1], voc.PALETTE[voc.VOID])), ""]
+    rows = ""
+    for color, (name, cells, weight) in zip(swatches, _class_rows(diagnosis), strict=True):
+        texts = [f"{color}{escape(name)}", *(f'{images} <span class="share">{share}</span>' for images, share in cells), *weight]
+        rows += f"<tr>{''.join(f'<td>{text}</td>' for text in texts)}</tr>"
+    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"

@@ -59,11 +59,11 @@ def show(
     tiles: list[tuple[Image.Image, str]] = []
     shown: set[int] = set()
     for id_, image, mask in [_locate(found, entry) for entry in ids] or _shuffled(found, seed):
-        labels = _read_labels(mask, legend.colors)
+        labels = read_labels(mask, legend.colors)
         its_classes = set() if labels is None else set(np.unique(labels.numpy()).tolist())
         if class_name is not None and legend.classes.index(class_name) not in its_classes:
             continue
-        tiles.append((_tile(_views(image, labels, legend.colors)), id_))
+        tiles.append((_tile(overlay_and_mask(image, labels, legend.colors)), id_))
         shown |= its_classes
         if not ids and len(tiles) == count:
             break
@@ -73,12 +73,8 @@ def show(
     return ContactSheet(sheet, [id_ for _, id_ in tiles])
 
 
-def overlay_and_mask(image: Path | None, mask: Path, colors: Colors) -> list[Image.Image]:
+def overlay_and_mask(image: Path | None, labels: Tensor | None, colors: Colors) -> list[Image.Image]:
     """Draw the overlay and the colored mask; image and mask if their sizes differ; whichever of the two is readable."""
-    return _views(image, _read_labels(mask, colors), colors)
-
-
-def _views(image: Path | None, labels: Tensor | None, colors: Colors) -> list[Image.Image]:
     views = [] if labels is None else [draw.palette_image(labels, colors[:-1]).convert("RGB")]
     try:
         pixels = read_image(image) if image else None
@@ -91,7 +87,8 @@ def _views(image: Path | None, labels: Tensor | None, colors: Colors) -> list[Im
     return [Image.fromarray(pixels.permute(1, 2, 0).numpy()), *views]
 
 
-def _read_labels(mask: Path, colors: Colors) -> Tensor | None:
+def read_labels(mask: Path, colors: Colors) -> Tensor | None:
+    """Read a mask of any kind (uint8, H x W); None if it is unreadable."""
     try:
         return torch.from_numpy(decode_mask(mask, color_labels(colors)).labels.copy())
     except DataError:
