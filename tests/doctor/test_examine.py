@@ -207,6 +207,13 @@ def test_saved_files(broken: Path, tmp_path: Path) -> None:
     assert mask(broken, 1).read_bytes() == before
 
 
+def test_page_of_an_unreadable_image_without_mask(broken: Path, tmp_path: Path) -> None:
+    mask(broken, 1).unlink()
+    image_path(broken, 1).write_bytes(b"")
+    examine(broken, html=tmp_path / "page")
+    assert f"missing-mask</summary>\n<ul><li>{name(1)}" in (tmp_path / "page").read_text()
+
+
 @pytest.mark.real_voc
 def test_real(real_voc: Path) -> None:
     diagnosis = examine(real_voc, splits=["train_2007", "val_2007"])

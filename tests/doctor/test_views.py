@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from doctor.defects import mask, name
-from vocseg.doctor.legend import find_legend
-from vocseg.doctor.survey import survey
+from vocseg.doctor.survey import find_legend, survey
 from vocseg.doctor.views import overlay_and_mask, read_labels, show
 from vocseg.errors import DataError, InputError
 

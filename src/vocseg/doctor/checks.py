@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from vocseg import voc
 from vocseg.data.color_table import color_labels
-from vocseg.data.image_io import ROTATED, DecodedMask, decode_mask, image_header, read_image
+from vocseg.data.image_io import ROTATED, decode_mask, image_header, read_image
 from vocseg.data.near_duplicates import Fingerprint, fingerprint
-from vocseg.doctor.legend import Colors
+from vocseg.doctor.survey import Colors
 from vocseg.errors import DataError
 
 INTERPOLATED = 0.1
@@ -77,16 +77,12 @@ def inspect_mask(path: Path, colors: Colors, trust_palette: bool = False) -> Mas
         return MaskFacts(path, (0, 0), "unreadable", "", np.zeros(256, dtype=np.int64), error=str(error))
     counts = np.bincount(mask.labels.ravel(), minlength=256)
     order = _palette_order(mask.palette, counts, colors) if trust_palette and mask.palette else None
-    height, width = mask.labels.shape
-    return MaskFacts(path, (height, width), mask.kind, mask.mode, counts, _foreign(mask), in_between(mask.labels), order)
-
-
-def _foreign(mask: DecodedMask) -> str:
-    """List the values or colors of a mask that are not class ids, if any."""
     values = np.unique(mask.pixels[mask.foreign], axis=0).tolist()
     if mask.kind == "color":
         values = ["({},{},{})".format(*color) for color in values]
-    return f"{'colors' if mask.kind == 'color' else 'values'} {_some(values)}" if values else ""
+    foreign = f"{'colors' if mask.kind == 'color' else 'values'} {_some(values)}" if values else ""
+    height, width = mask.labels.shape
+    return MaskFacts(path, (height, width), mask.kind, mask.mode, counts, foreign, in_between(mask.labels), order)
 
 
 def _some(values: Sequence[object], limit: int = 8) -> str:
@@ -149,29 +145,13 @@ def problems(image: ImageFacts, mask: MaskFacts, num_classes: int) -> Iterator[t
         yield "reordered-palette", _some(pairs, limit=4)
     if mask.between >= INTERPOLATED:
         yield "interpolated", f"{mask.between:.0%} of border pixels"
-    yield from _empty_mask(mask)
-    if not image.error:
-        yield from _size_problems(image, mask)
-
-
-def _empty_mask(mask: MaskFacts) -> Iterator[tuple[str, str]]:
     void, background = int(mask.counts[voc.VOID]), int(mask.counts[voc.BACKGROUND])
-    if mask.foreign or void + background < mask.counts.sum():
-        return
-    if not background:
-        yield "all-void", ""
-    elif not void:
-        yield "all-background", ""
-    else:
-        yield "void-objects", f"{void / (void + background):.1%} of it void"
-
-
-def _size_problems(image: ImageFacts, mask: MaskFacts) -> Iterator[tuple[str, str]]:
-    sizes = f"image {image.size[0]}x{image.size[1]}, mask {mask.size[0]}x{mask.size[1]}"
-    if image.size == mask.size:
-        if image.orientation != 1 and (image.orientation not in ROTATED or len(set(mask.size)) == 1):
-            yield "exif-unclear", f"orientation {image.orientation}"
-    elif image.orientation in ROTATED and image.size == mask.size[::-1]:
-        yield "exif-rotated", sizes
-    else:
-        yield "size-mismatch", sizes
+    if not mask.foreign and void + background == mask.counts.sum():
+        kind = "all-void" if not background else "void-objects" if void else "all-background"
+        yield kind, f"{void / (void + background):.1%} of it void" if void and background else ""
+    if image.size != mask.size and not image.error:
+        rotated = image.orientation in ROTATED and image.size == mask.size[::-1]
+        sizes = f"image {image.size[0]}x{image.size[1]}, mask {mask.size[0]}x{mask.size[1]}"
+        yield "exif-rotated" if rotated else "size-mismatch", sizes
+    elif image.orientation != 1 and (image.orientation not in ROTATED or len(set(mask.size)) == 1):
+        yield "exif-unclear", f"orientation {image.orientation}"

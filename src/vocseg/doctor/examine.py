@@ -19,8 +19,7 @@ from vocseg.data.split_summary import SplitSummary
 from vocseg.doctor import leaks
 from vocseg.doctor.checks import ImageFacts, MaskFacts, inspect_image, inspect_mask, problems
 from vocseg.doctor.issues import SEVERITIES, Case, Finding, collect
-from vocseg.doctor.legend import LABELMAP, Legend, find_legend
-from vocseg.doctor.survey import SplitList, Survey, survey
+from vocseg.doctor.survey import LABELMAP, Legend, SplitList, Survey, find_legend, survey
 from vocseg.utils.files import write_json
 from vocseg.utils.progress import progress
 from vocseg.utils.text import counted
@@ -128,14 +127,16 @@ def examine(
     found = survey(data, mask_dir, splits)
     legend = find_legend(found.root, found.classes)
     images, masks = _read_all(found, legend)
-    summaries = {split.name: _summarize(split, legend, masks) for split in found.splits}
-    prints = {name: facts.fingerprint for name, facts in images.items() if facts.fingerprint is not None}
+    summaries = {split.name: SplitSummary(split.name, legend.classes) for split in found.splits}
+    for split in found.splits:
+        for name in split.ids:
+            summaries[split.name].add(torch.from_numpy(masks[split.mask_dir, name].counts))
     cases = [
         *found.cases,
         *_class_cases(legend, summaries),
         *_pair_cases(found, legend, images, masks),
         *leaks.shared_ids(found.splits),
-        *leaks.similar_images(found.splits, prints, found.images),
+        *leaks.similar_images(found.splits, images),
     ]
     diagnosis = Diagnosis(found, legend, summaries, collect(cases), images, masks, time.perf_counter() - start)
     if html is not None:
@@ -152,13 +153,6 @@ def _read_all(found: Survey, legend: Legend) -> tuple[dict[str, ImageFacts], dic
         by_key = dict(zip(keys, progress(masks, len(keys), "read masks"), strict=True))
         images = pool.map(lambda name: inspect_image(found.images[name]), names)
         return dict(zip(names, progress(images, len(names), "read images"), strict=True)), by_key
-
-
-def _summarize(split: SplitList, legend: Legend, masks: dict[MaskKey, MaskFacts]) -> SplitSummary:
-    summary = SplitSummary(split.name, legend.classes)
-    for name in split.ids:
-        summary.add(torch.from_numpy(masks[split.mask_dir, name].counts))
-    return summary
 
 
 def _pair_cases(found: Survey, legend: Legend, images: dict[str, ImageFacts], masks: dict[MaskKey, MaskFacts]) -> Iterator[Case]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import Literal
 
-from vocseg.data.near_duplicates import Fingerprint, near_duplicates
+from vocseg.data.near_duplicates import near_duplicates
+from vocseg.doctor.checks import ImageFacts
 from vocseg.doctor.issues import Case
 from vocseg.doctor.survey import SplitList
 
@@ -44,29 +44,28 @@ def shared_ids(splits: Sequence[SplitList]) -> Iterator[Case]:
             yield Case("overlap", f"{one.name}, {other.name}", f"{len(common)} ids, e.g. {min(common)}")
 
 
-def similar_images(splits: Sequence[SplitList], prints: dict[str, Fingerprint], images: dict[str, Path]) -> Iterator[Case]:
+def similar_images(splits: Sequence[SplitList], images: dict[str, ImageFacts]) -> Iterator[Case]:
     """Yield images that are the same or nearly the same as another; leaks if one is scored and the other trained on."""
+    prints = {name: facts.fingerprint for name, facts in images.items() if facts.fingerprint is not None}
     names = list(prints)
     used_in: dict[Role, dict[str, list[str]]] = {"scored": {}, "trained": {}, "both": {}}
     for split in splits:
         for name in split.ids:
             used_in[role(split.name)].setdefault(name, []).append(split.name)
-    for group in near_duplicates([prints[name] for name in names]):
+    for group in near_duplicates(list(prints.values())):
         members = [names[index] for index in group]
-        trained = [name for name in members if name in used_in["trained"]]
         leaked: set[str] = set()
         for name in members:
-            others = [other for other in trained if other != name]
-            if name not in used_in["scored"] or not others:
-                continue
-            same = [other for other in others if prints[other].digest == prints[name].digest]
-            twin = (same or others)[0]
-            leaked |= {name, twin}
-            detail = f"{', '.join(used_in['scored'][name])}; {twin} in {', '.join(used_in['trained'][twin])}"
-            yield Case("leak" if same else "near-leak", name, detail, (images[name], images[twin]))
+            others = [other for other in members if other in used_in["trained"] and other != name]
+            if name in used_in["scored"] and others:
+                same = [other for other in others if prints[other].digest == prints[name].digest]
+                twin = (same or others)[0]
+                leaked |= {name, twin}
+                detail = f"{', '.join(used_in['scored'][name])}; {twin} in {', '.join(used_in['trained'][twin])}"
+                yield Case("leak" if same else "near-leak", name, detail, (images[name].path, images[twin].path))
         rest = [name for name in members if name not in leaked]
         if len(rest) > 1:
             more = f" and {len(rest) - MAX_NAMED} more" if len(rest) > MAX_NAMED else ""
             kind = "duplicate" if len({prints[name].digest for name in rest}) < len(rest) else "near-duplicate"
-            shown = tuple(images[name] for name in rest[:MAX_NAMED])
+            shown = tuple(images[name].path for name in rest[:MAX_NAMED])
             yield Case(kind, rest[0], f"and {', '.join(rest[1:MAX_NAMED])}{more}", shown)

@@ -31,12 +31,12 @@ def write_plots(statistics: Statistics, out: Path) -> list[Path]:
         ("sizes", _sizes, (6.0, 5.0), 1),
     )
     title = f"{statistics.root.name} {summary.split}, {counted(summary.images, 'image')}"
-    style = {"font.family": families("".join(summary.classes) + title), "axes.titlelocation": "left", "axes.titlesize": "medium"}
+    fonts = families("".join(summary.classes) + title)
     for name, plot, size, columns in plots:
-        with rc_context(style), replacing(out / f"{name}.png") as temporary:
+        with rc_context({"font.family": fonts}), replacing(out / f"{name}.png") as temporary:
             figure = Figure(figsize=size, layout="constrained")
             axes = figure.subplots(1, columns, squeeze=False)[0]
-            axes[0].set_title(title + plot(statistics, *axes))
+            axes[0].set_title(title + plot(statistics, *axes), loc="left", fontsize="medium")
             figure.savefig(temporary, format="png", dpi=110)
     return [out / f"{name}.png" for name, *_ in plots]
 
@@ -69,10 +69,10 @@ def _cooccurrence(statistics: Statistics, axis: Axes) -> str:
     shown = together.diagonal()
     share = 100 * together / np.maximum(1, shown)[:, None]
     image = axis.imshow(share, cmap="viridis", vmin=0, vmax=100)
-    for (row, column), value in np.ndenumerate(share if len(names) <= 30 else np.empty(0)):
-        if value >= 0.5:
-            color = "black" if value > 60 else "white"
-            axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7, color=color)
+    for row, column in np.argwhere(share >= 0.5) if len(names) <= 30 else ():
+        value = share[row, column]
+        color = "black" if value > 60 else "white"
+        axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7, color=color)
     axis.set_xticks(range(len(names)), names, rotation=90)
     axis.set_yticks(range(len(names)), [f"{name} ({count:,})" for name, count in zip(names, shown, strict=True)])
     axis.figure.colorbar(image, ax=axis, shrink=0.8)
@@ -83,9 +83,11 @@ def _regions(statistics: Statistics, axis: Axes) -> str:
     """Plot sizes of connected regions, one box per class; the box holds the middle half, the whiskers 90%."""
     regions = dict(zip(statistics.summary.classes, statistics.regions, strict=True))
     places = [place for place, shares in enumerate(regions.values()) if len(shares)]
-    look = {"widths": 0.6, "patch_artist": True, "boxprops": {"facecolor": COLOR, "alpha": 0.6}, "medianprops": {"color": "black"}}
-    values = [100 * shares for shares in regions.values() if len(shares)]
-    axis.boxplot(values, positions=places, orientation="horizontal", whis=(5, 95), showfliers=False, **look)
+    axis.boxplot(
+        [100 * shares for shares in regions.values() if len(shares)],
+        positions=places, orientation="horizontal", whis=(5, 95), showfliers=False, widths=0.6, patch_artist=True,
+        boxprops={"facecolor": COLOR, "alpha": 0.6}, medianprops={"color": "black"},
+    )  # fmt: skip
     _list_classes(axis, [f"{name} ({len(shares):,})" for name, shares in regions.items()])
     axis.set(xlabel="region, % of its image", xscale="log")
     return ": sizes of regions"

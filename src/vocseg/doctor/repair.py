@@ -20,7 +20,7 @@ from vocseg.data.image_io import ORIENTATION, decode_mask
 from vocseg.doctor.checks import ImageFacts, MaskFacts, problems, stray_labels
 from vocseg.doctor.examine import Diagnosis, MaskKey, is_binary
 from vocseg.doctor.issues import KINDS
-from vocseg.doctor.legend import Legend
+from vocseg.doctor.survey import Legend
 from vocseg.errors import DataError, InputError, OutputError
 from vocseg.utils.files import building, cannot_write, writable_folder, write_json, write_text
 from vocseg.utils.progress import progress

@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-from PIL import Image
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from vocseg import voc
-from vocseg.data.image_io import read_image
 from vocseg.doctor.examine import Diagnosis
 from vocseg.doctor.issues import SEVERITIES, Case, Finding
 from vocseg.doctor.leaks import role
@@ -191,11 +189,9 @@ def _section(diagnosis: Diagnosis, finding: Finding) -> str:
 
 def _figure(diagnosis: Diagnosis, case: Case) -> str:
     """Show the images that are alike, or an image and its mask."""
-    if case.mask is None:
-        views = [Image.fromarray(read_image(path).permute(1, 2, 0).numpy()) for path in case.images]
-    else:
-        colors = diagnosis.legend.colors
-        views = overlay_and_mask(case.images[0] if case.images else None, read_labels(case.mask, colors), colors)
+    colors = diagnosis.legend.colors
+    labels = read_labels(case.mask, colors) if case.mask else None
+    views = [view for image in case.images or (None,) for view in overlay_and_mask(image, labels, colors)]
     images = "".join(embedded(thumbnail(view, EXAMPLE_SIDE, enlarge=True)) for view in views)
     return f"<figure>{images}<figcaption>{escape(case.file)}<br>{escape(case.detail)}</figcaption></figure>"
 

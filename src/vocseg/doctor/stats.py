@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vocseg import voc
 from vocseg.data.image_io import read_mask
@@ -103,15 +104,15 @@ def statistics(data: str | Path, split: str | None = None, *, mask_dir: str | No
     regions: list[list[float]] = [[] for _ in found.classes]
     sizes: Counter[tuple[int, int]] = Counter()
 
-    def read(name: str) -> tuple[tuple[int, int], NDArray[np.int64], dict[int, list[float]]]:
-        labels = read_mask(masks[name], number).numpy()
-        counts = np.bincount(labels.ravel(), minlength=256)
-        shown = np.flatnonzero(counts[:number]).tolist()
-        return (labels.shape[0], labels.shape[1]), counts, {label: _regions(labels == label) for label in shown}
+    def read(name: str) -> tuple[tuple[int, int], Tensor, dict[int, list[float]]]:
+        mask = read_mask(masks[name], number)
+        counts = torch.bincount(mask.flatten(), minlength=256)
+        shown = counts[:number].nonzero()[:, 0].tolist()
+        return (mask.shape[0], mask.shape[1]), counts, {label: _regions((mask == label).numpy()) for label in shown}
 
     with ThreadPoolExecutor() as pool:
         for size, counts, shares in progress(pool.map(read, chosen.ids), len(chosen.ids), f"read {chosen.name}"):
-            summary.add(torch.from_numpy(counts))
+            summary.add(counts)
             sizes[size] += 1
             for label in shares:
                 regions[label] += shares[label]

@@ -1,4 +1,4 @@
-"""List the files of a data set and what its split lists name."""
+"""List the files of a data set, what its split lists name, and its legend: class names and colors."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from vocseg import voc
+from vocseg.data.color_table import read_colors
 from vocseg.data.layout import IMAGE_SUFFIXES, VocFolder, files_by_stem
 from vocseg.doctor.issues import Case
 from vocseg.errors import DataError
@@ -21,6 +22,11 @@ MAX_FOLDERS = 6
 OTHER_SUFFIXES = {*IMAGE_SUFFIXES, ".npy", ".mat", ".heic", ".jp2", ".json", ".xml"}
 """Suffixes of files that may be images or labels in a format that is not read; others (.db, .txt) do not matter."""
 
+LABELMAP = "labelmap.txt"
+NO_COLOR = (-1, -1, -1)
+
+Color = tuple[int, int, int]
+Colors = tuple[Color, ...]
 Files = dict[str, Path]
 """Files by id."""
 
@@ -159,3 +165,47 @@ def _strange_files(root: Path, folder: str, known: tuple[str, ...]) -> Iterator[
             stems[stem] = name
         elif suffix.lower() in OTHER_SUFFIXES:
             yield Case("unknown-file", f"{folder}/{name}")
+
+
+@dataclass(frozen=True)
+class Legend:
+    """Class names and colors; the last color is void's.
+
+    ``own`` says that the colors are known to be the data set's own. ``renamed`` says that the names come from
+    labelmap.txt, which training does not read.
+    """
+
+    classes: tuple[str, ...]
+    colors: Colors
+    own: bool
+    renamed: bool = False
+
+
+def find_legend(root: Path, classes: tuple[str, ...]) -> Legend:
+    """Find the legend of the data set in ``root``, whose ``classes`` come from its classes.txt or else are VOC's.
+
+    A ``labelmap.txt``, which CVAT writes beside masks, gives the colors, and the names if there is no classes.txt.
+    Otherwise colors are VOC's. Raises DataError for a malformed labelmap.txt.
+    """
+    named = (root / voc.CLASSES_FILE).exists()
+    has_map = (root / LABELMAP).is_file()
+    colors = read_labelmap(root / LABELMAP) if has_map else {}
+    if not has_map or (named and not set(classes) <= set(colors)):
+        return Legend(classes, voc.PALETTE[: len(classes)] + voc.PALETTE[voc.VOID :], own=not named)
+    names = classes if named else tuple(colors)
+    ordered = tuple(colors[name] for name in names)
+    void = voc.PALETTE[voc.VOID] if voc.PALETTE[voc.VOID] not in ordered else NO_COLOR
+    return Legend(names, (*ordered, void), own=True, renamed=not named and names != voc.CLASSES)
+
+
+def read_labelmap(path: Path) -> dict[str, Color]:
+    """Read the first color of each class of a ``labelmap.txt``; a black class, which is the background, comes first.
+
+    Raises DataError, naming the line.
+    """
+    table = read_colors(path)
+    colors: dict[str, Color] = {}
+    for code, label in table.labels.items():
+        if label in table.names:
+            colors.setdefault(table.names[label], (code >> 16, code >> 8 & 255, code & 255))
+    return dict(sorted(colors.items(), key=lambda item: item[1] != (0, 0, 0)))

@@ -15,8 +15,7 @@ from torch import Tensor
 from vocseg import draw, voc
 from vocseg.data.color_table import color_labels
 from vocseg.data.image_io import decode_mask, read_image
-from vocseg.doctor.legend import Color, Colors, Legend, find_legend
-from vocseg.doctor.survey import Survey, as_id, survey
+from vocseg.doctor.survey import Colors, Survey, as_id, find_legend, survey
 from vocseg.errors import DataError, InputError, nearest
 
 MAX_STRAYS = 5
@@ -69,8 +68,11 @@ def show(
             break
     if not tiles:
         raise InputError(f"nothing to show in {found.root}" + (f": no image of class '{class_name}'" if class_name else ""))
-    sheet = draw.legend(draw.contact_sheet(tiles, columns), _legend_rows(legend, shown))
-    return ContactSheet(sheet, [id_ for _, id_ in tiles])
+    rows = [(name, legend.colors[label]) for label, name in enumerate(legend.classes) if label in shown]
+    rows += [("void", voc.PALETTE[voc.VOID])] if voc.VOID in shown else []
+    strays = sorted(label for label in shown if len(legend.classes) <= label < voc.VOID)
+    rows += [(f"no class: {label}", voc.PALETTE[label]) for label in strays[:MAX_STRAYS]]
+    return ContactSheet(draw.legend(draw.contact_sheet(tiles, columns), rows), [id_ for _, id_ in tiles])
 
 
 def overlay_and_mask(image: Path | None, labels: Tensor | None, colors: Colors) -> list[Image.Image]:
@@ -118,10 +120,3 @@ def _shuffled(found: Survey, seed: int) -> list[tuple[str, Path, Path]]:
     ids = list(chosen.ids) if chosen else []
     random.Random(seed).shuffle(ids)
     return [(name, found.images[name], found.masks[chosen.mask_dir][name]) for name in ids if chosen]
-
-
-def _legend_rows(legend: Legend, shown: set[int]) -> list[tuple[str, Color]]:
-    rows = [(name, legend.colors[label]) for label, name in enumerate(legend.classes) if label in shown]
-    rows += [("void", voc.PALETTE[voc.VOID])] if voc.VOID in shown else []
-    strays = sorted(label for label in shown if len(legend.classes) <= label < voc.VOID)
-    return rows + [(f"no class: {label}", voc.PALETTE[label]) for label in strays[:MAX_STRAYS]]

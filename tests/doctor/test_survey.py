@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vocseg import voc
-from vocseg.doctor.legend import find_legend, read_labelmap
+from vocseg.doctor.survey import find_legend, read_labelmap
 from vocseg.errors import DataError
 
 channel = st.integers(0, 255)
