@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vocseg.doctor.stats import Statistics
+from vocseg.draw import font_families
 from vocseg.utils.files import replacing
-from vocseg.utils.fonts import families
 from vocseg.utils.text import counted
 
 CLASS_HEIGHT = 0.26
@@ -31,7 +31,7 @@ def write_plots(statistics: Statistics, out: Path) -> list[Path]:
         ("sizes", _sizes, (6.0, 5.0), 1),
     )
     title = f"{statistics.root.name} {summary.split}, {counted(summary.images, 'image')}"
-    fonts = families("".join(summary.classes) + title)
+    fonts = font_families("".join(summary.classes) + title)
     for name, plot, size, columns in plots:
         with rc_context({"font.family": fonts}), replacing(out / f"{name}.png") as temporary:
             figure = Figure(figsize=size, layout="constrained")

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from vocseg import draw, voc
 from vocseg.data.color_table import color_labels
-from vocseg.data.image_io import ORIENTATION, decode_mask
+from vocseg.data.image_io import decode_mask
 from vocseg.doctor.checks import ImageFacts, MaskFacts, problems, stray_labels
 from vocseg.doctor.examine import Diagnosis, MaskKey, is_binary
 from vocseg.doctor.issues import KINDS
@@ -149,7 +149,7 @@ class _Mender:
             steps.append("255 to 1")
         if image.size != mask.size:
             stored = Image.fromarray(labels)
-            stored.getexif()[ORIENTATION] = image.orientation
+            stored.getexif()[ExifTags.Base.Orientation] = image.orientation
             labels = np.array(ImageOps.exif_transpose(stored))
             steps.append(f"rotated by the image's EXIF orientation {image.orientation}")
         return labels, steps
