@@ -145,8 +145,6 @@ class ConfusionMatrix:
     0.75
     """
 
-    counts: Tensor
-
     def __init__(self, classes: Sequence[str], device: torch.device | str = "cpu") -> None:
         self.classes = tuple(classes)
         self.device = torch.device(device)
@@ -178,7 +176,6 @@ class ConfusionMatrix:
 
     def compute(self) -> Scores:
         """Compute the scores of all pixels so far; InputError if a value on a GPU was outside the classes."""
-        stray = int(self._stray)
-        if stray:
+        if stray := int(self._stray):
             raise InputError(f"{stray} pixels have a predicted or true value outside the classes 0..{len(self.classes) - 1}")
         return scores(self.counts, self.classes)

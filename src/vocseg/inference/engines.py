@@ -54,10 +54,9 @@ def choose_engine(name: EngineName, device: torch.device, precision: torch.dtype
 
 
 def make_engine(name: EngineName, layers: nn.Module, precision: torch.dtype, example: Tensor) -> Run:
-    """Prepare an engine; ``example`` is a batch of normalized, padded images of any size.
+    """Prepare an engine; ``example``: normalized, padded images of any size. ModelError if it is not installed.
 
-    For torch and compile, ``layers`` have the precision already, for the others float32. Raises ModelError if the
-    engine is not installed.
+    For torch and compile, ``layers`` have the precision already, for the others float32.
     """
     if name == "openvino":
         return openvino_engine(layers, precision, example)
@@ -118,10 +117,7 @@ def openvino_engine(layers: nn.Module, precision: torch.dtype, example: Tensor) 
 
 
 def compile_graph(graph: Any, precision: torch.dtype | None) -> Callable[[Array], Array]:
-    """Return a function that runs an OpenVINO graph of one input and one output on the CPU, from any number of threads.
-
-    Without a precision OpenVINO chooses one.
-    """
+    """Return what runs an OpenVINO graph on the CPU, from any number of threads; None: OpenVINO chooses the precision."""
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     if precision is not None:
         settings["INFERENCE_PRECISION_HINT"] = {torch.float32: "f32", torch.bfloat16: "bf16"}[precision]

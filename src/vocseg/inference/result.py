@@ -92,8 +92,7 @@ class Segmentation:
     def overlay(self) -> Image.Image:
         """Draw the image tinted with the mask's colors over a legend of the classes found."""
         tinted = draw.overlay(self.image, self.mask, self.info.palette)
-        colors = dict(zip(self.classes, self.info.palette, strict=True))
-        areas = self.areas()
+        colors, areas = dict(zip(self.classes, self.info.palette, strict=True)), self.areas()
         return draw.legend(tinted, [(text, colors[name]) for text, name in zip(shares(areas), areas, strict=True)])
 
     def save(self, path: str | Path, kind: Kind | None = None) -> None:
