@@ -64,16 +64,16 @@ def train(
     :class:`vocseg.SegmentationModel`, or a module that maps normalized images (float, N x 3 x H x W) to logits
     (N x classes x h x w). A network that is passed is trained in place and ends with the best weights.
 
-    ``loss`` is a name such as ``"ohem+0.5*dice"`` or a function of logits (float32, N x classes x H x W) and masks (int64,
-    N x H x W, 255 = void). ``transform`` replaces the augmentation: a torchvision v2 transform, any function of an image and
-    a mask (tv_tensors), or of a :class:`vocseg.data.dataset.Sample` and a ``generator``; all results must have one size.
-    ``callbacks`` are objects with any of the methods ``on_step(state)``, ``on_epoch_end(state, record)`` and
-    ``on_end(state)``, called in every process; ``state`` is a :class:`vocseg.training.loop.TrainState`.
+    ``loss`` is a name such as ``"ohem+0.5*dice"`` or a function of logits (float32, N x classes x H x W) and masks
+    (int64, N x H x W, 255 = void). ``transform`` replaces the augmentation: a torchvision v2 transform, any function of
+    an image and a mask (tv_tensors), or of a :class:`vocseg.data.dataset.Sample` and a ``generator``; all results must
+    have one size. ``callbacks`` are objects with any of the methods ``on_step(state)``, ``on_epoch_end(state, record)``
+    and ``on_end(state)``, called in every process; ``state`` is a :class:`vocseg.training.loop.TrainState`.
 
     ``settings`` are those of :class:`vocseg.TrainConfig`; ``config``, a TrainConfig, TOML file or recipe name, has the
-    values of the others. ``resume`` continues a run folder with its settings; pass again the objects that it was started
-    with. ``should_stop`` is called after each step (on a GPU, every few steps); if it returns a signal, the run saves a
-    checkpoint and raises TrainingStopped.
+    values of the others. ``resume`` continues a run folder with its settings; pass again the objects that it was
+    started with. ``should_stop`` is called after each step (on a GPU, every few steps); if it returns a signal, the run
+    saves a checkpoint and raises TrainingStopped.
 
     Progress goes to the logger ``vocseg``. Raises SettingError, DataError and ModelError before anything is written,
     TrainingError for a loss that is not finite, and OutputError if a file cannot be written.

@@ -228,7 +228,7 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
 
 
 def check_values(values: dict[str, Any], source: str) -> None:
-    """Raise SettingError for an unknown or removed setting, or a value of the wrong type; ``source`` begins the message."""
+    """Raise SettingError, naming ``source``, for an unknown or removed setting or a value of the wrong type."""
     kinds = get_type_hints(TrainConfig)
     for key, value in values.items():
         if key in _DELETED:

@@ -31,7 +31,7 @@ from vocseg.training.distributed import Processes
 
 
 def training_set(config: TrainConfig, folder: VocFolder, processes: Processes) -> SplitDataset:
-    """Return the training split, with unlabeled images and soft labels if the run has them; missing ones are computed."""
+    """Return the training split, with unlabeled images and soft labels if configured; missing ones are computed."""
     if (config.soft_labels or config.teacher) and config.crop % SOFT_CELL:
         raise SettingError(f"crop {config.crop} must be a multiple of {SOFT_CELL} with a teacher or soft labels")
     unlabeled = {} if config.unlabeled is None else images_without_masks(Path(config.unlabeled))

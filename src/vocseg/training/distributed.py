@@ -24,8 +24,8 @@ def world_size() -> int:
 class Processes:
     """This process and the others that ``accelerate launch`` or ``torchrun`` started, if any.
 
-    Create it before anything is put on a GPU: it chooses this process's GPU. Processes communicate through gloo on CPUs and
-    through NCCL on GPUs. Raises TrainingError if they cannot connect.
+    Create it before anything is put on a GPU: it chooses this process's GPU. Processes communicate through gloo on CPUs
+    and through NCCL on GPUs. Raises TrainingError if they cannot connect.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -27,7 +27,7 @@ class DryRun:
 
 
 def dry_run(setup: TrainSetup) -> DryRun:
-    """Measure three steps, after one to warm up; report the classes, the settings, and the time and memory of the run."""
+    """Measure three steps, after one to warm up; report classes, settings, and the run's time and memory."""
     state = TrainState(setup.model, setup.config, setup.processes, setup.distillation, setup.precision, setup.unused_parameters)
     with closing(setup.batches()) as drawn:
         batches = list(islice(drawn, MEASURED_STEPS + 1))

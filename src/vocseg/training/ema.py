@@ -13,8 +13,8 @@ def moving_average(model: nn.Module, decay: float) -> AveragedModel:
     """Return torch's average of a model, to be updated after each optimizer step.
 
     The first update copies the weights. After update t, average = d average + (1 - d) weights with
-    d = min(decay, (1 + t) / (10 + t)): TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``, so that the first
-    weights do not linger. Batch norm statistics are averaged too; integers are copied.
+    d = min(decay, (1 + t) / (10 + t)): TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``, so that the
+    first weights do not linger. Batch norm statistics are averaged too; integers are copied.
     """
 
     @torch.no_grad()

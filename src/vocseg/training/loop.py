@@ -53,8 +53,8 @@ class StepNetwork(nn.Module):
 class TrainState:
     """Everything that changes during a run: networks, optimizer, averages, counters.
 
-    ``iteration`` counts the steps done, ``epoch`` is the running one (1, 2, ...), ``best`` the best validation mIoU so far,
-    of ``best_epoch``. ``totals`` is the confusion matrix of the running epoch's training batches in this process,
+    ``iteration`` counts the steps done, ``epoch`` is the running one (1, 2, ...), ``best`` the best validation mIoU so
+    far, of ``best_epoch``. ``totals`` is the confusion matrix of the running epoch's training batches in this process,
     ``loss`` the sum of their ``steps`` losses.
     """
 
@@ -133,8 +133,8 @@ def train_step(state: TrainState, batch: Batch, criterion: Criterion) -> StepRes
     """Take one optimizer step.
 
     Losses are divided by the valid pixels of the whole batch, so that it does not matter how many micro-batches and
-    processes share it. On a GPU nothing waits for the device; on a CPU, raises TrainingError for a loss that is not finite,
-    before the weights change.
+    processes share it. On a GPU nothing waits for the device; on a CPU, raises TrainingError for a loss that is not
+    finite, before the weights change.
     """
     config, processes, distillation = state.config, state.processes, state.distillation
     device, parts = processes.device, config.accumulate
@@ -187,7 +187,8 @@ def train_loop(
 ) -> None:
     """Train from ``state`` to the end of the schedule, or until validation stalls.
 
-    Raises TrainingError for a loss that is not finite, TrainingStopped if ``should_stop`` returns a signal in any process.
+    Raises TrainingError for a loss that is not finite, TrainingStopped if ``should_stop`` returns a signal in any
+    process.
     """
     config, processes, schedule = setup.config, setup.processes, setup.schedule
     log = StepLog(setup, state)

@@ -24,15 +24,16 @@ class Loss(NamedTuple):
     classes: Tensor
 
 
-# Terms besides the cross entropy: (float32 logits, N x classes x H x W; target, int64, N x H x W; class weights) -> scalar.
+# Terms besides the cross entropy, of logits (float32, N x classes x H x W), target (int64, N x H x W) and class weights.
 # A batch that is all void gives 0, with a gradient of 0.
 
 
 def ohem(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Compute the mean cross entropy over the hard pixels: those whose true class has a probability below 0.7, at least 1/16.
+    """Compute the mean cross entropy over the hard pixels.
 
-    Shrivastava et al., "Training region-based object detectors with online hard example mining" (2016), with the threshold of
-    Yu et al., "BiSeNet" (2018).
+    Those whose true class has a probability below 0.7, but at least 1/16 of the valid pixels. Shrivastava et al.,
+    "Training region-based object detectors with online hard example mining" (2016), with the threshold of Yu et al.,
+    "BiSeNet" (2018).
     """
     losses = cross_entropy(logits, target, class_weights, ignore_index=voc.VOID, reduction="none").flatten()
     plain = losses if class_weights is None else cross_entropy(logits, target, ignore_index=voc.VOID, reduction="none").flatten()
@@ -47,10 +48,10 @@ def ohem(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) ->
 
 
 def focal(logits: Tensor, target: Tensor, class_weights: Tensor | None = None, gamma: float = 2.0) -> Tensor:
-    """Compute the mean of (1 - p)^gamma times the cross entropy (Lin et al., "Focal loss for dense object detection", 2017).
+    """Compute the mean of (1 - p)^gamma times the cross entropy, p the softmax probability of the true class.
 
-    p is the softmax probability of the true class. (The FocalLoss of segmentation_models_pytorch is another one: the sum
-    over classes of binary focal losses of sigmoids.)
+    Lin et al., "Focal loss for dense object detection" (2017). (The FocalLoss of segmentation_models_pytorch is another
+    one: the sum over classes of binary focal losses of sigmoids.)
     """
     plain = cross_entropy(logits, target, ignore_index=voc.VOID, reduction="none")
     weighted = cross_entropy(logits, target, class_weights, ignore_index=voc.VOID, reduction="none")
@@ -108,7 +109,7 @@ def parse_loss(text: str) -> tuple[tuple[float, str], ...]:
 
 @dataclass(frozen=True)
 class Criterion:
-    """A sum of loss terms, or a user's ``function``, on the main output, and ``aux_weight`` times that on the auxiliary one.
+    """A sum of loss terms, or a user's ``function``, on the main output, and with ``aux_weight`` on the auxiliary one.
 
     The weight 0.4 is that of Zhao et al., "Pyramid scene parsing network" (2017), section 4. ``class_weights`` apply to
     cross-entropy, ohem and focal.
@@ -129,8 +130,8 @@ class Criterion:
     def __call__(self, outputs: Mapping[str, Logits], target: Tensor, normalizer: Tensor | None = None, share: float = 1.0) -> Loss:
         """Compute the loss of a batch, or of a part of it.
 
-        For a part, ``normalizer`` is the :func:`valid_weight` of the whole batch: cross entropies of the parts then add up
-        to that of the batch. The other terms are means over a part and count by its ``share`` of the batch.
+        For a part, ``normalizer`` is the :func:`valid_weight` of the whole batch: cross entropies of the parts then add
+        up to that of the batch. The other terms are means over a part and count by its ``share`` of the batch.
         """
         main, classes = self._sum(outputs["out"], target, normalizer, share)
         if "aux" not in outputs or not self.aux_weight:

@@ -15,11 +15,11 @@ from vocseg.training.config import TrainConfig
 
 
 def build_optimizer(model: SegmentationModel, config: TrainConfig, extra: nn.Module | None = None) -> torch.optim.Optimizer:
-    """Build SGD or AdamW with parameter groups for the class layers and the backbone, at their multiples of the base rate.
+    """Build SGD or AdamW, with class layers and backbone at their multiples of the base learning rate.
 
-    The faster head is that of Chen et al., "DeepLab" (2016), section 4.1. Each group keeps its own base rate in ``base_lr``.
-    AdamW (Loshchilov and Hutter, 2019) decays no vectors: biases and normalization. ``extra`` is trained beside the model,
-    at the base rate.
+    The faster head is that of Chen et al., "DeepLab" (2016), section 4.1. Each group keeps its own base rate in
+    ``base_lr``. AdamW (Loshchilov and Hutter, 2019) decays no vectors: biases and normalization. ``extra`` is trained
+    beside the model, at the base rate.
     """
     groups = list(_groups(model, config))
     if extra is not None:

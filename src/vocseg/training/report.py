@@ -56,7 +56,7 @@ def write_curves(run: RunFolder) -> None:
 
 
 def best_of(rows: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], str]:
-    """Return the record of the epoch with the best validation mIoU, and its key: ``val`` or ``val_ema`` (the moving average)."""
+    """Return the best epoch's record and its key: ``val``, or ``val_ema`` for the moving average."""
     scored = [(row, part) for row in rows for part in ("val", "val_ema") if part in row]
     return max(scored, key=lambda pair: pair[0][pair[1]]["miou"] or 0)
 

@@ -132,7 +132,7 @@ class RunFolder:
         return None
 
     def append_steps(self, rows: list[tuple[int, float, float]]) -> None:
-        """Append ``iteration,loss,lr`` lines to ``steps.csv``, in full precision, so that runs can be compared bit for bit."""
+        """Append ``iteration,loss,lr`` lines to ``steps.csv``, in full precision: runs are compared bit for bit."""
         try:
             with open(self.steps, "a", encoding="utf-8") as file:
                 file.write("" if file.tell() else STEPS_HEADER)

@@ -86,7 +86,7 @@ class TrainSetup:
         return find_precision(self.config.precision, self.processes.device)
 
     def batches(self, start: int = 0) -> Generator[Batch]:
-        """Yield this process's share of the batches from iteration ``start`` on; close it to end the loader processes."""
+        """Yield this process's share of the batches from iteration ``start`` on; close it to end the loader."""
         config = self.config
         mixing = Mixing(config.cutmix, config.mixup) if config.cutmix or config.mixup else None
         shard = (self.processes.rank, self.processes.count)
@@ -130,8 +130,8 @@ def prepare(
 ) -> TrainSetup:
     """Read and check the data and build the model.
 
-    ``network``, ``loss`` and ``transform`` replace what the settings name; see :func:`vocseg.train`. Raises SettingError,
-    DataError and ModelError.
+    ``network``, ``loss`` and ``transform`` replace what the settings name; see :func:`vocseg.train`. Raises
+    SettingError, DataError and ModelError.
     """
     processes = processes or Processes(find_device(config.device))
     config = _resolve(config, processes)

@@ -26,7 +26,7 @@ LINE_SECONDS = 60
 
 
 def steps_between_reads(device: torch.device) -> int:
-    """Return after how many steps losses are read: on a CPU after each, so that none is trained on that is not finite."""
+    """Return after how many steps losses are read: on a CPU after each, before the weights change."""
     return 1 if device.type == "cpu" else READ_EVERY
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def finish_epoch(setup: TrainSetup, state: TrainState, run: RunFolder, seconds: float, lr: float) -> dict[str, Any]:
-    """Validate the weights and their moving average, write the last models and the best one, and return the epoch's record.
+    """Validate the weights and their moving average, write the model files, and return the epoch's record.
 
     Call it in all processes. Raises TrainingError for a validation loss that is not finite.
     """

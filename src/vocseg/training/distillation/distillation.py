@@ -21,8 +21,8 @@ class Distillation:
     """What a run learns from a teacher, in addition to its masks.
 
     The training loop calls it in three places: ``hints`` run inside the network that gradients are averaged for,
-    :meth:`cells` counts what the loss is divided by, and :meth:`extra_loss` is added to the loss. ``teacher`` is None if
-    precomputed soft labels come with each batch and no features are compared.
+    :meth:`cells` counts what the loss is divided by, and :meth:`extra_loss` is added to the loss. ``teacher`` is None
+    if precomputed soft labels come with each batch and no features are compared.
     """
 
     weight: float
@@ -63,9 +63,10 @@ class Distillation:
         cells: Tensor,
         share: float,
     ) -> Tensor:
-        """Compute the loss to add for a part of a batch; ``cells`` are those of the whole batch, ``share`` the part's share.
+        """Compute the loss to add for a part of a batch.
 
-        ``projected`` are the student's features in the teacher's channels, as :class:`Hints` gives them.
+        ``cells`` are those of the whole batch, ``share`` is the part's share of it; ``projected`` are the student's
+        features in the teacher's channels, as :class:`Hints` gives them.
         """
         soft = maps.get(SOFT_LABELS)
         features: dict[str, LowResLogits] = {}
@@ -87,9 +88,9 @@ def shown_cells(soft: Tensor) -> Tensor:
 def distillation_loss(logits: Tensor | LowResLogits, soft: Tensor, normalizer: Tensor | None = None) -> Tensor:
     """Compute the Kullback-Leibler divergence from a teacher's probabilities, mean over the cells that show the image.
 
-    ``soft``: uint8 (255 = 1), N x classes x h x w, 0 in all classes where nothing is shown. The logits are averaged over each
-    cell, without upsampling them first. ``normalizer`` replaces the number of shown cells if the batch is part of a larger
-    one. Hinton et al., "Distilling the knowledge in a neural network" (2015), at temperature 1.
+    ``soft``: uint8 (255 = 1), N x classes x h x w, 0 in all classes where nothing is shown. The logits are averaged
+    over each cell, without upsampling them first. ``normalizer`` replaces the number of shown cells if the batch is
+    part of a larger one. Hinton et al., "Distilling the knowledge in a neural network" (2015), at temperature 1.
     """
     low_res = logits if isinstance(logits, LowResLogits) else LowResLogits(logits)
     averaged = low_res.averaged((soft.shape[2], soft.shape[3]))

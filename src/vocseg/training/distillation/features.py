@@ -36,8 +36,9 @@ def _keep(kept: dict[str, Tensor], name: str, _part: nn.Module, _inputs: Any, ou
 class Hints(nn.Module):
     """Distance between a student's features, each through a 1x1 convolution, and its teacher's features.
 
-    Romero et al., "FitNets: hints for thin deep nets" (2015). The teacher's channels are normalized to mean 0 and variance 1
-    over the batch; the distance is the mean smooth L1. Raises SettingError if no feature has the same name in both models.
+    Romero et al., "FitNets: hints for thin deep nets" (2015). The teacher's channels are normalized to mean 0 and
+    variance 1 over the batch; the distance is the mean smooth L1. Raises SettingError if no feature has the same name
+    in both models.
     """
 
     def __init__(self, student: SegmentationModel, teacher: SegmentationModel) -> None:

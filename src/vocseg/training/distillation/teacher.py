@@ -26,7 +26,7 @@ from vocseg.utils.progress import progress
 from vocseg.utils.system import autocast
 
 SCALES = (0.75, 1.0, 1.25)
-"""Sizes, relative to the image's own, over which probabilities of whole images are averaged, each as it is and flipped."""
+"""Scales over which probabilities of whole images are averaged, each as it is and flipped."""
 
 
 def load_teacher(name: str, classes: tuple[str, ...]) -> SegmentationModel:
@@ -47,7 +47,7 @@ class Teacher:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> tuple[Tensor, dict[str, LowResLogits]]:
-        """Compute soft labels of images (uint8, N x 3 x H x W) and the named features, described at the images' size."""
+        """Compute soft labels of images (uint8, N x 3 x H x W) and the named features, as of the images' size."""
         height, width = images.shape[2:]
         with autocast(images.device, self.precision), recorded(self.model.features) as features:
             logits = self.model.low_res_logits(images)["out"]
@@ -57,9 +57,10 @@ class Teacher:
 
 
 def soft_labels(segmenter: Segmenter, image: Tensor, scales: Sequence[float] = SCALES) -> Tensor:
-    """Compute class probabilities of an image (uint8 RGB, 3 x H x W): uint8 (255 = 1), classes x cells of ``SOFT_CELL`` pixels.
+    """Compute class probabilities of an image (uint8 RGB, 3 x H x W) on a grid of cells of ``SOFT_CELL`` pixels.
 
-    The mean over scales, each as it is and flipped, of the softmax of each cell's mean logits.
+    uint8 (255 = 1), classes x h x w. The mean over scales, each as it is and flipped, of the softmax of each cell's
+    mean logits.
     """
     height, width = image.shape[1:]
     cells = (-(-height // SOFT_CELL), -(-width // SOFT_CELL))
@@ -82,9 +83,9 @@ def write_soft_labels(
 ) -> None:
     """Write ``NAME.npy`` to ``folder`` for those of ``images`` that have none there.
 
-    ``teacher`` is a model's name or file, which ``teacher.json`` in the folder records. Of several processes each writes a
-    ``shard`` (number, of how many). Raises ModelError if the teacher has other classes or the folder belongs to another
-    teacher, DataError for an unreadable image.
+    ``teacher`` is a model's name or file, which ``teacher.json`` in the folder records. Of several processes each
+    writes a ``shard`` (number, of how many). Raises ModelError if the teacher has other classes or the folder belongs
+    to another teacher, DataError for an unreadable image.
     """
     writable_folder(folder)
     names = sorted(images)[shard[0] :: shard[1]]
