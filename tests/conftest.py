@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Callable
@@ -75,11 +76,15 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
 
     def call(*arguments: object) -> tuple[int, str, str]:
         capsys.readouterr()
+        handlers = logging.getLogger("vocseg").handlers
+        before = handlers[:]
         try:
             main([str(argument) for argument in arguments])
             code = 0
         except SystemExit as stop:
             code = int(stop.code or 0)
+        finally:  # or what later tests log would be printed
+            handlers[:] = before
         out, err = capsys.readouterr()
         return code, out, err
 
