@@ -36,6 +36,10 @@ class Evaluation:
     seconds: float
     about: Mapping[str, str] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        classes = f"{self.scores.classes_scored} of {len(self.scores.per_class)} classes"
+        return f"Evaluation(mIoU {percent(self.miou)} over {classes}, {counted(self.images, 'image')} of {self.split})"
+
     @property
     def miou(self) -> float | None:
         """Mean IoU over the classes that occur in the ground truth or the prediction; None if no pixel counts."""

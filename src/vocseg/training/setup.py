@@ -104,6 +104,12 @@ class TrainSetup:
         loss = config.loss + f", class weights {config.class_weights}" * (config.class_weights != "none")
         average = f", moving average {config.ema:g}" * bool(config.ema)
         lines = [summary.describe() for summary in self.summaries]
+        shared = len(set(self.train_set.names) & set(self.val_set.names))
+        if shared:
+            lines.append(
+                f"warning: {shared:,} of the {len(self.val_set):,} validation images are training images too; "
+                "validation scores overestimate how well the model does on new images"
+            )
         if unlabeled:
             lines.append(f"{counted(unlabeled, 'unlabeled image')}, learned from the teacher only")
         lines.append(
