@@ -38,19 +38,18 @@ CONVERTING = threading.RLock()
 """Held while a network is converted: tracers and compilers keep state for the whole process."""
 
 
-def choose_engine(name: EngineName, device: torch.device, precision: torch.dtype, images: int = 1) -> EngineName:
+def choose_engine(name: EngineName, device: torch.device, images: int = 1) -> EngineName:
     """Return the engine that ``name`` means for a number of ``images``.
 
-    ``auto`` is OpenVINO if it is installed, the device is a CPU that computes in float32, and there are at least
-    ``MANY`` images; otherwise torch.
+    ``auto`` is OpenVINO if it is installed, the device is a CPU, and there are at least ``MANY`` images, which pay for
+    the conversion of the network; otherwise torch.
 
-    >>> choose_engine("auto", torch.device("cpu"), torch.bfloat16, 1449)
+    >>> choose_engine("auto", torch.device("cpu"), 1)
     'torch'
     """
     if name != "auto":
         return name
-    on_cpu = device.type == "cpu" and precision == torch.float32
-    return "openvino" if on_cpu and images >= MANY and has_openvino() else "torch"
+    return "openvino" if device.type == "cpu" and images >= MANY and has_openvino() else "torch"
 
 
 def make_engine(name: EngineName, layers: nn.Module, precision: torch.dtype, example: Tensor) -> Run:

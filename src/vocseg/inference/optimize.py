@@ -72,7 +72,7 @@ class OptimizedModel:
         return model.upsample(values, images.shape[2], images.shape[3])
 
     def _run(self, total: int) -> Run:
-        name = choose_engine(self.engine, self.device, self.precision, total)
+        name = choose_engine(self.engine, self.device, total)
         if name not in self._runs:
             with CONVERTING:  # by the first of several threads
                 if name not in self._runs:
