@@ -74,17 +74,18 @@ def test_the_rule_of_auto(installed: bool, monkeypatch: pytest.MonkeyPatch) -> N
         assert choose_engine(name, CPU, 1) == choose_engine(name, CPU, 10 * MANY) == name
 
 
-def test_auto_prepares_openvino_only_for_many_images(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-3), ("bfloat16", 0.1)])
+def test_auto_prepares_openvino_only_for_many_images(precision: str, tolerance: float, monkeypatch: pytest.MonkeyPatch) -> None:
     require("openvino")
     prepared = []
     original = optimize.make_engine
     monkeypatch.setattr(optimize, "make_engine", lambda name, *rest: prepared.append(name) or original(name, *rest))
-    segment = Segmenter(made("lraspp_mobilenet_v3_large"), device="cpu", precision="float32")
+    segment = Segmenter(made("lraspp_mobilenet_v3_large"), device="cpu", precision=precision)
     few = [segment.low_res_logits(images(64, 64)).full() for _ in range(3)]
     assert prepared == ["torch"]
     many = [segment.low_res_logits(images(64, 64), total=MANY).full() for _ in range(3)]
     assert prepared == ["torch", "openvino"]
-    torch.testing.assert_close(many[0], few[0], rtol=1e-3, atol=1e-3 * float(few[0].abs().max()))
+    torch.testing.assert_close(many[0], few[0], rtol=tolerance, atol=tolerance * float(few[0].abs().max()))
     assert torch.equal(many[0], many[2])
 
 
