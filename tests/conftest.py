@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -76,15 +76,11 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
 
     def call(*arguments: object) -> tuple[int, str, str]:
         capsys.readouterr()
-        handlers = logging.getLogger("vocseg").handlers
-        before = handlers[:]
         try:
             main([str(argument) for argument in arguments])
             code = 0
         except SystemExit as stop:
             code = int(stop.code or 0)
-        finally:  # or what later tests log would be printed
-            handlers[:] = before
         out, err = capsys.readouterr()
         return code, out, err
 
@@ -94,3 +90,12 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _log_handlers() -> Iterator[None]:
+    """Remove the terminal's log handler of verbs run in this process: it would print what later tests log."""
+    handlers = logging.getLogger("vocseg").handlers
+    before = handlers[:]
+    yield
+    handlers[:] = before

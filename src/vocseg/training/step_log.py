@@ -22,7 +22,8 @@ READ_EVERY = 20
 """Steps on a GPU after which losses are read, which waits for the device."""
 
 LINE_SECONDS = 60
-"""Seconds between lines in the log without a terminal."""
+"""Seconds between lines in the log without a terminal; the first one comes earlier, so that a run does not look hung."""
+FIRST_LINE_SECONDS = 10
 
 
 def steps_between_reads(device: torch.device) -> int:
@@ -48,6 +49,7 @@ class StepLog:
         self.rows: list[tuple[int, float, float]] = []
         self.began = time.monotonic()
         self.start_epoch()
+        self.line_seconds = FIRST_LINE_SECONDS
 
     def start_epoch(self) -> None:
         """Show a new bar."""
@@ -97,7 +99,7 @@ class StepLog:
 
     def _show(self, loss: float) -> None:
         now, (then, at) = time.monotonic(), self.last_line
-        if self.bar.disable and (now - then <= LINE_SECONDS or not self.setup.processes.main):
+        if self.bar.disable and (now - then <= self.line_seconds or not self.setup.processes.main):
             return
         miou = percent(self.state.totals.compute().miou)
         if not self.bar.disable:
@@ -109,4 +111,4 @@ class StepLog:
             f"iteration {iteration}/{schedule.total}: loss {loss:.3f}, mIoU {miou}, "
             f"{rate * schedule.batch_size:.3g} images/s, {duration((schedule.total - iteration) / rate)} left"
         )
-        self.last_line = now, iteration
+        self.last_line, self.line_seconds = (now, iteration), LINE_SECONDS
