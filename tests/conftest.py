@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from vocseg import voc
+from vocseg.cli.console import AroundBars
 from vocseg.cli.main import main
 from vocseg.data.dataset import SplitDataset
 from vocseg.data.layout import VocFolder
@@ -95,7 +96,6 @@ def _seed() -> None:
 @pytest.fixture(autouse=True)
 def _log_handlers() -> Iterator[None]:
     """Remove the terminal's log handler of verbs run in this process: it would print what later tests log."""
-    handlers = logging.getLogger("vocseg").handlers
-    before = handlers[:]
     yield
-    handlers[:] = before
+    handlers = logging.getLogger("vocseg").handlers
+    handlers[:] = [handler for handler in handlers if not isinstance(handler, AroundBars)]

@@ -6,7 +6,7 @@ import logging
 import sys
 
 
-class _AroundBars(logging.Handler):
+class AroundBars(logging.Handler):
     """Prints log lines above the progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -18,6 +18,6 @@ class _AroundBars(logging.Handler):
 def log_to_terminal() -> None:
     """Print the log lines of vocseg on standard output."""
     logger = logging.getLogger("vocseg")
-    if not any(isinstance(handler, _AroundBars) for handler in logger.handlers):
-        logger.addHandler(_AroundBars())
+    if not any(isinstance(handler, AroundBars) for handler in logger.handlers):
+        logger.addHandler(AroundBars())
     logger.setLevel(logging.INFO)
