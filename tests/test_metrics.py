@@ -190,3 +190,7 @@ def test_invalid_values_on_a_device_are_counted_once_each() -> None:
     counts, stray = _confusion_matrix_on_device(prediction, truth, 3)
     assert int(stray) == 4  # the second, third, fourth and, as the devkit has it, the last
     assert int(counts.sum()) == int(counts[0, 0]) == 1
+
+
+def test_classes_by_number() -> None:
+    assert ConfusionMatrix(3).classes == ("0", "1", "2")

@@ -131,7 +131,7 @@ def _ratio(part: float, whole: float) -> float | None:
 class ConfusionMatrix:
     """A confusion matrix that grows batch by batch.
 
-    ``classes`` are the names in the order of their ids. ``counts`` is int64, true class x predicted class, on the
+    ``classes`` are the names in the order of their ids, or their number. ``counts`` is int64, true class x predicted class, on the
     device of the predictions. On a GPU nothing waits for the device before :meth:`compute`.
 
     >>> matrix = ConfusionMatrix(("background", "cat"))
@@ -145,8 +145,8 @@ class ConfusionMatrix:
     0.75
     """
 
-    def __init__(self, classes: Sequence[str], device: torch.device | str = "cpu") -> None:
-        self.classes = tuple(classes)
+    def __init__(self, classes: Sequence[str] | int, device: torch.device | str = "cpu") -> None:
+        self.classes = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
         self.device = torch.device(device)
         self.reset()
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from vocseg.errors import ModelError
 from vocseg.inference.optimize import OptimizedModel, fold_batch_norm
 from vocseg.models import ModelInfo, SegmentationModel, create_model
 
@@ -66,3 +67,9 @@ def test_a_convolution_used_twice_is_not_folded() -> None:
             return self.norm(self.conv(x)) + self.conv(x)
 
     assert fold_batch_norm(SegmentationModel(Twice().eval(), ModelInfo("twice", ("a", "b", "c")))) == 0
+
+
+def test_wrong_number_of_class_names() -> None:
+    network = nn.Conv2d(3, 5, 1)
+    with pytest.raises(ModelError, match="predicts 5 classes, but has 2 class names"):
+        OptimizedModel(SegmentationModel(network, ModelInfo("plain", ("a", "b"))))

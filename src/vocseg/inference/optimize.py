@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from vocseg.errors import ModelError
 from vocseg.inference.engines import CONVERTING, CPU_ENGINES, EngineName, Run, choose_engine, make_engine
 from vocseg.models import SegmentationModel
 from vocseg.ops.low_res_logits import LowResLogits
@@ -132,5 +133,9 @@ def _conv_norm_pairs(model: SegmentationModel) -> list[tuple[nn.Conv2d, nn.Batch
                 hooks.callback(module.register_forward_hook(convolved).remove)
             elif isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
                 hooks.callback(module.register_forward_pre_hook(normalizing).remove)
-        model.layers(model.pad(next(model.parameters()).new_zeros(1, 3, PROBE, PROBE)))
+        values = model.layers(model.pad(next(model.parameters()).new_zeros(1, 3, PROBE, PROBE)))["out"]
+    if values.shape[1] != len(model.class_names):
+        raise ModelError(
+            f"{model.info.architecture} predicts {values.shape[1]} classes, but has {len(model.class_names)} class names"
+        )
     return [(conv, norm) for conv, norm in pairs if calls[conv] == calls[norm] == 1]

@@ -21,10 +21,11 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
-def find_device(name: str) -> torch.device:
+def find_device(name: str | torch.device) -> torch.device:
     """Return the device of a ``--device`` value (``auto`` prefers a GPU); raise SettingError if there is none."""
     import torch
 
+    name = str(name)
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     present = [kind for kind, there in available.items() if there]
     if name not in ("auto", *present):
