@@ -175,7 +175,7 @@ def writable_folder(path: Path) -> Path:
     """Create the folder ``path`` if missing and check that files can be created in it; raise OutputError if not."""
     path = Path(path)
     if path.is_file():
-        raise OutputError(f"{path} is a file, not a folder; choose another")
+        raise OutputError(f"cannot write {path}: it is a file, not a folder")
     probe = path / f".probe.{os.getpid()}"
     try:
         path.mkdir(parents=True, exist_ok=True)
