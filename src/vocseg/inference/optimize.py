@@ -79,7 +79,7 @@ class OptimizedModel:
                 if name not in self._runs:
                     example = self.model.pad(torch.zeros(1, 3, *EXAMPLE, device=self.device))
                     # Of auto the weights are in torch's precision; engines that convert them take float32.
-                    model = copy.deepcopy(self.model).float() if name in CPU_ENGINES else self.model
+                    model = copy.deepcopy(self.model).float() if name != self.engine and name in CPU_ENGINES else self.model
                     self._runs[name] = make_engine(name, MainOutput(model).eval(), self.precision, example)
         return self._runs[name]
 
