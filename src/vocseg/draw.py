@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -101,19 +102,16 @@ def contact_sheet(tiles: Sequence[tuple[Image.Image, str]], columns: int = 4, ti
     font = find_font(max(10, tile / 22), "".join(caption for _, caption in tiles))
     gap, line = tile // 32, round(tile / 16)
     columns = max(1, min(columns, len(tiles)))
-    fitted = [ImageOps.contain(image.convert("RGB"), (tile, tile), Image.Resampling.LANCZOS) for image, _ in tiles]
-    rows = [range(start, min(start + columns, len(tiles))) for start in range(0, len(tiles), columns)]
-    heights = [max(fitted[index].height for index in row) + line + 2 * gap for row in rows]
+    fitted = [(ImageOps.contain(image.convert("RGB"), (tile, tile), Image.Resampling.LANCZOS), text) for image, text in tiles]
+    rows = [fitted[start : start + columns] for start in range(0, len(tiles), columns)]
+    heights = [max(image.height for image, _ in row) + line + 2 * gap for row in rows]
     sheet = Image.new("RGB", (columns * (tile + gap) + gap, sum(heights) + gap), "white")
     pen = ImageDraw.Draw(sheet)
-    y = gap
-    for row, height in zip(rows, heights, strict=True):
-        for column, index in enumerate(row):
+    for row, end in zip(rows, itertools.accumulate(heights), strict=True):
+        for column, (image, caption) in enumerate(row):
             x = gap + column * (tile + gap)
-            bottom = y + height - line - 2 * gap
-            sheet.paste(fitted[index], (x + (tile - fitted[index].width) // 2, bottom - fitted[index].height))
-            pen.text((x + tile / 2, y + height - 2 * gap), tiles[index][1], fill="black", font=font, anchor="ms")
-        y += height
+            sheet.paste(image, (x + (tile - image.width) // 2, end - line - gap - image.height))
+            pen.text((x + tile / 2, end - gap), caption, fill="black", font=font, anchor="ms")
     return sheet
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -38,8 +37,7 @@ PREDICTIONS = 4
 """Synthetic images on the page."""
 
 
-@dataclass(frozen=True)
-class Photograph:
+class Photograph(NamedTuple):
     """A sample photograph, its ground truth as an overlay, and the seconds of the first and the fastest prediction."""
 
     name: str
@@ -49,8 +47,7 @@ class Photograph:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Trained:
+class Trained(NamedTuple):
     """A network trained on synthetic data: its run, the seconds of training, its score, overlays of predictions."""
 
     run: RunFolder
@@ -65,18 +62,14 @@ def photographs(segmenter: Segmenter, out: Path) -> list[Photograph]:
     folder = dataset.folder
     found = []
     for name in dataset.names:
-        times = []
-        for _ in range(REPEATS):
-            start = time.perf_counter()
-            result = segmenter(folder.image(name))
-            times.append(time.perf_counter() - start)
+        first, *repeats = (segmenter(folder.image(name)) for _ in range(REPEATS))
         mask = read_mask(folder.mask(name), len(folder.classes))
-        ground_truth = draw.overlay(result.image, mask, segmenter.info.palette)
-        found.append(Photograph(name, result, ground_truth, times[0], min(times[1:])))
+        ground_truth = draw.overlay(first.image, mask, segmenter.info.palette)
+        found.append(Photograph(name, first, ground_truth, first.seconds, min(result.seconds for result in repeats)))
         with replacing(out / folder.image(name).name) as temporary:
             shutil.copyfile(folder.image(name), temporary)
-        result.save_mask(out / f"{name}.png")
-        draw.save_image(result.overlay(), out / f"{name}_overlay.jpg")
+        first.save(out / f"{name}.png")
+        first.save(out / f"{name}_overlay.jpg")
     return found
 
 
@@ -115,18 +108,11 @@ def write_demo_page(
     body = f"""<h1>vocseg</h1>
 <p>{escape(machine())}</p>
 <h2>Photographs, segmented by {escape(info.architecture)}</h2>
-<p>Left: prediction. Right: masks drawn by hand. {_sentence(scored)}</p>
+<p>Left: prediction. Right: masks drawn by hand. {percent(scored.pixel_accuracy)} % of the pixels have the right class.</p>
 {figures}
 <p>{legend}</p>
 {"" if trained is None else _training(trained)}"""
     write_text(path, page("vocseg demo", body))
-
-
-def _sentence(scored: Evaluation) -> str:
-    return (
-        f"mIoU {percent(scored.scores.miou)} over the {scored.scores.classes_scored} classes in prediction or ground truth, "
-        f"pixel accuracy {percent(scored.scores.pixel_accuracy)}."
-    )
 
 
 def _figure(photograph: Photograph) -> str:
@@ -149,7 +135,7 @@ def _training(trained: Trained) -> str:
     with open_image(trained.run.curves) as curves:
         drawn = embedded(curves)
     return f"""<h2>Training on synthetic data</h2>
-<p>A small U-Net from scratch, {trained.seconds:.0f} s: mIoU {percent(trained.score.scores.miou)} on
+<p>A small U-Net from scratch, {trained.seconds:.0f} s: mIoU {percent(trained.score.miou)} % on
 {trained.score.images} validation images.</p>
 <figure>{drawn}</figure>
 <div class="examples">{images}</div>"""

@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from timeit import timeit
-from typing import Any
+from typing import Any, NamedTuple
 
 from vocseg.errors import ModelError
 from vocseg.utils.progress import bar
@@ -58,18 +58,12 @@ def beside_ours(make: Callable[[str], Runner], precision: str, device: str, othe
     return [Case("vocseg", name, partial(make, name)) for name in ours] + others
 
 
-@dataclass(frozen=True)
-class Timing:
+class Timing(NamedTuple):
     """Seconds of each round of a case, and the seconds that preparing it took, its first run included."""
 
     case: Case
     prepare: float
-    seconds: Sequence[float]
-
-    @property
-    def median(self) -> float:
-        """Seconds of the middle round."""
-        return statistics.median(self.seconds)
+    seconds: list[float]
 
     @property
     def p95(self) -> float:
@@ -83,23 +77,22 @@ class Timing:
 
 def run(cases: Sequence[Case], rounds: int) -> list[Timing]:
     """Prepare every case, then let each do the work once per round, in turn."""
-    prepared: list[tuple[Case, Runner, bool, list[float]]] = []
+    runners: list[tuple[Runner, bool]] = []
     timings: list[Timing] = []
     for case in bar(cases, desc="prepare", unit="case"):
         start = time.perf_counter()
         _tune(case)
         runner = case.make()
         runner()
-        seconds: list[float] = []
-        timings.append(Timing(case, time.perf_counter() - start, seconds))
-        prepared.append((case, runner, timeit(runner, number=1) < QUICK, seconds))
+        timings.append(Timing(case, time.perf_counter() - start, []))
+        runners.append((runner, timeit(runner, number=1) < QUICK))
     for _ in bar(range(rounds), desc="rounds", unit="round"):
-        for case, runner, quick, seconds in prepared:
+        for timing, (runner, quick) in zip(timings, runners, strict=True):
             time.sleep(PAUSE)
-            _tune(case)
+            _tune(timing.case)
             if quick:
                 runner()
-            seconds.append(timeit(runner, number=1))
+            timing.seconds.append(timeit(runner, number=1))
     return timings
 
 
@@ -113,24 +106,19 @@ def measure_memory(cases: Sequence[Case]) -> list[int | None]:
 
     None if the system does not report it. Raises ModelError if a process is killed.
     """
-    return [_in_fresh_process(case) for case in bar(cases, desc="memory", unit="case")]
+    peaks = []
+    for case in bar(cases, desc="memory", unit="case"):
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            try:
+                peaks.append(pool.submit(_added_memory, case, imported_user_code()).result())
+            except BrokenProcessPool as error:
+                raise ModelError(f"the process that runs {case.name} was killed; is there too little memory?") from error
+    return peaks
 
 
-def _in_fresh_process(case: Case) -> int | None:
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, _import_all, (imported_user_code(),)) as pool:
-        try:
-            return pool.submit(_added_memory, case).result()
-        except BrokenProcessPool as error:
-            raise ModelError(f"the process that runs {case.name} was killed; is there too little memory?") from error
-
-
-def _import_all(targets: Sequence[str]) -> None:
-    for target in targets:
+def _added_memory(case: Case, user_code: Sequence[str]) -> int | None:
+    for target in user_code:
         import_user_code(target)
-
-
-def _added_memory(case: Case) -> int | None:
     before = resident_memory()
     _tune(case)
     runner = case.make()
@@ -152,13 +140,13 @@ def report(timings: Sequence[Timing], memory: Sequence[int | None], images: int 
     same: dict[str, float] = {}
     rows = []
     for timing, peak in zip(timings, memory, strict=True):
-        case, ratio = timing.case, round(timing.times_slower(timings[0]), 3)
+        case, ratio, median = timing.case, round(timing.times_slower(timings[0]), 3), statistics.median(timing.seconds)
         rows.append(
             {
                 "name": case.name,
-                "p50_ms": round(1000 * timing.median, 2),
+                "p50_ms": round(1000 * median, 2),
                 "p95_ms": round(1000 * timing.p95, 2),
-                "images_per_second": round(images / timing.median, 2),
+                "images_per_second": round(images / median, 2),
                 "prepare_s": round(timing.prepare, 2),
                 "peak_mb": None if peak is None else round(peak / 1e6),
                 "ratio": ratio,

@@ -118,11 +118,7 @@ class _MainOutput(nn.Module):
 
 def _masks(task: Task, network: Callable[[Tensor], Tensor]) -> Runner:
     image, device = task.image()[None], find_device(task.device)
-
-    @torch.inference_mode()
-    def segment() -> Tensor:
-        return network(image.to(device)).argmax(1)[0].to(torch.uint8).cpu()
-
+    segment: Runner = torch.inference_mode()(lambda: network(image.to(device)).argmax(1)[0].to(torch.uint8).cpu())
     return segment
 
 
@@ -148,17 +144,10 @@ def _tflite(file: str, task: Task) -> Runner:
     return partial(TfliteNetwork(file), task.image())
 
 
-class Peer(NamedTuple):
-    """How to prepare a peer in a precision, its precisions, and the packages it needs."""
-
-    make: Callable[[Task, str], Runner]
-    precisions: tuple[str, ...]
-    packages: tuple[str, ...] = ()
-
-
-PEERS = {
-    "torchvision": Peer(_plain, ("float32",)),
-    "openvino": Peer(_openvino, ("float32", "bfloat16"), ("openvino",)),
-    "onnxruntime": Peer(_onnxruntime, ("float32",), ("onnx", "onnxscript", "onnxruntime")),
-    "compile": Peer(_compiled, ("float32", "bfloat16")),
+PEERS: dict[str, tuple[Callable[[Task, str], Runner], tuple[str, ...], tuple[str, ...]]] = {
+    "torchvision": (_plain, ("float32",), ()),
+    "openvino": (_openvino, ("float32", "bfloat16"), ("openvino",)),
+    "onnxruntime": (_onnxruntime, ("float32",), ("onnx", "onnxscript", "onnxruntime")),
+    "compile": (_compiled, ("float32", "bfloat16"), ()),
 }
+"""What prepares a peer in a precision, its precisions, and the packages it needs."""

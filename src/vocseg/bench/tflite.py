@@ -52,8 +52,5 @@ class TfliteNetwork:
         self.network.invoke()
         output = self.network.get_tensor(self.target)[0]
         labels = output.argmax(2) if output.ndim == 3 and output.shape[2] > 1 else output.reshape(output.shape[:2])
-        mask = torch.from_numpy(labels.astype(np.uint8))
-        if mask.shape != (self.height, self.width):
-            mask = resize_mask(mask, (self.height, self.width))
-        mask = mask[: shown[0], : shown[1]]
-        return mask if shown == size else resize_mask(mask, size)
+        mask = resize_mask(torch.from_numpy(labels.astype(np.uint8)), (self.height, self.width))
+        return resize_mask(mask[: shown[0], : shown[1]], size)

@@ -40,13 +40,12 @@ def demo(*, out: Path = Path("demo"), train: bool = True, json: JsonOption = Non
         areas = ", ".join(shares(photograph.result.areas()))
         print(f"   {photograph.name}: {areas} ({1000 * photograph.seconds:.0f} ms)")
     scored = score(segmenter)
-    accuracy, miou = percent(scored.scores.pixel_accuracy), percent(scored.scores.miou)
-    print(f"   compared with masks drawn by hand: pixel accuracy {accuracy}, mIoU {miou}")
+    print(f"   compared with masks drawn by hand: {percent(scored.pixel_accuracy)} % of the pixels have the right class")
     trained = None
     if train:
         print("2. training a small network on synthetic data")
         trained = train_synthetic(out)
-        print(f"   mIoU {percent(trained.score.scores.miou)} on validation images after {trained.seconds:.0f} s")
+        print(f"   mIoU {percent(trained.score.miou)} % on validation images after {trained.seconds:.0f} s")
     write_demo_page(out / "index.html", segmenter, shown, scored, trained)
     print(f"page: {out / 'index.html'}")
     if json is not None:

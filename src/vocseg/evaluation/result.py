@@ -74,13 +74,13 @@ class Evaluation:
 def evaluation_report(result: Evaluation, title: str) -> Group:
     """Lay out the per-class table and the summary of an evaluation; print it with ``crop=False``, so that no line is cut."""
     from rich.console import Group
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
     scores = result.scores
-    table = Table("class", header_style="bold")
-    for heading in ("IoU", "precision", "recall", "pixels"):
-        table.add_column(heading, justify="right")
+    table = Table(
+        "class", *(Column(name, justify="right") for name in ("IoU %", "precision %", "recall %", "pixels")), header_style="bold"
+    )
     for row in scores.per_class:
         table.add_row(row.name, percent(row.iou), percent(row.precision), percent(row.recall), f"{row.true_pixels:,}")
     summary = Text.assemble(
