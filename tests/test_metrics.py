@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import random
+import re
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -194,3 +196,29 @@ def test_invalid_values_on_a_device_are_counted_once_each() -> None:
 
 def test_classes_by_number() -> None:
     assert ConfusionMatrix(3).classes == ("0", "1", "2")
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"])
+def test_arrays_of_every_integer_type(dtype: str) -> None:
+    matrix = ConfusionMatrix(2)
+    matrix.update(np.array([[0, 1], [1, 1]], dtype), np.array([[0, 1], [0, 1]], dtype))
+    matrix.update([[0]], [[0]])
+    assert matrix.counts.tolist() == [[2, 1], [0, 2]]
+    assert repr(matrix) == "ConfusionMatrix(2 classes, 5 pixels)"
+
+
+@pytest.mark.parametrize(
+    ("prediction", "message"),
+    [
+        (torch.rand(1, 2, 4, 4), "predicted class ids must be integers, not torch.float32; logits become ids by argmax"),
+        (torch.zeros(1, 2, 4, 4).int(), "prediction is 1x2x4x4 but ground truth is 1x4x4; logits must become class ids"),
+        (np.zeros((1, 4, 4)), "predicted class ids must be integers, not torch.float64"),
+        ("mask.png", "predicted class ids are integers in a tensor or an array, not in a str"),
+        (None, "not in a NoneType"),
+        ([[0, 1], [0]], "not in a list"),
+        (np.full((1, 4, 4), 2**40), "predicted value 1099511627776 is outside"),
+    ],
+)
+def test_what_are_not_class_ids(prediction: object, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        ConfusionMatrix(2).update(prediction, torch.zeros(1, 4, 4).int())

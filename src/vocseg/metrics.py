@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,7 +52,8 @@ def _confusion_matrix_on_device(prediction: Tensor, target: Tensor, num_classes:
 def _check_shapes(prediction: Tensor, target: Tensor) -> None:
     if prediction.shape != target.shape:
         predicted, true = ("x".join(map(str, tensor.shape)) for tensor in (prediction, target))
-        raise InputError(f"prediction is {predicted} but ground truth is {true}")
+        hint = "; logits must become class ids first: logits.argmax(1)" if prediction.dim() > target.dim() else ""
+        raise InputError(f"prediction is {predicted} but ground truth is {true}{hint}")
 
 
 def _check_range(what: str, values: Tensor, num_classes: int) -> None:
@@ -62,6 +64,17 @@ def _check_range(what: str, values: Tensor, num_classes: int) -> None:
         worst = low if low < 0 else high
         hint = "; 255 (void) is only allowed in ground truth" * (worst == voc.VOID)
         raise InputError(f"{what} value {worst} is outside the classes 0..{num_classes - 1}{hint}")
+
+
+def _class_ids(what: str, values: Any) -> Tensor:
+    """Return an array or a nested list as a tensor; InputError unless it holds integers."""
+    try:
+        ids = values if isinstance(values, Tensor) else torch.as_tensor(np.array(values))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{what} class ids are integers in a tensor or an array, not in a {type(values).__name__}") from error
+    if ids.is_floating_point() or ids.is_complex():
+        raise InputError(f"{what} class ids must be integers, not {ids.dtype}; logits become ids by argmax(1)")
+    return ids if ids.dtype in (torch.uint8, torch.int32, torch.int64) else ids.long()  # torch computes little with some
 
 
 @dataclass(frozen=True)
@@ -155,11 +168,15 @@ class ConfusionMatrix:
         self.counts = torch.zeros(len(self.classes), len(self.classes), dtype=torch.int64, device=self.device)
         self._stray = torch.zeros((), dtype=torch.int64, device=self.device)
 
-    def update(self, prediction: Tensor, target: Tensor) -> None:
-        """Add the pixels of one or more images; see :func:`confusion_matrix`.
+    def __repr__(self) -> str:
+        return f"ConfusionMatrix({len(self.classes)} classes, {int(self.counts.sum()):,} pixels)"
+
+    def update(self, prediction: Any, target: Any) -> None:
+        """Add the pixels of one or more images, class ids in tensors or arrays; see :func:`confusion_matrix`.
 
         On a GPU a value outside the classes raises its InputError in :meth:`compute`.
         """
+        prediction, target = _class_ids("predicted", prediction), _class_ids("true", target)
         _check_shapes(prediction, target)
         if prediction.device.type != "cuda":
             self.counts += confusion_matrix(prediction.cpu(), target.cpu(), len(self.classes)).to(self.counts.device)
