@@ -42,8 +42,8 @@ def pillow_reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def read_image(path: str | Path) -> Tensor:
-    """Read an image as uint8 RGB, 3 x H x W, upright (EXIF orientation applied).
+def read_image(path: str | Path | IO[bytes]) -> Tensor:
+    """Read an image as uint8 RGB, 3 x H x W, upright (EXIF orientation applied); ``path`` may also be an open file.
 
     Reads any of FORMATS, of an animation the first frame. Drops transparency and scales 16-bit gray to 8 bits. Raises
     DataError for a file that is missing, truncated, or not an image.
@@ -51,7 +51,7 @@ def read_image(path: str | Path) -> Tensor:
     # Pillow, not torchvision: the same pixels a millisecond later, but importing torchvision takes more than a second.
     try:
         with open_image(path) as image:
-            pixels = _rgb(ImageOps.exif_transpose(image), path)
+            pixels = rgb_pixels(ImageOps.exif_transpose(image), path)
     except FileNotFoundError as error:
         raise DataError(f"cannot read {path}: {reason(error)}") from error
     except UNREADABLE as error:
@@ -59,7 +59,8 @@ def read_image(path: str | Path) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-def _rgb(image: Image.Image, path: str | Path) -> NDArray[np.uint8]:
+def rgb_pixels(image: Image.Image, path: object) -> NDArray[np.uint8]:
+    """Return an image as uint8 RGB, H x W x 3; raise DataError, naming ``path``, if its numbers have no fixed range."""
     if image.mode.startswith("I;16"):
         gray = np.array(image).astype(np.uint32)
         return np.repeat(((gray * 255 + 32767) // 65535).astype(np.uint8)[..., None], 3, axis=2)
