@@ -59,6 +59,7 @@ def bench(
         Also measure the peak memory of each case, in separate processes.
     """
     from vocseg.bench.benchmark import benchmark
+    from vocseg.cli.console import say
     from vocseg.utils.text import parse_size
 
     peers = None if against is None else [peer.strip() for peer in against.split(",") if peer.strip()]
@@ -67,15 +68,16 @@ def bench(
         memory=memory, weights=weights, device=device, precision=precision, engine=engine, json=json,
     )  # fmt: skip
     millions, billions = figures["parameters"] / 1e6, figures["multiply_adds"] / 1e9
-    print(f"{model}, {figures['task']}; {millions:.3g} M parameters, {billions:.3g} G multiply-adds per image")
+    say(f"{model}, {figures['task']}; {millions:.3g} M parameters, {billions:.3g} G multiply-adds per image")
     _print(figures)
-    print(f"{rounds} rounds on {figures['machine']}")
+    say(f"{rounds} rounds on {figures['machine']}")
 
 
 def _print(values: dict[str, Any]) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
+
+    from vocseg.cli.console import terminal
 
     reference, *_ = values["results"]
     caption = f"ratio: speedup of {reference['name']}; same: speedup of vocseg in the case's own precision"
@@ -92,7 +94,7 @@ def _print(values: dict[str, Any]) -> None:
         ratios = (row["ratio"], values["same_precision"].get(row["name"]))
         words = ["" if ratio is None or row is reference else f"{ratio:.2f}x" for ratio in ratios]
         table.add_row(row["name"], *figures, peak, *words)
-    Console().print(table)
+    terminal().print(table)
 
 
 def _short(value: float) -> str:

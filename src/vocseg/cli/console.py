@@ -1,9 +1,47 @@
-"""Log lines on the terminal, for verbs that run long."""
+"""Output of verbs. Names are data: no markup, no control characters, and no encoding that ends a verb."""
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from vocseg.utils.text import visible
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.text import Text
+
+
+def accept_all_characters() -> None:
+    """Write characters that standard output or error cannot encode as escapes, e.g. ``\\u2192``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def say(*lines: str) -> None:
+    """Print lines of plain text on standard output."""
+    for line in lines:
+        print(visible(line))
+
+
+def terminal() -> Console:
+    """Return a console that shows strings and tables as they are."""
+    from rich.console import Console, ConsoleOptions
+    from rich.segment import Segment
+
+    class Terminal(Console):
+        def render_str(self, text: str, **options: Any) -> Text:
+            return super().render_str(visible(text, keep="\n"), **options)  # before the width is measured
+
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else segment._replace(text=visible(segment.text, keep="\n"))
+
+    return Terminal(markup=False, emoji=False, highlight=False)
 
 
 class AroundBars(logging.Handler):
@@ -12,7 +50,7 @@ class AroundBars(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        tqdm.write(self.format(record), file=sys.stdout)
+        tqdm.write(visible(self.format(record), keep="\n"), file=sys.stdout)
 
 
 def log_to_terminal() -> None:

@@ -109,6 +109,7 @@ def convert(
     """
     if not source.exists():  # fail before torch is imported
         raise DataError(f"{source} does not exist")
+    from vocseg.cli.console import say
     from vocseg.convert.pipeline import convert
     from vocseg.utils.files import refuse_to_replace, write_json
     from vocseg.utils.text import counted
@@ -120,10 +121,10 @@ def convert(
         source, out, to=to, kind=kind, images=images, masks=masks, classes=classes, colors=colors, void=void or "",
         splits=splits, seed=seed, segments=segments, objects=objects,
     )  # fmt: skip
-    print(*report.lines(), sep="\n")
-    print(f"written: {out}, {counted(report.images, 'image')} in {FORMATS[to]}")
+    say(*report.lines())
+    say(f"written: {out}, {counted(report.images, 'image')} in {FORMATS[to]}")
     if to == "voc":
         quoted = shlex.quote(str(out))
-        print(f"next: vocseg data doctor {quoted}, vocseg train --data {quoted} --config finetune")
+        say(f"next: vocseg data doctor {quoted}, vocseg train --data {quoted} --config finetune")
     if json is not None:
         write_json(json, {"source": str(source), "out": str(out), "to": to} | report.to_dict())

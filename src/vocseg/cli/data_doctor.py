@@ -54,8 +54,7 @@ def doctor(
         Labels that become void (255) in the copy.
     """
     protect_data(data, [mask_dir], [json, html])  # fail before torch is imported
-    from rich.console import Console
-
+    from vocseg.cli.console import terminal
     from vocseg.doctor.examine import examine
     from vocseg.doctor.repair import require_empty
     from vocseg.doctor.report import diagnosis_report, repairs_report
@@ -68,7 +67,7 @@ def doctor(
     if fix is not None:
         require_empty(fix)
     diagnosis = examine(data, mask_dir=mask_dir, splits=splits)
-    console = Console()
+    console = terminal()
     console.print(diagnosis_report(diagnosis, console.width), crop=False)
     if json is not None:
         diagnosis.save(json)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from vocseg.cli.console import log_to_terminal
+from vocseg.cli.console import log_to_terminal, say
 from vocseg.cli.options import JsonOption
 
 
@@ -53,6 +53,6 @@ def download(
     log_to_terminal()
     result = download_voc(folder, year, trainaug, mirror or (), keep_archive)
     counts = ", ".join(f"{count} {split}" for split, count in result.images.items())
-    print(f"{result.folder.root}: {counts} images{'' if result.origins else '; nothing to download'}")
+    say(f"{result.folder.root}: {counts} images{'' if result.origins else '; nothing to download'}")
     if json is not None:
         write_json(json, {"folder": str(result.folder.root), "images": result.images, "archives": result.origins})

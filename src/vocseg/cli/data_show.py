@@ -55,6 +55,7 @@ def show(
         File to write, .png or .jpg.
     """
     protect_data(data, [mask_dir], [out])  # fail before torch is imported
+    from vocseg.cli.console import say
     from vocseg.doctor.views import show as draw_sheet
     from vocseg.draw import save_image
     from vocseg.errors import SettingError
@@ -66,4 +67,4 @@ def show(
         raise SettingError(f"--out {out} must end in .png or .jpg")
     sheet = draw_sheet(data, ids or [], split=split, class_name=class_, count=count, mask_dir=mask_dir, columns=columns, seed=seed)
     save_image(sheet.image, out)
-    print(f"{counted(len(sheet.ids), 'image')} in {out}: {', '.join(sheet.ids)}")
+    say(f"{counted(len(sheet.ids), 'image')} in {out}: {', '.join(sheet.ids)}")

@@ -40,8 +40,7 @@ def stats(
     """
     # The plots share a folder: what may replace one of them may replace all.
     protect_data(data, [mask_dir], [json, out and out / "classes.png"])  # fail before torch is imported
-    from rich.console import Console
-
+    from vocseg.cli.console import say, terminal
     from vocseg.doctor.report import statistics_report
     from vocseg.doctor.stats import statistics
     from vocseg.utils.files import writable_folder
@@ -49,9 +48,9 @@ def stats(
     if out is not None:
         writable_folder(out)
     found = statistics(data, split, mask_dir=mask_dir)
-    console = Console()
+    console = terminal()
     console.print(statistics_report(found, console.width), crop=False)
     if json is not None:
         found.save(json)
     if out is not None:
-        print(f"plots: {', '.join(map(str, found.plot(out)))}")
+        say(f"plots: {', '.join(map(str, found.plot(out)))}")

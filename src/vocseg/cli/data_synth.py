@@ -42,12 +42,13 @@ def synth(
     force
         Write even if the folder is not empty.
     """
+    from vocseg.cli.console import say
     from vocseg.data.synthetic import write_synthetic
     from vocseg.utils.files import refuse_to_replace, write_json
     from vocseg.utils.text import parse_size
 
     refuse_to_replace([json])
     counts = write_synthetic(folder, train=train, val=val, size=parse_size(size), seed=seed, force=force)
-    print(f"{train} train and {val} val images in {folder}")
+    say(f"{train} train and {val} val images in {folder}")
     if json is not None:
         write_json(json, {"train": train, "val": val, "images_per_class": counts})

@@ -27,6 +27,7 @@ def demo(*, out: Path = Path("demo"), train: bool = True, json: JsonOption = Non
         Train on synthetic data.
     """
     from vocseg.app.demo import PHOTOGRAPHS, photographs, score, train_synthetic, write_demo_page
+    from vocseg.cli.console import say
     from vocseg.inference.segmenter import Segmenter
     from vocseg.utils.files import refuse_to_replace, writable_folder, write_json
     from vocseg.utils.text import percent, shares
@@ -34,20 +35,20 @@ def demo(*, out: Path = Path("demo"), train: bool = True, json: JsonOption = Non
     refuse_to_replace([out / "index.html", json])
     writable_folder(out)
     segmenter = Segmenter()
-    print("1. sample photographs")
+    say("1. sample photographs")
     shown = photographs(segmenter, writable_folder(out / PHOTOGRAPHS))
     for photograph in shown:
         areas = ", ".join(shares(photograph.result.areas()))
-        print(f"   {photograph.name}: {areas} ({1000 * photograph.seconds:.0f} ms)")
+        say(f"   {photograph.name}: {areas} ({1000 * photograph.seconds:.0f} ms)")
     scored = score(segmenter)
-    print(f"   compared with masks drawn by hand: {percent(scored.pixel_accuracy)} % of the pixels have the right class")
+    say(f"   compared with masks drawn by hand: {percent(scored.pixel_accuracy)} % of the pixels have the right class")
     trained = None
     if train:
-        print("2. training a small network on synthetic data")
+        say("2. training a small network on synthetic data")
         trained = train_synthetic(out)
-        print(f"   mIoU {percent(trained.score.miou)} % on validation images after {trained.seconds:.0f} s")
+        say(f"   mIoU {percent(trained.score.miou)} % on validation images after {trained.seconds:.0f} s")
     write_demo_page(out / "index.html", segmenter, shown, scored, trained)
-    print(f"page: {out / 'index.html'}")
+    say(f"page: {out / 'index.html'}")
     if json is not None:
         rows = [{"image": p.name, "seconds": round(p.seconds, 4), "areas": p.result.areas()} for p in shown]
         synthetic = None if trained is None else trained.score.to_dict() | {"training_seconds": round(trained.seconds, 1)}

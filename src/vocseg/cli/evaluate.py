@@ -52,8 +52,7 @@ def evaluate(
         Write the predicted masks to this folder, as palette PNGs named by id.
     """
     data_folder(data)  # fail before torch is imported
-    from rich.console import Console
-
+    from vocseg.cli.console import terminal
     from vocseg.evaluation.evaluate import evaluate as run
     from vocseg.evaluation.result import evaluation_report
 
@@ -62,4 +61,4 @@ def evaluate(
         batch_size=batch_size, save_masks=save_masks, json=json, title=f"evaluate {split}",
     )  # fmt: skip
     title = f"{model} in {result.about['precision']} on {split} of {result.about['data']}"
-    Console().print(evaluation_report(result, title), crop=False)
+    terminal().print(evaluation_report(result, title), crop=False)

@@ -66,8 +66,7 @@ def export(
     """
     if data is not None:
         data_folder(data)  # fail before torch is imported
-    from rich.console import Console
-
+    from vocseg.cli.console import terminal
     from vocseg.export.export import export as export_model
     from vocseg.utils.text import parse_size
 
@@ -75,4 +74,4 @@ def export(
         model, out, to=to, size=None if size is None else parse_size(size), weights=weights, int8=int8, data=data, split=split,
         mask_dir=mask_dir, calibrate_on=calibrate_on, calibration_images=calibration_images, max_loss=max_loss, json=json,
     )  # fmt: skip
-    Console().print(report.layout(), highlight=False)
+    terminal().print(report.layout())

@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError
 
 from vocseg import __version__
 from vocseg.cli.bench import bench
+from vocseg.cli.console import accept_all_characters
 from vocseg.cli.data_convert import convert
 from vocseg.cli.data_doctor import doctor
 from vocseg.cli.data_download import download
@@ -26,6 +27,7 @@ from vocseg.cli.score import score
 from vocseg.cli.train import train_app
 from vocseg.errors import InputError, VocsegError
 from vocseg.utils.system import tune_process
+from vocseg.utils.text import visible
 from vocseg.utils.user_code import import_user_code
 
 app = App(
@@ -67,6 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in tokens
     tokens = [token for token in tokens if token != "--debug"]
+    accept_all_characters()
     _clean_up_when_terminated()
     tune_process()
     try:
@@ -116,5 +119,5 @@ def _clean_up_when_terminated() -> None:
 def _fail(message: str, code: int, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    print("vocseg: error: " + " ".join(message.split()), file=sys.stderr)
+    print("vocseg: error: " + visible(" ".join(message.split())), file=sys.stderr)
     raise SystemExit(code) from None

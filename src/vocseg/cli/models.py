@@ -36,8 +36,10 @@ def models(pattern: str | None = None, /, *, size: str = "375x500", json: JsonOp
 
 
 def _print(rows: list[dict[str, Any]], size: str, pattern: str | None) -> None:
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
+
+    from vocseg.cli.console import terminal
 
     table = Table(header_style="bold")
     table.add_column("model", no_wrap=True)
@@ -46,17 +48,17 @@ def _print(rows: list[dict[str, Any]], size: str, pattern: str | None) -> None:
     table.add_column("--weights")
     for row in rows:
         if "error" in row:
-            table.add_row(str(row["name"]), "", "", "", f"[red]{row['error']}")
+            table.add_row(str(row["name"]), "", "", "", Text(row["error"], style="red"))
             continue
         parameters, multiply_adds = (float(row[key]) for key in ("parameters", "multiply_adds"))
         miou = str(row["published_miou"][0]) if row["published_miou"] else ""
         weights = "|".join(row["weights"])
         table.add_row(str(row["name"]), f"{parameters / 1e6:.2f}", f"{multiply_adds / 1e9:.1f}", miou, weights)
-    console = Console()
+    console = terminal()
     console.print(table)
     sources = sorted({row["published_miou"][1] for row in rows if row.get("published_miou")})
     measured = f"; mIoU: as published, on {', '.join(sources)}" if sources else ""
-    console.print(f"GMACs: billions of multiply-adds per {size} image{measured}", highlight=False)
+    console.print(f"GMACs: billions of multiply-adds per {size} image{measured}")
     if pattern is None:
         from vocseg.models.zoo.smp import SmpFamily
 
@@ -64,5 +66,4 @@ def _print(rows: list[dict[str, Any]], size: str, pattern: str | None) -> None:
         console.print(
             f"plus segmentation_models_pytorch, as arch:encoder: {', '.join(smp.architectures())} "
             f"x {len(smp.encoders())} encoders (`vocseg models unet:` lists them) and timm's (unet:tu-NAME)",
-            highlight=False,
         )

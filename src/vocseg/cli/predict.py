@@ -70,17 +70,17 @@ def predict(
 
 
 def _print(result: Predictions, written: str, limit: int = 20) -> None:
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+
+    from vocseg.cli.console import terminal
 
     table = Table(header_style="bold")
     table.add_column("image")
     table.add_column("classes found")
     table.add_column("s", justify="right")
     for row in result.images[:limit]:
-        table.add_row(escape(row.name), escape(", ".join(shares(row.areas))), f"{row.seconds:.2f}")
-    console = Console()
+        table.add_row(row.name, ", ".join(shares(row.areas)), f"{row.seconds:.2f}")
+    console = terminal()
     console.print(table)
     more = f" ({len(result.images) - limit} not shown)" if len(result.images) > limit else ""
-    console.print(f"{counted(len(result.images), 'image')}{more}; {written}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{counted(len(result.images), 'image')}{more}; {written}", soft_wrap=True)

@@ -34,10 +34,9 @@ def score(
         Folder of the predicted masks.
     """
     data_folder(data)  # fail before torch is imported
-    from rich.console import Console
-
+    from vocseg.cli.console import terminal
     from vocseg.evaluation.result import evaluation_report
     from vocseg.evaluation.score import score as run
 
     result = run(masks, data, split, mask_dir=mask_dir, json=json, title=f"score {split}")
-    Console().print(evaluation_report(result, f"{masks} on {split} of {result.about['data']}"), crop=False)
+    terminal().print(evaluation_report(result, f"{masks} on {split} of {result.about['data']}"), crop=False)

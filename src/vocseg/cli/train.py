@@ -11,7 +11,7 @@ from cyclopts import App, Group, Parameter
 from cyclopts.argument import ArgumentCollection
 from cyclopts.config import Dict
 
-from vocseg.cli.console import log_to_terminal
+from vocseg.cli.console import log_to_terminal, say
 from vocseg.cli.options import JsonOption
 from vocseg.data.layout import protect_data
 from vocseg.errors import InputError, SettingError
@@ -139,7 +139,7 @@ def _dry_run(settings: TrainConfig) -> None:
 
     setup = prepare(settings)
     plan = dry_run(setup)
-    print("\n".join([*setup.config.to_toml().splitlines(), "", *plan.lines, "", "no run folder was made"]))
+    say(*setup.config.to_toml().splitlines(), "", *plan.lines, "", "no run folder was made")
 
 
 def _results(run: RunFolder) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from html import escape
 from PIL import Image
 
 from vocseg import __version__
+from vocseg.utils.text import visible
 
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 STYLE = """
 :root{color-scheme:light dark;--line:#8884;--error:#c62828;--warning:#b26a00;--note:#00796b}
 body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem}
@@ -32,14 +34,16 @@ th:first-child,td:first-child{text-align:left}
 
 
 def page(title: str, body: str) -> str:
-    """Return a page with the HTML ``body``; ``title`` is plain text."""
-    return f"""<!doctype html>
+    """Return a page with the HTML ``body``; ``title`` is plain text. It runs no script and loads nothing from elsewhere."""
+    text = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <title>{escape(title)}</title><style>{STYLE}</style></head><body>
 {body}
 <p>vocseg {__version__}</p>
 </body></html>
 """
+    return visible(text, keep="\n")
 
 
 def embedded(image: Image.Image) -> str:

@@ -1,4 +1,4 @@
-"""Numbers as text, and text as numbers."""
+"""Numbers as text, text as numbers, and text that is safe to show."""
 
 from __future__ import annotations
 
@@ -6,6 +6,21 @@ import re
 from collections.abc import Mapping
 
 from vocseg.errors import SettingError
+
+_BIDI = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_VISIBLE = dict.fromkeys((*range(0x80, 0xA0), 0x2028, 0x2029, *_BIDI), "\N{REPLACEMENT CHARACTER}")
+_VISIBLE |= {code: chr(0x2400 + code) for code in range(32)} | {0x7F: "\N{SYMBOL FOR DELETE}"}
+
+
+def visible(text: str, keep: str = "") -> str:
+    """Replace control characters, which could move the cursor or forge a line, by symbols; except those of ``keep``.
+
+    Bytes of a file name that are not UTF-8 become escapes.
+
+    >>> print(visible("a\\x1b[2Jb\\n\\udcff"))
+    a␛[2Jb␊\\udcff
+    """
+    return text.encode("utf-8", "backslashreplace").decode().translate(_VISIBLE | {ord(character): character for character in keep})
 
 
 def counted(number: int, thing: str) -> str:
