@@ -6,9 +6,11 @@ import importlib.util
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from vocseg import voc
@@ -16,6 +18,9 @@ from vocseg.utils.files import replacing
 
 Colors = Sequence[Sequence[int]]
 """RGB, 0..255, of each class."""
+
+STRIP = 256
+"""Rows of an image that are tinted at a time."""
 
 
 def palette_image(mask: Tensor, palette: Colors = voc.PALETTE) -> Image.Image:
@@ -25,29 +30,45 @@ def palette_image(mask: Tensor, palette: Colors = voc.PALETTE) -> Image.Image:
     return image
 
 
-def save_mask(mask: Tensor, path: Path, palette: Colors = voc.PALETTE) -> None:
+def save_mask(mask: Tensor, path: Path, palette: Colors = voc.PALETTE, note: bytes = b"") -> None:
     """Write a mask (uint8, H x W) as a palette PNG atomically; raise OutputError if it cannot be written."""
-    save_image(palette_image(mask, palette), path)
+    save_image(palette_image(mask, palette), path, note)
 
 
-def save_image(image: Image.Image, path: Path) -> None:
-    """Write a Pillow image atomically in the format of its suffix; raise OutputError if it cannot be written."""
-    kind = "JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else path.suffix[1:].upper()
-    with replacing(path) as temporary:
-        image.save(temporary, kind, **({"quality": 92} if kind == "JPEG" else {}))
+def save_image(image: Image.Image, path: Path, note: bytes = b"") -> None:
+    """Write a Pillow image atomically in the format of its suffix; raise OutputError if it cannot be written.
 
-
-def overlay(image: Tensor, mask: Tensor, palette: Colors = voc.PALETTE, opacity: float = 0.55) -> Image.Image:
-    """Tint an image (uint8 RGB, 3 x H x W) with the colors of its mask (uint8, H x W), with white outlines.
-
-    The background is not tinted. Images with a side below 112 pixels have no outlines, which would hide them.
+    ``note`` is kept in the head of a PNG or JPEG file.
     """
-    pixels = image.permute(1, 2, 0).cpu().numpy().astype(np.float32)
+    kind = "JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else path.suffix[1:].upper()
+    options: dict[str, Any] = {"quality": 92, "comment": note} if kind == "JPEG" else {}
+    if kind == "PNG" and note:
+        options["pnginfo"] = PngInfo()
+        options["pnginfo"].add_text("Software", note)
+    with replacing(path) as temporary:
+        image.save(temporary, kind, **options)
+
+
+def overlay(
+    image: Tensor, mask: Tensor, palette: Colors = voc.PALETTE, opacity: float = 0.55, background: int | None = voc.BACKGROUND
+) -> Image.Image:
+    """Tint an image (uint8 RGB, 3 x H x W) with the colors of its mask (uint8, H x W), with white and black outlines.
+
+    ``opacity``: of the colors, 0..1. ``background``: the class that is not tinted; None: all are. Images with a side below
+    112 pixels have no outlines, which would hide them.
+    """
     labels = mask.cpu().numpy()
-    colors = np.array(_full(palette), dtype=np.float32)[labels]
-    tinted = np.where((labels > 0)[..., None], pixels * (1 - opacity) + colors * opacity, pixels)
+    tinted = image.permute(1, 2, 0).cpu().numpy().copy()
+    opacities = np.full((256, 1), opacity, dtype=np.float32)
+    if background is not None:
+        opacities[background] = 0
+    colors = np.array(_full(palette), dtype=np.float32) * opacities
+    for rows in (slice(start, start + STRIP) for start in range(0, len(labels), STRIP)):  # large images in little memory
+        tinted[rows] = (tinted[rows] * (1 - opacities)[labels[rows]] + colors[labels[rows]]).round()
+    # Of two lines side by side, one can be seen on any color.
+    tinted[_edges(labels[::-1, ::-1])[::-1, ::-1]] = 0
     tinted[_edges(labels)] = 255
-    return Image.fromarray(tinted.round().astype(np.uint8))
+    return Image.fromarray(tinted)
 
 
 def thumbnail(image: Image.Image, side: int, enlarge: bool = False) -> Image.Image:
@@ -66,7 +87,7 @@ def legend(image: Image.Image, rows: Sequence[tuple[str, Sequence[int]]]) -> Ima
     """Add a strip below ``image`` with a color swatch and a text for each ``(text, RGB)`` of ``rows``."""
     if not rows:
         return image
-    height = max(12, min(28, round(image.width / 28)))
+    height = max(12, round(min(image.width, 2 * image.height) / 28))
     font = find_font(height * 0.75, "".join(text for text, _ in rows))
     gap = height // 2
     entries, x, y = [], gap, gap

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 CLASSES: tuple[str, ...] = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
@@ -12,6 +14,12 @@ BACKGROUND = 0
 """Label of what belongs to no class."""
 BACKGROUND_NAMES = ("background", "_background_", "__background__")
 """Class names that data sets use for it."""
+
+
+def background(classes: Sequence[str]) -> int | None:
+    """Return the label of the class called background, or None if the ``classes`` are all objects or surfaces."""
+    return next((label for label, name in enumerate(classes) if name.casefold() in BACKGROUND_NAMES), None)
+
 
 VOID = 255
 """Label of pixels that are not scored: object borders and difficult regions."""

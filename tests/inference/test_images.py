@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+import io
+import re
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+from torchvision import tv_tensors
 
 from vocseg.errors import DataError
 from vocseg.inference import images
@@ -49,7 +56,93 @@ def test_one_tensor_is_not_copied() -> None:
     assert torch.equal(stacked([one, one + 1]), torch.stack([one, one + 1]))
 
 
-@pytest.mark.parametrize("value", [3, torch.zeros(3, 4, 4), torch.zeros(4, 4, dtype=torch.uint8), None])
-def test_what_is_not_an_image(value: object) -> None:
-    with pytest.raises(DataError, match="an image is a file, a Pillow image, or uint8 pixels"):
+RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+WANTED = torch.from_numpy(RGB).permute(2, 0, 1)
+
+
+def encoded(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        RGB,
+        np.asfortranarray(RGB),
+        np.ascontiguousarray(RGB[..., ::-1])[..., ::-1],  # OpenCV's order, turned
+        np.dstack([RGB, RGB[..., :1]]),
+        RGB / 255,
+        (RGB / 255).astype(">f4"),
+        WANTED,
+        WANTED / 255,
+        (WANTED.double() / 255).requires_grad_(),
+        tv_tensors.Image(WANTED),
+        torch.cat([WANTED, WANTED[:1]]),
+        Image.fromarray(RGB),
+        np.asarray(Image.fromarray(RGB)),  # not writable
+        Image.fromarray(RGB).convert("RGBA"),
+        encoded(Image.fromarray(RGB)),
+        bytearray(encoded(Image.fromarray(RGB))),
+        io.BytesIO(encoded(Image.fromarray(RGB))),
+    ],
+    ids=lambda image: type(image).__name__,
+)
+def test_images_of_every_kind(image: object, recwarn: pytest.WarningsRecorder) -> None:
+    pixels = to_pixels(image)
+    assert pixels.dtype == torch.uint8
+    assert torch.equal(pixels, WANTED)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("gray", [RGB[..., 0], RGB[..., :1], WANTED[0], WANTED[:1], WANTED[:1] / 255])
+def test_gray_images(gray: object) -> None:
+    assert torch.equal(to_pixels(gray), WANTED[:1].expand(3, -1, -1))
+
+
+def test_sixteen_bits_of_a_pillow_image_are_scaled() -> None:
+    deep = Image.fromarray(np.array([[0, 32768, 65535]], np.uint16))
+    assert to_pixels(deep)[0].tolist() == [[0, 128, 255]]
+
+
+def test_a_pillow_image_whose_file_is_cut(tmp_path: Path) -> None:
+    (tmp_path / "cut.png").write_bytes(encoded(Image.effect_noise((200, 200), 50))[:2000])
+    with Image.open(tmp_path / "cut.png") as image, pytest.raises(DataError, match=r"cannot decode image .*cut\.png"):
+        to_pixels(image)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (3, "not int"),
+        (None, "not NoneType"),
+        (torch.zeros(2, 3, 4, 4), r"not (2, 3, 4, 4) torch.float32; pass a batch as a list: segment(list(images))"),
+        (np.zeros((2, 4, 4, 3), np.uint8), "pass a batch as a list"),
+        (np.zeros((3, 40, 50), np.uint8), "turn the axes: image.transpose(1, 2, 0)"),
+        (torch.zeros(40, 50, 3, dtype=torch.uint8), "turn the axes: image.permute(2, 0, 1)"),
+        (np.zeros((4, 4, 2), np.uint8), "not (4, 4, 2) uint8"),
+        (np.zeros((0, 4, 3), np.uint8), "not (0, 4, 3) uint8"),
+        (np.zeros((0, 4)), "not (0, 4) float64"),
+        (np.zeros((4, 4, 3), np.int64), "not (4, 4, 3) int64"),
+        (np.zeros((4, 4, 3), np.uint16), "not (4, 4, 3) uint16"),
+        (np.zeros(4, np.uint8), "not (4,) uint8"),
+        (torch.zeros((), dtype=torch.uint8), "not () torch.uint8"),
+    ],
+)
+def test_what_is_not_an_image(value: object, message: str) -> None:
+    wanted = "an image is a file, a Pillow image, or uint8 pixels, H x W x 3 in numpy and 3 x H x W in torch, "
+    with pytest.raises(DataError, match=re.escape(wanted) + ".*" + re.escape(message)):
         to_pixels(value)
+
+
+@pytest.mark.parametrize("value", [255.0, -0.1, float("nan"), float("inf")])
+def test_floats_outside_their_range(value: float) -> None:
+    with pytest.raises(DataError, match=r"pixels of torch\.float64 must lie in 0\.\.1, not in .*; for 0\.\.255 pass uint8"):
+        to_pixels(np.full((4, 4, 3), value))
+
+
+def test_bytes_that_are_not_an_image() -> None:
+    for value in (b"no image", io.BytesIO(b""), io.StringIO("text")):
+        with pytest.raises(DataError, match="cannot decode image"):
+            to_pixels(value)

@@ -79,8 +79,8 @@ def main(arguments: list[str] | None = None) -> None:
         app(tokens, exit_on_error=False, print_error=False)
     except (VocsegError, CycloptsError) as error:
         _fail(str(error), error.exit_code if isinstance(error, VocsegError) else 2, debug)
-    except KeyboardInterrupt:
-        _fail("interrupted", 130, debug)
+    except KeyboardInterrupt as error:
+        _fail(f"interrupted; {error}" if error.args else "interrupted", 130, debug)
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(1) from None

@@ -28,5 +28,12 @@ BatchSizeOption = Annotated[
     int | None,
     Parameter(validator=Number(gte=1), help="Images of equal size per batch. Default: 16 on a GPU, 1 on a CPU."),
 ]
+MaxShortSideOption = Annotated[
+    int | None,
+    Parameter(
+        validator=Number(gte=0),
+        help="Shorter side in pixels to which larger images are shrunk for the network. 0: none. Default: 640 or the model's.",
+    ),
+]
 ExactOption = Annotated[bool, Parameter(negative=(), help="Run the network unchanged in float32, not rewritten for speed.")]
 JsonOption = Annotated[Path | None, Parameter(name="--json", help="Also write the numbers to this JSON file.")]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from vocseg.cli.options import (
     BatchSizeOption,
@@ -13,6 +14,7 @@ from vocseg.cli.options import (
     EngineOption,
     ExactOption,
     JsonOption,
+    MaxShortSideOption,
     PrecisionOption,
     WeightsOption,
 )
@@ -31,6 +33,9 @@ def predict(
     out: Path = Path("predictions"),
     weights: WeightsOption = None,
     overlay: bool = True,
+    opacity: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.55,
+    palette: Path | None = None,
+    max_short_side: MaxShortSideOption = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
     engine: EngineOption = "auto",
@@ -56,16 +61,22 @@ def predict(
         Output folder for NAME.png (mask) and NAME_overlay.jpg.
     overlay
         Write overlays.
+    opacity
+        Opacity of the overlays' colors, 0 to 1.
+    palette
+        File with other colors for classes: lines `name r g b`.
     """
     find_images(images, out)  # fail before torch is imported
+    from vocseg.cli.console import log_to_terminal
     from vocseg.inference.predict import predict as run
 
+    log_to_terminal()
     result = run(
-        images, out, model=model, weights=weights, overlay=overlay, device=device, precision=precision, engine=engine, exact=exact,
-        batch_size=batch_size, json=json, title="predict",
+        images, out, model=model, weights=weights, overlay=overlay, opacity=opacity, palette=palette, device=device,
+        precision=precision, engine=engine, exact=exact, max_short_side=max_short_side, batch_size=batch_size, json=json,
+        title="predict",
     )  # fmt: skip
-    if result.images:
-        _print(result, f"{'masks and overlays' if overlay else 'masks'} in {out}")
+    _print(result, f"{'masks and overlays' if overlay else 'masks'} in {out}")
     result.check()
 
 
@@ -74,13 +85,26 @@ def _print(result: Predictions, written: str, limit: int = 20) -> None:
 
     from vocseg.cli.console import terminal
 
-    table = Table(header_style="bold")
-    table.add_column("image")
-    table.add_column("classes found")
-    table.add_column("s", justify="right")
-    for row in result.images[:limit]:
-        table.add_row(row.name, ", ".join(shares(row.areas)), f"{row.seconds:.2f}")
     console = terminal()
-    console.print(table)
-    more = f" ({len(result.images) - limit} not shown)" if len(result.images) > limit else ""
-    console.print(f"{counted(len(result.images), 'image')}{more}; {written}", soft_wrap=True)
+    lines = []
+    if result.images:
+        table = Table(header_style="bold")
+        table.add_column("image")
+        table.add_column("classes found")
+        table.add_column("s", justify="right")
+        for row in result.images[:limit]:
+            table.add_row(row.name, ", ".join(shares(row.areas)), f"{row.seconds:.2f}")
+        console.print(table)
+        more = f" ({len(result.images) - limit} not shown)" if len(result.images) > limit else ""
+        lines.append(f"{counted(len(result.images), 'image')}{more}; {written}")
+    if shrunk := [row for row in result.images if row.network_size]:
+        side = max(min(row.network_size or ()) for row in shrunk)
+        lines.append(
+            f"{counted(len(shrunk), 'large image')}: the network saw a shorter side of {side} pixels, the masks have the images' "
+            "sizes (--max-short-side N; 0: not shrunk)"
+        )
+    if result.total > 1:
+        lines += [f"skipped: {error}" for error in list(result.errors.values())[:limit]]
+        lines += ["skipped: more (--json names all)"] if len(result.errors) > limit else []
+    for line in lines:
+        console.print(line, soft_wrap=True)

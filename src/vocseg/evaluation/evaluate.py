@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -19,13 +21,16 @@ from vocseg.data.image_io import check_labels
 from vocseg.data.layout import VocFolder, protect_data
 from vocseg.data.loader import evaluation_workers, samples
 from vocseg.data.voc_dataset import VOCDataset
-from vocseg.errors import DataError
+from vocseg.errors import DataError, ModelError
 from vocseg.evaluation.result import Evaluation
 from vocseg.inference.engines import EngineName
 from vocseg.inference.images import stacked, to_pixels
 from vocseg.inference.segmenter import Segmenter, as_segmenter
+from vocseg.inference.sources import MARK
 from vocseg.metrics import ConfusionMatrix
+from vocseg.models import ModelInfo
 from vocseg.ops.cross_entropy import pixel_cross_entropy
+from vocseg.ops.low_res_logits import LowResLogits
 from vocseg.utils.files import refuse_to_replace, writable_folder
 from vocseg.utils.progress import progress
 
@@ -37,10 +42,12 @@ def evaluate(
     *,
     mask_dir: str = voc.MASKS,
     weights: str | None = None,
-    device: str = "auto",
-    precision: str = "auto",
+    device: str | torch.device = "auto",
+    precision: str | torch.dtype = "auto",
     engine: EngineName = "auto",
     exact: bool = False,
+    max_short_side: int | None = None,
+    match_classes: bool = False,
     batch_size: int | None = None,
     workers: int | None = None,
     save_masks: str | Path | None = None,
@@ -50,11 +57,13 @@ def evaluate(
     """Score a model on a split: images at their own size, one confusion matrix over all, without void pixels.
 
     ``model`` is a name, a model file, a network (if it does not say what it predicts, the classes of the data), or a
-    :class:`vocseg.Segmenter`, which brings the options from ``weights`` to ``exact`` itself. ``data`` is a folder in
-    VOC layout, of which ``split`` and ``mask_dir`` are read, or a data set of (image, mask) pairs. ``batch_size``:
-    images of equal size in a batch; by default 16 on a GPU and 1 on a CPU, where a batch is no faster. ``workers``:
-    loader processes; by default as many as help. ``save_masks``: a folder for the predictions, palette PNGs named by
-    id. ``json``: a file for the scores. ``title``: shows a progress bar on a terminal.
+    :class:`vocseg.Segmenter`, which brings the options from ``weights`` to ``max_short_side`` itself. ``data`` is a
+    folder in VOC layout, of which ``split`` and ``mask_dir`` are read, or a data set of (image, mask) pairs.
+    ``match_classes`` scores the classes that model and data both name: the model chooses among these, and pixels of the
+    data's other classes do not count. ``batch_size``: images of equal size in a batch; by default 16 on a GPU and 1 on
+    a CPU, where a batch is no faster. ``workers``: loader processes; by default as many as help. ``save_masks``: a
+    folder for the predictions, palette PNGs named by id. ``json``: a file for the scores. ``title``: shows a progress
+    bar on a terminal.
 
     Raises ModelError if the model cannot be used or its classes are not those of the data, DataError for unreadable
     data, OutputError if an output cannot be written or would replace an input or a file of the data.
@@ -75,14 +84,18 @@ def evaluate(
     else:
         refuse_to_replace(outputs, [name, weights])
     options = {"weights": weights, "device": device, "precision": precision, "engine": engine, "exact": exact}
-    segmenter = as_segmenter(model, classes=None if name else dataset.classes, **options)
+    segmenter = as_segmenter(model, classes=None if name else dataset.classes, max_short_side=max_short_side, **options)
     about = {"model": name or segmenter.info.architecture, "precision": segmenter.precision, "data": _root(dataset)}
     if dataset.classes is None:
         dataset.classes = segmenter.info.classes
-    segmenter.info.check_classes(dataset.classes, about["data"])
+    shared = _shared_classes(segmenter.info, dataset.classes, about["data"], match_classes)
+    if shared is not None:
+        about["not_scored"] = ", ".join(name for name in dataset.classes if name not in shared.names)
     if folder is not None:
         writable_folder(folder)
-    result = evaluate_split(segmenter, dataset, batch_size=batch_size, workers=workers, save_masks=folder, title=title, about=about)
+    result = evaluate_split(
+        segmenter, dataset, batch_size=batch_size, workers=workers, save_masks=folder, title=title, about=about, shared=shared
+    )
     if json is not None:
         result.save(json)
     return result
@@ -99,16 +112,20 @@ def evaluate_split(
     save_masks: Path | None = None,
     title: str | None = None,
     about: dict[str, str] | None = None,
+    shared: SharedClasses | None = None,
 ) -> Evaluation:
     """Score a segmenter on the samples of a data set; see :func:`evaluate` for the options that both take.
 
     Of several processes each predicts the images of its ``shard`` (number, of how many), and ``gather`` sums a tensor
-    over the processes, so every pixel counts once. Raises ModelError if the classes differ, DataError for unreadable
-    data.
+    over the processes, so every pixel counts once. With ``shared`` only these classes are scored. Raises ModelError if
+    the classes differ, DataError for unreadable data.
     """
     start = time.perf_counter()
-    classes = segmenter.info.classes
-    segmenter.info.check_classes(dataset.classes or classes, _root(dataset))
+    classes, palette = segmenter.info.classes, segmenter.info.palette
+    if shared is None:
+        segmenter.info.check_classes(dataset.classes or classes, _root(dataset))
+    else:
+        classes, palette = shared.names, voc.PALETTE
     own = range(shard[0], len(dataset), shard[1])
     workers = evaluation_workers(segmenter.device) if workers is None else workers
     matrix = ConfusionMatrix(classes, segmenter.device if segmenter.device.type == "cuda" else "cpu")
@@ -119,6 +136,8 @@ def evaluate_split(
         for batch in segmenter.batches(shown, lambda sample: sample.mask.shape, batch_size):
             images, masks = (stacked(tensors) for tensors in zip(*(sample[:2] for sample in batch), strict=True))
             logits = segmenter.low_res_logits(images, total=len(own))
+            if shared is not None:
+                logits, masks = shared.logits(logits), shared.scored(masks)
             masks = masks.to(logits.values.device, non_blocking=True)
             with torch.inference_mode():
                 mean, predictions = pixel_cross_entropy(logits, masks)
@@ -126,11 +145,60 @@ def evaluate_split(
                 sums += torch.stack([mean.to(matrix.device, torch.float64) * valid, valid])
                 matrix.update(predictions, masks)
             if save_masks is not None:
-                for sample, prediction in zip(batch, predictions.cpu(), strict=True):
-                    draw.save_mask(prediction, save_masks / f"{sample.name}.png", segmenter.info.palette)
+                labels = predictions if shared is None else shared.labels_of(predictions)
+                for sample, prediction in zip(batch, labels.cpu(), strict=True):
+                    draw.save_mask(prediction, save_masks / f"{sample.name}.png", palette, MARK)
     matrix.counts, (loss, pixels) = gather(matrix.counts), gather(sums).tolist()
     seconds = time.perf_counter() - start
     return Evaluation(matrix.compute(), loss / pixels if pixels else None, len(dataset), dataset.split, seconds, about or {})
+
+
+class SharedClasses(NamedTuple):
+    """The classes that a model and a data set both name: their names and labels in the data, and ids of the model."""
+
+    names: tuple[str, ...]
+    labels: list[int]
+    ids: list[int]
+
+    @classmethod
+    def of(cls, predicted: Sequence[str], classes: Sequence[str]) -> SharedClasses:
+        """Match names without regard to case, blanks, dashes and underscores; all names of the background are one."""
+        ids = {_plain(name): label for label, name in reversed(list(enumerate(predicted)))}
+        rows = [(name, label, ids[_plain(name)]) for label, name in enumerate(classes) if _plain(name) in ids]
+        return cls(tuple(row[0] for row in rows), [row[1] for row in rows], [row[2] for row in rows])
+
+    def logits(self, logits: LowResLogits) -> LowResLogits:
+        """Return the logits of the shared classes."""
+        return replace(logits, values=logits.values[:, self.ids])
+
+    def scored(self, masks: Tensor) -> Tensor:
+        """Return masks with positions among the shared classes, and void for all others."""
+        table = torch.full((256,), voc.VOID, dtype=torch.uint8)
+        table[self.labels] = torch.arange(len(self.labels), dtype=torch.uint8)
+        return table[masks.long()]
+
+    def labels_of(self, predictions: Tensor) -> Tensor:
+        """Return predicted positions as labels of the data."""
+        return torch.tensor(self.labels, dtype=torch.uint8, device=predictions.device)[predictions.long()]
+
+
+def _plain(name: str) -> str:
+    plain = re.sub(r"[\W_]+", "", name.casefold())
+    return plain or name
+
+
+def _shared_classes(info: ModelInfo, classes: tuple[str, ...], where: str, match: bool) -> SharedClasses | None:
+    """Return the shared classes, or None if all are; ModelError if the others may not be ignored, or nearly all are others."""
+    shared = SharedClasses.of(info.classes, classes)
+    try:
+        info.check_classes(classes, where)
+    except ModelError as error:
+        if len(shared.names) < 2:
+            raise
+        if not match:
+            raise ModelError(f"{error}; match_classes (--match-classes) scores the {len(shared.names)} that both name") from error
+        return shared
+    return None
 
 
 def _dataset(data: Any, split: str, mask_dir: str) -> SplitDataset | PairDataset:

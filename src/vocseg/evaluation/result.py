@@ -89,6 +89,7 @@ def evaluation_report(result: Evaluation, title: str) -> Group:
         f"mean accuracy {percent(scores.mean_accuracy)}  frequency-weighted IoU {percent(scores.frequency_weighted_iou)}\n"
         f"{counted(result.images, 'image')} of {result.split}, mean over {scores.classes_scored} of {len(scores.per_class)} "
         f"classes, {result.seconds:.1f} s",
+        f"\nnot predicted by the model, so not scored: {result.about['not_scored']}" if result.about.get("not_scored") else "",
         no_wrap=True,
         overflow="ignore",
     )

@@ -8,6 +8,7 @@ classes x h x w). Several threads may call that function at the same time.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import shutil
 import tempfile
@@ -28,6 +29,7 @@ EngineName = Literal["auto", "torch", "compile", "openvino", "onnxruntime"]
 Run = Callable[[Tensor], Tensor]
 Array = np.ndarray[Any, Any]
 
+TITLES = {"compile": "torch.compile", "openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
 CPU_ENGINES = ("openvino", "onnxruntime")
 """Engines that run on the CPU only."""
 
@@ -36,6 +38,10 @@ MANY = 200
 
 CONVERTING = threading.RLock()
 """Held while a network is converted: tracers and compilers keep state for the whole process."""
+if hasattr(os, "register_at_fork"):  # a child must not wait for a thread that it does not have
+    os.register_at_fork(after_in_child=CONVERTING._at_fork_reinit)  # type: ignore[attr-defined]
+
+logger = logging.getLogger(__name__)
 
 
 def choose_engine(name: EngineName, device: torch.device, images: int = 1) -> EngineName:
@@ -57,11 +63,12 @@ def make_engine(name: EngineName, layers: nn.Module, precision: torch.dtype, exa
 
     For torch and compile, ``layers`` have the precision already, for the others float32.
     """
-    if name == "openvino":
-        return openvino_engine(layers, precision, example)
-    if name == "onnxruntime":
-        return onnxruntime_engine(layers, example)
-    return compile_engine(layers, precision) if name == "compile" else torch_engine(layers, precision)
+    if name == "torch":
+        return torch_engine(layers, precision)
+    logger.info("preparing the network for %s, which takes some seconds", TITLES[name])
+    if name == "compile":
+        return compile_engine(layers, precision)
+    return openvino_engine(layers, precision, example) if name == "openvino" else onnxruntime_engine(layers, example)
 
 
 def has_openvino() -> bool:

@@ -2,46 +2,96 @@
 
 from __future__ import annotations
 
+import io
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from vocseg.data.image_io import read_image
+from vocseg.data.image_io import read_image, rgb_pixels
 from vocseg.errors import DataError
 
-ImageLike = str | Path | Image.Image | np.ndarray[Any, Any] | Tensor
-"""A file, a Pillow image, or uint8 RGB pixels: an array H x W x 3 or a tensor 3 x H x W."""
+ImageLike = str | Path | bytes | IO[bytes] | Image.Image | np.ndarray[Any, Any] | Tensor
+"""A file, its bytes, a Pillow image, or pixels: an array H x W x channels or a tensor channels x H x W."""
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 Size = tuple[int, ...]
 """Height and width."""
 
+CHANNELS = (1, 3, 4)
+"""Gray, RGB, RGB with alpha."""
+
 WAITING = 128
 """How many later images an image may wait for others of its size."""
 
 
 def to_pixels(image: Any) -> Tensor:
-    """Return an image as a uint8 RGB tensor, 3 x H x W; DataError if it is not one or cannot be read."""
+    """Return an image of any kind as a uint8 RGB tensor, 3 x H x W.
+
+    Pixels are uint8, 0..255, or floats, 0..1; in one channel (gray; H x W too), three (RGB) or four (the last, alpha, is
+    dropped). Raises DataError for anything else, and for a file that cannot be read.
+    """
     if isinstance(image, str | Path):
+        if Path(image).is_dir():
+            raise DataError(f"{image} is a folder; Segmenter.stream takes folders")
         return read_image(image)
-    if isinstance(image, Image.Image):
-        image = np.array(image.convert("RGB"))
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
-        return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).contiguous()
-    if isinstance(image, Tensor) and image.dtype == torch.uint8 and image.dim() == 3 and image.shape[0] == 3:
-        return image
-    described = f"{tuple(image.shape)} {image.dtype}" if isinstance(image, Tensor | np.ndarray) else type(image).__name__
-    raise DataError(
-        f"an image is a file, a Pillow image, or uint8 pixels, H x W x 3 in numpy and 3 x H x W in torch, not {described}"
-    )
+    if isinstance(image, bytes | bytearray | memoryview):
+        return read_image(io.BytesIO(image))
+    if hasattr(image, "read") and not isinstance(image, Image.Image):
+        return read_image(image)
+    pixels = _decoded(image) if isinstance(image, Image.Image) else image
+    if isinstance(pixels, np.ndarray) and pixels.dtype.kind in "uf" and pixels.ndim in (2, 3):
+        # A copy of what torch cannot share: read-only arrays, negative strides, other byte orders.
+        values = np.require(pixels.astype(pixels.dtype.newbyteorder("="), copy=False), requirements=["C", "W"])
+        pixels = torch.from_numpy(values if values.ndim == 2 else values.transpose(2, 0, 1))
+    if isinstance(pixels, Tensor) and (pixels.dtype == torch.uint8 or pixels.is_floating_point()):
+        pixels = pixels.detach().as_subclass(Tensor)
+        pixels = pixels[None] if pixels.dim() == 2 else pixels
+        if pixels.dim() == 3 and len(pixels) in CHANNELS and pixels.numel():
+            pixels = pixels[:3] if len(pixels) > 1 else pixels.expand(3, -1, -1)
+            return (pixels if pixels.dtype == torch.uint8 else _scaled(pixels)).contiguous()
+    raise DataError(_refusal(image))
+
+
+def _decoded(image: Image.Image) -> NDArray[np.uint8]:
+    """Return a Pillow image as uint8 RGB; it may be a file that is only now read."""
+    name = getattr(image, "filename", "") or "in memory"
+    try:
+        return rgb_pixels(image, name)
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(f"cannot decode image {name}: {error}") from error
+
+
+def _scaled(pixels: Tensor) -> Tensor:
+    """Return float pixels, 0..1, as uint8."""
+    low, high = (float(value) for value in pixels.aminmax())
+    if not 0 <= low <= high <= 1:
+        raise DataError(f"pixels of {pixels.dtype} must lie in 0..1, not in {low:.4g}..{high:.4g}; for 0..255 pass uint8")
+    return (pixels.float() * 255).round_().to(torch.uint8)
+
+
+def _refusal(image: Any) -> str:
+    """Say why an object is not an image."""
+    wanted = "an image is a file, a Pillow image, or uint8 pixels, H x W x 3 in numpy and 3 x H x W in torch"
+    if not isinstance(image, Tensor | np.ndarray):
+        return f"{wanted}, not {type(image).__name__}"
+    shape, kind = tuple(image.shape), "torch" if isinstance(image, Tensor) else "numpy"
+    refusal = f"{wanted}, not {shape} {image.dtype}"
+    if len(shape) == 4:
+        return f"{refusal}; pass a batch as a list: segment(list(images))"
+    if len(shape) == 3 and 0 not in shape and shape[2 if kind == "torch" else 0] in CHANNELS:
+        return f"{refusal}; turn the axes: {'image.permute(2, 0, 1)' if kind == 'torch' else 'image.transpose(1, 2, 0)'}"
+    return refusal
 
 
 def stacked(images: Sequence[Tensor]) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from vocseg.errors import ModelError
+from vocseg.errors import ModelError, VocsegError, reason
 from vocseg.inference.engines import CONVERTING, CPU_ENGINES, EngineName, Run, choose_engine, make_engine
 from vocseg.models import SegmentationModel
 from vocseg.ops.low_res_logits import LowResLogits
@@ -133,9 +133,24 @@ def _conv_norm_pairs(model: SegmentationModel) -> list[tuple[nn.Conv2d, nn.Batch
                 hooks.callback(module.register_forward_hook(convolved).remove)
             elif isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
                 hooks.callback(module.register_forward_pre_hook(normalizing).remove)
-        values = model.layers(model.pad(next(model.parameters()).new_zeros(1, 3, PROBE, PROBE)))["out"]
-    if values.shape[1] != len(model.class_names):
-        raise ModelError(
-            f"{model.info.architecture} predicts {values.shape[1]} classes, but has {len(model.class_names)} class names"
-        )
+        probe(model)
     return [(conv, norm) for conv, norm in pairs if calls[conv] == calls[norm] == 1]
+
+
+@torch.no_grad()
+def probe(model: SegmentationModel) -> None:
+    """Run a network on a small image; raise ModelError if it fails or does not give a plane of logits for each class."""
+    name, classes = model.info.architecture, len(model.class_names)
+    try:
+        values: Any = model.layers(model.pad(next(model.parameters(), model.mean).new_zeros(1, 3, PROBE, PROBE)))["out"]
+        shape = tuple(values.shape)
+    except VocsegError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"{name} cannot segment an image of {PROBE}x{PROBE} pixels: {type(error).__name__}: {reason(error)}"
+        ) from error
+    if len(shape) != 4:
+        raise ModelError(f"{name} gives an output of shape {shape} for one image, not 1 x classes x height x width")
+    if shape[1] != classes:
+        raise ModelError(f"{name} predicts {shape[1]} classes, but has {classes} class names")

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vocseg import draw
-from vocseg.errors import OutputError
+from vocseg import draw, voc
+from vocseg.errors import OutputError, SettingError
+from vocseg.inference.sources import MARK
 from vocseg.models import ModelInfo
 from vocseg.ops.low_res_logits import LowResLogits
 from vocseg.utils.files import write_json
@@ -30,7 +31,7 @@ class Segmentation:
 
     ``image``: uint8 RGB, 3 x H x W. ``mask``: uint8 class ids, H x W. ``info``: the model. ``source``: the image's
     file, if it came from one. ``seconds``: time from the file or pixels to the mask; for an image of a batch, an equal
-    share of its batch's.
+    share of its batch's. ``network_size``: height and width at which the network saw the image.
 
     >>> import vocseg
     >>> from vocseg.data.samples import FOLDER
@@ -47,10 +48,18 @@ class Segmentation:
     source: Path | None = None
     seconds: float = 0.0
     _logits: Callable[[], LowResLogits] | None = field(default=None, repr=False, compare=False)
+    network_size: tuple[int, int] | None = None
 
     def __repr__(self) -> str:
         height, width = self.mask.shape
-        return f"Segmentation({width} x {height} pixels by {self.info.architecture}: {', '.join(shares(self.areas()))})"
+        found = shares(self.areas())
+        more = [f"{len(found) - 4} more"] if len(found) > 4 else []
+        return f"Segmentation({width} x {height} pixels by {self.info.architecture}: {', '.join(found[:4] + more)})"
+
+    @property
+    def shrunk(self) -> bool:
+        """Whether the network saw the image smaller than it is."""
+        return self.network_size is not None and self.network_size[0] < self.mask.shape[0]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -59,7 +68,9 @@ class Segmentation:
 
     def areas(self) -> dict[str, float]:
         """Return the share of the image, 0..1, of each class found, largest first."""
-        counts = torch.bincount(self.mask.flatten().long(), minlength=len(self.classes)) / max(1, self.mask.numel())
+        # In parts, since bincount takes eight bytes a pixel.
+        parts = [torch.bincount(part, minlength=len(self.classes)) for part in torch.split(self.mask.flatten(), 1 << 22)]
+        counts = torch.stack(parts).sum(0) / max(1, self.mask.numel())
         found = [(name, share) for name, share in zip(self.classes, counts.tolist(), strict=True) if share]
         return dict(sorted(found, key=lambda row: -row[1]))
 
@@ -82,20 +93,27 @@ class Segmentation:
         from vocseg.convert.regions import parts  # brings twenty modules with it
 
         found: list[dict[str, Any]] = []
-        for label in range(1, len(self.classes)):
+        for label in range(len(self.classes)):
+            if label == voc.background(self.classes):
+                continue
             region = (self.mask == label).numpy()
             for part in parts(region) if region.any() else []:
                 head = {"class": self.classes[label], "id": label, "area": part.area}
                 found.append(head | {"polygon": part.outline.tolist(), "holes": [hole.tolist() for hole in part.holes]})
         return sorted(found, key=lambda row: -row["area"])
 
-    def overlay(self) -> Image.Image:
-        """Draw the image tinted with the mask's colors over a legend of the classes found."""
-        tinted = draw.overlay(self.image, self.mask, self.info.palette)
+    def overlay(self, opacity: float = 0.55) -> Image.Image:
+        """Draw the image tinted with the mask's colors over a legend of the classes found; ``opacity``: of the tint, 0..1.
+
+        A class called background is not tinted.
+        """
+        if not 0 <= opacity <= 1:
+            raise SettingError(f"opacity {opacity} must lie in 0..1")
+        tinted = draw.overlay(self.image, self.mask, self.info.palette, opacity, voc.background(self.classes))
         colors, areas = dict(zip(self.classes, self.info.palette, strict=True)), self.areas()
         return draw.legend(tinted, [(text, colors[name]) for text, name in zip(shares(areas), areas, strict=True)])
 
-    def save(self, path: str | Path, kind: Kind | None = None) -> None:
+    def save(self, path: str | Path, kind: Kind | None = None, opacity: float = 0.55) -> None:
         """Write the mask (``.png``, with a palette), the overlay (``.jpg``) or the polygons (``.json``).
 
         ``kind`` writes an overlay with another suffix. Raises OutputError if the file cannot be written.
@@ -105,7 +123,7 @@ class Segmentation:
         if kind == "mask":
             self.save_mask(path)
         elif kind == "overlay":
-            draw.save_image(self.overlay(), path)
+            draw.save_image(self.overlay(opacity), path, MARK)
         elif kind == "polygons":
             write_json(path, {"width": self.mask.shape[1], "height": self.mask.shape[0], "polygons": self.polygons()})
         else:
@@ -113,4 +131,4 @@ class Segmentation:
 
     def save_mask(self, path: str | Path) -> None:
         """Write the mask as a palette PNG; OutputError if it cannot be written."""
-        draw.save_mask(self.mask, Path(path), self.info.palette)
+        draw.save_mask(self.mask, Path(path), self.info.palette, MARK)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, overload
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, get_args, overload
 
 import torch
 from torch import Tensor, nn
 
 from vocseg.data.loader import evaluation_workers
 from vocseg.data.transforms.geometry import resize_image
-from vocseg.errors import DataError, ModelError
+from vocseg.errors import DataError, ModelError, SettingError, nearest, reason
 from vocseg.inference.engines import CPU_ENGINES, EngineName
 from vocseg.inference.images import ImageLike, Size, batches_by_size, read_ahead, stacked, to_pixels
-from vocseg.inference.optimize import OptimizedModel
+from vocseg.inference.optimize import OptimizedModel, probe
 from vocseg.inference.result import Segmentation as Segmentation
 from vocseg.inference.sources import find_images
 from vocseg.models import ModelInfo, SegmentationModel, create_model
@@ -27,6 +28,15 @@ from vocseg.models.registry import require_trained
 from vocseg.models.zoo.vocseg_s import NAME as DEFAULT_MODEL
 from vocseg.ops.low_res_logits import LowResLogits
 from vocseg.utils.system import find_device, find_precision
+
+MAX_SHORT_SIDE = 640
+"""Shorter side above which images are shrunk for the network, pixels.
+
+Chosen on enlarged images of VOC (benchmarks/large_images.py; docs/predict.md): networks know objects at the sizes that
+they have in images of usual size.
+"""
+MAX_ASPECT = 16
+"""Ratio of the sides above which a strip is shrunk below the shorter side, which bounds the memory."""
 
 BATCH_SIZE = 16
 BATCH_PIXELS = 1 << 22
@@ -43,14 +53,17 @@ class Segmenter:
 
     ``model`` and ``weights`` are what :func:`vocseg.create_model` takes, or ``model`` is a network: any ``nn.Module``
     from normalized images to logits, with the names of its ``classes``. A network is copied and put in eval mode.
-    ``device``: auto, cpu, cuda or mps. ``precision``: auto, float32, bfloat16 or, on a GPU, float16; the attribute is
-    the one chosen. ``engine``: auto, torch, compile, openvino or onnxruntime
-    (:func:`vocseg.inference.engines.choose_engine`). With ``exact`` the network runs as it was trained, in float32;
-    otherwise rewritten (:mod:`vocseg.inference.optimize`), which gives the same masks except for rounding. Raises
-    ModelError for a model or engine, SettingError for a device or precision, that cannot be used.
+    ``device``: auto, cpu, cuda or mps. ``precision``: auto (bfloat16 where the processor or GPU computes in it),
+    float32, bfloat16 or, on a GPU, float16; the attribute is the one chosen. ``engine``: auto, torch, compile, openvino
+    or onnxruntime (:func:`vocseg.inference.engines.choose_engine`). With ``exact`` the network runs as it was trained,
+    in float32; otherwise rewritten (:mod:`vocseg.inference.optimize`), which gives the same masks except for rounding.
+    ``max_short_side``: larger images are shrunk for the network to this shorter side in pixels, and the mask is brought
+    back to their size; None: 640, or what the model says; 0: no image is shrunk. Raises ModelError for a model or engine,
+    SettingError for another setting, that cannot be used.
 
     Several threads may use one Segmenter; each gets the masks that it would get alone. In a process made by ``fork`` it
-    raises ModelError, since threads of torch and the engines do not survive a fork: start processes with ``spawn``.
+    raises ModelError at once, since threads of torch and the engines do not survive a fork: start processes with
+    ``spawn``, make the Segmenter in each, or call ``torch.set_num_threads(1)`` in the child before it makes its own.
 
     >>> segment = Segmenter("lraspp_mobilenet_v3_large", weights="none", device="cpu")
     >>> segment(torch.zeros(3, 48, 64, dtype=torch.uint8)).mask.shape
@@ -68,28 +81,40 @@ class Segmenter:
         *,
         weights: str | None = None,
         classes: Sequence[str] | None = None,
-        device: str = "auto",
-        precision: str = "auto",
+        device: str | torch.device = "auto",
+        precision: str | torch.dtype = "auto",
         engine: EngineName = "auto",
         exact: bool = False,
+        max_short_side: int | None = None,
     ) -> None:
         # With more than one thread, torch would wait forever for the threads of the parent process.
         if Segmenter._threads_of not in (None, os.getpid()) and torch.get_num_threads() > 1:
             raise ModelError(_FORKED)
         self._process = Segmenter._threads_of = os.getpid()
+        if engine not in get_args(EngineName):
+            known = get_args(EngineName)
+            raise SettingError(f"unknown engine '{engine}'{nearest(str(engine), list(known))}; use one of: {', '.join(known)}")
+        if max_short_side is not None and (not isinstance(max_short_side, int) or max_short_side < 0):
+            raise SettingError(f"max_short_side is {max_short_side!r}, not a number of pixels, or 0 for no limit")
+        precision = str(precision).removeprefix("torch.")
         self.device = find_device("cpu" if device == "auto" and engine in CPU_ENGINES else device)
         if engine in CPU_ENGINES and self.device.type != "cpu":
             raise ModelError(f"engine {engine} runs on the CPU only, not on {self.device}")
         built = as_model(model, classes, weights)
         self.info: ModelInfo = built.info
+        self.max_short_side = (built.info.max_short_side or MAX_SHORT_SIDE) if max_short_side is None else max_short_side
         in_float32 = exact or (precision == "auto" and engine == "onnxruntime")
         dtype = find_precision("float32" if in_float32 else precision, self.device)
         self.precision = str(dtype).removeprefix("torch.")
         self.network: SegmentationModel | OptimizedModel
         if exact:
             self.network = copy.deepcopy(built).eval().to(self.device)
+            probe(self.network)
         else:
             self.network = OptimizedModel(built, self.device, dtype, engine)
+
+    def __repr__(self) -> str:
+        return f"Segmenter({self.info.architecture}, {len(self.info.classes)} classes, {self.precision} on {self.device})"
 
     @overload
     def __call__(self, image: ImageLike) -> Segmentation: ...
@@ -98,14 +123,16 @@ class Segmenter:
     def __call__(
         self, image: ImageLike | list[Any] | tuple[Any, ...], batch_size: int | None = None
     ) -> Segmentation | list[Segmentation]:
-        """Segment an image: a file, a Pillow image, or uint8 RGB pixels; or a list of them, in batches of equal size.
+        """Segment an image, or a list of images in batches of equal size.
 
-        A list gives a list in the same order, with the masks that the images would get one at a time (on a GPU, except
-        for rounding). Raises DataError for what is not a readable image.
+        An image is a file, its bytes, an open file, a Pillow image, an array H x W x 3 or a tensor 3 x H x W: RGB, uint8
+        or floats in 0..1; gray images (H x W too) and a fourth channel, alpha, are also taken. Nothing tells OpenCV's
+        BGR from RGB: turn it, ``image[..., ::-1]``. A list gives a list in the same order, with the masks that the images
+        would get one at a time (on a GPU, except for rounding). Raises DataError for what is not a readable image.
         """
         if isinstance(image, list | tuple):
             return list(self.stream(image, batch_size=batch_size))
-        return self._segment([_load(image)], keep_logits=True)[0]
+        return self._segment([_load(0, image)], keep_logits=True)[0]
 
     def stream(self, sources: Any, *, batch_size: int | None = None, on_error: OnError = "raise") -> Stream:
         """Segment many images in bounded memory; iterate over the results, in the order of the images.
@@ -120,6 +147,10 @@ class Segmenter:
         >>> [result.source.name for result in segment.stream(FOLDER / "JPEGImages" / "c*.jpg")]
         ['camera.jpg', 'chelsea.jpg']
         """
+        if on_error not in get_args(OnError):
+            raise SettingError(f"on_error is {on_error!r}, not 'raise' or 'skip'")
+        if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+            raise SettingError(f"batch_size is {batch_size!r}, not a positive number")
         return Stream(self, sources, batch_size, on_error)
 
     def batches(self, items: Iterable[Item], size_of: Callable[[Item], Size], batch_size: int | None) -> Iterator[list[Item]]:
@@ -128,21 +159,41 @@ class Segmenter:
         def limit(size: Size) -> int:
             if batch_size or self.device.type == "cpu":
                 return batch_size or 1
-            height, width = self.info.input_size(size[0], size[1])
+            height, width = self.network_size(size[0], size[1])
             return max(1, min(BATCH_SIZE, BATCH_PIXELS // max(1, height * width, size[0] * size[1])))
 
         return batches_by_size(items, size_of, limit)
 
+    def network_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return height and width at which the network sees an image of ``height`` x ``width`` pixels.
+
+        >>> Segmenter("two_layer_net", device="cpu").network_size(3000, 4000)
+        (640, 853)
+        """
+        height, width = self.info.input_size(height, width)
+        limit = self.max_short_side
+        if not limit:
+            return height, width
+        # Strips, whose shorter side is small, have an area of at most MAX_ASPECT squares.
+        factor = min(1.0, limit / min(height, width), limit * math.sqrt(MAX_ASPECT / (height * width)))
+        return max(1, round(height * factor)), max(1, round(width * factor))
+
     def _segment(self, batch: Sequence[_Loaded], total: int = 1, keep_logits: bool = False) -> list[Segmentation]:
         """Segment images of one size; ``total``: see :meth:`low_res_logits`. ``keep_logits``: for a single image."""
         start = time.perf_counter()
-        logits = self.low_res_logits(stacked([item.pixels for item in batch]), total)
-        masks = logits.classes().cpu()
+        try:
+            logits = self.low_res_logits(stacked([item.pixels for item in batch]), total)
+            masks = logits.classes().cpu()
+        except (MemoryError, RuntimeError) as error:
+            height, width = batch[0].pixels.shape[1:]
+            why = "there is too little memory" if "memory" in str(error) or isinstance(error, MemoryError) else reason(error)
+            raise DataError(f"cannot segment image {batch[0].key}, {height}x{width} pixels: {why}") from error
         seconds = (time.perf_counter() - start) / len(batch)
         results = []
+        size = self.network_size(masks.shape[1], masks.shape[2])
         for item, mask in zip(batch, masks, strict=True):
             again = (lambda: logits) if keep_logits else partial(self.low_res_logits, item.pixels[None], total)
-            results.append(Segmentation(item.pixels, mask, self.info, item.source, item.seconds + seconds, again))
+            results.append(Segmentation(item.pixels, mask, self.info, item.source, item.seconds + seconds, again, size))
         return results
 
     def logits(self, image: ImageLike) -> Tensor:
@@ -153,14 +204,14 @@ class Segmenter:
     def low_res_logits(self, images: Tensor, total: int = 1) -> LowResLogits:
         """Compute the logits of images (uint8 RGB, N x 3 x H x W) before their upsampling to H x W.
 
-        The images enter the network at the size that the model's input protocol says; on a CPU one by one, so that what
-        a batch holds does not change how sums are rounded. ``total``: how many images the caller is going to pass in
-        all, by which the engine ``auto`` is chosen.
+        The images enter the network at :meth:`network_size`; on a CPU one by one, so that what a batch holds does not
+        change how sums are rounded. ``total``: how many images the caller is going to pass in all, by which the engine
+        ``auto`` is chosen.
         """
         if self._process != os.getpid():
             raise ModelError(_FORKED)
         size = (images.shape[2], images.shape[3])
-        inputs = resize_image(images, self.info.input_size(*size))
+        inputs = resize_image(images, self.network_size(*size))
         network = self.network
         results = [
             network(part, total) if isinstance(network, OptimizedModel) else network.low_res_logits(part)["out"]
@@ -171,25 +222,31 @@ class Segmenter:
 
 
 class _Loaded(NamedTuple):
-    """An image in memory, uint8 RGB, 3 x H x W; its file, if it came from one; and the seconds that reading took."""
+    """An image in memory, uint8 RGB, 3 x H x W; its file, or its number; and the seconds that reading took."""
 
     pixels: Tensor
-    source: Path | None
+    key: Path | int
     seconds: float
 
+    @property
+    def source(self) -> Path | None:
+        return self.key if isinstance(self.key, Path) else None
 
-def _load(image: Any) -> _Loaded:
+
+def _load(number: int, image: Any) -> _Loaded:
     start = time.perf_counter()
-    pixels = to_pixels(image)
-    return _Loaded(pixels, Path(image) if isinstance(image, str | Path) else None, time.perf_counter() - start)
+    return _Loaded(to_pixels(image), Path(image) if isinstance(image, str | Path) else number, time.perf_counter() - start)
 
 
 def _load_or_error(numbered: tuple[int, Any]) -> tuple[Path | int, _Loaded | DataError]:
     number, image = numbered
+    key = Path(image) if isinstance(image, str | Path) else number
     try:
-        return number, _load(image)
+        return key, _load(number, image)
     except DataError as error:
-        return Path(image) if isinstance(image, str | Path) else number, error
+        return key, error
+    except Exception as error:  # one image never ends a stream
+        return key, DataError(f"cannot read image {key}: {type(error).__name__}: {reason(error)}")
 
 
 class Stream(Iterator[Segmentation]):
@@ -200,8 +257,9 @@ class Stream(Iterator[Segmentation]):
 
     def __init__(self, segmenter: Segmenter, sources: Any, batch_size: int | None, on_error: OnError) -> None:
         self.errors: dict[Path | int, DataError] = {}
-        images = [found.path for found in find_images(sources)] if isinstance(sources, str | Path) else sources
-        self._results: Any = self._segment(segmenter, images, batch_size, on_error)
+        if isinstance(sources, str | Path):
+            sources = [found.path for found in find_images(sources, skipped=self.errors)]
+        self._results: Any = self._segment(segmenter, sources, batch_size, on_error)
 
     def __next__(self) -> Segmentation:
         return next(self._results)
@@ -213,16 +271,30 @@ class Stream(Iterator[Segmentation]):
     def _segment(self, segmenter: Segmenter, images: Any, batch_size: int | None, on_error: OnError) -> Iterator[Segmentation]:
         total = len(images) if hasattr(images, "__len__") else 1
         items = enumerate(self._readable(images, evaluation_workers(segmenter.device), on_error))
-        done: dict[int, Segmentation] = {}
+        done: dict[int, Segmentation | None] = {}
         following = 0
         for batch in segmenter.batches(items, lambda item: item[1].pixels.shape[1:], batch_size):
-            results = segmenter._segment([item for _, item in batch], total)
+            results = self._attempt(segmenter, [item for _, item in batch], total, on_error)
             done.update(zip((number for number, _ in batch), results, strict=True))
             while following in done:
-                yield done.pop(following)
+                result = done.pop(following)
                 following += 1
+                if result is not None:
+                    yield result
         if on_error == "raise" and self.errors:
             raise next(iter(self.errors.values()))
+
+    def _attempt(self, segmenter: Segmenter, batch: list[_Loaded], total: int, on_error: OnError) -> list[Any]:
+        """Segment a batch; if that fails, for want of memory most often, one by one, with None for an image that fails."""
+        try:
+            return segmenter._segment(batch, total)
+        except DataError as error:
+            if len(batch) > 1:
+                return [self._attempt(segmenter, [item], total, on_error)[0] for item in batch]
+            if on_error == "raise":
+                raise
+            self.errors[batch[0].key] = error
+            return [None]
 
     def _readable(self, images: Iterable[Any], threads: int, on_error: OnError) -> Iterator[_Loaded]:
         for key, item in read_ahead(_load_or_error, enumerate(images), threads):

@@ -39,6 +39,8 @@ class ModelInfo:
     """Divisor after that."""
     short_side: int | None = None
     """Input protocol: images are resized to this shorter side; None: they go in at their own size."""
+    max_short_side: int | None = None
+    """Shorter side above which images are shrunk to it; None: the network was trained on images of usual sizes."""
     trained_on: str | None = None
     """Training data in words."""
     scores: dict[str, Any] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vocseg import draw
+from vocseg import draw, voc
 from vocseg.errors import SettingError
 from vocseg.inference.segmenter import Segmenter
 from vocseg.training.run_folder import RunFolder
@@ -140,7 +140,8 @@ class TensorBoard:
         dataset = self.setup.val_set
         for index in range(0, len(dataset), -(-len(dataset) // OVERLAYS)):
             sample = dataset.read(index)
-            overlay = draw.overlay(sample.image, segment(sample.image).mask, model.info.palette)
+            result, info = segment(sample.image), model.info
+            overlay = draw.overlay(result.image, result.mask, info.palette, background=voc.background(info.classes))
             self.writer.add_image(f"val/{sample.name}", np.array(overlay.convert("RGB")), step, dataformats="HWC")
         self.writer.flush()
 
