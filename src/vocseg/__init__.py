@@ -23,7 +23,7 @@ from vocseg.errors import (
 )
 
 if TYPE_CHECKING:
-    from vocseg.convert.pipeline import ConvertReport, convert
+    from vocseg.convert import ConvertReport, convert
     from vocseg.data import transforms
     from vocseg.data.voc_dataset import VOCDataset
     from vocseg.doctor.examine import Diagnosis, examine
@@ -85,7 +85,7 @@ __all__ = [
 
 _HOMES = {
     "ConfusionMatrix": "metrics:ConfusionMatrix",
-    "ConvertReport": "convert.pipeline:ConvertReport",
+    "ConvertReport": "convert.report:ConvertReport",
     "Diagnosis": "doctor.examine:Diagnosis",
     "DownloadResult": "download.voc:DownloadResult",
     "Evaluation": "evaluation.result:Evaluation",

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from vocseg import voc
+from vocseg.convert.regions import Region
 from vocseg.data.image_io import read_mask
 from vocseg.data.layout import VocFolder
 
@@ -77,6 +78,13 @@ def masks_of(out: Path, mask_dir: str = voc.MASKS) -> Scenes:
 
 def same(one: Scenes, other: Scenes) -> bool:
     return list(one) == list(other) and all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def whole(region: Region, height: int, width: int) -> np.ndarray:
+    """Return a region as pixels of the whole image."""
+    pixels = np.zeros((height, width), dtype=bool)
+    pixels[region.box] = region.pixels
+    return pixels
 
 
 def with_void(masks: Scenes, void: int) -> Scenes:

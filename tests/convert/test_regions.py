@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as reference
 
+from convert.scenes import whole
 from vocseg.convert import regions
 
 corners = st.lists(st.tuples(st.floats(-9, 30), st.floats(-9, 30)), min_size=1, max_size=12)
@@ -16,7 +17,7 @@ corners = st.lists(st.tuples(st.floats(-9, 30), st.floats(-9, 30)), min_size=1, 
 @given(corners, st.integers(1, 20), st.integers(1, 20))
 @settings(deadline=None)
 def test_polygon_is_even_odd_at_centers(ring: list[tuple[float, float]], height: int, width: int) -> None:
-    ours = regions.fill(ring, height, width)
+    ours = whole(regions.fill(ring, height, width), height, width)
     slow, certain = np.zeros((height, width), dtype=bool), np.ones((height, width), dtype=bool)
     for y in range(height):
         for x in range(width):
@@ -35,34 +36,35 @@ def test_polygon_close_to_cocos() -> None:
         angles = np.sort(rng.uniform(0, 2 * np.pi, 12))
         ring = np.c_[100 + rng.uniform(40, 80, 12) * np.cos(angles), 90 + rng.uniform(40, 80, 12) * np.sin(angles)]
         theirs = reference.decode(reference.merge(reference.frPyObjects([ring.reshape(-1).tolist()], 180, 200))) > 0
-        ours = regions.fill(ring, 180, 200)
+        ours = whole(regions.fill(ring, 180, 200), 180, 200)
         assert (ours & theirs).sum() / (ours | theirs).sum() > 0.98
 
 
 def test_polygon_degenerate() -> None:
-    assert not regions.fill([], 3, 3).any()
-    assert not regions.fill([(1, 1)], 3, 3).any()
-    assert not regions.fill([(0, 0), (3, 3)], 3, 3).any()
-    assert not regions.fill([(float("nan"), 0), (3, 3), (1, 2)], 3, 3).any()
-    assert regions.fill([(-1e9, -1e9), (1e9, -1e9), (1e9, 1e9), (-1e9, 1e9)], 3, 3).all()
+    assert not regions.fill([], 3, 3).pixels.any()
+    assert not regions.fill([(1, 1)], 3, 3).pixels.any()
+    assert not regions.fill([(0, 0), (3, 3)], 3, 3).pixels.any()
+    assert not regions.fill([(float("nan"), 0), (3, 3), (1, 2)], 3, 3).pixels.any()
+    everything = regions.fill([(-1e9, -1e9), (1e9, -1e9), (1e9, 1e9), (-1e9, 1e9)], 3, 3)
+    assert whole(everything, 3, 3).all()
 
 
 def test_ellipse_rectangle_place() -> None:
-    disc = regions.ellipse((10, 10), (5, 5), 20, 20)
+    disc = whole(regions.ellipse((10, 10), (5, 5), 20, 20), 20, 20)
     assert abs(disc.sum() - np.pi * 25) < 4
-    lying = regions.ellipse((10, 10), (8, 2), 20, 20)
-    assert np.array_equal(regions.ellipse((10, 10), (8, 2), 20, 20, 90), lying.T)
-    upright = regions.fill(regions.rectangle(2, 3, 4, 2), 9, 9)
+    lying = whole(regions.ellipse((10, 10), (8, 2), 20, 20), 20, 20)
+    assert np.array_equal(whole(regions.ellipse((10, 10), (8, 2), 20, 20, 90), 20, 20), lying.T)
+    upright = whole(regions.fill(regions.rectangle(2, 3, 4, 2), 9, 9), 9, 9)
     assert upright.sum() == 8
     assert upright[3:5, 2:6].all()
-    turned = regions.fill(regions.rectangle(6, 1, 4, 2, 90), 9, 9)  # clockwise: to the left of its corner, down
+    turned = whole(regions.fill(regions.rectangle(6, 1, 4, 2, 90), 9, 9), 9, 9)  # clockwise: to the left of its corner, down
     assert turned.sum() == 8
     assert turned[1:5, 4:6].all()
     stamp = np.ones((4, 4), dtype=bool)
-    assert regions.place(stamp, -2, -1, 5, 5).sum() == 6
-    assert regions.place(stamp, 3, 4, 5, 5).sum() == 2
-    assert not regions.place(stamp, 7, 0, 5, 5).any()
-    assert not regions.place(stamp, -7, -7, 5, 5).any()
+    assert whole(regions.place(stamp, -2, -1, 5, 5), 5, 5).sum() == 6
+    assert whole(regions.place(stamp, 3, 4, 5, 5), 5, 5).sum() == 2
+    assert not whole(regions.place(stamp, 7, 0, 5, 5), 5, 5).any()
+    assert not whole(regions.place(stamp, -7, -7, 5, 5), 5, 5).any()
 
 
 masks = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24))
@@ -71,7 +73,7 @@ masks = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1
 @given(masks)
 @settings(deadline=None)
 def test_outlines_give_the_region_back(region: np.ndarray) -> None:
-    parts = [regions.fill(ring, *region.shape) for ring in regions.outlines(region)]
+    parts = [whole(regions.fill(ring, *region.shape), *region.shape) for ring in regions.outlines(region)]
     assert np.array_equal(sum(part.astype(int) for part in parts) if parts else np.zeros(region.shape), region.astype(int))
     assert len(parts) == count_parts(region)
     # pycocotools fills outlines along pixel edges in the same way
@@ -101,4 +103,4 @@ def test_ring_in_a_hole_in_a_ring() -> None:
     region[5, 5] = True
     rings = regions.outlines(region)
     assert len(rings) == 3
-    assert [int(regions.fill(ring, 11, 11).sum()) for ring in rings] == [40, 16, 1]
+    assert [int(regions.fill(ring, 11, 11).pixels.sum()) for ring in rings] == [40, 16, 1]

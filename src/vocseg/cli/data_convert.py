@@ -32,6 +32,9 @@ def convert(
     seed: int = 0,
     segments: Literal["rle", "polygons"] = "rle",
     objects: Literal["classes", "parts"] = "classes",
+    crowds: Literal["auto", "void", "objects"] = "auto",
+    allow_skipped: Annotated[bool, Parameter(negative=())] = False,
+    allow_outside: Annotated[bool, Parameter(negative=())] = False,
     json: JsonOption = None,
 ) -> None:
     """Convert a data set to VOC layout, or from VOC layout to COCO or YOLO.
@@ -106,6 +109,13 @@ def convert(
         COCO: run lengths, which are exact, or polygons along pixel edges.
     objects
         COCO: one object per class of an image, or one per connected region.
+    crowds
+        Crowd regions of a COCO source: void, objects, or auto: void, unless every object is a crowd, as some tools
+        mark what is painted.
+    allow_skipped
+        Convert even if all objects of a class or of an image are of kinds that are not drawn, such as boxes and points.
+    allow_outside
+        Follow links, and data.yaml, to files outside of SOURCE.
     """
     if not source.exists():  # fail before torch is imported
         raise DataError(f"{source} does not exist")
@@ -119,7 +129,8 @@ def convert(
     refuse_to_replace([json], itertools.chain([colors, classes], read))
     report = convert(
         source, out, to=to, kind=kind, images=images, masks=masks, classes=classes, colors=colors, void=void or "",
-        splits=splits, seed=seed, segments=segments, objects=objects,
+        splits=splits, seed=seed, segments=segments, objects=objects, crowds=crowds,
+        allow_skipped=allow_skipped, allow_outside=allow_outside,
     )  # fmt: skip
     say(*report.lines())
     say(f"written: {out}, {counted(report.images, 'image')} in {FORMATS[to]}")

@@ -1,5 +1,6 @@
 """Convert data sets of other formats into VOC layout, and out of it."""
 
-from vocseg.convert.pipeline import ConvertReport, convert
+from vocseg.convert.pipeline import convert
+from vocseg.convert.report import ConvertReport
 
 __all__ = ["ConvertReport", "convert"]

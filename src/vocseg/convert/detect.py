@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,13 +12,13 @@ from vocseg.convert.readers.folders import find_folders
 from vocseg.convert.readers.layouts import find_cityscapes, find_voc
 from vocseg.convert.readers.tools import find_label_studio, find_labelme, find_supervisely
 from vocseg.convert.readers.yolo import find_yaml, find_yolo
-from vocseg.convert.source import Source, files_below, json_kind
+from vocseg.convert.source import MALFORMED, Source, files_below, json_kind
 from vocseg.data.layout import VocFolder
-from vocseg.errors import DataError, SettingError
+from vocseg.errors import DataError, SettingError, reason
 
 MASK_FORMATS = ("folders", "camvid", "voc")
 """Formats of mask files, which may be colored; the others name their classes."""
-READERS = {
+READERS: dict[str, Callable[[Path, Path | None], Source]] = {
     "coco": find_coco, "labelme": find_labelme, "cityscapes": find_cityscapes, "supervisely": find_supervisely,
     "label-studio": find_label_studio, "yolo": find_yolo,
 }  # fmt: skip
@@ -26,23 +27,33 @@ MAX_JSON_FILES = 50
 
 
 def find_source(
-    path: Path, kind: str = "auto", images: Path | None = None, masks: Path | None = None, colors: Path | None = None
+    path: Path,
+    kind: str = "auto",
+    images: Path | None = None,
+    masks: Path | None = None,
+    colors: Path | None = None,
+    crowds: str = "auto",
 ) -> Source:
     """Read the data set at ``path`` in the format ``kind``, or in the one that is detected.
 
-    Readers raise DataError, naming the file and what is wrong in it.
+    Readers raise DataError, naming the file and what is wrong in it; whatever else they raise becomes one.
     """
-    if kind == "auto":
-        kind = "folders" if masks and images else detect(path, str(masks or voc.MASKS))
-    if kind not in (*MASK_FORMATS, *READERS):
-        raise SettingError(f"unknown source format '{kind}'; choose auto or one of {', '.join((*MASK_FORMATS, *READERS))}")
-    if kind == "voc":
-        return find_voc(path, masks, colors)
-    if kind in MASK_FORMATS:
-        return find_folders(path, images, masks, colors, camvid=kind == "camvid")
-    if colors is not None:
-        raise SettingError(f"--colors is for masks in folders, not for {kind}")
-    return READERS[kind](path, images)
+    try:
+        if kind == "auto":
+            kind = "folders" if masks and images else detect(path, str(masks or voc.MASKS))
+        if kind not in (*MASK_FORMATS, *READERS):
+            raise SettingError(f"unknown source format '{kind}'; choose auto or one of {', '.join((*MASK_FORMATS, *READERS))}")
+        if kind == "voc":
+            return find_voc(path, masks, colors)
+        if kind in MASK_FORMATS:
+            return find_folders(path, images, masks, colors, camvid=kind == "camvid")
+        if colors is not None:
+            raise SettingError(f"--colors is for masks in folders, not for {kind}")
+        if kind == "coco":
+            return find_coco(path, images, crowds)
+        return READERS[kind](path, images)
+    except MALFORMED as error:
+        raise DataError(f"cannot read {path} as {kind}: {type(error).__name__}: {reason(error)}") from error
 
 
 def detect(root: Path, mask_dir: str = voc.MASKS) -> str:

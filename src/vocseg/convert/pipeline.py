@@ -7,7 +7,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -20,7 +19,8 @@ from vocseg import voc
 from vocseg.convert.classes import Labels, map_classes, parse_classes, parse_names
 from vocseg.convert.detect import find_source
 from vocseg.convert.regions import Mask
-from vocseg.convert.source import Item, Source, skipped
+from vocseg.convert.report import ConvertReport, note_skipped
+from vocseg.convert.source import Item, Lost, Skip, Source, skipped
 from vocseg.convert.splits import SplitPlan, draw_splits, plan_splits
 from vocseg.convert.writers import write_coco, write_voc, write_yolo
 from vocseg.data.image_io import UNREADABLE, image_size, open_image, pillow_reason, read_image
@@ -35,60 +35,12 @@ RECODED_SUFFIXES = (".bmp", ".tif", ".tiff")
 EMBEDDED_SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif"}
 """Suffixes of images inside annotation files, by Pillow's format."""
 
-CHOICES = {"to": ("voc", "coco", "yolo"), "segments": ("rle", "polygons"), "objects": ("classes", "parts")}
-
-VOID_NAMES = {"void", "unlabeled", "unlabelled", "ignore", "ignored"}
-"""Class names that usually mean void."""
-MAX_NAMES = 24
-"""How many class names a line of the report lists."""
+CHOICES = {
+    "to": ("voc", "coco", "yolo"), "segments": ("rle", "polygons"), "objects": ("classes", "parts"),
+    "crowds": ("auto", "void", "objects"),
+}  # fmt: skip
 
 AnyPath = str | Path
-
-
-@dataclass(frozen=True)
-class ConvertReport:
-    """Result of a conversion.
-
-    ``kind`` is the source's format and ``found`` where its files are. ``images_per_class`` and ``pixels`` are counts
-    in the order of ``classes``, ``void`` is the fraction of all pixels, ``splits`` are numbers of images.
-
-    >>> report = ConvertReport("voc", "data", 3, ("background", "cat"), (3, 2), (900, 80), 0.02, {"train": 2, "val": 1})
-    >>> for line in report.lines():
-    ...     print(line)
-    voc: data
-    classes: background, cat; void: 2.0%
-    splits: train 2, val 1
-    """
-
-    kind: str
-    found: str
-    images: int
-    classes: tuple[str, ...]
-    images_per_class: tuple[int, ...]
-    pixels: tuple[int, ...]
-    void: float
-    splits: dict[str, int]
-    notes: list[str] = field(default_factory=list)
-
-    def lines(self) -> list[str]:
-        """Return what was found and decided, and hints at probable mistakes, as lines of text."""
-        absent = [name for name, count in zip(self.classes, self.images_per_class, strict=True) if not count]
-        more = ", ..." if len(self.classes) > MAX_NAMES else ""
-        lines = [f"{self.kind}: {self.found}", *dict.fromkeys(self.notes)]
-        lines.append(f"classes: {', '.join(self.classes[:MAX_NAMES])}{more}; void: {self.void:.1%}")
-        if absent:
-            lines.append(f"classes in no image: {', '.join(absent)}")
-        last = len(self.classes) - 1
-        if self.classes[-1] == f"class_{last}" and self.classes[-1] not in absent and f"class_{last - 1}" in absent:
-            lines.append(f"label {last} is separated from the others by unused labels; if it is not a class, use --void {last}")
-        learned = next((name for name in self.classes if name.lower() in VOID_NAMES), None)
-        if learned is not None:
-            lines.append(f"'{learned}' is converted as a class; if it is not a class, use --void {learned}")
-        return [*lines, f"splits: {', '.join(f'{split} {count}' for split, count in self.splits.items())}"]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return all fields, for JSON."""
-        return asdict(self)
 
 
 def convert(
@@ -106,6 +58,9 @@ def convert(
     seed: int = 0,
     segments: Literal["rle", "polygons"] = "rle",
     objects: Literal["classes", "parts"] = "classes",
+    crowds: Literal["auto", "void", "objects"] = "auto",
+    allow_skipped: bool = False,
+    allow_outside: bool = False,
 ) -> ConvertReport:
     """Convert a data set into VOC layout, or out of it.
 
@@ -124,7 +79,9 @@ def convert(
         splits: Folder with ``train.txt``, ``val.txt``, ..., or fractions of train, val and test: ``0.8/0.2`` or
         ``(0.7, 0.15, 0.15)``. By default the source's own splits, or 0.8/0.2. seed: Seed of drawn splits. segments:
         COCO only: exact run lengths, or polygons along pixel edges. objects: COCO only: one object per class of an
-        image, or one per connected part.
+        image, or one per connected part. crowds: Crowd regions of COCO: ``void``, ``objects``, or ``auto``: void unless
+        every object is one. allow_skipped: Convert even if all objects of a class or an image are of kinds that are not
+        drawn (boxes, points, ...). allow_outside: Follow links and data.yaml to files outside of ``source``.
 
     Raises DataError, SettingError or OutputError, naming the file and the value.
 
@@ -137,13 +94,16 @@ def convert(
     voc 3 {'train': 2, 'trainval': 3, 'val': 1}
     """
     source, out = Path(source), Path(out)
-    for name, value in {"to": to, "segments": segments, "objects": objects}.items():
+    for name, value in {"to": to, "segments": segments, "objects": objects, "crowds": crowds}.items():
         if value not in CHOICES[name]:
             raise SettingError(f"{name} '{value}' is not one of {', '.join(CHOICES[name])}")
     if images is None and source.resolve() in out.resolve().parents:
         raise OutputError(f"{out} is inside {source} and would be read as part of it; choose another folder")
     given, void = parse_classes(classes), parse_names(void)
-    found = find_source(source, kind, *(None if path is None else Path(path) for path in (images, masks, colors)))
+    images, masks, colors = (None if path is None else Path(path) for path in (images, masks, colors))
+    found = find_source(source, kind, images, masks, colors, crowds)
+    if not allow_outside:
+        _refuse_outside(found, [source, images, masks])
     plan = plan_splits(found, splits, seed)
     items = _items(found, plan)
     with building(out) as folder, ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as workers:
@@ -151,13 +111,14 @@ def convert(
         image_folder.mkdir()
         check = partial(_check, found, folder=image_folder, pool=set(plan.pool))
         checked = list(progress(workers.map(check, items), len(items), f"read {found.kind}"))
+        notes = note_skipped(found, items, [one.lost for one in checked], allow_skipped)
         pixels = np.array([one.pixels for one in checked]).reshape(len(items), 256)
         mapping = map_classes(found, _labels(found, items, pixels), given, void)
         # Pixels of each class id from those of each label; a product of floats, which are exact here, is much faster.
         counts = (pixels.astype(np.float64) @ np.eye(256)[mapping.ids]).astype(np.int64)
         by_class = counts[:, : len(mapping.classes)]
         prints = [one.fingerprint for one in checked]
-        final, notes = draw_splits(plan, [item.id for item in items], prints, by_class > 0, mapping.classes)
+        final, more = draw_splits(plan, [item.id for item in items], prints, by_class > 0, mapping.classes)
 
         def each(write: Callable[[str, str, Mask], Any]) -> Iterator[Any]:
             written = workers.map(lambda item, one: write(item.id, one.image, mapping.ids[found.mask(item)]), items, checked)
@@ -168,6 +129,7 @@ def convert(
             write_coco(folder, mapping.classes, final, each, **shapes)
         else:
             (write_voc if to == "voc" else write_yolo)(folder, mapping.classes, final, each)
+    notes = [*found.notes, *notes, *more, f"{counted(len(mapping.classes), 'class')}, {mapping.note}", plan.note]
     return ConvertReport(
         found.kind,
         found.found,
@@ -177,8 +139,22 @@ def convert(
         tuple(by_class.sum(0).tolist()),
         float(counts[:, voc.VOID].sum() / max(1, counts.sum())),
         {split: len(names) for split, names in final.items()},
-        [*found.notes, *notes, f"{counted(len(mapping.classes), 'class')}, {mapping.note}", plan.note],
+        notes,
+        {note.kind: note.number for note in notes if isinstance(note, Skip)},
     )
+
+
+def _refuse_outside(found: Source, given: list[Path | None]) -> None:
+    """Raise DataError if a link, or data.yaml, leads to a file that is in none of the ``given`` folders."""
+    roots = [os.path.realpath(path if path.is_dir() else path.parent) for path in given if path and path.exists()]
+    # The images of COCO's annotations/x.json are beside that folder.
+    roots += [os.path.dirname(root) for root in roots if os.path.basename(root) == "annotations"]
+    for item in found.items:
+        for path in (item.image, item.origin):
+            real = os.path.realpath(path)
+            if not any(real.startswith(os.path.join(root, "")) for root in roots):
+                where = "" if Path(real) == path.absolute() else f", which is {real},"
+                raise DataError(f"{path}{where} is outside of {given[0]}; --allow-outside reads it")
 
 
 def _items(found: Source, plan: SplitPlan) -> list[Item]:
@@ -193,25 +169,27 @@ def _items(found: Source, plan: SplitPlan) -> list[Item]:
 
 
 class _Checked(NamedTuple):
-    """The name of a copied image, the pixels of each of 256 labels in its mask, and its fingerprint."""
+    """The name of a copied image, the pixels of each of 256 labels in its mask, its objects not drawn, its fingerprint."""
 
     image: str
     pixels: NDArray[np.int64]
+    lost: list[Lost]
     fingerprint: Fingerprint | None
 
 
 def _check(source: Source, item: Item, folder: Path, pool: set[str]) -> _Checked:
     """Copy an image into ``folder``, compare its size with its mask's, and count the mask's labels."""
     image = _copy_image(item, folder)
-    try:
-        mask = source.mask(item)
-    except MemoryError as error:  # an annotation file may claim any size
-        raise DataError(f"mask {item.origin} of {item.id} does not fit into memory: {error}") from error
-    height, width = image_size(folder / image)
-    if mask.shape != (height, width):
-        raise DataError(f"image {item.image} is {height}x{width} but its mask {item.origin} is {mask.shape[0]}x{mask.shape[1]}")
+    size = image_size(folder / image)
+    lost: list[Lost] = []
+    # An annotation file may claim any size: nothing is allocated before it is compared.
+    mask = source.mask(item, lost) if item.size in (None, size) else None
+    claimed = item.size if mask is None else mask.shape
+    if mask is None or claimed != size:
+        sizes = [f"{height}x{width}" for height, width in (size, claimed or size)]
+        raise DataError(f"image {item.image} is {sizes[0]} but its mask {item.origin} is {sizes[1]}")
     pixels = np.bincount(mask.reshape(-1), minlength=256)
-    return _Checked(image, pixels, fingerprint(read_image(folder / image)) if item.id in pool else None)
+    return _Checked(image, pixels, lost, fingerprint(read_image(folder / image)) if item.id in pool else None)
 
 
 def _copy_image(item: Item, folder: Path) -> str:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
+import unicodedata
 import zlib
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import InitVar, dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from vocseg import voc
-from vocseg.convert.regions import Mask, Region, paint
+from vocseg.convert.regions import Mask, NotDrawn, Region, paint
 from vocseg.data.color_table import ColorTable
 from vocseg.data.image_io import UNREADABLE, decode_mask, image_size
 from vocseg.data.layout import IMAGE_SUFFIXES
@@ -26,21 +27,36 @@ SPLIT_NAMES = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
     "test": "test", "testing": "test", "trainval": "trainval",
 }  # fmt: skip
+MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, zlib.error, *UNREADABLE)
+"""What code that takes a well-formed file for granted raises for any other one."""
+MAX_LINKS = 3
+"""How many links to folders a path may pass."""
+TOO_SMALL = "too small to cover a pixel"
 
 Fill = Callable[[Any, int, int], Region]
-"""Returns the region of a shape, given the image's height and width."""
+"""Returns the region of a shape, given the image's height and width; raises NotDrawn for one that encloses no pixels."""
 Splits = dict[str, list[str]]
 """Image ids by split."""
+
+
+class Lost(NamedTuple):
+    """An object that is not drawn, its class (None: void, or none), and an example for the report, as its image's name."""
+
+    name: str | None
+    thing: str
+    why: str
+    example: str
+    in_part: bool = False
 
 
 @dataclass
 class Item:
     """An image, and the objects drawn on it if it has no mask file.
 
-    ``origin`` is the file of the mask or the objects. ``objects`` are class names (None: void) and shapes as the format
-    stores them, in order; ``size`` is the image's height and width according to the annotation. If the image is stored
-    inside an annotation file, ``embedded`` returns its bytes and ``image`` is that file. The id comes from the name of
-    ``named_by``, or else of ``image``.
+    ``origin`` is the file of the mask or the objects. ``objects`` are all objects of the image in order, class names
+    (None: void, or none) and shapes as the format stores them, also those that are not drawn; ``size`` is the image's
+    height and width according to the annotation. If the image is stored inside an annotation file, ``embedded`` returns
+    its bytes and ``image`` is that file. The id comes from the name of ``named_by``, or else of ``image``.
     """
 
     image: Path
@@ -60,7 +76,7 @@ class Source:
     ``names`` maps labels to class names, if there are any. ``named``: the format itself names its classes, so
     ``classes`` selects among them; otherwise it names the labels 0, 1, 2, ... ``void`` are labels besides 255 that are
     not classes. ``splits`` are the source's own: those of the items, or ``lists`` of images. Masks are read with a
-    color ``table``, or painted with ``fill``.
+    color ``table``, or painted with ``fill``. ``lost`` are objects of images that are not among the items.
     """
 
     kind: str
@@ -75,6 +91,7 @@ class Source:
     table: ColorTable | None = None
     fill: Fill | None = None
     by_size: bool = False
+    lost: list[Lost] = field(default_factory=list)
     splits: Splits = field(init=False, default_factory=dict)
 
     def __post_init__(self, root: Path, lists: Mapping[str, Collection[Path]] | None) -> None:
@@ -85,27 +102,72 @@ class Source:
         ids = {item.image: item.id for item in self.items}
         self.splits |= {split: [ids[image] for image in images] for split, images in (lists or {}).items() if split and images}
 
-    def mask(self, item: Item) -> Mask:
-        """Return the labels of an item; raise DataError if they cannot be read."""
+    def mask(self, item: Item, lost: list[Lost] | None = None) -> Mask:
+        """Return the labels of an item, and append its objects that are not drawn to ``lost``.
+
+        Raises DataError if they cannot be read.
+        """
         if self.fill is None:
             return read_labels(item.origin, self.table)
-        labels = {name: label for label, name in (self.names or {}).items()} | dict.fromkeys(voc.BACKGROUND_NAMES, 0)
+        labels = {name: label for label, name in (self.names or {}).items() if label}
         height, width = item.size or image_size(item.image)
-        with parsing(f"an object of {item.image.name} in {item.origin}"):
-            filled = [(self.fill(shape, height, width), voc.VOID if name is None else labels[name]) for name, shape in item.objects]
-        return paint(height, width, filled, self.by_size)
+        return paint(height, width, self._regions(item, height, width, labels, [] if lost is None else lost), self.by_size)
+
+    def _regions(
+        self, item: Item, height: int, width: int, labels: Mapping[str, int], lost: list[Lost]
+    ) -> Iterator[tuple[Region, int]]:
+        assert self.fill is not None
+        for number, (name, shape) in enumerate(item.objects, 1):
+            which = f"id {shape['id']}" if isinstance(shape, dict) and "id" in shape else f"number {number}"
+            label = voc.VOID if name is None else labels.get(name, voc.BACKGROUND)
+            try:
+                with parsing(f"an object of {item.image.name} in {item.origin}", which):
+                    region = self.fill(shape, height, width)
+                if region.pixels.any():
+                    yield region, label
+                else:
+                    raise NotDrawn("object", TOO_SMALL if region.pixels.size else "outside the image")
+            except NotDrawn as skip:
+                lost.append(Lost(name, skip.thing, skip.why, skip.example or item.image.name, skip.in_part))
+                if skip.region is not None:
+                    yield skip.region, label if skip.in_part else voc.VOID
 
 
 def source_of_objects(
     kind: str, path: Path | str, root: Path, items: list[Item], names: Iterable[str], fill: Fill, notes: list[str], **settings: Any
 ) -> Source:
     """Return a source of drawn objects: background names are label 0, the other class ``names`` (if empty, all) follow."""
+    annotated: dict[Path, Path] = {}
+    for item in items:
+        if item.embedded is None and annotated.setdefault(item.image, item.origin) != item.origin:
+            raise DataError(f"{annotated[item.image]} and {item.origin} annotate the same image {item.image}; remove one of them")
     names = names or sorted({name for item in items for name, _ in item.objects if name is not None})
-    others = [name for name in dict.fromkeys(names) if name not in voc.BACKGROUND_NAMES]
+    others = [name for name in dict.fromkeys(names) if not is_background(name)]
     if len(others) >= voc.VOID:
         raise DataError(f"{path} has {len(others)} classes; ids must stay below the void label {voc.VOID}")
-    by_label = dict(enumerate([voc.BACKGROUND_NAMES[0], *others]))
+    by_label = dict(enumerate([voc.BACKGROUND_NAMES[0], *(encodable(name, f"class name in {path}") for name in others)]))
     return Source(kind, str(path), root, items, by_label, named=True, fill=fill, notes=notes, **settings)
+
+
+def is_background(name: str) -> bool:
+    """Return whether a class name means background, in any case."""
+    return name.strip().lower() in voc.BACKGROUND_NAMES
+
+
+def encodable(text: str, what: str) -> str:
+    """Return a name that can be written as UTF-8; raise DataError for any other one."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{what} {text!r} is not valid Unicode; rename it") from error
+    return text
+
+
+class Skip(str):
+    """A note on a ``number`` of things of one ``kind`` that are not converted."""
+
+    kind: str
+    number: int
 
 
 def skipped(what: int | Sequence[object], thing: str, why: str) -> list[str]:
@@ -116,7 +178,9 @@ def skipped(what: int | Sequence[object], thing: str, why: str) -> list[str]:
     """
     count = what if isinstance(what, int) else len(what)
     example = "" if isinstance(what, int) or not what else f" ({'such as ' if count > 1 else ''}{what[0]})"
-    return [f"skipped: {counted(count, thing)} {why}{example}"] if count else []
+    note = Skip(f"skipped: {counted(count, thing)} {why}{example}")
+    note.kind, note.number = f"{thing} {why}", count
+    return [note] if count else []
 
 
 def read_labels(path: Path, table: ColorTable | None = None) -> Mask:
@@ -128,7 +192,7 @@ def read_labels(path: Path, table: ColorTable | None = None) -> Mask:
         return mask.labels
     if mask.kind == "color" and table is None:
         raise DataError(f"mask {path} is a color image; map its colors to classes with --colors FILE")
-    y, x = np.argwhere(mask.foreign)[0]
+    y, x = (int(places[0]) for places in mask.foreign.nonzero())
     value = mask.pixels[y, x]
     if table is None:
         raise DataError(f"mask {path} holds label {value} at x={x}, y={y}; labels must be 0 to 255")
@@ -139,13 +203,13 @@ def read_labels(path: Path, table: ColorTable | None = None) -> Mask:
 
 
 @contextmanager
-def parsing(what: str) -> Iterator[None]:
+def parsing(what: str, which: str = "") -> Iterator[None]:
     """Raise a DataError that says what cannot be read for anything malformed in an annotation."""
     try:
         yield
-    except (DataError, LookupError, TypeError, OverflowError, zlib.error, *UNREADABLE) as error:
+    except (DataError, *MALFORMED) as error:
         detail = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {reason(error)}"
-        raise DataError(f"cannot read {what}: {detail}") from error
+        raise DataError(f"cannot read {what}: {detail}" + (f" ({which})" if which else "")) from error
 
 
 def read_json(path: Path) -> Any:
@@ -161,20 +225,36 @@ def json_files(root: Path, kind: str) -> list[Path]:
 
 def json_kind(path: Path) -> str | None:
     """Guess the annotation format of a JSON file from its first 64 KiB: labelme, coco, label-studio, or None."""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        head = file.read(1 << 16).lstrip()
-    if head.startswith("{"):
-        keys = ('"images"', '"annotations"', '"categories"', '"licenses"')
-        return "labelme" if '"shapes"' in head else "coco" if any(key in head for key in keys) else None
-    return "label-studio" if head.startswith("[") and ('"annotations"' in head or '"completions"' in head) else None
+    with open(path, "rb") as file:
+        start = file.read(1 << 16)
+    head = start.decode("utf-16" if start[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig", errors="replace").lstrip()
+    # With sorted keys, LabelMe's "shapes" comes after the image.
+    for kind, opening, keys in (
+        ("labelme", "{", ("shapes", "imageData", "imagePath")),
+        ("coco", "{", ("images", "annotations", "categories", "licenses")),
+        ("label-studio", "[", ("annotations", "completions")),
+    ):
+        if head.startswith(opening) and any(f'"{key}"' in head for key in keys):
+            return kind
+    return None
 
 
 def files_below(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """List the files below ``root`` with one of the ``suffixes`` (any case), sorted; hidden ones are ignored."""
+    """List the regular files below ``root`` with one of the ``suffixes`` (any case), sorted; hidden ones are ignored.
+
+    Links to folders are followed, but not to a folder above, nor more than MAX_LINKS within each other.
+    """
     found = []
+    real = {str(root): [os.path.realpath(root)]}
     for folder, subfolders, names in os.walk(root, followlinks=True):
-        subfolders[:] = [name for name in subfolders if not name.startswith((".", "__MACOSX"))]
-        found += [Path(folder, name) for name in names if not name.startswith(".") and name.lower().endswith(suffixes)]
+        for name in list(subfolders):
+            path = os.path.join(folder, name)
+            chain = real[path] = [*real[folder], os.path.realpath(path)]
+            links = sum(os.path.dirname(below) != above for above, below in itertools.pairwise(chain))
+            if name.startswith((".", "__MACOSX")) or chain[-1] in chain[:-1] or links > MAX_LINKS:
+                subfolders.remove(name)
+        files = (Path(folder, name) for name in names if not name.startswith(".") and name.lower().endswith(suffixes))
+        found += [path for path in files if path.is_file()]
     return sorted(found)
 
 
@@ -194,9 +274,10 @@ def unique_ids(paths: list[Path], root: Path) -> list[str]:
     if len(set(ids)) < len(ids):
         # Not relative_to: annotation files may name images outside of the folder.
         ids = [joined(Path(os.path.relpath(path, root)).with_suffix("").parts) for path in paths]
-    if len(set(ids)) < len(ids):
-        path, repeated = next((path, id_) for path, id_ in zip(paths, ids, strict=True) if ids.count(id_) > 1)
-        raise DataError(f"duplicate image id '{repeated}' (one of its files is {path}); rename one of the files")
+    first: dict[str, Path] = {}
+    for path, id_ in zip(paths, ids, strict=True):
+        if first.setdefault(encodable(id_, "image name"), path) is not path:
+            raise DataError(f"duplicate image id '{id_}' (of {first[id_]} and {path}); rename one of the files")
     return ids
 
 
@@ -205,17 +286,32 @@ class ImageFinder:
 
     def __init__(self, *folders: Path) -> None:
         self._by_name: dict[str, list[Path]] = {}
+        self._by_stem: dict[str, list[Path]] = {}
         for path in dict.fromkeys(path for folder in folders for path in files_below(folder, IMAGE_SUFFIXES)):
-            self._by_name.setdefault(path.name, []).append(path)
+            self._by_name.setdefault(_normal(path.name), []).append(path)
+            self._by_stem.setdefault(_normal(path.stem), []).append(path)
 
     def find(self, name: str, near: Path | None = None) -> Path | None:
-        """Return the image of that name; of several, the one in the folders most like ``name``, then ``near``."""
-        wanted = [part for part in name.replace("\\", "/").split("/") if part]
+        """Return the image of that name or stem; of several, the one in the folders most like ``name``, then ``near``.
+
+        Raises DataError if two fit equally well.
+        """
+        wanted = [part for part in name.replace("\\", "/").split("/") if part] or [""]
+        files = self._by_name if wanted[-1].lower().endswith(IMAGE_SUFFIXES) else self._by_stem
 
         def agreement(path: Path) -> tuple[int, int]:
-            return common_start([wanted[::-1], path.parts[::-1]]), common_start([path.parts, near.parts]) if near else 0
+            return common_start([wanted[-2::-1], path.parts[-2::-1]]), common_start([path.parts, near.parts]) if near else 0
 
-        return max(self._by_name.get(wanted[-1], []) if wanted else [], key=agreement, default=None)
+        found = sorted(files.get(_normal(wanted[-1]), []), key=agreement)
+        if len(found) > 1 and agreement(found[-1]) == agreement(found[-2]):
+            of = f" of {near}" if near else ""
+            raise DataError(f"image '{name}'{of} may be {found[-2]} or {found[-1]}; set --images to the folder of one of them")
+        return found[-1] if found else None
+
+
+def _normal(name: str) -> str:
+    """Return a file name as Windows and Linux write it; macOS takes accents apart."""
+    return unicodedata.normalize("NFC", name)
 
 
 def common_start(texts: Sequence[Sequence[Any]]) -> int:

@@ -13,7 +13,7 @@ import torch
 from scipy import ndimage
 
 from vocseg import draw, voc
-from vocseg.convert import regions
+from vocseg.convert import regions, rle
 from vocseg.convert.readers.coco import VOID_CATEGORY
 from vocseg.convert.regions import Mask
 from vocseg.convert.source import Splits
@@ -90,7 +90,7 @@ def _coco_objects(mask: Mask, ids: dict[int, int], polygons: bool, parts: bool) 
                 "iscrowd": int(label == voc.VOID),
                 "area": int(region.sum()),
                 "bbox": [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start],
-                "segmentation": [ring.reshape(-1).tolist() for ring in rings] or regions.encode(region),
+                "segmentation": [ring.reshape(-1).tolist() for ring in rings] or rle.encode(region),
             }
             objects.append(one)
     return objects

@@ -33,10 +33,10 @@ def test_labelme(tmp_path: Path, embedded: bool) -> None:
         ]
         mask = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
         mask[10:] = 2
-        mask[12:18, 10:20] = 1
-        mask[13:15, 11:13] = 0
-        y, x = np.mgrid[:HEIGHT, :WIDTH] + 0.5
-        mask[(x - 5) ** 2 + (y - 5) ** 2 <= 9] = 3
+        mask[12:19, 10:21] = 1  # corners are pixels
+        mask[13:16, 11:14] = 0
+        y, x = np.mgrid[:HEIGHT, :WIDTH]
+        mask[(x - 5) ** 2 + (y - 5) ** 2 <= 3.2**2] = 3  # as Pillow draws a circle of radius 3
         mask[3:6, 25:30] = 1
         wanted[name] = mask
         if not embedded:

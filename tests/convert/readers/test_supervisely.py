@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convert.scenes import HEIGHT, WIDTH, Scenes, masks_of, photo, put, same
+from convert.scenes import HEIGHT, WIDTH, Scenes, masks_of, photo, put, same, whole
 from vocseg.convert import convert
 from vocseg.errors import DataError
 
@@ -71,4 +71,4 @@ def test_supervisely_documented_bitmap() -> None:
     figure = {"geometryType": "bitmap", "bitmap": {"data": data, "origin": [1, 2]}}
     wanted = np.zeros((6, 5), dtype=bool)
     wanted[2:5, 1:4] = [[1, 1, 1], [1, 0, 0], [1, 1, 1]]
-    assert np.array_equal(_supervisely_region(figure, 6, 5), wanted)
+    assert np.array_equal(whole(_supervisely_region(figure, 6, 5), 6, 5), wanted)

@@ -73,5 +73,7 @@ def test_same_names_in_folders_outside_of_the_yaml_files(tmp_path: Path) -> None
         put(tmp_path / "data" / split / "images" / "a.jpg", photo(number))
         put(tmp_path / "data" / split / "labels" / "a.txt", "0 0 0 1 0 1 1 0 1")
     put(tmp_path / "in" / "data.yaml", "path: ../data\ntrain: train/images\nval: val/images\nnames: [cat]\n")
-    convert(tmp_path / "in", tmp_path / "out")
+    with pytest.raises(DataError, match=r"a\.jpg, which is .*, is outside of .*in; --allow-outside reads it"):
+        convert(tmp_path / "in", tmp_path / "out")
+    convert(tmp_path / "in", tmp_path / "out", allow_outside=True)
     assert list(masks_of(tmp_path / "out")) == ["data_train_images_a", "data_val_images_a"]

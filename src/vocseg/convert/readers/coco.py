@@ -4,57 +4,89 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from vocseg.convert import regions
-from vocseg.convert.source import ImageFinder, Item, Source, json_files, read_json, skipped, source_of_objects, split_of_path
+from vocseg.convert import regions, rle
+from vocseg.convert.regions import NotDrawn, Region, polygons
+from vocseg.convert.source import (
+    ImageFinder,
+    Item,
+    Lost,
+    Source,
+    json_files,
+    parsing,
+    read_json,
+    skipped,
+    source_of_objects,
+    split_of_path,
+)
 from vocseg.errors import DataError
+from vocseg.utils.text import counted
 
 VOID_CATEGORY = "void"
+Annotation = dict[str, Any]
+Objects = list[tuple[str | None, Annotation]]
+"""Annotations with the names of their categories, or None for void."""
 
 
-def find_coco(path: Path, images: Path | None = None) -> Source:
+def find_coco(path: Path, images: Path | None = None, crowds: str = "auto") -> Source:
     """Read an annotation file, or all annotation files below a folder; of several kinds, instances, or else stuff.
 
     Classes are background and the categories in the order of their ids. Where objects overlap, the smaller is on top.
-    Crowd regions, and a category called void, are void. Files named after train, val or test are the splits.
+    A category called void is void. Crowd regions are ``void`` or ``objects``; ``auto``: void unless all objects are
+    crowds, as tools write that mark each painted object as one. Files named after train, val or test are the splits.
     """
-    files = json_files(path, "coco")
+    files = every = json_files(path, "coco")
     for word in ("instances", "stuff"):
         files = [file for file in files if file.name.startswith(word)] or files
     if not files:
         raise DataError(f"no COCO annotation file (JSON with images, annotations and categories) below {path}")
     root = path.parent if path.is_file() else path
     contents = {file: _read(file) for file in files}
+    where = ", ".join(map(str, files[:3])) + (", ..." if len(files) > 3 else "")
+    notes = skipped([file.name for file in every if file not in files], "annotation file", f"beside {files[0].name}")
+    void_crowds = _void_crowds(contents, where, crowds, notes)
     folders = [images] if images else [root, root.parent] if root.name == "annotations" else [root]
     finder = ImageFinder(*folders)
     found: dict[Path, Item] = {}
+    spelled: dict[Path, str] = {}
     lists: dict[str, dict[Path, None]] = {}
-    missing = []
+    missing, lost = [], []
     for file, split in _splits(files, root).items():
-        for name, size, objects in _images(contents[file], file):
+        listed, unlisted = _images(contents[file], file, void_crowds)
+        lost += unlisted
+        for name, size, objects in listed:
             image = finder.find(name, file)
             if image is None:
                 missing.append(name)
+                lost += [Lost(None, "object", "of images that cannot be found", name)] * len(objects)
                 continue
-            known = found.setdefault(image, Item(image, file, objects, size))
-            if known.objects is not objects and known.origin == file:  # one image, listed twice
-                known.objects.extend(objects)
+            known = found.setdefault(image, Item(image, file, [], size))
+            if spelled.setdefault(image, name) != name and known.origin == file:
+                raise DataError(f"{file} lists '{spelled[image]}' and '{name}', but only {image} exists; one image is missing")
+            # One image listed twice in a file has the objects of both; other files may repeat them.
+            seen = [] if known.origin == file else [_shape(one) for one in known.objects]
+            known.objects += [one for one in objects if _shape(one) not in seen]
             if split:
                 lists.setdefault(split, {})[image] = None
     if not found:
         first = f" (the first is '{missing[0]}')" if missing else ""
         number = f"none of the {len(missing)} images of {files[0]}"
         raise DataError(f"{number} is below {folders[-1]}{first}; set --images to their folder")
-    by_id = sorted((int(id_), name) for content in contents.values() for id_, name in _categories(content, files[0]).items())
+    bare = [item.image.name for item in found.values() if not item.objects]
+    if len(bare) == len(found) and not lost:
+        raise DataError(f"{where} has no annotations; all images would be background")
+    by_id = sorted((int(key), name) for content in contents.values() for key, name in content["categories"].items())
     names = [name for _, name in by_id if name != VOID_CATEGORY]
-    where = ", ".join(map(str, files[:3])) + (", ..." if len(files) > 3 else "")
-    notes = skipped(missing, "annotated image", "that cannot be found")
-    return source_of_objects("coco", where, folders[-1], [*found.values()], names, _region, notes, by_size=True, lists=lists)
+    notes += skipped(missing, "annotated image", "that cannot be found")
+    notes += [f"{counted(len(bare), 'image')} without annotations, all background (such as {bare[0]})"] if bare else []
+    items = [*found.values()]
+    return source_of_objects("coco", where, folders[-1], items, names, _region, notes, by_size=True, lists=lists, lost=lost)
+
+
+def _shape(one: tuple[str | None, Annotation]) -> tuple[Any, ...]:
+    return one[0], one[1].get("segmentation"), one[1].get("bbox")
 
 
 def _splits(files: list[Path], root: Path) -> dict[Path, str | None]:
@@ -66,54 +98,116 @@ def _splits(files: list[Path], root: Path) -> dict[Path, str | None]:
 
 
 def _read(file: Path) -> dict[str, Any]:
+    """Return a file's content with ids in one spelling and ``categories`` as names by id."""
     content = read_json(file)
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise DataError(f"{file} is not in COCO's format: it has no list '{key}'")
-    return content
-
-
-def _categories(content: dict[str, Any], file: Path) -> dict[Any, str]:
-    try:
-        return {one["id"]: str(one["name"]) for one in sorted(content["categories"], key=lambda one: int(one["id"]))}
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{file} has a category without id or name") from error
-
-
-def _images(content: dict[str, Any], file: Path) -> Iterator[tuple[str, tuple[int, int], list[tuple[str | None, Any]]]]:
-    """Yield the name, the size and the objects (class name, or None for void, and segmentation) of each image."""
-    names = _categories(content, file)
-    objects: dict[Any, list[tuple[str | None, Any]]] = {}
+    content["categories"] = names = _categories(content["categories"], file)
     for annotation in content["annotations"]:
-        try:
-            name, image_id = names[annotation["category_id"]], annotation["image_id"]
-        except (KeyError, TypeError) as error:
-            of = f" of image {annotation['image_id']}" if isinstance(annotation, dict) and "image_id" in annotation else ""
-            key = error.args[0] if error.args else error
-            raise DataError(f"{file}: annotation {_id(annotation)}{of} has a missing or unknown {key!r}") from error
-        if annotation.get("segmentation"):
-            is_void = annotation.get("iscrowd") or name == VOID_CATEGORY
-            objects.setdefault(image_id, []).append((None if is_void else name, annotation["segmentation"]))
-    for image in content["images"]:
-        try:
-            yield str(image["file_name"]), (int(image["height"]), int(image["width"])), objects.get(image["id"], [])
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{file}: image {_id(image)} lacks a valid id, file_name, height or width") from error
+        if not isinstance(annotation, dict):
+            raise DataError(f"{file}: annotation {str(annotation)[:40]!r} is not an object with image_id and category_id")
+        if "segments_info" in annotation:
+            raise DataError(f"{file} is in COCO's panoptic format, which is not supported; use the instance or stuff annotations")
+        where = f"{file}: annotation {_id(annotation)}"
+        for key in ("image_id", "category_id"):
+            if key not in annotation:
+                raise DataError(f"{where} has a missing or unknown {key!r}")
+            with parsing(str(file), f"{key} of annotation {_id(annotation)}"):
+                annotation[key] = _key(annotation[key])
+        if annotation["category_id"] not in names:
+            raise DataError(f"{where} of image {annotation['image_id']} has a missing or unknown {annotation['category_id']}")
+    return content
 
 
 def _id(entry: Any) -> Any:
     return entry.get("id", "?") if isinstance(entry, dict) else "?"
 
 
-def _region(segmentation: Any, height: int, width: int) -> regions.Region:
-    """Return the region of run lengths, or the union of polygons."""
-    if isinstance(segmentation, dict):
-        region = regions.decode(segmentation)
-        if region.shape != (height, width):
-            raise DataError(f"run lengths of {region.shape[0]}x{region.shape[1]} in an image of {height}x{width}")
-        return region
-    region = np.zeros((height, width), dtype=bool)
-    for ring in segmentation:
-        if len(ring) >= 6:
-            region |= regions.fill(ring, height, width)
-    return region
+def _key(id_: Any) -> str:
+    """Return one spelling of an id, which files write as 1, 1.0 and "1"."""
+    if isinstance(id_, bool) or not isinstance(id_, int | float | str) or (isinstance(id_, float) and not id_.is_integer()):
+        raise ValueError(f"{id_!r} is neither a whole number nor text")
+    return str(int(id_) if isinstance(id_, float) else id_).strip()
+
+
+def _categories(categories: list[Any], file: Path) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for one in categories:
+        try:
+            key, name = str(int(_key(one["id"]))), one["name"]
+            if not isinstance(name, int | float | str):
+                raise TypeError(f"name {name!r}")
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{file} has a category without id or name") from error
+        if names.setdefault(key, str(name)) != str(name):
+            raise DataError(f"{file} gives the id {key} to two categories, '{names[key]}' and '{name}'")
+    return names
+
+
+def _is_crowd(annotation: Annotation) -> bool:
+    return str(annotation.get("iscrowd")).lower() in ("1", "1.0", "true")
+
+
+def _void_crowds(contents: dict[Path, dict[str, Any]], where: str, crowds: str, notes: list[str]) -> bool:
+    """Return whether crowd regions are void, and note it."""
+    every: Counter[str] = Counter()
+    crowded: Counter[str] = Counter()
+    for content in contents.values():
+        for annotation in content["annotations"]:
+            name = content["categories"][annotation["category_id"]]
+            if name != VOID_CATEGORY:
+                every[name] += 1
+                crowded[name] += _is_crowd(annotation)
+    number = counted(crowded.total(), "crowd region")
+    if not crowded.total():
+        return False
+    if crowds == "objects" or (crowds == "auto" and crowded == every):
+        notes.append(f"{number} taken as objects" + ("" if crowds == "objects" else ", as no object is anything else"))
+        return False
+    name = next((name for name, count in crowded.items() if count == every[name]), None)
+    if name is not None and crowds == "auto":
+        raise DataError(
+            f"all {counted(crowded[name], 'object')} of class '{name}' in {where} are crowd regions; "
+            "--crowds void makes these void, --crowds objects takes them as objects, as some tools mark what is painted"
+        )
+    notes.append(f"{number} made void; --crowds objects takes them as objects")
+    return True
+
+
+def _images(
+    content: dict[str, Any], file: Path, void_crowds: bool
+) -> tuple[list[tuple[str, tuple[int, int], Objects]], list[Lost]]:
+    """Return the name, the size and the objects of each image, and the objects of images that are not listed."""
+    objects: dict[str, Objects] = {}
+    for annotation in content["annotations"]:
+        name = content["categories"][annotation["category_id"]]
+        is_void = name == VOID_CATEGORY or (void_crowds and _is_crowd(annotation))
+        objects.setdefault(annotation["image_id"], []).append((None if is_void else name, annotation))
+    listed: dict[str, tuple[str, tuple[int, int], Objects]] = {}
+    for image in content["images"]:
+        try:
+            key, name, size = _key(image["id"]), str(image["file_name"]), (int(image["height"]), int(image["width"]))
+        except (ArithmeticError, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{file}: image {_id(image)} lacks a valid id, file_name, height or width") from error
+        if listed.setdefault(key, (name, size, objects.pop(key, [])))[0] != name:
+            raise DataError(f"{file} gives the id {key} to two images, '{listed[key][0]}' and '{name}'")
+    unlisted = [(name, key) for key, annotations in objects.items() for name, _ in annotations]
+    return [*listed.values()], [Lost(name, "object", "of images that are not listed", f"image_id {key}") for name, key in unlisted]
+
+
+def _region(annotation: Annotation, height: int, width: int) -> Region:
+    """Return the region of run lengths, or the union of polygons: lists of x, y, x, y, ... or of pairs."""
+    outline = annotation.get("segmentation")
+    if not outline or outline == [[]]:
+        if annotation.get("bbox"):
+            x, y, across, down = (float(part) for part in annotation["bbox"])
+            raise NotDrawn("box", "without an outline", regions.fill(regions.rectangle(x, y, across, down), height, width))
+        raise NotDrawn("object", "with key points, but no outline" if annotation.get("keypoints") else "without an outline")
+    if isinstance(outline, dict):
+        return rle.decode(outline, height, width)
+    if all(isinstance(part, dict) for part in outline):
+        return regions.union([rle.decode(part, height, width) for part in outline])
+    # One polygon may stand without the list around it, flat or as pairs.
+    single = not isinstance(outline[0], list) or all(len(part) == 2 and not isinstance(part[0], list) for part in outline)
+    return polygons([outline] if single else outline, height, width)
