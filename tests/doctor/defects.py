@@ -185,6 +185,29 @@ def deep_mask(root: Path) -> set[str]:
     return in_masks(1)
 
 
+def one_channel(root: Path) -> set[str]:
+    ids = labels(root, 1)
+    ids[ids == voc.VOID] = 0
+    Image.fromarray(np.stack([ids, 0 * ids, 0 * ids], -1)).save(mask(root, 1))
+    return in_masks(1)
+
+
+def jpeg_called_png(root: Path) -> set[str]:
+    Image.fromarray(labels(root, 1)).save(mask(root, 1), format="JPEG")
+    return in_masks(1)
+
+
+def palettes_of_their_own(root: Path) -> set[str]:
+    """As editors save indexed images: the colors of each file numbered anew."""
+    for number in range(10):
+        ids = labels(root, number)
+        order = np.roll(np.unique(ids), number)
+        image = Image.fromarray(np.argsort(order)[np.searchsorted(np.sort(order), ids)].astype(np.uint8), mode="P")
+        image.putpalette([part for label in order for part in voc.PALETTE[label]])
+        image.save(mask(root, number))
+    return {voc.MASKS}
+
+
 def deep_stray(root: Path) -> set[str]:
     ids = labels(root, 1).astype(np.uint16)
     ids[0, 0] = 700
@@ -334,6 +357,9 @@ DEFECTS: dict[str, tuple[str, Damage]] = {
         ("color-mask", color_masks),
         ("unknown-color", unknown_color),
         ("deep-mask", deep_mask),
+        ("channel-mask", one_channel),
+        ("lossy-mask", jpeg_called_png),
+        ("palette-conflict", palettes_of_their_own),
         ("stray-label", deep_stray),
         ("stray-label", stray_label),
         ("binary-mask", binary),

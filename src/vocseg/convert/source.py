@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from vocseg import voc
 from vocseg.convert.regions import Mask, NotDrawn, Region, paint
 from vocseg.data.color_table import ColorTable
-from vocseg.data.image_io import UNREADABLE, decode_mask, image_size
+from vocseg.data.image_io import UNREADABLE, decode_mask, image_size, refuse_lossy
 from vocseg.data.layout import IMAGE_SUFFIXES
 from vocseg.errors import DataError, reason
 from vocseg.utils.text import counted
@@ -186,8 +186,7 @@ def skipped(what: int | Sequence[object], thing: str, why: str) -> list[str]:
 def read_labels(path: Path, table: ColorTable | None = None) -> Mask:
     """Read the labels of a mask file, by color with a ``table``, else by value; raise DataError for any other one."""
     mask = decode_mask(path, None if table is None else table.labels, by_color=table is not None)
-    if mask.format in ("JPEG", "MPO"):
-        raise DataError(f"mask {path} is a JPEG, whose compression changes labels; masks must be PNG")
+    refuse_lossy(mask, path)
     if not mask.foreign.any():
         return mask.labels
     if mask.kind == "color" and table is None:
@@ -195,7 +194,7 @@ def read_labels(path: Path, table: ColorTable | None = None) -> Mask:
     y, x = (int(places[0]) for places in mask.foreign.nonzero())
     value = mask.pixels[y, x]
     if table is None:
-        raise DataError(f"mask {path} holds label {value} at x={x}, y={y}; labels must be 0 to 255")
+        raise DataError(f"mask {path} holds label {value} at x={x}, y={y}; labels must be whole numbers from 0 to 255")
     count = int((mask.pixels == value).all(-1).sum())
     raise DataError(
         f"mask {path} has color {tuple(value.tolist())}, which is not in {table.path}: {count} pixels, the first at x={x}, y={y}"

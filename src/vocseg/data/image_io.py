@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vocseg import voc
 from vocseg.data.color_table import labels_of_colors
+from vocseg.data.label_checks import Color, id_channel, lossy_compression, only_alpha_varies, used_colors
 from vocseg.errors import DataError, reason
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
@@ -94,58 +95,84 @@ def image_size(path: str | Path) -> tuple[int, int]:
     return image_header(path)[0]
 
 
-MaskKind = Literal["palette", "gray", "deep", "color"]
+MaskKind = Literal["palette", "gray", "deep", "channel", "color"]
+CHANNELS = ("red", "green", "blue")
 
 
 class DecodedMask(NamedTuple):
     """A mask file of any kind as class ids; ``mode`` and ``format`` are Pillow's names."""
 
     labels: NDArray[np.uint8]  # H x W
-    kind: MaskKind  # how the file holds them: in a palette or gray image, in 16 and more bits (deep), or as colors
+    kind: MaskKind  # how the file holds them: palette or gray, 16 and more bits (deep), one color channel, or colors
     foreign: NDArray[np.bool_]  # pixels whose value or color is not a class id; their label is void
     pixels: NDArray[Any]  # as decoded: H x W, or H x W x 3
     palette: list[int] | None  # r, g, b, r, ...
     mode: str
     format: str
+    lossy: str  # name of a compression that changes labels, or ""
+    channel: str  # name of the color channel that holds the ids, or ""
+
+    def used_colors(self) -> dict[int, Color]:
+        """Return the palette's color of each label that occurs (:func:`vocseg.data.label_checks.used_colors`)."""
+        return used_colors(self.labels, self.palette) if self.kind == "palette" else {}
 
 
 def read_mask(path: str | Path, num_classes: int | None = None) -> Tensor:
     """Read a mask of class ids from a palette or gray PNG as uint8, H x W; 255 is void.
 
-    Raises DataError for masks with color or alpha channels, 16-bit masks, files that are not images and, with
-    ``num_classes``, labels other than 0..num_classes-1 and 255.
+    Raises DataError for masks with color or alpha channels, 16-bit masks, lossy files, files that are not images and,
+    with ``num_classes``, labels other than 0..num_classes-1 and 255.
     """
-    decoded = decode_mask(path)
+    return class_ids(decode_mask(path), path, num_classes)
+
+
+def class_ids(decoded: DecodedMask, path: str | Path, num_classes: int | None = None) -> Tensor:
+    """Return the labels of a decoded mask as :func:`read_mask` does, with the same errors."""
+    refuse_lossy(decoded, path)
     if decoded.kind not in ("palette", "gray"):
         kinds = {"RGB": "an RGB color image", "RGBA": "an RGBA color image", "I;16": "a 16-bit image"}
         kind = kinds.get(decoded.mode, f"of mode {decoded.mode}")
-        raise DataError(f"mask {path} is {kind}; 8-bit class ids in a palette or gray PNG are needed")
+        ids = f" with class ids in its {decoded.channel} channel" if decoded.channel else ""
+        raise DataError(f"mask {path} is {kind}{ids}; 8-bit class ids in a palette or gray PNG are needed")
     mask = torch.from_numpy(decoded.labels)
     if num_classes is not None:
         check_labels(mask, num_classes, path)
     return mask
 
 
+def refuse_lossy(mask: DecodedMask, path: str | Path) -> None:
+    """Raise DataError, naming ``path``, if the compression of a mask's file changes labels, whatever the file's suffix."""
+    if mask.lossy:
+        raise DataError(f"mask {path} is a {mask.lossy}, whose compression changes labels; save masks as PNG from the original")
+
+
 def decode_mask(path: str | Path, colors: Mapping[int, int] | None = None, *, by_color: bool = False) -> DecodedMask:
     """Decode a mask file of any kind; raise DataError for a file that is missing, truncated, or not an image.
 
     ``colors`` gives the label of each color (r << 16 | g << 8 | b). Color images are read by it, except those whose
-    three channels hold the same class ids; with ``by_color`` every image is, palette images by the colors of their
-    palette. Alpha is dropped. In 16 and more bits, 65535 is void.
+    three channels hold the same class ids, or one channel holds them and the others 0; with ``by_color`` every image is,
+    palette images by the colors of their palette. Alpha is dropped. In 16 and more bits, 65535 is void.
     """
     # Pillow, not torchvision: the latter returns packed bits as labels for palettes of 16 colors and fewer.
     try:
         with open_image(path) as image:
             mode, format_, palette = image.mode, image.format or "", image.getpalette()
+            lossy = lossy_compression(image, path)
             pixels = np.array(image.convert("RGB") if by_color and mode != "RGB" else image)
     except UNREADABLE as error:
         raise DataError(f"cannot decode mask {path}: {pillow_reason(error)}") from error
     foreign = np.zeros(pixels.shape[:2], dtype=bool)
     kind: MaskKind = "color"
+    channel = None
+    if mode in ("LA", "RGBA") and not by_color and only_alpha_varies(pixels):
+        raise DataError(f"cannot decode mask {path}: only its alpha channel varies; save the labels as a gray PNG")
     if pixels.ndim == 3:
         pixels = pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]  # two channels: gray or palette, and alpha
         if pixels.ndim == 3 and (by_color or not _are_ids(pixels, colors)):
             labels, foreign = labels_of_colors(pixels, colors or {})
+            channel = id_channel(pixels) if foreign.any() and not by_color else None
+            if channel is not None:
+                labels, kind, foreign = np.ascontiguousarray(pixels[..., channel]), "channel", np.zeros_like(foreign)
         else:
             labels = np.ascontiguousarray(pixels if pixels.ndim == 2 else pixels[..., 0])
     elif mode in ("P", "L", "1"):
@@ -153,7 +180,7 @@ def decode_mask(path: str | Path, colors: Mapping[int, int] | None = None, *, by
     else:
         outside = (pixels > voc.VOID) | (pixels < 0) | (pixels % 1 != 0)
         labels, kind, foreign = np.where(outside, voc.VOID, pixels).astype(np.uint8), "deep", outside & (pixels != 65535)
-    return DecodedMask(labels, kind, foreign, pixels, palette, mode, format_)
+    return DecodedMask(labels, kind, foreign, pixels, palette, mode, format_, lossy, "" if channel is None else CHANNELS[channel])
 
 
 def _are_ids(pixels: NDArray[np.uint8], colors: Mapping[int, int] | None) -> bool:

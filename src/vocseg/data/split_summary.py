@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,7 +12,9 @@ from torch import Tensor
 
 from vocseg import voc
 from vocseg.data.dataset import SplitDataset, check_sizes
-from vocseg.data.image_io import image_size, read_mask
+from vocseg.data.image_io import class_ids, decode_mask, image_size
+from vocseg.data.label_checks import PALETTE_ADVICE, Color, palette_conflict
+from vocseg.errors import DataError
 from vocseg.utils.progress import progress
 from vocseg.utils.text import counted
 
@@ -69,19 +71,23 @@ def check_split(dataset: SplitDataset) -> SplitSummary:
     """Read every mask and every image's header of a split, and count the labels.
 
     Raises DataError for the first mask or image that training could not use, naming the file and the value: unreadable
-    files, color and 16-bit masks, labels that are not classes, an image and a mask of different size, truncated JPEGs.
-    The doctor (:mod:`vocseg.doctor`) finds more.
+    files, color, 16-bit and lossy masks, palettes that contradict each other, labels that are not classes, an image and
+    a mask of different size, truncated JPEGs. The doctor (:mod:`vocseg.doctor`) finds more.
     """
 
-    def count(name: str) -> Tensor:
-        mask = read_mask(dataset.folder.mask(name), len(dataset.classes))
+    def count(name: str) -> tuple[Tensor, Mapping[int, Color]]:
+        decoded = decode_mask(dataset.folder.mask(name))
+        mask = class_ids(decoded, dataset.folder.mask(name), len(dataset.classes))
         check_sizes(dataset.folder, name, image_size(dataset.folder.image(name)), mask.shape)
-        return torch.bincount(mask.flatten(), minlength=256)
+        return torch.bincount(mask.flatten(), minlength=256), decoded.used_colors()
 
     summary = SplitSummary(dataset.split, dataset.classes)
     with ThreadPoolExecutor() as pool:
-        for counts in progress(pool.map(count, dataset.masked), len(dataset.masked), f"check {dataset.split}"):
-            summary.add(counts)
+        results = [*progress(pool.map(count, dataset.masked), len(dataset.masked), f"check {dataset.split}")]
+    for counts, _ in results:
+        summary.add(counts)
+    if conflict := palette_conflict(zip(dataset.masked, (colors for _, colors in results), strict=True)):
+        raise DataError(f"masks of {dataset.split}: {conflict}: {PALETTE_ADVICE}")
     return summary
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vocseg import voc
 from vocseg.data.color_table import color_labels
 from vocseg.data.image_io import ROTATED, decode_mask, image_header, read_image
+from vocseg.data.label_checks import Color
 from vocseg.data.near_duplicates import Fingerprint, fingerprint
 from vocseg.doctor.survey import Colors
 from vocseg.errors import DataError
@@ -39,7 +40,8 @@ class ImageFacts:
 class MaskFacts:
     """What a mask holds.
 
-    ``kind`` is palette, gray, color, deep (over 8 bits) or unreadable; ``mode`` is Pillow's. ``counts`` (int64, 256)
+    ``kind`` is palette, gray, color, channel (ids in one), deep (over 8 bits) or unreadable; ``mode`` is Pillow's. ``lossy``
+    names a compression that changes labels, ``colors`` are the palette's of the labels. ``counts`` (int64, 256)
     are the pixels of each label, with colors counted as the label they stand for; ``foreign`` lists values and colors
     that stand for none. ``between`` is the fraction of in-between border pixels. ``order`` maps labels to the classes
     whose colors the palette shows for them, if it has VOC's colors in another order.
@@ -54,6 +56,8 @@ class MaskFacts:
     between: float = 0.0
     order: dict[int, int] | None = None
     error: str | None = None
+    lossy: str = ""
+    colors: Mapping[int, Color] = field(default_factory=dict)
 
 
 def inspect_image(path: Path) -> ImageFacts:
@@ -82,7 +86,10 @@ def inspect_mask(path: Path, colors: Colors, trust_palette: bool = False) -> Mas
         values = ["({},{},{})".format(*color) for color in values]
     foreign = f"{'colors' if mask.kind == 'color' else 'values'} {_some(values)}" if values else ""
     height, width = mask.labels.shape
-    return MaskFacts(path, (height, width), mask.kind, mask.mode, counts, foreign, in_between(mask.labels), order)
+    return MaskFacts(
+        path, (height, width), mask.kind, mask.mode, counts, foreign, in_between(mask.labels), order,
+        lossy=mask.lossy, colors=mask.used_colors(),
+    )  # fmt: skip
 
 
 def _some(values: Sequence[object], limit: int = 8) -> str:
@@ -133,6 +140,9 @@ def problems(image: ImageFacts, mask: MaskFacts, num_classes: int) -> Iterator[t
         yield "unreadable-image", image.error.split(f"{image.path}: ", 1)[-1]
     if mask.error:
         yield "unreadable-mask", mask.error.split(f"{mask.path}: ", 1)[-1]
+        return
+    if mask.lossy:
+        yield "lossy-mask", mask.lossy
         return
     if mask.kind != "palette":
         yield f"{mask.kind}-mask", mask.mode

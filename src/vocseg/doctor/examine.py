@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from vocseg import voc
+from vocseg.data.label_checks import palette_conflict
 from vocseg.data.layout import protect_data
 from vocseg.data.split_summary import SplitSummary
 from vocseg.doctor import leaks
@@ -158,6 +159,9 @@ def _read_all(found: Survey, legend: Legend) -> tuple[dict[str, ImageFacts], dic
 def _pair_cases(found: Survey, legend: Legend, images: dict[str, ImageFacts], masks: dict[MaskKey, MaskFacts]) -> Iterator[Case]:
     binary = is_binary(masks.values())
     empty_is_normal = binary or legend.classes[0] not in voc.BACKGROUND_NAMES
+    conflict = palette_conflict((mask.path.relative_to(found.root), mask.colors) for mask in masks.values())
+    if conflict:
+        yield Case("palette-conflict", found.splits[0].mask_dir, conflict)
     for (folder, name), mask in masks.items():
         pair = (found.images[name],), mask.path
         for kind, detail in problems(images[name], mask, len(legend.classes)):

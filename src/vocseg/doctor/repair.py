@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, ImageOps
 from vocseg import draw, voc
 from vocseg.data.color_table import color_labels
 from vocseg.data.image_io import decode_mask
+from vocseg.data.label_checks import PALETTE_ADVICE, palette_conflict
 from vocseg.doctor.checks import ImageFacts, MaskFacts, problems, stray_labels
 from vocseg.doctor.examine import Diagnosis, MaskKey, is_binary
 from vocseg.doctor.issues import KINDS
@@ -26,7 +27,7 @@ from vocseg.utils.files import building, cannot_write, writable_folder, write_js
 from vocseg.utils.progress import progress
 
 LOG = "fixes.json"
-CONVERSIONS = {"gray": "palette added", "color": "colors to ids", "deep": "converted to 8 bits"}
+CONVERSIONS = {"gray": "palette added", "color": "colors to ids", "deep": "converted to 8 bits", "channel": "color channel to ids"}
 """Changes by kind of mask."""
 
 
@@ -58,6 +59,9 @@ def repair(diagnosis: Diagnosis, out: Path, void: Iterable[int] = ()) -> Repairs
     if not all(0 <= label < voc.VOID for label in labels):
         raise InputError(f"labels to turn into void must be 0 to 254, not {', '.join(map(str, labels))}")
     root = diagnosis.survey.root
+    unordered = [mask for mask in diagnosis.masks.values() if not mask.order]
+    if conflict := palette_conflict((mask.path, mask.colors) for mask in unordered):
+        raise DataError(f"masks of {root}: {conflict}: {PALETTE_ADVICE}")
     require_empty(out)
     if out.resolve().is_relative_to(root.resolve()):
         raise OutputError(f"{out} lies inside the data set {root}; choose another folder")
@@ -127,7 +131,7 @@ class _Mender:
         """Say why a pair cannot be repaired safely; empty if it can."""
         num_classes = len(self.legend.classes)
         for kind, detail in problems(image, mask, num_classes):
-            mendable = kind in ("exif-rotated", "color-mask", "deep-mask") or (
+            mendable = kind in ("exif-rotated", "color-mask", "deep-mask", "channel-mask") or (
                 kind == "stray-label" and not mask.foreign and set(stray_labels(mask, num_classes)) <= set(self.void)
             )
             if KINDS[kind].severity == "error" and not mendable:
