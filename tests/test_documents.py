@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from vocseg.cli.main import _split_imports, app
+from vocseg.cli.main import app, split_common
 from vocseg.data.synthetic import write_synthetic
 from vocseg.training.config import TrainConfig, read_config
 
@@ -36,7 +36,7 @@ def commands() -> list[tuple[str, str]]:
 def test_commands_parse(document: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     TrainConfig().save(tmp_path / "runs" / "deeplabv3_resnet101" / "config.toml")  # for --resume
-    tokens, _ = _split_imports(shlex.split(line, comments=True)[1:])
+    tokens, _ = split_common(shlex.split(line, comments=True)[1:])
     app.parse_args(tokens, exit_on_error=False, print_error=False)
 
 

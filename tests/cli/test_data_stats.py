@@ -57,7 +57,7 @@ def test_bad_use(run: Run, synth: Path, tmp_path: Path) -> None:
         (["synth_00001"], "did you mean 'synth_0000"),
         (["--class", "dics"], "did you mean 'disc'"),
         (["--split", "vall"], "did you mean 'val'"),
-        (["--count", "0"], "--count and --columns must be at least 1"),
+        (["--count", "0"], 'Invalid value "0" for --count. Must be >= 1.'),
         (["--out", "a.pdf"], "must end in .png or .jpg"),
     ):
         code, _, err = run("data", "show", synth, *arguments)

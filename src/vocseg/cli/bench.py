@@ -2,82 +2,69 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import Parameter
-from cyclopts.validators import Number
+from vocseg.cli.options import Flag, Json, Machine, Positive, Size
 
-from vocseg.cli.options import DeviceOption, EngineOption, JsonOption, PrecisionOption
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def bench(
     model: str,
     *,
-    size: str = "375x500",
+    size: Size = (375, 500),
     against: str | None = None,
-    train: Annotated[bool, Parameter(negative=())] = False,
-    batch_size: Annotated[int, Parameter(validator=Number(gte=1))] = 4,
-    crop: Annotated[int, Parameter(validator=Number(gte=1))] = 321,
-    rounds: Annotated[int, Parameter(validator=Number(gte=1))] = 10,
+    train: Flag = False,
+    batch_size: Positive = 4,
+    crop: Positive = 321,
+    rounds: Positive = 10,
     memory: bool = True,
-    weights: Annotated[str, Parameter(help="Weights to load; none (random) is just as fast.")] = "none",
-    device: DeviceOption = "auto",
-    precision: PrecisionOption = "auto",
-    engine: EngineOption = "auto",
-    json: JsonOption = None,
+    weights: str = "none",
+    machine: Machine = Machine(),
+    json: Json = None,
 ) -> None:
     """Time inference or a training step, against other libraries.
 
     Inference: from the uint8 image to its mask. All cases run in turn in one process, with the same weights.
 
     ```
-    vocseg bench lraspp_mobilenet_v3_large
     vocseg bench deeplabv3_resnet101 --against torchvision,openvino,onnxruntime,compile --json bench.json
     vocseg bench deeplabv3_resnet101 --train --batch-size 4 --crop 321
     ```
 
-    Parameters
-    ----------
-    model
-        Model file or name.
-    size
-        Image size, HxW.
-    against
-        Peers, separated by commas: torchvision (the unchanged network in float32), openvino and compile
-        (torch.compile) in float32 and bfloat16, onnxruntime, tflite:FILE.tflite (another network); with --train,
-        torchvision (its reference script) and autocast (the same in bfloat16). Default: torchvision; with --train,
-        both.
-    train
-        Time a training step instead of inference.
-    batch_size
-        Images per step, with --train.
-    crop
-        Side of the training images in pixels, with --train.
-    rounds
-        Timed runs per case.
-    memory
-        Also measure the peak memory of each case, in separate processes.
+    Args:
+        model: Model file or name.
+        size: Image size, HxW.
+        against: Peers, separated by commas: torchvision (the unchanged network in float32), openvino and compile
+            (torch.compile) in float32 and bfloat16, onnxruntime, tflite:FILE.tflite (another network); with --train,
+            torchvision (its reference script) and autocast (the same in bfloat16). Default: torchvision; with --train,
+            both.
+        train: Time a training step instead of inference.
+        batch_size: Images per step, with --train.
+        crop: Side of the training images in pixels, with --train.
+        rounds: Timed runs per case.
+        memory: Also measure the peak memory of each case, in separate processes.
+        weights: Weights to load; none (random) is just as fast.
     """
     from vocseg.bench.benchmark import benchmark
-    from vocseg.cli.console import say
-    from vocseg.utils.text import parse_size
+    from vocseg.cli.console import say, terminal
 
     peers = None if against is None else [peer.strip() for peer in against.split(",") if peer.strip()]
     figures = benchmark(
-        model, against=peers, size=parse_size(size), train=train, batch_size=batch_size, crop=crop, rounds=rounds,
-        memory=memory, weights=weights, device=device, precision=precision, engine=engine, json=json,
+        model, against=peers, size=size, train=train, batch_size=batch_size, crop=crop, rounds=rounds, memory=memory,
+        weights=weights, json=json, **asdict(machine),
     )  # fmt: skip
     millions, billions = figures["parameters"] / 1e6, figures["multiply_adds"] / 1e9
     say(f"{model}, {figures['task']}; {millions:.3g} M parameters, {billions:.3g} G multiply-adds per image")
-    _print(figures)
+    terminal().print(_table(figures))
     say(f"{rounds} rounds on {figures['machine']}")
 
 
-def _print(values: dict[str, Any]) -> None:
+def _table(values: dict[str, Any]) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
-
-    from vocseg.cli.console import terminal
 
     reference, *_ = values["results"]
     caption = f"ratio: speedup of {reference['name']}; same: speedup of vocseg in the case's own precision"
@@ -94,7 +81,7 @@ def _print(values: dict[str, Any]) -> None:
         ratios = (row["ratio"], values["same_precision"].get(row["name"]))
         words = ["" if ratio is None or row is reference else f"{ratio:.2f}x" for ratio in ratios]
         table.add_row(row["name"], *figures, peak, *words)
-    terminal().print(table)
+    return table
 
 
 def _short(value: float) -> str:

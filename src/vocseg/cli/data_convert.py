@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from vocseg.cli.options import JsonOption
+from vocseg.cli.options import Flag, Json
 from vocseg.errors import DataError
 
 Kind = Literal["auto", "folders", "coco", "labelme", "cityscapes", "camvid", "supervisely", "label-studio", "yolo", "voc"]
@@ -33,89 +33,51 @@ def convert(
     segments: Literal["rle", "polygons"] = "rle",
     objects: Literal["classes", "parts"] = "classes",
     crowds: Literal["auto", "void", "objects"] = "auto",
-    allow_skipped: Annotated[bool, Parameter(negative=())] = False,
-    allow_outside: Annotated[bool, Parameter(negative=())] = False,
-    json: JsonOption = None,
+    allow_skipped: Flag = False,
+    allow_outside: Flag = False,
+    json: Json = None,
 ) -> None:
     """Convert a data set to VOC layout, or from VOC layout to COCO or YOLO.
 
-    Road scenes with masks of class ids, in which 11 is void, from the files to a score:
-
     ```
     vocseg data convert roads voc_roads --void 11 --classes names.txt
-    vocseg data doctor voc_roads
-    vocseg train --data voc_roads --config finetune --out runs/roads
-    vocseg evaluate runs/roads/best.safetensors --data voc_roads
-    ```
-
-    Colored masks, COCO, and from VOC layout to COCO:
-
-    ```
-    vocseg data convert shots voc_shots --colors colors.csv
     vocseg data convert coco/annotations voc_coco --images coco
-    vocseg data convert VOCdevkit coco_voc --to coco
     ```
 
-    The format of SOURCE is detected:
-
-    - folders: images and masks in separate folders (images and masks, train and trainannot, ...) or side by side.
-      A mask is named like its image, or with a suffix (`_L`, `_mask`). Folders named train, val and test are splits.
-    - camvid: folders with the 11 classes of SegNet's CamVid; 11 is void. Never detected: pass `--from camvid`.
-    - cityscapes: `*_labelIds.png` in nested folders. The 19 scored classes are kept, all others become void.
-    - coco: instance or stuff JSON. Smaller objects cover larger ones, crowds become void.
-    - labelme, supervisely, label-studio: their JSON exports. Later objects cover earlier ones.
-    - yolo: polygons in text files beside a `data.yaml`. Smaller objects cover larger ones.
-    - voc: VOC layout, also with CVAT's `labelmap.txt`.
-
-    In coco, labelme, supervisely, label-studio and yolo, pixels in no object are background; `--void background`
-    makes them void.
+    The format of SOURCE is detected; only camvid (SegNet's 11 classes, 11 is void) must be named. Folders of images and
+    masks are paired by name, with suffixes such as `_L` or `_mask`. In formats of objects (coco, labelme, supervisely,
+    label-studio, yolo), pixels in no object are background, unless `--void background` makes them void.
 
     OUT gets JPEGImages (unchanged files), SegmentationClass (ids 0 to n-1, 255 void), ImageSets/Segmentation and
     classes.txt. It appears only when the conversion is complete. SOURCE is never changed.
 
-    Parameters
-    ----------
-    source
-        Folder or annotation file (COCO, Label Studio, YOLO's data.yaml).
-    out
-        Output folder; must be new or empty.
-    kind
-        Format of SOURCE.
-    to
-        Output format: voc, coco (JSON and images/) or yolo (polygons and data.yaml; YOLO has no background and no
-        void).
-    images
-        Folder of the images, if they are not found.
-    masks
-        Folder of the masks; for VOC layout its name, e.g. SegmentationClassAug. In VOC layout, images without a mask in
-        SegmentationClass take it from another SegmentationClass* folder.
-    classes
-        Class names separated by commas, or a file with one name per line. For id masks: the names of labels 0, 1, 2,
-        ... If the source names its classes: those to keep, in the order of their new ids. Default: the source's
-        names, or class_0, class_1, ...
-    colors
-        Classes of colored masks: a CSV file with name,r,g,b or id,name,r,g,b (a header is allowed), or CVAT's
-        labelmap.txt.
-    void
-        Labels of id masks, or class names, that become void, separated by commas: 11 or 0,11 or void. 255 is always
-        void. Higher ids are shifted down to stay contiguous.
-    splits
-        Folder with train.txt, val.txt, ..., or fractions such as 0.8/0.2 or 0.7/0.15/0.15 (train, val, test).
-        Default: the source's own splits, or 0.8/0.2. Fractions are drawn so that each split has rare classes and
-        near-duplicates stay in one split.
-    seed
-        Seed of the drawn splits.
-    segments
-        COCO: run lengths, which are exact, or polygons along pixel edges.
-    objects
-        COCO: one object per class of an image, or one per connected region.
-    crowds
-        Crowd regions of a COCO source: void, objects, or auto: void, unless every object is a crowd, as some tools
-        mark what is painted.
-    allow_skipped
-        Convert even if all objects of a class or of an image are of kinds that are not drawn, such as boxes and points.
-    allow_outside
-        Follow links, and data.yaml, to files outside of SOURCE.
+    Args:
+        source: Folder or annotation file (COCO, Label Studio, YOLO's data.yaml).
+        out: Output folder; must be new or empty.
+        kind: Format of SOURCE.
+        to: Output format: voc, coco (JSON and images/) or yolo (polygons and data.yaml; YOLO has no background and no
+            void).
+        images: Folder of the images, if they are not found.
+        masks: Folder of the masks; for VOC layout its name, e.g. SegmentationClassAug. In VOC layout, images without a
+            mask in SegmentationClass take it from another SegmentationClass* folder.
+        classes: Class names separated by commas, or a file with one name per line. For id masks: the names of labels 0,
+            1, 2, ... If the source names its classes: those to keep, in the order of their new ids. Default: the
+            source's names, or class_0, class_1, ...
+        colors: Classes of colored masks: a CSV file with name,r,g,b or id,name,r,g,b (a header is allowed), or CVAT's
+            labelmap.txt.
+        void: Labels of id masks, or class names, that become void, separated by commas: 11 or 0,11 or void. 255 is
+            always void. Higher ids are shifted down to stay contiguous.
+        splits: Folder with train.txt, val.txt, ..., or fractions such as 0.8/0.2 or 0.7/0.15/0.15 (train, val, test).
+            Default: the source's own splits, or 0.8/0.2. Fractions are drawn so that each split has rare classes and
+            near-duplicates stay in one split.
+        seed: Seed of the drawn splits.
+        segments: COCO: run lengths, which are exact, or polygons along pixel edges.
+        objects: COCO: one object per class of an image, or one per connected region.
+        crowds: Crowd regions of a COCO source: void, objects, or auto: void, unless every object is a crowd, as some
+            tools mark what is painted.
+        allow_skipped: Convert even if all objects of a class or of an image are of kinds that are not drawn, such as
+            boxes and points.
+        allow_outside: Follow links, and data.yaml, to files outside of SOURCE.
     """
     if not source.exists():  # fail before torch is imported
         raise DataError(f"{source} does not exist")

@@ -7,21 +7,23 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from vocseg.cli.options import JsonOption
+from vocseg.cli.options import AnyMasks, DataFolder, Flag, Json
 from vocseg.data.layout import protect_data
+
+SEVERAL = Parameter(consume_multiple=True, negative=())
 
 
 def doctor(
-    data: str,
+    data: DataFolder,
     /,
     *,
-    splits: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())] = None,
-    mask_dir: str | None = None,
-    strict: Annotated[bool, Parameter(negative=())] = False,
-    json: JsonOption = None,
+    splits: Annotated[list[str] | None, SEVERAL] = None,
+    mask_dir: AnyMasks = None,
+    strict: Flag = False,
+    json: Json = None,
     html: Path | None = None,
     fix: Path | None = None,
-    void: Annotated[list[int] | None, Parameter(consume_multiple=True, negative=())] = None,
+    void: Annotated[list[int] | None, SEVERAL] = None,
 ) -> None:
     """Check a data set and, with --fix, write a repaired copy.
 
@@ -30,28 +32,16 @@ def doctor(
     set.
 
     ```
-    vocseg data doctor data
     vocseg data doctor data --splits train val --strict --json doctor.json --html doctor.html
     vocseg data doctor data --fix repaired --void 11
     ```
 
-    Parameters
-    ----------
-    data
-        Folder that holds VOCdevkit, VOCdevkit itself, or a folder in VOC layout.
-    splits
-        Splits to check. Default: all.
-    mask_dir
-        Folder of the masks. Default: SegmentationClass, or another SegmentationClass* for splits that it does not
-        cover.
-    strict
-        Exit with 1 if there are warnings.
-    html
-        Write a page with example images to this file.
-    fix
-        Write a repaired copy, and a log of each change, to this new folder.
-    void
-        Labels that become void (255) in the copy.
+    Args:
+        splits: Splits to check. Default: all.
+        strict: Exit with 1 if there are warnings.
+        html: Write a page with example images to this file.
+        fix: Write a repaired copy, and a log of each change, to this new folder.
+        void: Labels that become void (255) in the copy.
     """
     protect_data(data, [mask_dir], [json, html])  # fail before torch is imported
     from vocseg.cli.console import terminal

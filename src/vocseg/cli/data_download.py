@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from vocseg.cli.console import log_to_terminal, say
-from vocseg.cli.options import JsonOption
+from vocseg.cli.options import Flag, Json
 
 
 def download(
@@ -16,10 +16,10 @@ def download(
     /,
     *,
     year: Literal["2007", "2008", "2009", "2010", "2011", "2012"] = "2012",
-    trainaug: Annotated[bool, Parameter(negative=())] = False,
+    trainaug: Flag = False,
     mirror: Annotated[list[str] | None, Parameter(negative=())] = None,
-    keep_archive: Annotated[bool, Parameter(negative=())] = False,
-    json: JsonOption = None,
+    keep_archive: Flag = False,
+    json: Json = None,
 ) -> None:
     """Download Pascal VOC and, with --trainaug, the augmented training set.
 
@@ -28,23 +28,16 @@ def download(
     hosts, then other mirrors. HTTP_PROXY, HTTPS_PROXY and NO_PROXY are respected.
 
     ```
-    vocseg data download data
     vocseg data download data --trainaug
     vocseg data download data --year 2007 --mirror ~/Downloads
     ```
 
-    Parameters
-    ----------
-    folder
-        Folder in which to put VOCdevkit.
-    year
-        Year of the challenge: images and masks of trainval.
-    trainaug
-        Also make SegmentationClassAug and trainaug.txt (10,582 images) from SBD.
-    mirror
-        URL or path to try first: the archive, or the folder that holds it. Repeatable.
-    keep_archive
-        Keep the downloaded archive in the folder.
+    Args:
+        folder: Folder in which to put VOCdevkit.
+        year: Year of the challenge: images and masks of trainval.
+        trainaug: Also make SegmentationClassAug and trainaug.txt (10,582 images) from SBD.
+        mirror: URL or path to try first: the archive, or the folder that holds it. Repeatable.
+        keep_archive: Keep the downloaded archive in the folder.
     """
     from vocseg.download.voc import download as download_voc
     from vocseg.utils.files import refuse_to_replace, write_json

@@ -7,19 +7,20 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from vocseg.cli.options import AnyMasks, DataFolder, Positive
 from vocseg.data.layout import protect_data
 
 
 def show(
-    data: str,
+    data: DataFolder,
     ids: list[str] | None = None,
     /,
     *,
     split: str | None = None,
-    count: int = 12,
+    count: Positive = 12,
     class_: Annotated[str | None, Parameter(name="--class")] = None,
-    mask_dir: str | None = None,
-    columns: int = 4,
+    mask_dir: AnyMasks = None,
+    columns: Positive = 4,
     seed: int = 0,
     out: Path = Path("show.png"),
 ) -> None:
@@ -33,26 +34,14 @@ def show(
     vocseg data show data --split val --count 20 --class cat --out cats.png
     ```
 
-    Parameters
-    ----------
-    data
-        Folder that holds VOCdevkit, VOCdevkit itself, or a folder in VOC layout.
-    ids
-        Image ids or file names.
-    split
-        Split to draw from. Default: train, or the first there is.
-    count
-        Number of images to draw.
-    class_
-        Draw only images that contain this class.
-    mask_dir
-        Folder of the masks. Default: SegmentationClass, or another SegmentationClass* that has them.
-    columns
-        Images per row.
-    seed
-        Seed of the random choice.
-    out
-        File to write, .png or .jpg.
+    Args:
+        ids: Image ids or file names.
+        split: Split to draw from. Default: train, or the first there is.
+        count: Number of images to draw.
+        class_: Draw only images that contain this class.
+        columns: Images per row.
+        seed: Seed of the random choice.
+        out: File to write, .png or .jpg.
     """
     protect_data(data, [mask_dir], [out])  # fail before torch is imported
     from vocseg.cli.console import say
@@ -61,8 +50,6 @@ def show(
     from vocseg.errors import SettingError
     from vocseg.utils.text import counted
 
-    if count < 1 or columns < 1:
-        raise SettingError(f"--count and --columns must be at least 1, not {count} and {columns}")
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise SettingError(f"--out {out} must end in .png or .jpg")
     sheet = draw_sheet(data, ids or [], split=split, class_name=class_, count=count, mask_dir=mask_dir, columns=columns, seed=seed)

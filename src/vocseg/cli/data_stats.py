@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vocseg.cli.options import JsonOption
+from vocseg.cli.options import AnyMasks, DataFolder, Json
 from vocseg.data.layout import protect_data
 
 
 def stats(
-    data: str,
-    /,
-    *,
-    split: str | None = None,
-    mask_dir: str | None = None,
-    json: JsonOption = None,
-    out: Path | None = None,
+    data: DataFolder, /, *, split: str | None = None, mask_dir: AnyMasks = None, json: Json = None, out: Path | None = None
 ) -> None:
     """Print statistics of a split.
 
@@ -23,20 +17,12 @@ def stats(
     one class count as one region; regions smaller than a thousandth of the image are ignored.
 
     ```
-    vocseg data stats data
     vocseg data stats data --split val --json stats.json --out plots
     ```
 
-    Parameters
-    ----------
-    data
-        Folder that holds VOCdevkit, VOCdevkit itself, or a folder in VOC layout.
-    split
-        Split list in ImageSets/Segmentation. Default: train, or the first there is.
-    mask_dir
-        Folder of the masks. Default: SegmentationClass, or another SegmentationClass* that has them.
-    out
-        Write plots of classes, co-occurrence, regions and image sizes to this folder.
+    Args:
+        split: Split list in ImageSets/Segmentation. Default: train, or the first there is.
+        out: Write plots of classes, co-occurrence, regions and image sizes to this folder.
     """
     # The plots share a folder: what may replace one of them may replace all.
     protect_data(data, [mask_dir], [json, out and out / "classes.png"])  # fail before torch is imported

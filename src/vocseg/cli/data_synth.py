@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vocseg.cli.options import JsonOption
+from vocseg.cli.options import Flag, Json, Size
 
 
 def synth(
@@ -13,10 +13,10 @@ def synth(
     *,
     train: int = 200,
     val: int = 50,
-    size: str = "128x160",
+    size: Size = (128, 160),
     seed: int = 0,
-    force: bool = False,
-    json: JsonOption = None,
+    force: Flag = False,
+    json: Json = None,
 ) -> None:
     """Write a small synthetic data set in VOC layout.
 
@@ -27,28 +27,20 @@ def synth(
     vocseg data synth tiny --train 8 --val 4 --size 64x64 --seed 7
     ```
 
-    Parameters
-    ----------
-    folder
-        Output folder; must be new or empty.
-    train
-        Images in the train split.
-    val
-        Images in the val split.
-    size
-        Typical image size, HxW; sizes vary around it.
-    seed
-        Seed of the images.
-    force
-        Write even if the folder is not empty.
+    Args:
+        folder: Output folder; must be new or empty.
+        train: Images in the train split.
+        val: Images in the val split.
+        size: Typical image size, HxW; sizes vary around it.
+        seed: Seed of the images.
+        force: Write even if the folder is not empty.
     """
     from vocseg.cli.console import say
     from vocseg.data.synthetic import write_synthetic
     from vocseg.utils.files import refuse_to_replace, write_json
-    from vocseg.utils.text import parse_size
 
     refuse_to_replace([json])
-    counts = write_synthetic(folder, train=train, val=val, size=parse_size(size), seed=seed, force=force)
+    counts = write_synthetic(folder, train=train, val=val, size=size, seed=seed, force=force)
     say(f"{train} train and {val} val images in {folder}")
     if json is not None:
         write_json(json, {"train": train, "val": val, "images_per_class": counts})

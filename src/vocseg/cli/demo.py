@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vocseg.cli.options import JsonOption
+from vocseg.cli.options import Json
 
 
-def demo(*, out: Path = Path("demo"), train: bool = True, json: JsonOption = None) -> None:
+def demo(*, out: Path = Path("demo"), train: bool = True, json: Json = None) -> None:
     """Show what vocseg does, in about a minute and without a download.
 
     Segment the sample photographs with vocseg-s and score them, train a small network on synthetic data, and write one
     HTML page with the results.
 
     ```
-    vocseg demo
     vocseg demo --no-train --out look
     ```
 
-    Parameters
-    ----------
-    out
-        Output folder for the page, masks, overlays, synthetic data and training run. Files of an earlier demo are
-        replaced.
-    train
-        Train on synthetic data.
+    Args:
+        out: Output folder for the page, masks, overlays, synthetic data and training run. Files of an earlier demo are
+            replaced.
+        train: Train on synthetic data.
     """
     from vocseg.app.demo import PHOTOGRAPHS, photographs, score, train_synthetic, write_demo_page
     from vocseg.cli.console import say

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from vocseg.cli.options import JsonOption, MaskDirOption, WeightsOption
+from vocseg.cli.options import Flag, Json, Positive, Size, Weights
 from vocseg.data.layout import data_folder
 from vocseg.voc import MASKS
 
@@ -19,16 +19,16 @@ def export(
     *,
     to: Literal["onnx", "openvino"] = "onnx",
     out: Path | None = None,
-    size: str | None = None,
-    int8: Annotated[bool, Parameter(negative=())] = False,
+    size: Size | None = None,
+    int8: Flag = False,
     data: str | None = None,
     split: str = "val",
     calibrate_on: str = "train",
-    calibration_images: Annotated[int, Parameter(validator=Number(gte=1))] = 300,
+    calibration_images: Positive = 300,
     max_loss: Annotated[float, Parameter(validator=Number(gte=0))] = 0.3,
-    mask_dir: MaskDirOption = MASKS,
-    weights: WeightsOption = None,
-    json: JsonOption = None,
+    mask_dir: str = MASKS,
+    weights: Weights = None,
+    json: Json = None,
 ) -> None:
     """Export a model for ONNX Runtime or OpenVINO.
 
@@ -36,42 +36,30 @@ def export(
     padding, upsampling and arg max. The file is written only if its masks match the model's.
 
     ```
-    vocseg export
-    vocseg export runs/deeplabv3_resnet101/best.safetensors --to openvino --out network.xml
+    vocseg export runs/mine/best.safetensors --out mine.onnx
     vocseg export vocseg-s --to openvino --int8 --data data
     ```
 
-    Parameters
-    ----------
-    model
-        Model file or name.
-    to
-        Format: onnx (.onnx) or openvino (.xml and .bin).
-    out
-        File to write. Default: MODEL.onnx or MODEL.xml in the current folder.
-    size
-        Accept only images of this size, HxW. Default: any size.
-    int8
-        Quantize to 8-bit integers: smaller and faster. Requires --to openvino and --data, for calibration.
-    data
-        Data set on which the file is compared with the model. Default: the sample photographs.
-    split
-        Split to compare on.
-    calibrate_on
-        Split to calibrate --int8 on.
-    calibration_images
-        Number of calibration images.
-    max_loss
-        Largest drop of mIoU that --int8 may cause, in percentage points.
+    Args:
+        model: Model file or name.
+        to: Format: onnx (.onnx) or openvino (.xml and .bin).
+        out: File to write. Default: MODEL.onnx or MODEL.xml in the current folder.
+        size: Accept only images of this size, HxW. Default: any size.
+        int8: Quantize to 8-bit integers: smaller and faster. Requires --to openvino and --data, for calibration.
+        data: Data set on which the file is compared with the model. Default: the sample photographs.
+        split: Split to compare on.
+        mask_dir: Folder of the masks in the data set, e.g. SegmentationClassAug.
+        calibrate_on: Split to calibrate --int8 on.
+        calibration_images: Number of calibration images.
+        max_loss: Largest drop of mIoU that --int8 may cause, in percentage points.
     """
     if data is not None:
         data_folder(data)  # fail before torch is imported
     from vocseg.cli.console import terminal
-    from vocseg.export.export import export as export_model
-    from vocseg.utils.text import parse_size
+    from vocseg.export.export import export as run
 
-    report = export_model(
-        model, out, to=to, size=None if size is None else parse_size(size), weights=weights, int8=int8, data=data, split=split,
+    report = run(
+        model, out, to=to, size=size, weights=weights, int8=int8, data=data, split=split,
         mask_dir=mask_dir, calibrate_on=calibrate_on, calibration_images=calibration_images, max_loss=max_loss, json=json,
     )  # fmt: skip
     terminal().print(report.layout())

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import signal
 import sys
 import threading
 import traceback
+from importlib import import_module
 
 from cyclopts import App, CycloptsError
 
 from vocseg import __version__
-from vocseg.cli.bench import bench
 from vocseg.cli.console import accept_all_characters
-from vocseg.cli.data_convert import convert
-from vocseg.cli.data_doctor import doctor
-from vocseg.cli.data_download import download
-from vocseg.cli.data_show import show
-from vocseg.cli.data_stats import stats
-from vocseg.cli.data_synth import synth
-from vocseg.cli.demo import demo
-from vocseg.cli.evaluate import evaluate
-from vocseg.cli.export import export
-from vocseg.cli.models import models
-from vocseg.cli.predict import predict
-from vocseg.cli.score import score
 from vocseg.cli.train import train_app
 from vocseg.errors import InputError, VocsegError
 from vocseg.utils.system import tune_process
@@ -48,17 +37,15 @@ With every verb:
 --debug                    print the traceback of an error""",
     help_format="plaintext",
 )
-app.command(train_app)
-for verb in (predict, evaluate, score, demo, models, export, bench):
-    app.command(verb, help_format="markdown")
 data = App(name="data", help="Download, convert, check and describe data sets in VOC layout.")
-data.command(download, help_format="markdown")
-data.command(synth, help_format="markdown")
-data.command(doctor, help_format="markdown")
-data.command(stats, help_format="markdown")
-data.command(show, help_format="markdown")
-data.command(convert, help_format="markdown")
 app.command(data)
+app.command(train_app)
+for parent, prefix, verbs in (
+    (app, "", ("predict", "evaluate", "score", "demo", "models", "export", "bench")),
+    (data, "data_", ("download", "synth", "doctor", "stats", "show", "convert")),
+):
+    for verb in verbs:
+        parent.command(getattr(import_module(f"vocseg.cli.{prefix}{verb}"), verb), help_format="markdown")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -66,18 +53,17 @@ def main(arguments: list[str] | None = None) -> None:
 
     An error is one line on standard error; ``--debug`` prints its traceback first.
     """
-    tokens = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in tokens
-    tokens = [token for token in tokens if token != "--debug"]
+    given = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in given
     accept_all_characters()
     _clean_up_when_terminated()
     tune_process()
     try:
-        tokens, targets = _split_imports(tokens)
+        tokens, targets = split_common(given)
         for target in targets:
             import_user_code(target)
         app(tokens, exit_on_error=False, print_error=False)
-    except (VocsegError, CycloptsError) as error:
+    except (VocsegError, CycloptsError, argparse.ArgumentError) as error:
         _fail(str(error), error.exit_code if isinstance(error, VocsegError) else 2, debug)
     except KeyboardInterrupt as error:
         _fail(f"interrupted; {error}" if error.args else "interrupted", 130, debug)
@@ -88,22 +74,15 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(f"{type(error).__name__}: {error} (--debug prints the traceback)", 1, debug)
 
 
-def _split_imports(tokens: list[str]) -> tuple[list[str], list[str]]:
-    """Split the command line into what the verb gets and the values of ``--import``."""
-    rest: list[str] = []
-    targets: list[str] = []
-    remaining = iter(tokens)
-    for token in remaining:
-        if token == "--import":
-            target = next(remaining, None)
-            if target is None or target.startswith("-"):
-                raise InputError("--import needs a Python file or the name of a module")
-            targets.append(target)
-        elif token.startswith("--import="):
-            targets.append(token.removeprefix("--import="))
-        else:
-            rest.append(token)
-    return rest, targets
+def split_common(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Split the command line into what the verb gets, without --debug, and the values of --import."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--debug", action="store_true")
+    parser.add_argument("--import", dest="targets", nargs="?", action="append", default=[])
+    common, rest = parser.parse_known_args(arguments)
+    if None in common.targets:
+        raise InputError("--import needs a Python file or the name of a module")
+    return rest, common.targets
 
 
 def _clean_up_when_terminated() -> None:

@@ -2,38 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
-DataOption = Annotated[str, Parameter(help="Folder that holds VOCdevkit, VOCdevkit itself, or a folder in VOC layout.")]
-SplitOption = Annotated[str, Parameter(help="Split list in ImageSets/Segmentation.")]
-MaskDirOption = Annotated[str, Parameter(help="Folder of the masks in the data set, e.g. SegmentationClassAug.")]
-WeightsOption = Annotated[
+from vocseg.utils.text import parse_size
+from vocseg.voc import MASKS
+
+Flag = Annotated[bool, Parameter(negative=())]
+"""A switch that is off by default and has no ``--no-`` form."""
+Positive = Annotated[int, Parameter(validator=Number(gte=1))]
+DataFolder = Annotated[str, Parameter(help="Folder that holds VOCdevkit, VOCdevkit itself, or a folder in VOC layout.")]
+
+
+def _size(kind: object, tokens: Sequence[Token]) -> tuple[int, int]:
+    return parse_size(tokens[0].value)
+
+
+Size = Annotated[
+    tuple[int, int],
+    Parameter(converter=_size, n_tokens=1, accepts_keys=False, show_default=lambda size: "{}x{}".format(*size)),
+]
+"""Height and width in pixels, given as HxW."""
+AnyMasks = Annotated[
+    str | None, Parameter(help="Folder of the masks. Default: SegmentationClass, or another SegmentationClass* for missing ones.")
+]
+Json = Annotated[Path | None, Parameter(name="--json", help="Also write the numbers to this JSON file.")]
+Weights = Annotated[
     str | None,
     Parameter(help="coco, voc, backbone, none (see `vocseg models`) or a weights file. Default: the best available."),
 ]
-DeviceOption = Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Device to compute on.")]
-PrecisionOption = Annotated[
-    Literal["auto", "float32", "bfloat16", "float16"],
-    Parameter(help="auto: bfloat16 if the processor or GPU computes in it, otherwise float32. float16 needs a GPU."),
-]
-EngineOption = Annotated[
-    Literal["auto", "torch", "compile", "openvino", "onnxruntime"],
-    Parameter(help="What runs the network. auto: OpenVINO, if installed, for 200 images or more on a CPU in float32, else torch."),
-]
-BatchSizeOption = Annotated[
-    int | None,
-    Parameter(validator=Number(gte=1), help="Images of equal size per batch. Default: 16 on a GPU, 1 on a CPU."),
-]
-MaxShortSideOption = Annotated[
-    int | None,
-    Parameter(
-        validator=Number(gte=0),
-        help="Shorter side in pixels to which larger images are shrunk for the network. 0: none. Default: 640 or the model's.",
-    ),
-]
-ExactOption = Annotated[bool, Parameter(negative=(), help="Run the network unchanged in float32, not rewritten for speed.")]
-JsonOption = Annotated[Path | None, Parameter(name="--json", help="Also write the numbers to this JSON file.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Truth:
+    """The ground truth of a split."""
+
+    data: DataFolder = "data"
+    split: str = "val"
+    """Split list in ImageSets/Segmentation."""
+    mask_dir: str = MASKS
+    """Folder of the masks in the data set, e.g. SegmentationClassAug."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Machine:
+    """What runs a network."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Device to compute on."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """auto: bfloat16 if the processor or GPU computes in it, otherwise float32. float16 needs a GPU."""
+    engine: Literal["auto", "torch", "compile", "openvino", "onnxruntime"] = "auto"
+    """What runs the network. auto: OpenVINO, if installed, for 200 images or more on a CPU in float32, else torch."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Network(Machine):
+    """How a network is run for its masks."""
+
+    weights: Weights = None
+    max_short_side: Annotated[int | None, Parameter(validator=Number(gte=0))] = None
+    """Shorter side in pixels to which larger images are shrunk for the network. 0: none. Default: 640 or the model's."""
+    exact: Flag = False
+    """Run the network unchanged in float32, not rewritten for speed."""
+    batch_size: Positive | None = None
+    """Images of equal size per batch. Default: 16 on a GPU, 1 on a CPU."""

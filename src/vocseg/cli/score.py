@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
-from vocseg.cli.options import DataOption, JsonOption, MaskDirOption, SplitOption
+from vocseg.cli.options import Json, Truth
 from vocseg.data.layout import data_folder
-from vocseg.voc import MASKS
 
 
-def score(
-    masks: Path,
-    /,
-    *,
-    data: DataOption = "data",
-    split: SplitOption = "val",
-    mask_dir: MaskDirOption = MASKS,
-    json: JsonOption = None,
-) -> None:
+def score(masks: Path, /, *, truth: Truth = Truth(), json: Json = None) -> None:
     """Score a folder of mask PNGs from any tool.
 
     One mask per image of the split, named `<id>.png`: palette or grayscale PNG of the image's size, values are class
@@ -28,15 +20,13 @@ def score(
     vocseg score masks --data data --json scores.json
     ```
 
-    Parameters
-    ----------
-    masks
-        Folder of the predicted masks.
+    Args:
+        masks: Folder of the predicted masks.
     """
-    data_folder(data)  # fail before torch is imported
+    data_folder(truth.data)  # fail before torch is imported
     from vocseg.cli.console import terminal
     from vocseg.evaluation.result import evaluation_report
     from vocseg.evaluation.score import score as run
 
-    result = run(masks, data, split, mask_dir=mask_dir, json=json, title=f"score {split}")
-    terminal().print(evaluation_report(result, f"{masks} on {split} of {result.about['data']}"), crop=False)
+    result = run(masks, **asdict(truth), json=json, title=f"score {truth.split}")
+    terminal().print(evaluation_report(result, f"{masks} on {truth.split} of {result.about['data']}"), crop=False)

@@ -12,7 +12,7 @@ from cyclopts.argument import ArgumentCollection
 from cyclopts.config import Dict
 
 from vocseg.cli.console import log_to_terminal, say
-from vocseg.cli.options import JsonOption
+from vocseg.cli.options import Flag, Json
 from vocseg.data.layout import protect_data
 from vocseg.errors import InputError, SettingError
 from vocseg.training.config import GROUPS, TrainConfig, find_recipe, load_config, read_config
@@ -73,12 +73,12 @@ train_app = _TrainApp(name="train", help_format="markdown", config=_settings_fro
 @train_app.default
 def train(
     *,
-    settings: Annotated[TrainConfig, Parameter(name="*")] = TrainConfig(),  # noqa: B008  (frozen)
+    settings: Annotated[TrainConfig, Parameter(name="*")] = TrainConfig(),
     config: str | None = None,
     resume: Path | None = None,
-    download: Annotated[bool, Parameter(negative=())] = False,
-    dry_run: Annotated[bool, Parameter(negative=())] = False,
-    json: JsonOption = None,
+    download: Flag = False,
+    dry_run: Flag = False,
+    json: Json = None,
 ) -> None:
     """Train a model, or resume a run.
 
@@ -93,18 +93,13 @@ def train(
     The run folder contains config.toml, environment.json, metrics.jsonl, steps.csv, log.txt, best.safetensors, last/
     and, at the end, curves.png and report.md.
 
-    Parameters
-    ----------
-    config
-        TOML file of settings, or the name of a recipe (default, finetune, ...). Options on the command line override
-        it.
-    resume
-        Run folder to resume, with its settings.
-    download
-        Download VOC2012 to `--data` first if it is not there, as `vocseg data download` does.
-    dry_run
-        Print the plan, with time and memory estimated from three steps, and exit. Missing soft labels are still
-        computed.
+    Args:
+        config: TOML file of settings, or the name of a recipe (default, finetune, ...). Options on the command line
+            override it.
+        resume: Run folder to resume, with its settings.
+        download: Download VOC2012 to `--data` first if it is not there, as `vocseg data download` does.
+        dry_run: Print the plan, with time and memory estimated from three steps, and exit. Missing soft labels are
+            still computed.
     """
     log_to_terminal()
     if download and not dry_run:
