@@ -19,7 +19,7 @@ def export(
     *,
     to: Literal["onnx", "openvino"] = "onnx",
     out: Path | None = None,
-    size: Size | None = None,
+    size: Annotated[Size | None, Parameter(show_default=False)] = None,
     int8: Flag = False,
     data: str | None = None,
     split: str = "val",

@@ -25,7 +25,9 @@ def _size(kind: object, tokens: Sequence[Token]) -> tuple[int, int]:
 
 Size = Annotated[
     tuple[int, int],
-    Parameter(converter=_size, n_tokens=1, accepts_keys=False, show_default=lambda size: "{}x{}".format(*size)),
+    Parameter(
+        converter=_size, n_tokens=1, accepts_keys=False, metavar="HxW", negative=(), show_default=lambda size: "{}x{}".format(*size)
+    ),
 ]
 """Height and width in pixels, given as HxW."""
 AnyMasks = Annotated[
