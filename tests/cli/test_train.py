@@ -51,8 +51,6 @@ def test_train_bad_use(run: Run, synth: Path, tmp_path: Path) -> None:
     fails(
         run("train", "--data", synth, "--dry-run", "--json", tmp_path / "t.json"), "--dry-run has no results to write with --json"
     )
-    config.write_text("tuned_batch_size = 8\n")
-    fails(run("train", "--config", config, "--data", synth), "the setting 'tuned_batch_size' was removed; set lr")
     fails(run("train", "--data", synth, "--split", "trian", "--out", tmp_path / "run", *TRAIN), "trian")
     assert not (tmp_path / "run").exists()
     fails(run("train", "--data", synth, "--batch-size", 0), "batch_size must be at least 1, not 0")

@@ -14,3 +14,9 @@ def quick(synth: Path, tmp_path: Path) -> TrainConfig:
         data=str(synth), model="simple_conv_net", crop=24, batch_size=4, epochs=3, lr=0.02, out=str(tmp_path / "run"),
         workers=0, precision="float32", device="cpu",
     )  # fmt: skip
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint after each step."""
+    monkeypatch.setattr("vocseg.training.loop.CHECKPOINT_SECONDS", 0.0)

@@ -28,8 +28,6 @@ def test_round_trip(tmp_path: Path) -> None:
         ("tensorboard = 1", "tensorboard must be true or false, not 1"),
         ('schedule = "linear"', "schedule must be 'poly' or 'cosine' or 'constant', not 'linear'"),
         ("iterations = [1]", r"iterations must be an integer, not \[1\]"),
-        ("stages = [1]", "the setting 'stages' was removed; run one file per stage"),
-        ("tuned_batch_size = 8", "the setting 'tuned_batch_size' was removed; set lr for your batch_size"),
     ],
 )
 def test_bad_files(tmp_path: Path, text: str, message: str) -> None:
@@ -68,7 +66,7 @@ def test_recipes() -> None:
     assert load_config(find_recipe("default")) == TrainConfig()
     original = load_config(find_recipe("original"))
     assert (original.batch_size, original.epochs, original.crop, original.augment) == (2, 30, 128, "center-square")
-    assert (original.momentum, original.weight_decay, original.aux_weight) == (0.9, 1e-4, 0.4)
+    assert (original.weight_decay, original.optimizer, original.loss) == (1e-4, "sgd", "cross-entropy")
     with pytest.raises(SettingError, match="no recipe 'orignal'; did you mean 'original'"):
         find_recipe("orignal")
 

@@ -23,7 +23,7 @@ def quick(synth: Path) -> TrainConfig:
 
 def test_dry_run_reports_the_run_and_writes_nothing(quick: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    lines = "\n".join(dry_run(prepare(replace(quick, epochs=10))).lines)
+    lines = "\n".join(dry_run(prepare(replace(quick, epochs=10))))
     assert "15 iterations of 4 images, 10 epochs" in lines
     assert "learning rate 0.002" in lines
     assert "s per step" in lines

@@ -23,11 +23,13 @@ from vocseg.training.losses import Criterion, parse_loss
 
 pytestmark = pytest.mark.gpu
 
+DEEPLAB = "deeplabv3_mobilenet_v3_large"
+
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_a_run_starts_as_on_the_cpu_and_resumes(quick: TrainConfig, tmp_path: Path, precision: Any) -> None:
     on_cpu = vocseg.train(config=quick)
-    config = replace(quick, device="cuda", precision=precision, out=str(tmp_path / "gpu"), ema=0.9, clip_norm=5.0)
+    config = replace(quick, device="cuda", precision=precision, out=str(tmp_path / "gpu"), ema=0.9, optimizer="adamw")
     on_gpu = vocseg.train(config=config)
     losses = [[loss for _, loss, _ in result.run.read_steps()] for result in (on_cpu, on_gpu)]
     assert losses[1][0] == pytest.approx(losses[0][0], rel=0.02)
@@ -44,7 +46,7 @@ def test_a_step_does_not_wait_for_the_device(loss: str) -> None:
             assert func is not torch.ops.aten._local_scalar_dense.default
             return func(*args, **(kwargs or {}))
 
-    config = TrainConfig(batch_size=4, accumulate=2, clip_norm=1.0)
+    config = TrainConfig(batch_size=4, accumulate=2, optimizer="adamw")
     state = TrainState(create_model("deeplabv3_mobilenet_v3_large", weights="none"), config, Processes(torch.device("cuda")))
     images = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
     batch = Batch(images, torch.randint(0, 21, (4, 64, 64), dtype=torch.uint8), ["a", "b", "c", "d"])
@@ -55,11 +57,18 @@ def test_a_step_does_not_wait_for_the_device(loss: str) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
-@pytest.mark.parametrize("options", [["--aux-weight", "0"], ["--class-weights", "auto"], ["--precision", "float16"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--model", "pspnet:resnet18"],
+        ["--model", DEEPLAB, "--class-weights", "auto"],
+        ["--model", DEEPLAB, "--precision", "float16"],
+    ],
+)
 def test_two_devices(synth: Path, tmp_path: Path, options: list[str]) -> None:
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "vocseg", "train",
-        "--data", str(synth), "--out", str(tmp_path / "run"), "--model", "deeplabv3_mobilenet_v3_large", "--weights", "none",
+        "--data", str(synth), "--out", str(tmp_path / "run"), "--weights", "none",
         "--crop", "64", "--batch-size", "4", "--iterations", "4", "--workers", "0", *options,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)

@@ -25,7 +25,6 @@ from vocseg.errors import DataError, InputError, OutputError, SettingError, Trai
 from vocseg.evaluation.evaluate import evaluate_split as evaluate
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import create_model, read_info
-from vocseg.models.checkpoint import read_model_file
 from vocseg.training import report, validation
 from vocseg.training import run_folder as run_module
 from vocseg.training import setup as train_setup
@@ -97,9 +96,9 @@ class Killed(BaseException):
 @pytest.mark.parametrize("model", ["simple_conv_net", "deeplabv3_mobilenet_v3_large"])  # without and with dropout and batch norm
 @pytest.mark.parametrize("killed_at", [1, 3, 4])
 def test_resumed_run_equals_an_uninterrupted_one(
-    quick: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, killed_at: int
+    quick: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, often: None, model: str, killed_at: int
 ) -> None:
-    settings = replace(quick, model=model, weights="none", crop=32, checkpoint_minutes=0)
+    settings = replace(quick, model=model, weights="none", crop=32)
     whole = fit(replace(settings, out=str(tmp_path / "whole")))
     original = train_setup.training_batches
 
@@ -125,10 +124,10 @@ def test_resumed_run_equals_an_uninterrupted_one(
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("killed_at", [1, 3, 7])
 def test_killed_at_the_writing_of_a_file_loses_nothing(
-    quick: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int, late: bool
+    quick: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, often: None, killed_at: int, late: bool
 ) -> None:
     """As a file gets its name or just after, of the run and of two resumed ones."""
-    settings = replace(quick, checkpoint_minutes=0)
+    settings = quick
     whole = fit(replace(settings, out=str(tmp_path / "whole")))
     rename, renamed = os.replace, 0
 
@@ -220,9 +219,9 @@ def file_limit() -> Iterator[Callable[[int], None]]:
 
 
 def test_a_full_disk_leaves_the_checkpoint_and_says_so(
-    quick: TrainConfig, tmp_path: Path, file_limit: Callable[[int], None]
+    quick: TrainConfig, tmp_path: Path, often: None, file_limit: Callable[[int], None]
 ) -> None:
-    settings = replace(quick, checkpoint_minutes=0, schedule="constant")
+    settings = replace(quick, schedule="constant")
     whole = fit(replace(settings, out=str(tmp_path / "whole")))
     run = fit(replace(settings, epochs=1))
     state = run.checkpoints()[0]
@@ -312,19 +311,18 @@ def test_a_share_of_one_image_is_refused_where_the_model_cannot(quick: TrainConf
 
 
 @pytest.mark.parametrize(
-    ("name", "aux_weight", "unused"),
+    ("name", "unused"),
     [
-        ("deeplabv3_mobilenet_v3_large", 0.4, False),
-        ("deeplabv3_mobilenet_v3_large", 0.0, True),
-        ("pspnet:resnet18", 0.4, True),
-        ("simple_conv_net", 0.4, False),
+        ("deeplabv3_mobilenet_v3_large", False),
+        ("pspnet:resnet18", True),
+        ("simple_conv_net", False),
     ],
 )
-def test_parameters_without_gradient_are_found(quick: TrainConfig, name: str, aux_weight: float, unused: bool) -> None:
-    model, config = create_model(name, ["a", "b"], "none"), replace(quick, aux_weight=aux_weight)
-    assert train_setup._try_step(model, config, processes=2, size=(32, 32)) == unused
+def test_parameters_without_gradient_are_found(quick: TrainConfig, name: str, unused: bool) -> None:
+    model = create_model(name, ["a", "b"], "none")
+    assert train_setup._try_step(model, quick, processes=2, size=(32, 32)) == unused
     assert all(parameter.grad is None for parameter in model.parameters())
-    assert not train_setup._try_step(model, config, processes=1, size=(32, 32))  # a single process need not know
+    assert not train_setup._try_step(model, quick, processes=1, size=(32, 32))  # a single process need not know
 
 
 def test_run_folders_are_not_overwritten(quick: TrainConfig, tmp_path: Path) -> None:
@@ -431,9 +429,9 @@ def test_tensorboard_shows_each_epoch_once_after_a_kill(quick: TrainConfig, monk
 
 
 def test_fine_tuning_a_model_file_keeps_its_protocol(quick: TrainConfig, tmp_path: Path) -> None:
-    first = fit(replace(quick, iterations=1, eval_short_side=20))
+    first = fit(replace(quick, iterations=1, augment="center-square"))
     second = fit(replace(quick, model=str(first.best), iterations=1, lr=0.0, out=str(tmp_path / "second")))
-    assert read_info(second.best).short_side == 20
+    assert read_info(second.best).short_side == 24
     assert read_info(second.best).architecture == "simple_conv_net"
     one, two = (create_model(str(run.best)).network.state_dict() for run in (first, second))
     assert all(torch.equal(one[key], two[key]) for key in one)
@@ -501,12 +499,3 @@ def test_a_loss_that_is_found_late_reaches_no_checkpoint(quick: TrainConfig, mon
     assert state is not None
     assert state["iteration"] == 3
     assert all(value.isfinite().all() for value in state["network"].values())
-
-
-def test_without_auxiliary_weight_there_is_no_auxiliary_head(quick: TrainConfig) -> None:
-    config = replace(quick, model="deeplabv3_mobilenet_v3_large", weights="none", crop=32, iterations=2, aux_weight=0.0)
-    run = fit(config)
-    weights = read_model_file(run.best)[1]
-    assert weights
-    assert not any("aux" in name for name in weights)
-    assert len(fit(replace(config, iterations=3), run).read_steps()) == 3

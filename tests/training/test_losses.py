@@ -223,5 +223,5 @@ def test_distillation_is_the_divergence_on_cells() -> None:
 
 def test_distillation_without_shown_cells() -> None:
     values = torch.randn(1, 3, 8, 8, requires_grad=True)
-    distillation_loss(values, torch.zeros(1, 3, 2, 2, dtype=torch.uint8)).backward()
+    distillation_loss(LowResLogits(values), torch.zeros(1, 3, 2, 2, dtype=torch.uint8)).backward()
     assert torch.equal(values.grad, torch.zeros_like(values))

@@ -9,15 +9,15 @@ import torch
 
 from vocseg.models import create_model
 from vocseg.training.config import TrainConfig
-from vocseg.training.optimizer import build_optimizer, lr_factor, set_lr, set_train_mode
+from vocseg.training.optimizer import MovingAverage, build_optimizer, lr_factor, set_lr, set_train_mode
 
 
 def test_class_layers_learn_ten_times_faster() -> None:
     model = create_model("deeplabv3_mobilenet_v3_large", ["a", "b"], "none")
-    optimizer = build_optimizer(model, TrainConfig(lr=0.003, momentum=0.8, weight_decay=0.01))
+    optimizer = build_optimizer(model, TrainConfig(lr=0.003, weight_decay=0.01))
     body, heads = optimizer.param_groups
     assert (body["lr"], heads["lr"]) == (0.003, pytest.approx(0.03))
-    assert all((group["momentum"], group["weight_decay"]) == (0.8, 0.01) for group in optimizer.param_groups)
+    assert all((group["momentum"], group["weight_decay"]) == (0.9, 0.01) for group in optimizer.param_groups)
     assert {id(p) for p in heads["params"]} == {id(p) for p in model.head_parameters()}
     assert len(heads["params"]) == 4  # weight and bias of the main and the auxiliary head
     assert len(body["params"]) + 4 == len(list(model.parameters()))
@@ -70,7 +70,7 @@ def test_frozen_parts_stay(name: str, what: str) -> None:
     model = create_model(name, ["a", "b"], "none")
     set_train_mode(model, what)
     before = copy.deepcopy(model.network.state_dict())
-    optimizer = build_optimizer(model, TrainConfig(lr=0.1, momentum=0.0))
+    optimizer = build_optimizer(model, TrainConfig(lr=0.1))
     outputs = model(torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8))
     sum(output.pow(2).mean() for output in outputs.values()).backward()
     optimizer.step()
@@ -95,7 +95,7 @@ def test_synchronized_batch_normalization_is_frozen_too() -> None:
 
 def test_step_is_sgd_with_momentum_and_weight_decay_by_hand() -> None:
     model = create_model("two_layer_net", ["a", "b"])
-    optimizer = build_optimizer(model, TrainConfig(lr=0.1, head_lr_factor=1, momentum=0.9, weight_decay=0.5))
+    optimizer = build_optimizer(model, TrainConfig(lr=0.1, head_lr_factor=1, weight_decay=0.5))
     weight = model.network.affine1.bias
     expected, velocity = weight.detach().clone().double(), torch.zeros_like(weight).double()
     for _ in range(3):
@@ -104,3 +104,43 @@ def test_step_is_sgd_with_momentum_and_weight_decay_by_hand() -> None:
         expected = expected - 0.1 * velocity
         optimizer.step()
     torch.testing.assert_close(weight.detach().double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_average_follows_by_its_formula() -> None:
+    model = create_model("simple_conv_net", ["a", "b"])
+    average = MovingAverage(model, 0.5)
+    want = torch.empty(0)
+    for step in range(6):
+        with torch.no_grad():
+            model.network.affine2.bias.add_(1.0)
+        average.update_parameters(model)
+        weights = model.network.affine2.bias.detach().double()
+        decay = 0.0 if step == 0 else min(0.5, (1 + step) / (10 + step))
+        want = weights if step == 0 else decay * want + (1 - decay) * weights
+    torch.testing.assert_close(average.module.network.affine2.bias.double(), want, rtol=1e-6, atol=1e-6)
+    assert not average.module.training
+    assert all(not parameter.requires_grad for parameter in average.parameters())
+
+
+def test_statistics_are_averaged_and_counters_copied() -> None:
+    model = create_model("unet:resnet18", ["a", "b"], "none").train()
+    average = MovingAverage(model, 0.9)
+    name = next(name for name in model.network.state_dict() if name.endswith("running_mean"))
+    seen = []
+    for _ in range(2):
+        model(torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8))
+        average.update_parameters(model)
+        seen.append(model.network.state_dict()[name].clone())
+    state = average.module.network.state_dict()
+    torch.testing.assert_close(state[name], 2 / 11 * seen[0] + 9 / 11 * seen[1])
+    assert int(state[name.replace("running_mean", "num_batches_tracked")]) == 2
+
+
+def test_state_round_trip() -> None:
+    model = create_model("simple_conv_net", ["a", "b"])
+    one, two = MovingAverage(model, 0.9), MovingAverage(create_model("simple_conv_net", ["a", "b"]), 0.9)
+    one.update_parameters(model)
+    two.load_state_dict(one.state_dict())
+    assert int(two.n_averaged) == 1
+    for mine, theirs in zip(one.module.state_dict().values(), two.module.state_dict().values(), strict=True):
+        assert torch.equal(mine, theirs)

@@ -134,7 +134,7 @@ def _dry_run(settings: TrainConfig) -> None:
 
     setup = prepare(settings)
     plan = dry_run(setup)
-    say(*setup.config.to_toml().splitlines(), "", *plan.lines, "", "no run folder was made")
+    say(*setup.config.to_toml().splitlines(), "", *plan, "", "no run folder was made")
 
 
 def _results(run: RunFolder) -> dict[str, Any]:

@@ -11,10 +11,9 @@ from typing import Any
 
 from torch import nn
 
-from vocseg.errors import OutputError, TrainingError
+from vocseg.errors import OutputError, SettingError, TrainingError
 from vocseg.models import SegmentationModel
 from vocseg.models.checkpoint import read_model_file
-from vocseg.training.checkpoint import restore
 from vocseg.training.config import PYTHON, TrainConfig, check_values, find_recipe, load_config, read_config
 from vocseg.training.distributed import Processes
 from vocseg.training.environment import check_same_data, data_digests, write_environment
@@ -22,9 +21,10 @@ from vocseg.training.loop import TrainState, notify, train_loop
 from vocseg.training.losses import LossFunction
 from vocseg.training.report import TensorBoard, require_tensorboard, write_curves, write_report
 from vocseg.training.run_folder import RunFolder, check_resumable, log
-from vocseg.training.setup import TrainSetup, prepare
+from vocseg.training.setup import Schedule, TrainSetup, prepare
+from vocseg.training.step_log import percents
 from vocseg.utils.system import find_device
-from vocseg.utils.text import percent
+from vocseg.utils.text import counted
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,7 @@ def _python_name(network: nn.Module) -> str:
 
 def _merge(config: TrainConfig | str | Path | None, resume: str | Path | None, settings: dict[str, Any]) -> TrainConfig:
     """Return the settings of a config, or of the run to resume, with others in their place."""
-    settings = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
-    check_values(settings, "vocseg.train")
+    settings = check_values(settings, "vocseg.train")
     values: dict[str, Any] = {}
     if isinstance(config, TrainConfig):
         values = asdict(config)
@@ -141,7 +140,7 @@ def _run(
         try:
             state = TrainState(setup.model, config, processes, setup.distillation, setup.precision, setup.unused_parameters)
             if resumed is not None:
-                restore(state, run, setup.schedule)
+                _restore(state, run, setup.schedule)
                 if processes.main:  # with the settings that may change
                     replace(config, out=load_config(run.config).out).save(run.config)
             if config.tensorboard and processes.main:
@@ -166,9 +165,37 @@ def _open(setup: TrainSetup, resumed: RunFolder | None) -> RunFolder:
         setup.config.save(run.config)
         write_environment(run, setup.config, digests)
         return run
-    check_resumable(load_config(resumed.config), setup.config)
+    check_resumable(resumed, load_config(resumed.config), setup.config)
     check_same_data(resumed, digests)
     return resumed
+
+
+def _restore(state: TrainState, run: RunFolder, schedule: Schedule) -> None:
+    """Load the newest checkpoint, if there is one, and delete records of later iterations.
+
+    Raises InputError if all checkpoints are damaged, SettingError if the run is longer than the schedule or has another
+    network.
+    """
+    values = run.load_checkpoint()
+    if state.processes.main:
+        run.truncate(0 if values is None else values["iteration"])
+    if values is None:
+        return
+    if values["iteration"] > schedule.total:
+        raise SettingError(
+            f"cannot resume {run.root} with {counted(schedule.total, 'iteration')}: it already has {values['iteration']}"
+        )
+    try:
+        state.load_state_dict(values)
+    except (RuntimeError, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise SettingError(f"cannot resume {run.root} with this model or optimizer: {reason}") from error
+    message = f"the run is complete at iteration {state.iteration}; use more --epochs or --iterations to extend it"
+    if state.iteration < schedule.total:
+        state.epoch = schedule.epoch_of(state.iteration)
+        message = f"resumed at iteration {state.iteration} of {schedule.total}, epoch {state.epoch}"
+    if state.processes.main:
+        log.info(message)
 
 
 def _finish(setup: TrainSetup, state: TrainState, run: RunFolder) -> None:
@@ -176,4 +203,4 @@ def _finish(setup: TrainSetup, state: TrainState, run: RunFolder) -> None:
     write_report(run, setup)
     if state.has_stalled():
         log.info(f"stopped early: no better validation mIoU in {setup.config.patience} epochs")
-    log.info(f"best {setup.val_set.split} mIoU {percent(state.best)}; model {run.best}; report {run.report}")
+    log.info(f"best {setup.val_set.split} mIoU {percents(state.best)}; model {run.best}; report {run.report}")

@@ -32,15 +32,14 @@ from vocseg.training.distributed import Processes
 
 def training_set(config: TrainConfig, folder: VocFolder, processes: Processes) -> SplitDataset:
     """Return the training split, with unlabeled images and soft labels if configured; missing ones are computed."""
-    if (config.soft_labels or config.teacher) and config.crop % SOFT_CELL:
+    if config.distills and config.crop % SOFT_CELL:
         raise SettingError(f"crop {config.crop} must be a multiple of {SOFT_CELL} with a teacher or soft labels")
     unlabeled = {} if config.unlabeled is None else images_without_masks(Path(config.unlabeled))
     _check_unlabeled(unlabeled, folder, config)
     soft_labels = None if config.soft_labels is None else Path(config.soft_labels)
     if config.teacher is not None and soft_labels is not None:
         images = {name: folder.image(name) for name in folder.ids(config.split)} | unlabeled
-        shard = (processes.rank, processes.count)
-        write_soft_labels(config.teacher, images, folder.classes, soft_labels, processes.device.type, shard)
+        write_soft_labels(config.teacher, images, folder.classes, soft_labels, processes.device.type, processes.shard)
         processes.any(False)  # wait for the others' shards
     return DistillationDataset(folder, config.split, soft_labels, unlabeled)
 

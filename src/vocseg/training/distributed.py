@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from vocseg.errors import SettingError, TrainingError, VocsegError
+from vocseg.errors import TrainingError, VocsegError
 
 T = TypeVar("T")
+
+CONNECTION_ERRORS = ("Connection closed", "Connection reset", "gloo", "NCCL", "Broken pipe", "timed out")
+"""Parts of the messages of torch's RuntimeErrors when another process has ended."""
 
 
 def world_size() -> int:
@@ -45,11 +48,10 @@ class Processes:
         """Whether this process writes the run folder."""
         return self.rank == 0
 
-    def share(self, images: int) -> int:
-        """Return this process's share of a batch; SettingError if the batch is not a multiple of the processes."""
-        if images % self.count:
-            raise SettingError(f"batch_size {images} cannot be shared by {self.count} processes; use a multiple of {self.count}")
-        return images // self.count
+    @property
+    def shard(self) -> tuple[int, int]:
+        """This process's number, and how many there are."""
+        return self.rank, self.count
 
     def wrap(self, network: nn.Module, find_unused: bool = False) -> nn.Module:
         """Average gradients over processes and, on GPUs, batch norm statistics.
@@ -94,9 +96,15 @@ class Processes:
             raise result
         return result
 
-    def translate_errors(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def translate_errors(self) -> Iterator[None]:
         """Within the block, raise TrainingError if another process has ended."""
-        return _TranslateErrors(self.count)
+        try:
+            yield
+        except RuntimeError as error:
+            if self.count > 1 and any(words in str(error) for words in CONNECTION_ERRORS):
+                raise TrainingError("another training process has ended; continue with --resume") from error
+            raise
 
     def no_sync(self, network: nn.Module, enabled: bool = True) -> AbstractContextManager[Any]:
         """Within the block, keep gradients local: for all micro-batches of a step except the last."""
@@ -106,13 +114,3 @@ class Processes:
         """Leave the process group."""
         if self.count > 1 and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
-
-
-class _TranslateErrors(AbstractContextManager[None]):
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        words = ("Connection closed", "Connection reset", "gloo", "NCCL", "Broken pipe", "timed out")
-        if self.count > 1 and isinstance(error, RuntimeError) and any(word in str(error) for word in words):
-            raise TrainingError("another training process has ended; continue with --resume") from error

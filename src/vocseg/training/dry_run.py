@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import islice
 
 import torch
@@ -18,16 +17,8 @@ from vocseg.utils.system import peak_memory
 MEASURED_STEPS = 3
 
 
-@dataclass(frozen=True)
-class DryRun:
-    """A dry run's report in lines, and the estimated seconds of the run without validation."""
-
-    lines: list[str]
-    seconds: float
-
-
-def dry_run(setup: TrainSetup) -> DryRun:
-    """Measure three steps, after one to warm up; report classes, settings, and the run's time and memory."""
+def dry_run(setup: TrainSetup) -> list[str]:
+    """Measure three steps, after one to warm up; report classes, settings, and the run's time and memory in lines."""
     state = TrainState(setup.model, setup.config, setup.processes, setup.distillation, setup.precision, setup.unused_parameters)
     with closing(setup.batches()) as drawn:
         batches = list(islice(drawn, MEASURED_STEPS + 1))
@@ -38,29 +29,24 @@ def dry_run(setup: TrainSetup) -> DryRun:
         train_step(state, batch, setup.criterion).loss.item()
         seconds.append(time.perf_counter() - start)
     fastest = min(seconds[1:])
-    total = fastest * setup.schedule.total
-    lines = [
+    return [
         *_class_counts(setup),
         "",
         *setup.describe(),
-        f"{fastest:.3g} s per step, {setup.schedule.batch_size / fastest:.3g} images/s; about {duration(total)} in all, "
-        "without validation",
+        f"{fastest:.3g} s per step, {setup.schedule.batch_size / fastest:.3g} images/s; "
+        f"about {duration(fastest * setup.schedule.total)} in all, without validation",
         f"memory: {_memory(setup.processes.device)}",
     ]
-    return DryRun(lines, total)
 
 
 def _class_counts(setup: TrainSetup) -> list[str]:
     """A line per class: images that show it and its share of the valid pixels, in training and validation."""
-    classes = setup.train_set.classes
-    width = max(map(len, classes))
-    valid = [max(1, int(summary.pixels[: len(classes)].sum())) for summary in setup.summaries]
+    width = max(map(len, setup.train_set.classes))
     lines = [" " * width + "".join(f"{summary.split:>18}" for summary in setup.summaries)]
-    for label, name in enumerate(classes):
-        cells = (
-            f"{int(summary.images_per_class[label]):>10,}{int(summary.pixels[label]) / total:>8.2%}"
-            for summary, total in zip(setup.summaries, valid, strict=True)
-        )
+    for label, name in enumerate(setup.train_set.classes):
+        shares = [int(summary.pixels[label]) / max(1, int(summary.pixels[:-1].sum())) for summary in setup.summaries]
+        counts = [int(summary.images_per_class[label]) for summary in setup.summaries]
+        cells = (f"{images:>10,}{share:>8.2%}" for images, share in zip(counts, shares, strict=True))
         lines.append(f"{name:<{width}}{''.join(cells)}")
     return lines
 

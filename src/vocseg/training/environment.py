@@ -7,8 +7,8 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,55 +27,50 @@ def write_environment(run: RunFolder, config: TrainConfig, digests: dict[str, st
     """Write ``environment.json``."""
     import torchvision
 
-    write_json(
-        run.environment,
-        {
-            "vocseg": __version__,
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "processor": processor(),
-            "threads": torch.get_num_threads(),
-            "device": torch.cuda.get_device_name() if config.device == "cuda" else config.device,
-            "precision": config.precision,
-            "git": _revision(),
-            "seed": config.seed,
-            "processes": world_size(),
-            "data": digests,
-            "command": sys.argv,
-        },
-    )
+    values = {
+        "vocseg": __version__,
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if config.device == "cuda" else config.device,
+        "precision": config.precision,
+        "git": _revision(),
+        "seed": config.seed,
+        "processes": world_size(),
+        "data": digests,
+        "command": sys.argv,
+    }
+    write_json(run.environment, values)
 
 
 def data_digests(*datasets: SplitDataset) -> dict[str, str]:
     """Digest the ids of each split and the contents of its images and masks."""
+    digests = {}
     with ThreadPoolExecutor() as pool:  # hashing and reading release the interpreter's lock
-        return {dataset.split: _combined(pool.map(_digest_of(dataset), dataset.masked)) for dataset in datasets}
+        for dataset in datasets:
+            combined = "".join(pool.map(partial(_digest, dataset), dataset.masked))
+            digests[dataset.split] = hashlib.blake2b(combined.encode(), digest_size=16).hexdigest()
+    return digests
 
 
-def _digest_of(dataset: SplitDataset) -> Callable[[str], str]:
-    def digest(name: str) -> str:
-        found = hashlib.blake2b(name.encode(), digest_size=16)
-        for path in (dataset.folder.image(name), dataset.folder.mask(name)):
-            try:
-                found.update(path.read_bytes())
-            except OSError as error:
-                raise DataError(f"cannot read {path}: {error.strerror}") from error
-        return found.hexdigest()
-
-    return digest
-
-
-def _combined(digests: Iterable[str]) -> str:
-    return hashlib.blake2b("".join(digests).encode(), digest_size=16).hexdigest()
+def _digest(dataset: SplitDataset, name: str) -> str:
+    found = hashlib.blake2b(name.encode(), digest_size=16)
+    for path in (dataset.folder.image(name), dataset.folder.mask(name)):
+        try:
+            found.update(path.read_bytes())
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror}") from error
+    return found.hexdigest()
 
 
 def check_same_data(run: RunFolder, digests: dict[str, str]) -> None:
     """Raise SettingError if the run was trained on other data."""
     try:
-        before = json.loads(run.environment.read_text(encoding="utf-8")).get("data", {})
-    except (OSError, ValueError):
+        before = dict(json.loads(run.environment.read_text(encoding="utf-8"))["data"])
+    except (OSError, ValueError, KeyError, TypeError):  # missing or damaged: nothing to compare with
         return
     for split, digest in digests.items():
         if before.get(split, digest) != digest:
@@ -84,10 +79,9 @@ def check_same_data(run: RunFolder, digests: dict[str, str]) -> None:
 
 def _revision() -> str | None:
     """Return the commit of the source, with ``+`` if it was changed since; None outside a working copy."""
-    here = Path(__file__).parent
+    run = partial(subprocess.run, cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10)
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True, timeout=10)
-        status = subprocess.run(["git", "status", "--porcelain"], cwd=here, capture_output=True, text=True, check=True, timeout=10)
+        commit, status = (run(["git", *command.split()]).stdout.strip() for command in ("rev-parse HEAD", "status --porcelain"))
     except (OSError, subprocess.SubprocessError):
         return None
-    return commit.stdout.strip() + "+" * bool(status.stdout.strip())
+    return commit + "+" * bool(status)

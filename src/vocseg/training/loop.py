@@ -18,19 +18,20 @@ from vocseg.metrics import ConfusionMatrix
 from vocseg.models import SegmentationModel
 from vocseg.ops.conv_cpu import fast_convolutions
 from vocseg.ops.cross_entropy import valid_weight
-from vocseg.training.checkpoint import save_checkpoint
 from vocseg.training.config import TrainConfig
 from vocseg.training.distillation.distillation import Distillation
 from vocseg.training.distillation.features import Hints, recorded
 from vocseg.training.distributed import Processes
-from vocseg.training.ema import moving_average
 from vocseg.training.losses import Criterion
-from vocseg.training.optimizer import build_optimizer, lr_factor, set_lr, set_train_mode
+from vocseg.training.optimizer import CLIP_NORM, MovingAverage, build_optimizer, lr_factor, set_lr, set_train_mode
 from vocseg.training.run_folder import RunFolder
 from vocseg.training.setup import TrainSetup
-from vocseg.training.step_log import StepLog, steps_between_reads
+from vocseg.training.step_log import StepLog, not_finite, steps_between_reads
 from vocseg.training.validation import finish_epoch
 from vocseg.utils.system import autocast
+
+CHECKPOINT_SECONDS = 600.0
+"""Seconds between checkpoints within an epoch; there is also one after each epoch."""
 
 
 class StepNetwork(nn.Module):
@@ -50,6 +51,9 @@ class StepNetwork(nn.Module):
         return values, self.hints(features)
 
 
+COUNTERS = ("iteration", "epoch", "best", "best_epoch", "loss", "steps")
+
+
 class TrainState:
     """Everything that changes during a run: networks, optimizer, averages, counters.
 
@@ -67,7 +71,7 @@ class TrainState:
         self.distillation = None if distillation is None else distillation.to(processes.device)
         self.hints = None if distillation is None else distillation.hints
         set_train_mode(model, config.freeze)
-        self.ema = moving_average(model, config.ema) if config.ema else None
+        self.ema = MovingAverage(model, config.ema) if config.ema else None
         network = StepNetwork(model, self.hints)
         if config.compile:
             network.compile()
@@ -93,31 +97,22 @@ class TrainState:
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resumed run needs; call it in all processes, since the totals are summed over them."""
-        parts = {
-            "network": self.model.network,
-            "optimizer": self.optimizer,
-            "scaler": self.scaler,
-            "ema": self.ema,
-            "hints": self.hints,
-        }
-        counters = {name: getattr(self, name) for name in ("iteration", "epoch", "best", "best_epoch", "loss", "steps")}
-        states = {name: part.state_dict() for name, part in parts.items() if part is not None}
-        return states | counters | {"totals": self.processes.sum(self.totals.counts)}
+        states = {name: part.state_dict() for name, part in self._parts().items()}
+        return states | {name: getattr(self, name) for name in COUNTERS} | {"totals": self.processes.sum(self.totals.counts)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
-        self.model.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if state["scaler"] and self.scaler.is_enabled():
-            self.scaler.load_state_dict(state["scaler"])
-        if self.ema is not None:
-            self.ema.load_state_dict(state["ema"])
-        if self.hints is not None:
-            self.hints.load_state_dict(state["hints"])
-        for name in ("iteration", "epoch", "best", "best_epoch", "loss", "steps"):
+        for name, part in self._parts().items():
+            if name != "scaler" or (state[name] and self.scaler.is_enabled()):  # one without float16 has no state
+                part.load_state_dict(state[name])
+        for name in COUNTERS:
             setattr(self, name, state[name])
         if self.processes.main:  # the others' share is in the main process's totals
             self.totals.counts.copy_(state["totals"])
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {"network": self.model.network, "optimizer": self.optimizer, "scaler": self.scaler, "ema": self.ema}
+        return {name: part for name, part in (parts | {"hints": self.hints}).items() if part is not None}
 
 
 class StepResult(NamedTuple):
@@ -161,15 +156,15 @@ def train_step(state: TrainState, batch: Batch, criterion: Criterion) -> StepRes
                 maps_here = dict(zip(maps, extra, strict=True))
                 total = total + distillation.extra_loss(image, maps_here, logits["out"], features, cells, share)
             if steps_between_reads(device) == 1 and not torch.isfinite(total):
-                raise TrainingError(f"iteration {state.iteration + 1}: loss is {total.item()} with images {', '.join(batch.names)}")
+                raise TrainingError(not_finite(state.iteration + 1, total.item(), batch.names))
             # Gradients are averaged over processes, but each loss is a share of a sum.
             state.scaler.scale(total * processes.count).backward()  # type: ignore[no-untyped-call]
         losses.append(loss.main.detach())
         totals.append(total.detach())
         classes.append(loss.classes)
-    if config.clip_norm:
+    if config.optimizer == "adamw":
         state.scaler.unscale_(state.optimizer)
-        torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.clip_norm)
+        torch.nn.utils.clip_grad_norm_(state.model.parameters(), CLIP_NORM)
     state.scaler.step(state.optimizer)
     state.scaler.update()
     if state.ema is not None:
@@ -211,16 +206,20 @@ def train_loop(
             if not (epoch_ends or stop_now or log.is_full()):
                 continue  # without waiting for the device
             log.read()
-            stop, due = processes.any(should_stop() is not None, time.monotonic() - saved > 60 * config.checkpoint_minutes)
+            stop, due = processes.any(should_stop() is not None, time.monotonic() - saved > CHECKPOINT_SECONDS)
             if epoch_ends:
                 log.close()
-                record = finish_epoch(setup, state, run, log.seconds(), config.lr * factor)
+                record = finish_epoch(setup, state, run, time.monotonic() - log.began, config.lr * factor)
                 notify(callbacks, "on_epoch_end", state, record)
                 if processes.main:
                     run.append_metrics(record)
                 state.start_epoch(state.epoch + 1)
             if epoch_ends or stop or due:
-                save_checkpoint(state, run, log.take_rows())
+                values = state.state_dict()
+                if processes.main:
+                    run.append_steps(log.rows)
+                    run.save_checkpoint(values)
+                log.rows = []
                 saved = time.monotonic()
             if stop and state.iteration < schedule.total:
                 cause = should_stop() or signal.SIGTERM  # which another process received

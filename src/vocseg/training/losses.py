@@ -87,24 +87,31 @@ LossFunction = Callable[[Tensor, Tensor], Tensor]
 """A user's loss: logits (float32, N x classes x H x W) and target (int64, N x H x W, 255 = void) -> scalar."""
 
 
-def parse_loss(text: str) -> tuple[tuple[float, str], ...]:
+Terms = tuple[tuple[float, str], ...]
+
+
+def parse_loss(text: str) -> Terms:
     """Parse a loss such as ``cross-entropy`` or ``ohem+0.5*dice``; SettingError for an unknown name or factor.
 
     >>> parse_loss("ohem + 0.5*dice")
     ((1.0, 'ohem'), (0.5, 'dice'))
     """
-    terms = []
+    terms: dict[str, float] = {}
     for part in text.split("+"):
-        factor, star, name = part.strip().rpartition("*")
-        name = name.strip()
+        factor, star, name = (piece.strip() for piece in part.rpartition("*"))
         if name != CROSS_ENTROPY and name not in TERMS:
             known = [CROSS_ENTROPY, *TERMS]
-            raise SettingError(f"unknown loss '{name}'{nearest(name, known)} (there are {', '.join(known)}, and sums of them)")
+            raise SettingError(f"unknown loss '{name:.40}'{nearest(name, known)} (there are {', '.join(known)}, and sums of them)")
         try:
-            terms.append((float(factor) if star else 1.0, name))
+            weight = float(factor) if star else 1.0
         except ValueError:
-            raise SettingError(f"loss '{text}': '{factor}' is not a number") from None
-    return tuple(terms)
+            raise SettingError(f"loss '{part.strip():.40}': '{factor:.40}' is not a number") from None
+        if not 0 < weight < math.inf:
+            raise SettingError(f"loss '{part.strip():.40}': the factor must be a finite number above 0, not {weight:g}")
+        if name in terms:
+            raise SettingError(f"loss '{text:.40}' names {name} twice")
+        terms[name] = weight
+    return tuple((weight, name) for name, weight in terms.items())
 
 
 @dataclass(frozen=True)
@@ -115,7 +122,7 @@ class Criterion:
     cross-entropy, ohem and focal.
     """
 
-    terms: tuple[tuple[float, str], ...] = ((1.0, CROSS_ENTROPY),)
+    terms: Terms = ((1.0, CROSS_ENTROPY),)
     class_weights: Tensor | None = None
     aux_weight: float = 0.4
     function: LossFunction | None = None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import pickle
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -26,81 +26,57 @@ KEPT_CHECKPOINTS = 2
 LOCK_SECONDS = 10.0
 """How long to wait for the lock of a run: loader processes outlive a killed training process by some seconds."""
 
+Step = tuple[int, float, float]
+"""Iteration, loss and learning rate: a line of ``steps.csv``."""
 
-@dataclass(frozen=True)
+
 class RunFolder:
     """Paths of a run folder."""
 
-    root: Path
-
-    @property
-    def config(self) -> Path:
-        """The settings, as TOML."""
-        return self.root / "config.toml"
-
-    @property
-    def environment(self) -> Path:
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self.config = self.root / "config.toml"
+        """The settings."""
+        self.environment = self.root / "environment.json"
         """Versions, machine, source revision, command, and digests of the data."""
-        return self.root / "environment.json"
-
-    @property
-    def metrics(self) -> Path:
+        self.metrics = self.root / "metrics.jsonl"
         """One line of JSON per epoch."""
-        return self.root / "metrics.jsonl"
-
-    @property
-    def steps(self) -> Path:
+        self.steps = self.root / "steps.csv"
         """Loss and learning rate of every step, in full precision."""
-        return self.root / "steps.csv"
-
-    @property
-    def best(self) -> Path:
+        self.best = self.root / "best.safetensors"
         """The model with the best validation mIoU."""
-        return self.root / "best.safetensors"
-
-    @property
-    def last(self) -> Path:
+        self.last = self.root / "last" / "model.safetensors"
         """The model after the last validated epoch."""
-        return self.root / "last" / "model.safetensors"
-
-    @property
-    def last_average(self) -> Path:
+        self.last_average = self.root / "last" / "average.safetensors"
         """The moving average of the weights after the last validated epoch."""
-        return self.root / "last" / "average.safetensors"
-
-    @property
-    def curves(self) -> Path:
+        self.curves = self.root / "curves.png"
         """Loss, mIoU and learning rate by iteration."""
-        return self.root / "curves.png"
-
-    @property
-    def report(self) -> Path:
+        self.report = self.root / "report.md"
         """The plan, the best epoch's scores by class, and every epoch."""
-        return self.root / "report.md"
 
-    def checkpoints(self) -> list[Path]:
-        """List the checkpoints that a resumed run can start from, newest first."""
-        return sorted((self.root / "last").glob("state-*.pt"), reverse=True)
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.root)!r})"
 
     @classmethod
     def create(cls, config: TrainConfig) -> RunFolder:
         """Make the folder of a new run; OutputError if it contains a run or cannot be written."""
-        if config.out is None:
-            run = cls(_free_name(Path("runs"), Path(config.model).stem.replace(":", "-")))
-        else:
-            run = cls(Path(config.out))
-            if run.config.exists():
-                raise OutputError(f"{run.root} already contains a run; use --resume {run.root}, or choose another --out")
+        run = cls(config.out or _free_name(Path("runs"), Path(config.model).stem.replace(":", "-")))
+        if run.config.exists():
+            raise OutputError(f"{run.root} already contains a run; use --resume {run.root}, or choose another --out")
         writable_folder(run.root)
         return run
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
         """Open an existing run folder; InputError if ``path`` is not one."""
-        run = cls(Path(path))
+        run = cls(path)
         if not run.config.is_file():
             raise InputError(f"cannot resume {path}: it is not a run folder (it has no config.toml)")
         return run
+
+    def checkpoints(self) -> list[Path]:
+        """List the checkpoints that a resumed run can start from, newest first."""
+        return sorted((self.root / "last").glob("state-*.pt"), reverse=True)
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Write all that a resumed run needs, atomically, and delete all but the two newest checkpoints.
@@ -118,21 +94,19 @@ class RunFolder:
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Read the newest undamaged checkpoint; None if there is no checkpoint yet, InputError if all are damaged."""
-        damage = ""
-        for path in self.checkpoints():
+        paths = self.checkpoints()
+        for path in paths:
             try:
-                state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-                damage = damage or f"{path} is damaged ({str(error).splitlines()[0]})"
-                log.warning(f"skipping {path}, which is damaged")
-                continue
-            return state
-        if damage:
-            raise InputError(f"cannot resume {self.root}: {damage}")
+                return _read_checkpoint(path)
+            except Exception as error:  # torch raises many kinds for a damaged file
+                damage = f"{path} is damaged ({(str(error) or type(error).__name__).splitlines()[0]})"
+                log.warning(f"{damage}: it is skipped")
+        if paths:
+            raise InputError(f"cannot resume {self.root}: {damage}; start a new run from best.safetensors, if it is there")
         return None
 
-    def append_steps(self, rows: list[tuple[int, float, float]]) -> None:
-        """Append ``iteration,loss,lr`` lines to ``steps.csv``, in full precision: runs are compared bit for bit."""
+    def append_steps(self, rows: list[Step]) -> None:
+        """Append lines to ``steps.csv``, in full precision: runs are compared bit for bit."""
         try:
             with open(self.steps, "a", encoding="utf-8") as file:
                 file.write("" if file.tell() else STEPS_HEADER)
@@ -140,31 +114,28 @@ class RunFolder:
         except OSError as error:
             raise cannot_write(self.steps, error) from error
 
-    def read_steps(self) -> list[tuple[int, float, float]]:
-        """Read the lines of ``steps.csv``."""
-        if not self.steps.exists():
-            return []
-        rows = (line.split(",") for line in self.steps.read_text(encoding="utf-8").splitlines()[1:] if line.count(",") == 2)
-        return [(int(step), float(loss), float(rate)) for step, loss, rate in rows]
+    def read_steps(self) -> list[Step]:
+        """Read the lines of ``steps.csv`` up to the first that a kill or a full disk cut."""
+        return _whole_rows(self.steps, _parse_step)
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Append a line to ``metrics.jsonl``."""
-        write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in [*self.read_metrics(), record]))
+        self._write_metrics([*self.read_metrics(), record])
 
-    def read_metrics(self, until: int | None = None) -> list[dict[str, Any]]:
-        """Read the records of ``metrics.jsonl`` up to iteration ``until``."""
-        if not self.metrics.exists():
-            return []
-        rows = [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
-        return [row for row in rows if until is None or row["iteration"] <= until]
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Read the records of ``metrics.jsonl``."""
+        return _whole_rows(self.metrics, _parse_record)
 
     def truncate(self, until: int) -> None:
         """Delete records after iteration ``until``: a resumed run writes them again."""
         if self.metrics.exists():
-            write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in self.read_metrics(until)))
+            self._write_metrics([row for row in self.read_metrics() if row["iteration"] <= until])
         if self.steps.exists():
             kept = [row for row in self.read_steps() if row[0] <= until]
             write_text(self.steps, STEPS_HEADER + "".join(_step_line(*row) for row in kept))
+
+    def _write_metrics(self, rows: list[dict[str, Any]]) -> None:
+        write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
 
     def how_to_resume(self) -> str:
         """Return what ends the message of a run that stops."""
@@ -174,7 +145,10 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Within the block, keep other processes from training here; InputError if one does."""
+        """Within the block, keep other processes from training here; InputError if one does.
+
+        Files that a killed process left half written are removed.
+        """
         lock = FileLock(self.root / ".lock")
         try:
             lock.acquire(timeout=LOCK_SECONDS)
@@ -185,6 +159,8 @@ class RunFolder:
         except OSError as error:
             raise cannot_write(self.root, error) from error
         try:
+            for leftover in (*self.root.glob(".*.part"), *self.root.glob("last/.*.part")):
+                leftover.unlink(missing_ok=True)
             yield
         finally:
             lock.release()
@@ -205,6 +181,44 @@ class RunFolder:
             handler.close()
 
 
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as archive:  # torch.save writes checksums; torch.load does not compare them
+        if damaged := archive.testzip():
+            raise ValueError(f"the checksum of {damaged} is wrong")
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state["iteration"], int) or not isinstance(state["network"], dict):
+        raise TypeError("it holds no state of a run")
+    return state
+
+
+def _whole_rows(path: Path, parse: Callable[[str], Any]) -> list[Any]:
+    rows: list[Any] = []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True) if path.exists() else []
+    for line in lines:
+        if line == STEPS_HEADER:
+            continue
+        try:
+            if not line.endswith("\n"):
+                raise ValueError("cut")
+            rows.append(parse(line))
+        except ValueError:
+            log.warning(f"{path} is damaged after {len(rows)} lines: the rest is skipped")
+            break
+    return rows
+
+
+def _parse_step(line: str) -> Step:
+    step, loss, rate = line.split(",")
+    return int(step), float(loss), float(rate)
+
+
+def _parse_record(line: str) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(line)
+    if not isinstance(record, dict) or not isinstance(record.get("iteration"), int):
+        raise ValueError("not a record")
+    return record
+
+
 def _step_line(step: int, loss: float, rate: float) -> str:
     return f"{step},{loss!r},{rate!r}\n"
 
@@ -215,19 +229,15 @@ def _free_name(folder: Path, name: str) -> Path:
     return folder / next(candidate for candidate in names if candidate not in taken)
 
 
-MAY_CHANGE = (
-    "epochs", "iterations", "patience", "data", "out", "device", "precision", "compile", "workers", "checkpoint_minutes",
-    "tensorboard",
-)  # fmt: skip
+MAY_CHANGE = ("epochs", "iterations", "patience", "data", "out", "device", "precision", "compile", "workers", "tensorboard")
 """Settings that a resumed run may change; of ``data`` the contents are compared."""
 
 
-def check_resumable(before: TrainConfig, now: TrainConfig) -> None:
+def check_resumable(run: RunFolder, before: TrainConfig, now: TrainConfig) -> None:
     """Raise SettingError, naming the first, if settings differ that a resumed run must keep."""
     for item in fields(TrainConfig):
         old, new = getattr(before, item.name), getattr(now, item.name)
         if old != new and item.name not in MAY_CHANGE:
-            raise SettingError(
-                f"cannot resume with another {item.name}: the run has {old!r}, not {new!r}; to start a new run from its "
-                "weights, use --model RUN/last/model.safetensors"
-            )
+            weights = next((path for path in (run.last, run.best) if path.exists()), None)
+            hint = f"; to start a new run from its weights, use --model {weights}" if weights else "; start a new run"
+            raise SettingError(f"cannot resume with another {item.name}: the run has {old!r}, not {new!r}{hint}")

@@ -88,41 +88,36 @@ class TrainSetup:
     def batches(self, start: int = 0) -> Generator[Batch]:
         """Yield this process's share of the batches from iteration ``start`` on; close it to end the loader."""
         config = self.config
-        mixing = Mixing(config.cutmix, config.mixup) if config.cutmix or config.mixup else None
-        shard = (self.processes.rank, self.processes.count)
+        mixing = Mixing(config.cutmix, config.cutmix if config.distills else 0.0) if config.cutmix else None
         return training_batches(
-            self.train_set, config.batch_size, config.workers or 0, config.seed, start, shard, self.repeats, mixing
+            self.train_set, config.batch_size, config.workers or 0, config.seed, start, self.processes.shard, self.repeats, mixing
         )
 
     def describe(self) -> list[str]:
         """Describe the run in lines."""
         config, schedule = self.config, self.schedule
-        unlabeled = len(self.train_set) - len(self.train_set.masked)
-        probabilities = {"copy-paste": config.copy_paste, "CutMix": config.cutmix, "mixup": config.mixup}
-        mixed = ", ".join(f"{name} {value:g}" for name, value in probabilities.items() if value)
-        weights = f", weights {config.weights}" if config.weights is not None else ""
-        loss = config.loss + f", class weights {config.class_weights}" * (config.class_weights != "none")
-        average = f", moving average {config.ema:g}" * bool(config.ema)
         lines = [summary.describe() for summary in self.summaries]
-        shared = len(set(self.train_set.names) & set(self.val_set.names))
-        if shared:
+        if shared := len(set(self.train_set.names) & set(self.val_set.names)):
             lines.append(
                 f"warning: {shared:,} of the {len(self.val_set):,} validation images are training images too; "
                 "validation scores overestimate how well the model does on new images"
             )
-        if unlabeled:
+        if unlabeled := len(self.train_set) - len(self.train_set.masked):
             lines.append(f"{counted(unlabeled, 'unlabeled image')}, learned from the teacher only")
+        weights = f", weights {config.weights}" if config.weights is not None else ""
         lines.append(
             f"{counted(schedule.total, 'iteration')} of {counted(schedule.batch_size, 'image')}, "
             f"{counted(schedule.epochs, 'epoch')}; {config.model}{weights} on {config.device} in {config.precision}"
         )
-        if mixed:
-            lines.append(f"probability of {mixed}")
+        mixed = {"copy-paste": config.copy_paste, "CutMix": config.cutmix, "mixup": config.cutmix * config.distills}
+        if any(mixed.values()):
+            lines.append("probability of " + ", ".join(f"{name} {value:g}" for name, value in mixed.items() if value))
+        loss = config.loss + f", class weights {config.class_weights}" * (config.class_weights != "none")
+        average = f", moving average {config.ema:g}" * bool(config.ema)
         lines.append(f"{config.optimizer}, learning rate {config.lr:g}, {config.schedule}{average}; loss {loss}")
         if self.distillation is not None:
             source = f"soft labels {config.soft_labels}" if config.soft_labels else f"teacher {config.teacher} on each batch"
-            hints = f", its features with weight {config.hint_weight:g}" if config.hint_weight else ""
-            lines.append(f"distillation from {source} with weight {config.distill_weight:g}{hints}")
+            lines.append(f"distillation from {source}" + ", and from its features" * (self.distillation.hints is not None))
         return lines
 
 
@@ -141,14 +136,13 @@ def prepare(
     """
     processes = processes or Processes(find_device(config.device))
     config = _resolve(config, processes)
-    processes.share(config.batch_size // config.accumulate)
     _check_objects(config, loss, transform)
     terms = ((1.0, PYTHON),) if loss else parse_loss(config.loss)
     folder = VocFolder.find(config.data, config.mask_dir)
     train_set, val_set = training_set(config, folder, processes), validation_set(config, folder)
     schedule = Schedule.from_config(config, len(train_set))
     summaries = processes.from_main(lambda: (check_split(train_set), check_split(val_set)))
-    if config.soft_labels is config.teacher is None and not int(summaries[0].pixels[: len(folder.classes)].sum()):
+    if not config.distills and not int(summaries[0].pixels[: len(folder.classes)].sum()):
         raise DataError(f"all pixels of the masks of {config.split} are void: there is nothing to learn")
     size = (config.crop, config.crop)
     if transform is not None:
@@ -159,7 +153,7 @@ def prepare(
     model = _build_model(config, folder, train_set, network)
     unused = _try_step(model, config, processes.count, size)
     weights = summaries[0].class_weights() if config.class_weights == "auto" else None
-    criterion = Criterion(terms, weights, config.aux_weight, loss).to(processes.device)
+    criterion = Criterion(terms, weights, function=loss).to(processes.device)
     distillation = Distillation.prepare(config, model, find_precision(config.precision, processes.device))
     repeats = repeat_counts(config, train_set, summaries[0])
     return TrainSetup(config, processes, train_set, val_set, summaries, schedule, model, unused, criterion, distillation, repeats)
@@ -167,6 +161,9 @@ def prepare(
 
 def _resolve(config: TrainConfig, processes: Processes) -> TrainConfig:
     """Replace ``auto`` and None by the device, precision and number of workers that are used."""
+    images, count = config.batch_size // config.accumulate, processes.count
+    if images % count:
+        raise SettingError(f"batch_size {images} cannot be shared by {count} processes; use a multiple of {count}")
     device: Any = processes.device.type
     precision: Any = str(find_precision(config.precision, processes.device)).removeprefix("torch.")
     workers = default_workers() if config.workers is None else config.workers
@@ -175,20 +172,17 @@ def _resolve(config: TrainConfig, processes: Processes) -> TrainConfig:
 
 def _check_objects(config: TrainConfig, loss: object, transform: object) -> None:
     """Raise SettingError if the settings say that an object was passed from Python, and it was not."""
-    for name, given in (("loss", loss), ("transform", transform)):
-        value = config.loss if name == "loss" else config.augment
-        if value.startswith(PYTHON) and given is None:
+    for name, value, given in (("loss", config.loss, loss), ("transform", config.augment, transform)):
+        if value == PYTHON and given is None:
             raise SettingError(f"this run uses a {name} passed from Python: pass it again, vocseg.train(..., {name}=...)")
 
 
 def _build_model(config: TrainConfig, folder: VocFolder, train_set: SplitDataset, network: nn.Module | None) -> SegmentationModel:
     torch.manual_seed(config.seed)
     kind, _, name = config.model.partition(":")
-    if isinstance(network, SegmentationModel):
-        model = network
-        model.info.check_classes(folder.classes, str(folder.root))
-    elif network is not None:
+    if network is not None:
         model = adapt(network, ModelInfo(type(network).__name__, folder.classes))
+        model.info.check_classes(folder.classes, str(folder.root))
     elif kind == PYTHON:
         try:
             model = create_model(name, folder.classes, "none")
@@ -197,13 +191,11 @@ def _build_model(config: TrainConfig, folder: VocFolder, train_set: SplitDataset
             raise SettingError(text) from None
     else:
         model = create_model(config.model, folder.classes, config.weights)
-    if not config.aux_weight:
-        model.without_auxiliary()
     if config.freeze == "backbone" and not model.backbone():
         raise SettingError(f"{model.info.architecture} has no backbone to freeze")
     model.info = replace(
         model.info,
-        short_side=config.eval_short_side or model.info.short_side,
+        short_side=config.crop if config.augment == "center-square" else model.info.short_side,
         trained_on=f"{folder.root.name} {config.split} ({len(train_set.masked)} images, masks {config.mask_dir})",
         scores={},
     )
@@ -223,8 +215,7 @@ def _try_step(model: SegmentationModel, config: TrainConfig, processes: int, siz
             outputs = probe.low_res_logits(torch.zeros(images, 3, *size, dtype=torch.uint8, device=model.mean.device))
             if processes == 1:
                 return False
-            used = ("out", "aux") if config.aux_weight else ("out",)
-            sums = [outputs[name].values.sum() for name in used if name in outputs]
+            sums = [outputs[name].values.sum() for name in ("out", "aux") if name in outputs]
             torch.stack(sums).sum().backward()  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as error:
         parts = config.accumulate * processes

@@ -16,7 +16,7 @@ from vocseg.metrics import ConfusionMatrix
 from vocseg.models import SegmentationModel, save_model
 from vocseg.training.run_folder import RunFolder, log
 from vocseg.training.setup import TrainSetup
-from vocseg.utils.text import percent
+from vocseg.training.step_log import percents
 
 if TYPE_CHECKING:
     from vocseg.training.loop import TrainState
@@ -28,22 +28,27 @@ def finish_epoch(setup: TrainSetup, state: TrainState, run: RunFolder, seconds: 
     Call it in all processes. Raises TrainingError for a validation loss that is not finite.
     """
     title = f"{state.epoch}/{setup.schedule.epochs}"
-    models = {"val": (state.model, run.last, f"validate {title}")}
+    models: dict[str, tuple[SegmentationModel, Path, str]] = {"val": (state.model, run.last, "val")}
     if state.ema is not None:
-        models["val_ema"] = (state.averaged_model(), run.last_average, f"validate average {title}")
-    results = {name: _validate(setup, model, text) for name, (model, _, text) in models.items()}
+        models["val_ema"] = (state.averaged_model(), run.last_average, "val of average")
+    results = {part: _validate(setup, model, f"validate {name} {title}") for part, (model, _, name) in models.items()}
     for result in results.values():
         if result.loss is not None and not math.isfinite(result.loss):
             raise TrainingError(f"the validation loss is {result.loss} after epoch {state.epoch}")
     training = _training_scores(setup, state)
-    record: dict[str, Any] = {"epoch": state.epoch, "iteration": state.iteration, "seconds": seconds, "lr": lr, "train": training}
+    record: dict[str, Any] = {
+        "epoch": state.epoch,
+        "iteration": state.iteration,
+        "seconds": round(seconds, 1),
+        "lr": lr,
+        "train": training,
+    }
     line = [f"epoch {title}", _summary("train", training)]
-    for name, result in results.items():
-        model, path, _ = models[name]
+    for part, result in results.items():
+        model, path, name = models[part]
         better = _keep(setup, state, run, model, path, result)
-        record[name] = result.to_dict()
-        label = "val" if name == "val" else "val of average"
-        line.append(_summary(label, record[name]) + " (best so far)" * better)
+        record[part] = result.to_dict()
+        line.append(_summary(name, record[part]) + " (best so far)" * better)
     if setup.processes.main:
         log.info("  |  ".join(line))
     return record
@@ -56,7 +61,7 @@ def _validate(setup: TrainSetup, model: SegmentationModel, title: str) -> Evalua
         setup.val_set,
         workers=min(config.workers or 0, evaluation_workers(processes.device)),
         title=title,
-        shard=(processes.rank, processes.count),
+        shard=processes.shard,
         gather=processes.sum,
     )
 
@@ -76,11 +81,9 @@ def _keep(setup: TrainSetup, state: TrainState, run: RunFolder, model: Segmentat
     better = miou > state.best
     if setup.processes.main:
         values = result.to_dict()
-        scores = {key: values[key] for key in ("miou", "pixel_accuracy", "loss", "images")}
-        info = replace(state.model.info, scores={result.split: scores})
-        save_model(path, model, info)
-        if better:
-            save_model(run.best, model, info)
+        scores = {result.split: {key: values[key] for key in ("miou", "pixel_accuracy", "loss", "images")}}
+        for target in (path, run.best) if better else (path,):
+            save_model(target, model, replace(state.model.info, scores=scores))
     if better:
         state.best, state.best_epoch = miou, state.epoch
     return better
@@ -88,4 +91,4 @@ def _keep(setup: TrainSetup, state: TrainState, run: RunFolder, model: Segmentat
 
 def _summary(name: str, scores: dict[str, Any]) -> str:
     loss = "-" if scores["loss"] is None else f"{scores['loss']:.4f}"
-    return f"{name}: loss {loss}, pixel accuracy {percent(scores['pixel_accuracy'])}, mIoU {percent(scores['miou'])}"
+    return f"{name}: loss {loss}, pixel accuracy {percents(scores['pixel_accuracy'])}, mIoU {percents(scores['miou'])}"

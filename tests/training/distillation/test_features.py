@@ -96,9 +96,11 @@ def test_the_features_of_other_networks_are_their_backbones_last(name: str, part
     assert hints(features)["encoder"].shape[1] == 320
 
 
-def test_models_without_features_in_common() -> None:
-    with pytest.raises(SettingError, match=r"simple_conv_net and deeplabv3_mobilenet_v2 have none"):
-        Hints(create_model("simple_conv_net"), create_model(MODEL))
+@pytest.mark.parametrize(("student", "hinted"), [("simple_conv_net", False), ("unet:resnet18", True)])
+def test_features_in_common_are_learned_too(settings: TrainConfig, student: str, hinted: bool) -> None:
+    distillation = prepare(replace(settings, model=student)).distillation
+    assert distillation is not None
+    assert (distillation.hints is not None) == hinted
 
 
 @pytest.fixture
@@ -108,7 +110,7 @@ def settings(synth: Path, tmp_path: Path) -> TrainConfig:
     return TrainConfig(
         data=str(synth), model=MODEL, weights="none", crop=32, batch_size=4, iterations=5, workers=0, precision="float32",
         device="cpu",
-        teacher=str(tmp_path / "teacher.safetensors"), hint_weight=0.5, cutmix=0.3, mixup=0.3,
+        teacher=str(tmp_path / "teacher.safetensors"), cutmix=0.3,
         ema=0.9, optimizer="adamw", lr=1e-3, out=str(tmp_path / "run"),
     )  # fmt: skip
 
@@ -116,12 +118,11 @@ def settings(synth: Path, tmp_path: Path) -> TrainConfig:
 @pytest.mark.parametrize("precomputed", [False, True])
 def test_a_step_is_the_weighted_sum(settings: TrainConfig, tmp_path: Path, precomputed: bool) -> None:
     soft_labels = str(tmp_path / "soft") if precomputed else None
-    settings = replace(settings, mixup=0.0, crop=64, lr=0.0, distill_weight=2.0, soft_labels=soft_labels)
+    settings = replace(settings, cutmix=0.0, crop=64, lr=0.0, optimizer="sgd", soft_labels=soft_labels)
     setup = prepare(settings)
     assert setup.distillation is not None
     teacher, hints = setup.distillation.teacher, setup.distillation.hints
-    assert teacher is not None
-    assert hints is not None
+    assert (teacher is None) == (hints is None) == precomputed
     batch = next(setup.batches())
     model = setup.model
     train_step(TrainState(model, setup.config, setup.processes, setup.distillation), batch, setup.criterion)
@@ -131,14 +132,17 @@ def test_a_step_is_the_weighted_sum(settings: TrainConfig, tmp_path: Path, preco
         part.train()
     with recorded(model.features) as features:
         outputs = model.low_res_logits(batch.images)
-    soft, wanted = teacher(batch.images)
-    if precomputed:
+    if teacher is not None:
+        soft, wanted = teacher(batch.images)
+    else:
         soft = batch.maps[SOFT_LABELS]
         shown = soft.float().sum(1) > 127
         assert shown.any()
         assert not shown.all()  # scaled by less than 1.3, images are smaller than a crop
-    loss = Criterion()(outputs, batch.masks).total + 2 * distillation_loss(outputs["out"], soft)
-    (loss + 0.5 * hints.distance(hints(features), wanted)).backward()
+    loss = Criterion()(outputs, batch.masks).total + distillation_loss(outputs["out"], soft)
+    if hints is not None:
+        loss = loss + 0.5 * hints.distance(hints(features), wanted)
+    loss.backward()
     want = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     for one, other in zip(got, want, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-4)
@@ -147,19 +151,20 @@ def test_a_step_is_the_weighted_sum(settings: TrainConfig, tmp_path: Path, preco
 def test_the_run_is_described_with_its_teacher(settings: TrainConfig, tmp_path: Path) -> None:
     lines = prepare(settings).describe()
     assert "probability of CutMix 0.3, mixup 0.3" in lines
-    assert lines[-1] == f"distillation from teacher {settings.teacher} on each batch with weight 1, its features with weight 0.5"
+    assert lines[-1] == f"distillation from teacher {settings.teacher} on each batch, and from its features"
     assert f"{MODEL}, weights none on cpu in float32" in lines[2]
-    lines = prepare(replace(settings, soft_labels=str(tmp_path / "soft"), hint_weight=0.0)).describe()
-    assert lines[-1] == f"distillation from soft labels {tmp_path / 'soft'} with weight 1"
+    lines = prepare(replace(settings, soft_labels=str(tmp_path / "soft"))).describe()
+    assert lines[-1] == f"distillation from soft labels {tmp_path / 'soft'}"
 
 
-def test_soft_labels_of_all_images_are_kept_beside_hints(settings: TrainConfig, synth: Path, tmp_path: Path) -> None:
+def test_soft_labels_of_all_images_are_kept(settings: TrainConfig, synth: Path, tmp_path: Path) -> None:
     prepare(replace(settings, soft_labels=str(tmp_path / "soft")))
     assert {path.stem for path in (tmp_path / "soft").glob("*.npy")} == set(VocFolder.find(synth).ids("train"))
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(settings: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = replace(settings, checkpoint_minutes=0)
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    settings: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, often: None
+) -> None:
     whole = train(config=settings, out=tmp_path / "whole").run
     save = RunFolder.save_checkpoint
 
@@ -203,10 +208,8 @@ def test_images_of_the_splits_are_not_taken_for_others(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"teacher": None}, "mixup requires a teacher or soft_labels"),
-        ({"teacher": None, "mixup": 0.0}, "hint_weight requires a teacher"),
-        ({"teacher": None, "mixup": 0.0, "unlabeled": "x"}, "unlabeled requires a teacher or soft_labels"),
-        ({"cutmix": 0.8}, "at most 1 together, not 1.1"),
+        ({"teacher": None, "unlabeled": "x"}, "unlabeled requires a teacher or soft_labels"),
+        ({"cutmix": 0.8}, r"cutmix with a teacher is also the probability of mixup: at most 0\.5, not 0\.8"),
     ],
 )
 def test_what_does_not_go_together(settings: TrainConfig, change: dict[str, object], message: str) -> None:

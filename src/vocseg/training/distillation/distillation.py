@@ -15,6 +15,9 @@ from vocseg.training.distillation.features import Hints
 from vocseg.training.distillation.soft_labels import SOFT_CELL, SOFT_LABELS
 from vocseg.training.distillation.teacher import Teacher, load_teacher
 
+HINT_WEIGHT = 0.5
+"""Weight of the distance from the teacher's features; that of the divergence from its probabilities is 1."""
+
 
 @dataclass
 class Distillation:
@@ -22,24 +25,22 @@ class Distillation:
 
     The training loop calls it in three places: ``hints`` run inside the network that gradients are averaged for,
     :meth:`cells` counts what the loss is divided by, and :meth:`extra_loss` is added to the loss. ``teacher`` is None
-    if precomputed soft labels come with each batch and no features are compared.
+    if precomputed soft labels come with each batch; ``hints`` also if the models have no features in common.
     """
 
-    weight: float
-    hint_weight: float = 0.0
     teacher: Teacher | None = None
     hints: Hints | None = None
 
     @classmethod
     def prepare(cls, config: TrainConfig, student: SegmentationModel, precision: torch.dtype) -> Distillation | None:
-        """Load the teacher if batches need it; None without distillation. Raises ModelError and SettingError."""
-        if config.teacher is None and config.soft_labels is None:
+        """Load the teacher if batches need it; None without distillation. Raises ModelError."""
+        if not config.distills:
             return None
-        teacher = None
-        if config.teacher is not None and (config.soft_labels is None or config.hint_weight):
-            teacher = Teacher(load_teacher(config.teacher, student.info.classes), precision)
-        hints = Hints(student, teacher.model) if teacher is not None and config.hint_weight else None
-        return cls(config.distill_weight, config.hint_weight, teacher, hints)
+        if config.teacher is None or config.soft_labels is not None:
+            return cls()
+        teacher = Teacher(load_teacher(config.teacher, student.info.classes), precision)
+        in_common = student.features.keys() & teacher.model.features.keys()
+        return cls(teacher, Hints(student, teacher.model) if in_common else None)
 
     def to(self, device: torch.device) -> Distillation:
         """Move the networks to a device."""
@@ -68,16 +69,11 @@ class Distillation:
         ``cells`` are those of the whole batch, ``share`` is the part's share of it; ``projected`` are the student's
         features in the teacher's channels, as :class:`Hints` gives them.
         """
-        soft = maps.get(SOFT_LABELS)
-        features: dict[str, LowResLogits] = {}
-        if self.teacher is not None:
-            probabilities, features = self.teacher(images)
-            soft = probabilities if soft is None else soft
-        assert soft is not None  # a dataset without soft labels has a teacher
-        loss = self.weight * distillation_loss(logits, soft, cells)
-        if self.hints is not None:
-            loss = loss + self.hint_weight * share * self.hints.distance(projected, features)
-        return loss
+        if self.teacher is None:
+            return distillation_loss(logits, maps[SOFT_LABELS], cells)
+        soft, features = self.teacher(images)
+        loss = distillation_loss(logits, soft, cells)
+        return loss if self.hints is None else loss + HINT_WEIGHT * share * self.hints.distance(projected, features)
 
 
 def shown_cells(soft: Tensor) -> Tensor:
@@ -85,15 +81,14 @@ def shown_cells(soft: Tensor) -> Tensor:
     return soft.float().sum(1) > 127
 
 
-def distillation_loss(logits: Tensor | LowResLogits, soft: Tensor, normalizer: Tensor | None = None) -> Tensor:
+def distillation_loss(logits: LowResLogits, soft: Tensor, normalizer: Tensor | None = None) -> Tensor:
     """Compute the Kullback-Leibler divergence from a teacher's probabilities, mean over the cells that show the image.
 
     ``soft``: uint8 (255 = 1), N x classes x h x w, 0 in all classes where nothing is shown. The logits are averaged
     over each cell, without upsampling them first. ``normalizer`` replaces the number of shown cells if the batch is
     part of a larger one. Hinton et al., "Distilling the knowledge in a neural network" (2015), at temperature 1.
     """
-    low_res = logits if isinstance(logits, LowResLogits) else LowResLogits(logits)
-    averaged = low_res.averaged((soft.shape[2], soft.shape[3]))
+    averaged = logits.averaged((soft.shape[2], soft.shape[3]))
     shown = shown_cells(soft)
     teacher = soft.float() / soft.float().sum(1, keepdim=True).clamp(min=1)
     divergence = (torch.special.xlogy(teacher, teacher) - teacher * averaged.log_softmax(1)).sum(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import smooth_l1_loss
 
-from vocseg.errors import SettingError
 from vocseg.models import SegmentationModel
 from vocseg.ops.low_res_logits import LowResLogits
 
@@ -20,12 +19,10 @@ from vocseg.ops.low_res_logits import LowResLogits
 def recorded(parts: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
     """Within the block, keep the outputs of the named modules; of several outputs the last."""
     kept: dict[str, Tensor] = {}
-    handles = [part.register_forward_hook(partial(_keep, kept, name)) for name, part in parts.items()]
-    try:
+    with ExitStack() as hooks:
+        for name, part in parts.items():
+            hooks.callback(part.register_forward_hook(partial(_keep, kept, name)).remove)
         yield kept
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _keep(kept: dict[str, Tensor], name: str, _part: nn.Module, _inputs: Any, output: Any) -> None:
@@ -34,21 +31,15 @@ def _keep(kept: dict[str, Tensor], name: str, _part: nn.Module, _inputs: Any, ou
 
 
 class Hints(nn.Module):
-    """Distance between a student's features, each through a 1x1 convolution, and its teacher's features.
+    """Distance between a student's features, each through a 1x1 convolution, and its teacher's features of that name.
 
     Romero et al., "FitNets: hints for thin deep nets" (2015). The teacher's channels are normalized to mean 0 and
-    variance 1 over the batch; the distance is the mean smooth L1. Raises SettingError if no feature has the same name
-    in both models.
+    variance 1 over the batch; the distance is the mean smooth L1.
     """
 
     def __init__(self, student: SegmentationModel, teacher: SegmentationModel) -> None:
         super().__init__()
         self.names = [name for name in student.features if name in teacher.features]
-        if not self.names:
-            raise SettingError(
-                f"hint_weight requires models with named features in common; {student.info.architecture} and "
-                f"{teacher.info.architecture} have none"
-            )
         ours, theirs = _channels(student), _channels(teacher)
         self.adapters = nn.ModuleDict({name: nn.Conv2d(ours[name], theirs[name], 1) for name in self.names})
         self.scales = nn.ModuleDict({name: nn.BatchNorm2d(theirs[name], affine=False) for name in self.names})
@@ -59,10 +50,10 @@ class Hints(nn.Module):
 
     def distance(self, projected: Mapping[str, Tensor], hints: Mapping[str, LowResLogits]) -> Tensor:
         """Compute the sum over features of the mean distance."""
-        distances = []
-        for name, values in projected.items():
-            wanted = self.scales[name](hints[name].averaged((values.shape[2], values.shape[3])))
-            distances.append(smooth_l1_loss(values.float(), wanted))
+        distances = [
+            smooth_l1_loss(values.float(), self.scales[name](hints[name].averaged((values.shape[2], values.shape[3]))))
+            for name, values in projected.items()
+        ]
         return torch.stack(distances).sum()
 
 

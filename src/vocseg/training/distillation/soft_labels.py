@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample, one_hot
+from torch.nn.functional import adaptive_avg_pool2d, grid_sample, one_hot
 
 from vocseg import voc
 from vocseg.data.dataset import Placement, Sample, SplitDataset, Transform
@@ -52,9 +52,8 @@ class SoftLabels:
     def paste(self, labels: Tensor, pasted: Tensor) -> SoftLabels:
         """Return soft labels in which each cell's pasted share of pixels is certain of its class."""
         classes, rows, columns = self.tensor.shape
-        cells = (rows, labels.shape[0] // rows, columns, labels.shape[1] // columns)
-        certain = one_hot(torch.where(pasted, labels, classes).long(), classes + 1)[..., :classes].to(torch.float32)
-        share = certain.view(*cells, classes).mean((1, 3)).permute(2, 0, 1)
+        certain = one_hot(torch.where(pasted, labels, classes).long(), classes + 1)[..., :classes].permute(2, 0, 1)
+        share = adaptive_avg_pool2d(certain.float(), (rows, columns))
         return SoftLabels((self.tensor * (1 - share.sum(0)) + 255 * share).round_().to(torch.uint8))
 
     def cut(self, other: SoftLabels, rows: slice, columns: slice) -> SoftLabels:
@@ -85,10 +84,9 @@ def images_without_masks(folder: Path) -> dict[str, Path]:
     """Return the images of a folder by stem; raise DataError if there are none."""
     if not folder.is_dir():
         raise DataError(f"no folder of unlabeled images {folder}")
-    images = dict(sorted(files_by_stem(folder, IMAGE_SUFFIXES).items()))
-    if not images:
-        raise DataError(f"no images in {folder}")
-    return images
+    if images := files_by_stem(folder, IMAGE_SUFFIXES):
+        return dict(sorted(images.items()))
+    raise DataError(f"no images in {folder}")
 
 
 SHOWN = 0.02
