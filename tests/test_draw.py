@@ -34,7 +34,48 @@ def test_overlay_tints_objects_and_leaves_background() -> None:
     assert (pixels[0, 0] == 100).all()
     assert pixels[120, 6].tolist() == [114, 50, 50]
     assert (pixels[79] == 255).all()  # the outline
+    assert (pixels[80] == 0).all()
     assert not (pixels[78] == 255).any()
+
+
+@pytest.mark.parametrize("value", [0, 100, 255])
+def test_outlines_are_seen_on_every_color(value: int) -> None:
+    """Beside an outline there is always a pixel of quite another brightness."""
+    image = torch.full((3, 160, 160), value, dtype=torch.uint8)
+    mask = torch.full((160, 160), 1, dtype=torch.uint8)
+    mask[80:] = 2
+    pixels = np.array(draw.overlay(image, mask, [(0, 0, 0)] + [(value, value, value)] * 2)).astype(int)
+    assert (pixels[:79] == value).all()
+    assert (pixels[81:] == value).all()
+    assert int(pixels[79:81].max()) - int(pixels[79:81].min()) == 255
+
+
+def test_all_classes_are_tinted_without_a_background() -> None:
+    image, mask = torch.full((3, 9, 9), 100, dtype=torch.uint8), torch.zeros(9, 9, dtype=torch.uint8)
+    mask[:, 5:] = 1
+    palette = [(0, 200, 0), (200, 0, 0)]
+    for background, want in (
+        (0, ([100] * 3, [150, 50, 50])),
+        (None, ([50, 150, 50], [150, 50, 50])),
+        (1, ([50, 150, 50], [100] * 3)),
+    ):
+        pixels = np.array(draw.overlay(image, mask, palette, 0.5, background))
+        assert (pixels[4, 1].tolist(), pixels[4, 7].tolist()) == want
+
+
+def test_tinting_strips_is_tinting_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = torch.randint(0, 256, (3, 150, 130), dtype=torch.uint8)
+    mask = torch.randint(0, 256, (150, 130), dtype=torch.uint8)
+    whole = draw.overlay(image, mask).tobytes()
+    monkeypatch.setattr(draw, "STRIP", 7)
+    assert draw.overlay(image, mask).tobytes() == whole
+
+
+def test_legends_grow_with_the_image() -> None:
+    heights = [draw.legend(Image.new("RGB", (size, size)), [("cat", (1, 2, 3))]).height - size for size in (100, 500, 4000)]
+    assert heights[0] == 24
+    assert heights[1] == pytest.approx(500 / 14, abs=2)
+    assert heights[2] == pytest.approx(4000 / 14, abs=2)
 
 
 @pytest.mark.parametrize(("size", "width"), [(32, 0), (111, 0), (375, 1), (1500, 4), (6000, 8)])

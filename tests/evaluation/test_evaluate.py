@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchvision.transforms import v2
@@ -17,6 +19,7 @@ from vocseg.data.dataset import SplitDataset
 from vocseg.data.transforms.geometry import resize_image
 from vocseg.errors import DataError, ModelError, OutputError
 from vocseg.evaluation.evaluate import evaluate_split
+from vocseg.evaluation.result import evaluation_report
 from vocseg.inference.segmenter import Segmenter
 from vocseg.metrics import ConfusionMatrix
 from vocseg.models import create_model, save_model
@@ -194,3 +197,43 @@ def test_a_model_in_training_is_copied_and_scored_in_eval_mode(val_set: SplitDat
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert all(module.training for module in model.modules())
     assert vocseg.evaluate(segmenter, val_set).scores == first
+
+
+def test_classes_that_model_and_data_share(val_set: SplitDataset, tmp_path: Path) -> None:
+    """A model with more classes, in another order and spelling, scores as one that has only the data's."""
+    torch.manual_seed(0)
+    own = create_model("simple_conv_net", val_set.classes).eval()
+    others = ["tree", *(name.upper() for name in reversed(val_set.classes)), "road"]
+    more = create_model("simple_conv_net", others).eval()
+    state = own.network.state_dict()
+    for name in own.class_layers:
+        for key in (f"{name}.weight", f"{name}.bias"):
+            rows = state[key].flip(0)
+            # The other classes always win, unless they may not be chosen.
+            state[key] = torch.cat([rows[:1] * 0 + 9, rows, rows[:1] * 0 + 9])
+    more.network.load_state_dict(state)
+    with pytest.raises(ModelError, match=r"match_classes \(--match-classes\) scores the 6 that both name"):
+        vocseg.evaluate(more, val_set)
+    want = vocseg.evaluate(own, val_set, precision="float32", save_masks=tmp_path / "own")
+    got = vocseg.evaluate(more, val_set, precision="float32", match_classes=True, save_masks=tmp_path / "more")
+    assert got.scores == want.scores
+    assert got.loss == pytest.approx(want.loss, rel=1e-5)
+    assert got.about["not_scored"] == ""
+    assert vocseg.score(tmp_path / "more", val_set).scores == want.scores
+    assert vocseg.evaluate(own, val_set, precision="float32", match_classes=True).scores == want.scores
+
+
+def test_classes_of_the_data_that_the_model_lacks_are_not_scored(val_set: SplitDataset) -> None:
+    network = torch.nn.Conv2d(3, 3, 1)
+    segmenter = Segmenter(network, classes=["__background__", val_set.classes[3], "zebra"], device="cpu")
+    result = vocseg.evaluate(segmenter, val_set, match_classes=True)
+    assert list(result.per_class) == [val_set.classes[0], val_set.classes[3]]
+    pixels = torch.stack([val_set[index].mask.flatten().long().bincount(minlength=256) for index in range(4)]).sum(0)
+    assert [row.true_pixels for row in result.scores.per_class] == [int(pixels[0]), int(pixels[3])]
+    assert result.about["not_scored"] == ", ".join(name for name in val_set.classes[1:] if name != val_set.classes[3])
+    text = io.StringIO()
+    Console(file=text, width=200).print(evaluation_report(result, "t"))
+    assert f"not predicted by the model, so not scored: {result.about['not_scored']}" in text.getvalue()
+    stranger = Segmenter(network, classes=["a", "b", "zebra"], device="cpu")
+    with pytest.raises(ModelError, match=r"has 3 classes, .* has 6; the first to differ"):
+        vocseg.evaluate(stranger, val_set, match_classes=True)

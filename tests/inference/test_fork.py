@@ -38,3 +38,33 @@ def test_a_forked_process_fails_at_once(engine: str) -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM, engine], capture_output=True, text=True, timeout=60, check=False)
     message = "a Segmenter does not work after fork; start processes with multiprocessing's spawn method"
     assert done.stdout.splitlines() == [message, message, "True"], done.stderr
+
+
+LOCKED = """
+import os, threading, torch, vocseg
+from vocseg.inference import engines
+torch.set_num_threads(1)
+image = torch.zeros(3, 40, 50, dtype=torch.uint8)
+vocseg.Segmenter("two_layer_net", device="cpu")(image)
+held, done = threading.Event(), threading.Event()
+
+def hold():
+    with engines.CONVERTING:
+        held.set()
+        done.wait()
+
+threading.Thread(target=hold, daemon=True).start()
+held.wait()
+if child := os.fork():
+    os.waitpid(child, 0)
+else:
+    print(vocseg.Segmenter("two_layer_net", device="cpu")(image).mask.shape, flush=True)
+    os._exit(0)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_while_another_thread_prepares_an_engine() -> None:
+    done = subprocess.run([sys.executable, "-c", LOCKED], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "torch.Size([40, 50])\n", done.stderr

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 import vocseg
 from vocseg.data.samples import FOLDER
-from vocseg.errors import OutputError
+from vocseg.errors import OutputError, SettingError
 from vocseg.inference.result import Segmentation
 from vocseg.models import ModelInfo
 
@@ -80,6 +80,28 @@ def test_polygons_of_a_hand_made_mask(tmp_path: Path) -> None:
     assert [(part["class"], part["area"], part["holes"]) for part in corners] == [("dog", 1, [])] * 2
     result.save(tmp_path / "p.json")
     assert json.loads((tmp_path / "p.json").read_text()) == {"width": 5, "height": 3, "polygons": result.polygons()}
+
+
+def test_classes_without_a_background() -> None:
+    labels = torch.zeros(4, 4, dtype=torch.uint8)
+    labels[2:] = 1
+    image = torch.full((3, 4, 4), 100, dtype=torch.uint8)
+    surfaces = Segmentation(image, labels, ModelInfo("net", ("sky", "ground"), ((0, 0, 200), (200, 0, 0))))
+    assert [part["class"] for part in surfaces.polygons()] == ["sky", "ground"]
+    assert surfaces.overlay(0.5).getpixel((0, 0)) == (50, 50, 150)
+    last = Segmentation(image, labels, ModelInfo("net", ("cat", "Background"), ((0, 0, 200), (200, 0, 0))))
+    assert [part["class"] for part in last.polygons()] == ["cat"]
+    assert last.overlay(0.5).getpixel((0, 3)) == (100, 100, 100)
+    with pytest.raises(SettingError, match=r"opacity 1.5 must lie in 0\.\.1"):
+        last.overlay(1.5)
+
+
+def test_the_repr_names_four_classes() -> None:
+    names = tuple("abcdefg")
+    result = Segmentation(
+        torch.zeros(3, 1, 7, dtype=torch.uint8), torch.arange(7, dtype=torch.uint8)[None], ModelInfo("net", names)
+    )
+    assert repr(result) == "Segmentation(7 x 1 pixels by net: a 14.3%, b 14.3%, c 14.3%, d 14.3%, 3 more)"
 
 
 def _turned(part: dict[str, object]) -> bool:

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 import vocseg
 from vocseg.data.samples import FOLDER as SAMPLES
-from vocseg.errors import ModelError, SettingError
+from vocseg.errors import DataError, ModelError, SettingError
+from vocseg.models import ModelInfo, create_model
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +91,105 @@ def test_samples_are_in_voc_layout() -> None:
     assert labels == {"astronaut": {0, 15, 255}, "camera": {0, 15, 255}, "chelsea": {0, 8, 255}, "rocket": {0}}
     notes = (SAMPLES / "README.md").read_text()
     assert all(f"{name}.jpg" in notes for name in labels)
+
+
+@given(st.integers(1, 20_000), st.integers(1, 20_000), st.integers(1, 3000))
+def test_the_network_sees_no_image_larger_than_the_limit(height: int, width: int, limit: int) -> None:
+    segment = vocseg.Segmenter.__new__(vocseg.Segmenter)
+    segment.info, segment.max_short_side = ModelInfo("net", ("a", "b")), limit
+    size = segment.network_size(height, width)
+    assert min(size) <= max(1, limit)
+    assert size[0] * size[1] <= 16.5 * limit**2 + max(size)
+    if min(height, width) <= limit and height * width <= 16 * limit**2:
+        assert size == (height, width)
+    elif min(size) > 30:
+        assert size[0] / size[1] == pytest.approx(height / width, rel=0.02)
+    segment.max_short_side = 0
+    assert segment.network_size(height, width) == (height, width)
+
+
+def test_an_enlarged_image_has_the_mask_of_the_small_one() -> None:
+    path = SAMPLES / "JPEGImages" / "chelsea.jpg"
+    with Image.open(path) as small:
+        large = small.resize((4 * small.width, 4 * small.height), Image.Resampling.BICUBIC)
+    segment = vocseg.Segmenter(device="cpu")
+    mask = segment(path).mask
+    result, whole = segment(large), vocseg.Segmenter(device="cpu", max_short_side=0)(large)
+    assert result.shrunk
+    assert result.network_size == (640, 962)
+    assert not whole.shrunk
+    assert not segment(path).shrunk
+    assert result.mask.shape == (1200, 1804)
+    assert float((result.mask[2::4, 2::4] == mask).float().mean()) > 0.95
+    assert result.mask.unique().numel() <= whole.mask.unique().numel()
+
+
+def test_a_model_knows_the_largest_images_it_was_trained_on() -> None:
+    model = create_model("two_layer_net")
+    model.info = replace(model.info, max_short_side=1000)
+    assert vocseg.Segmenter(model, device="cpu").network_size(2000, 3000) == (1000, 1500)
+    assert vocseg.Segmenter(model, device="cpu", max_short_side=100).network_size(2000, 3000) == (100, 150)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"engine": "openvin"}, "unknown engine 'openvin'; did you mean 'openvino'"),
+        ({"engine": None}, "unknown engine 'None'"),
+        ({"device": 3}, "this machine has no device '3'"),
+        ({"precision": "int4"}, "unknown precision 'int4'"),
+        ({"precision": None}, "unknown precision 'None'"),
+        ({"max_short_side": -1}, "max_short_side is -1, not a number of pixels"),
+        ({"max_short_side": "big"}, "max_short_side is 'big'"),
+    ],
+)
+def test_settings_of_a_wrong_kind(options: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingError, match=re.escape(message)):
+        vocseg.Segmenter("two_layer_net", **{"device": "cpu"} | options)  # type: ignore[arg-type]
+
+
+def test_settings_of_a_stream(segment: vocseg.Segmenter) -> None:
+    for options, message in (
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"batch_size": "4"}, "batch_size is '4'"),
+        ({"on_error": "ignore"}, "on_error is 'ignore', not 'raise' or 'skip'"),
+    ):
+        with pytest.raises(SettingError, match=message):
+            segment.stream([], **options)  # type: ignore[arg-type]
+
+
+def test_devices_and_precisions_of_torch() -> None:
+    segment = vocseg.Segmenter("two_layer_net", device=torch.device("cpu"), precision=torch.float32)
+    assert repr(segment) == "Segmenter(two_layer_net, 21 classes, float32 on cpu)"
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (torch.nn.Linear(3, 2), "Linear cannot segment an image of 128x128 pixels: RuntimeError: "),
+        (torch.nn.Flatten(), "Flatten gives an output of shape (1, 49152) for one image, not 1 x classes x height x width"),
+        (torch.nn.Conv2d(3, 7, 1), "Conv2d predicts 7 classes, but has 2 class names"),
+        (torch.nn.Identity(), "Identity predicts 3 classes, but has 2 class names"),
+        (torch.nn.LSTM(128, 2), "LSTM cannot segment an image"),
+    ],
+)
+def test_networks_that_do_not_segment(network: torch.nn.Module, message: str, exact: bool) -> None:
+    with pytest.raises(ModelError, match=re.escape(message)):
+        vocseg.Segmenter(network, classes=["sky", "ground"], device="cpu", exact=exact)
+
+
+def test_a_folder_is_no_image(segment: vocseg.Segmenter) -> None:
+    with pytest.raises(DataError, match=r"samples is a folder; Segmenter\.stream takes folders"):
+        segment(SAMPLES)
+
+
+def test_every_kind_of_image_from_outside(segment: vocseg.Segmenter) -> None:
+    path = SAMPLES / "JPEGImages" / "chelsea.jpg"
+    want = segment(path).mask
+    pixels = segment(path).image
+    with open(path, "rb") as file:
+        assert torch.equal(segment(file).mask, want)
+    for image in (path.read_bytes(), pixels / 255, pixels.permute(1, 2, 0).numpy() / 255):
+        assert torch.equal(segment(image).mask, want)
+    assert [torch.equal(result.mask, want) for result in segment(list(torch.stack([pixels, pixels])))] == [True, True]

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from vocseg.errors import InputError
+from vocseg.errors import DataError, InputError
 from vocseg.inference.sources import Found, find_images, output_names
 
 
@@ -49,3 +50,70 @@ def test_output_names_do_not_collide() -> None:
 def test_finding_images_does_not_import_torch() -> None:
     code = "import sys, vocseg.inference.sources; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_what_is_passed_over_in_a_folder(tmp_path: Path) -> None:
+    for name in ("a.jpg", "._a.jpg", ".hidden/b.jpg", "__MACOSX/c.jpg", "Thumbs.db", "deep/d.webp", "e.jpg.part"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    skipped: dict[Path, DataError] = {}
+    assert names(find_images(tmp_path, skipped=skipped)) == ["a.jpg", "deep/d.webp"]
+    assert not skipped
+    assert names(find_images(tmp_path / "._a.jpg")) == ["._a.jpg"]  # named by itself
+
+
+@pytest.mark.parametrize("suffix", [".avif", ".HEIC", ".jp2", ".jxl", ".cr2"])
+def test_formats_that_are_not_read_are_named(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"a{suffix}").touch()
+    with pytest.raises(InputError, match=rf"holds no images that can be read: cannot read .*a{suffix}: {suffix} is not supported"):
+        find_images(tmp_path)
+    (tmp_path / "b.jpg").touch()
+    skipped: dict[Path, DataError] = {}
+    assert names(find_images(tmp_path, skipped=skipped)) == ["b.jpg"]
+    assert list(skipped) == [tmp_path / f"a{suffix}"]
+
+
+def test_loops_pipes_and_dangling_links(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "link.png").symlink_to(tmp_path / "a.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    skipped: dict[Path, DataError] = {}
+    assert names(find_images(tmp_path, skipped=skipped)) == ["a.jpg", "link.png"]
+    assert sorted(path.name for path in skipped) == ["gone.png", "pipe.jpg"]
+    with pytest.raises(InputError, match=r"pipe\.jpg is neither a file nor a folder"):
+        find_images(tmp_path / "pipe.jpg")
+
+
+def test_folders_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "a.jpg").touch()
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    skipped: dict[Path, DataError] = {}
+    assert names(find_images(tmp_path, skipped=skipped)) == ["a.jpg"]
+    assert [str(error) for error in skipped.values()] == [f"cannot read folder {tmp_path / 'closed'}: Permission denied"]
+    with pytest.raises(InputError, match=r"closed holds no images that can be read: .*Permission denied"):
+        find_images(tmp_path / "closed")
+
+
+def test_files_of_one_name_keep_their_folders_names(tmp_path: Path) -> None:
+    for name in ("one/a.jpg", "two/a.jpg", "two/b.jpg", "two/deep/b.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    files = [tmp_path / name for name in ("one/a.jpg", "two/a.jpg", "two/b.jpg")]
+    assert names(find_images(files)) == ["one/a.jpg", "two/a.jpg", "b.jpg"]
+    assert names(find_images([tmp_path / "one", tmp_path / "two"])) == ["one/a.jpg", "two/a.jpg", "b.jpg", "deep/b.jpg"]
+    assert names(find_images([files[0], files[0]])) == ["a.jpg", "a.jpg"]
+
+
+def test_no_sources() -> None:
+    with pytest.raises(InputError, match="no images to segment"):
+        find_images([])

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from vocseg.data.color_table import read_colors
-from vocseg.errors import DataError, InputError, OutputError, SettingError, nearest
+from vocseg.errors import DataError, InputError, OutputError, SettingError, nearest, reason
 from vocseg.inference.engines import EngineName
 from vocseg.inference.segmenter import Segmentation, Segmenter, as_segmenter
 from vocseg.inference.sources import find_images, output_names
@@ -168,9 +168,10 @@ def _write(result: Segmentation, mask: Path, overlay: Path | None, opacity: floa
         if overlay is not None:
             result.save(overlay, opacity=opacity)
         return result.areas()
-    except OutputError as error:
-        if getattr(error.__cause__, "errno", None) in (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ):
-            raise DataError(f"image {result.source} has no output: {error}") from error
+    except (OutputError, OSError) as error:
+        number = getattr(error, "errno", None) or getattr(error.__cause__, "errno", None)
+        if number in (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ):
+            raise DataError(f"image {result.source} has no output: {reason(error)}") from error
         raise  # a full disk, say
     except (MemoryError, RuntimeError, ValueError) as error:
         raise DataError(f"image {result.source} has no output: {type(error).__name__}: {error}") from error
