@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 
 class VocsegError(Exception):
     """Base class of all errors that vocseg raises on purpose; the message is one line.
@@ -58,8 +61,17 @@ class ExportError(VocsegError):
 
 
 def reason(error: BaseException) -> str:
-    """Return the message of an exception, without the error number of the system."""
-    return getattr(error, "strerror", None) or str(error)
+    """Return the first line of an exception's message, without the error number of the system."""
+    message = str(getattr(error, "strerror", None) or error).strip()
+    return message.splitlines()[0] if message else type(error).__name__
+
+
+def cannot_write(path: Path, error: OSError) -> OutputError:
+    """Return the OutputError for a failed write to ``path``; a full or broken disk counts as a failure, not as bad use."""
+    failure = OutputError(f"cannot write {path}: {reason(error)}")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
+        failure.exit_code = 1
+    return failure
 
 
 def nearest(name: str, known: list[str]) -> str:

@@ -3,14 +3,27 @@ from __future__ import annotations
 import errno
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
-from vocseg.errors import OutputError
-from vocseg.utils.files import building, refuse_to_replace, replacing, writable_folder, write_json, write_text
+from vocseg.errors import DataError, OutputError
+from vocseg.utils import files
+from vocseg.utils.files import (
+    building,
+    read_json,
+    read_lines,
+    read_text,
+    read_yaml,
+    refuse_to_replace,
+    replacing,
+    writable_folder,
+    write_json,
+    write_text,
+)
 
 
 def write_half(path: Path, error: Exception) -> None:
@@ -68,18 +81,6 @@ def test_building_a_folder(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["deep"]
 
 
-def test_building_clears_what_killed_processes_left(tmp_path: Path) -> None:
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    dead, alive = tmp_path / f".new.{ended.pid}.part", tmp_path / f".new.{os.getppid()}.part"
-    for left in (dead, alive):
-        left.mkdir()
-        (left / "half").write_text("x")
-    with building(tmp_path / "new"):
-        assert not dead.exists()
-        assert (alive / "half").exists()
-
-
 def put(*paths: Path) -> None:
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,3 +117,84 @@ def test_a_data_set_is_not_replaced_by_whatever_path(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"mine/a\.png: it would replace a mask of the data set"):
         refuse_to_replace([root / "mine" / "a.png"])
     refuse_to_replace([root / "results" / "scores.json", root / "show.png", root / "predictions" / "a.png", tmp_path / "a.png"])
+
+
+@given(text=st.text(st.characters(exclude_characters="\ufeff", codec="utf-8")), encoding=st.sampled_from(["utf-8", "utf-8-sig"]))
+def test_text_reads_back(text: str, encoding: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("t") / "a.txt"
+    path.write_text(text, encoding=encoding, newline="")
+    if "\0" not in text:
+        assert read_text(path) == path.read_text(encoding="utf-8-sig")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_byte_order_marks(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes('{"é": 1}\r\n'.encode(encoding))
+    assert read_json(tmp_path / "a.json") == {"é": 1}
+    (tmp_path / "names").write_bytes("sky\r\ncat\x85 \u2028\rdog".encode(encoding))
+    assert read_lines(tmp_path / "names", "class names") == ["sky", "cat\x85 \u2028", "dog"]
+
+
+def test_what_is_no_text_file_is_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zeros").symlink_to("/dev/zero")
+    (tmp_path / "self").symlink_to("self")
+    (tmp_path / "latin").write_bytes("b\xe2timent".encode("latin-1"))
+    (tmp_path / "long").write_text("x" * 101)
+    for name, why in {
+        "pipe": "it is not a regular file",
+        "zeros": "it is not a regular file",
+        ".": "it is not a regular file",
+        "none": "No such file",
+        "nu\0ll": "null",
+        "self": "symbolic links",
+        "latin": r"it is not UTF-8 text \(invalid continuation byte at byte 1\)",
+        "long": "more than 0 MB",
+    }.items():
+        with pytest.raises(DataError, match=f"^cannot read list .*{why}") as caught:
+            read_text(tmp_path / name, limit=100, what="list")
+        assert "\n" not in str(caught.value)
+
+
+DEEP = 100_000
+LAUGHS = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * DEEP, "[" * DEEP + "]" * DEEP, '{"a": 1' + "0" * 5000 + "}", "{'a': 1}"])
+def test_every_error_of_the_json_parser_is_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(DataError, match=r"^.*a\.json is not JSON: .") as caught:
+        read_json(tmp_path / "a.json")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a: [", "a: 2024-99-99", "a: !!int abc", "a: !!python/object:os.system x", "[" * 5000, "a: &a [*a]", "? [{}]\n: 1", LAUGHS],
+    ids=["open", "date", "integer", "object", "deep", "endless", "key", "laughs"],
+)
+def test_every_error_of_the_yaml_parser_is_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(DataError, match=r"^.*a\.yaml is not YAML: .") as caught:
+        read_yaml(tmp_path / "a.yaml")
+    assert "\n" not in str(caught.value)
+
+
+words = st.text(st.characters(codec="ascii"))
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | words, lambda part: st.lists(part) | st.dictionaries(words, part), max_leaves=10
+)
+
+
+@given(value=plain)
+def test_json_and_yaml_read_back(value: object, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("t")
+    (folder / "a.json").write_text(json.dumps(value))
+    (folder / "a.yaml").write_text(yaml.safe_dump(value))
+    assert read_json(folder / "a.json") == read_yaml(folder / "a.yaml") == value
+
+
+def test_yaml_may_share_values(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("a: &a [1, 2]\nb: *a\n")
+    assert read_yaml(tmp_path / "a.yaml") == {"a": [1, 2], "b": [1, 2]}
+    assert files.YAML_VALUES > 1000

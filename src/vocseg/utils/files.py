@@ -1,19 +1,26 @@
-"""Write files atomically, and refuse to overwrite inputs and ground truth."""
+"""Write files atomically, read text, and refuse to overwrite inputs and ground truth."""
 
 from __future__ import annotations
 
-import glob
 import itertools
 import json
 import os
-import shutil
-from collections.abc import Iterable, Iterator
+import stat
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from vocseg import voc
 from vocseg.errors import DataError, OutputError, reason
+from vocseg.errors import cannot_write as cannot_write  # rooms import it from here
+from vocseg.utils.temporary import temporary_beside
+
+TEXT_LIMIT, JSON_LIMIT, YAML_LIMIT = 64 << 20, 2 << 30, 1 << 20
+"""Largest files that are read, in bytes. COCO's annotations have 450 MB; the YAML parser takes seconds for one MB."""
+YAML_VALUES = 1_000_000
+"""Most values of a YAML file, with its aliases written out."""
 
 VOC_FOLDERS = (voc.IMAGES, "ImageSets", "Segmentation", "Annotations")
 """How the names of the folders of a VOC layout begin."""
@@ -21,24 +28,20 @@ VOC_FOLDERS = (voc.IMAGES, "ImageSets", "Segmentation", "Annotations")
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` and rename it to ``path`` if the block succeeds.
+    """Yield a temporary file beside ``path`` and rename it to ``path`` if the block succeeds.
 
     The parent folder is created if missing. Raises OutputError if the file cannot be written (no permission, disk full,
-    a folder of that name), and leaves nothing behind.
+    a folder or device of that name), and leaves nothing behind.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with temporary_beside(path) as temporary:
+        mode = temporary.stat().st_mode
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # some writers make private files
+        if temporary.stat().st_mode != mode:  # some writers make private files
+            os.chmod(temporary, mode)
         os.replace(temporary, path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True) if path.parent.is_dir() else None
 
 
 @contextmanager
@@ -48,46 +51,15 @@ def building(folder: Path) -> Iterator[Path]:
     Raises OutputError if ``folder`` exists and is not empty, or cannot be written.
     """
     folder = Path(folder).absolute()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(f"{folder} is not an empty folder; choose another, or remove it")
-    for leftover in folder.parent.glob(f".{glob.escape(folder.name)}.*.part"):
-        if not _is_alive(leftover.name.split(".")[-2]):  # its process was killed
-            shutil.rmtree(leftover, ignore_errors=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    try:
-        temporary.mkdir(parents=True)
+    with temporary_beside(folder, is_folder=True) as temporary:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise OutputError(f"{folder} is not an empty folder; choose another, or remove it")
         yield temporary
-        os.chmod(temporary, 0o777 & ~_umask())
+        if hasattr(os, "sync"):
+            os.sync()  # many files
         if folder.is_dir():
             folder.rmdir()
         os.replace(temporary, folder)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _is_alive(process: str) -> bool:
-    if os.name == "nt":  # signal 0 means Ctrl-C there
-        return True
-    try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, ValueError, OverflowError):
-        return False
-    except OSError:  # a process of another user
-        return True
-    return True
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def cannot_write(path: Path, error: OSError) -> OutputError:
-    """Return the OutputError for a failed write to ``path``."""
-    return OutputError(f"cannot write {path}: {error.strerror or error}")
 
 
 def refuse_to_replace(
@@ -152,12 +124,73 @@ def _is_layout(root: Path) -> bool:
     return (root / voc.IMAGES).is_dir() and (root / "ImageSets").is_dir()
 
 
-def read_lines(path: Path, what: str) -> list[str]:
-    """Read the lines of a UTF-8 text file; raise DataError, naming ``what`` it is, if it cannot be read."""
+def read_text(path: str | Path, limit: int = TEXT_LIMIT, what: str = "") -> str:
+    """Read a text file in UTF-8, or in UTF-16 or UTF-32 with a byte order mark; lines end with ``\\n``.
+
+    Raises DataError, naming the file and ``what`` it is, if it cannot be read, is not a regular file (a pipe or a device
+    may block or never end), is larger than ``limit`` bytes, or is not text.
+    """
+    named = f"{what} {path}" if what else str(path)
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {what} {path}: {reason(error)}") from error
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):
+            raise DataError(f"cannot read {named}: it is not a regular file")
+        with open(path, "rb") as file:
+            content = file.read(min(max(found.st_size, 1 << 16), limit) + 1)
+        if len(content) > limit:
+            raise DataError(f"cannot read {named}: it has more than {limit >> 20} MB; is it the right file?")
+        text = content.decode(json.detect_encoding(content))
+    except UnicodeDecodeError as error:
+        raise DataError(f"cannot read {named}: it is not UTF-8 text ({error.reason} at byte {error.start})") from error
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        raise DataError(f"cannot read {named}: {reason(error)}") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_lines(path: str | Path, what: str) -> list[str]:
+    """Read the lines of a text file as :func:`read_text` does."""
+    text = read_text(path, what=what)
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def read_json(path: str | Path, limit: int = JSON_LIMIT) -> Any:
+    """Read a JSON file; DataError "PATH is not JSON: ..." for whatever the parser raises."""
+    return _parsed(path, "JSON", json.loads, limit)
+
+
+def read_yaml(path: str | Path, limit: int = YAML_LIMIT) -> Any:
+    """Read a YAML file of plain values; DataError "PATH is not YAML: ..." for whatever the parser raises.
+
+    Also refuses aliases that contain themselves, or that stand for more values than memory may have room for.
+    """
+    import yaml
+
+    def parse(text: str) -> Any:
+        content = yaml.safe_load(text)
+        _count(content, {})
+        return content
+
+    return _parsed(path, "YAML", parse, limit)
+
+
+def _parsed(path: str | Path, kind: str, parse: Callable[[str], Any], limit: int) -> Any:
+    text = read_text(path, limit)
+    try:
+        return parse(text)
+    except Exception as error:
+        raise DataError(f"{path} is not {kind}: {' '.join(str(error).split())[:200]}") from error
+
+
+def _count(value: Any, counts: dict[int, int]) -> int:
+    """Count the values in nested lists and dicts, shared ones each time; ``counts`` are those known, by identity."""
+    if not isinstance(value, dict | list | tuple):
+        return 1
+    if id(value) not in counts:
+        counts[id(value)] = YAML_VALUES  # a value inside itself counts too many
+        counts[id(value)] = 1 + sum(_count(part, counts) for part in (value.values() if isinstance(value, dict) else value))
+    if counts[id(value)] >= YAML_VALUES:
+        raise ValueError(f"its aliases stand for more than {YAML_VALUES:,} values")
+    return counts[id(value)]
 
 
 def write_text(path: Path, text: str) -> None:
@@ -176,11 +209,9 @@ def writable_folder(path: Path) -> Path:
     path = Path(path)
     if path.is_file():
         raise OutputError(f"cannot write {path}: it is a file, not a folder")
-    probe = path / f".probe.{os.getpid()}"
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
         raise cannot_write(path, error) from error
     return path
