@@ -28,6 +28,7 @@ STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 
 
 MAX_COORDINATE = 1e9
+"""In pixels; beyond it, sums lose fractions or overflow."""
 
 
 class Region(NamedTuple):
@@ -73,9 +74,9 @@ def _empty(low: ArrayLike, high: ArrayLike, height: int, width: int) -> Region:
 
 
 def fill(corners: ArrayLike, height: int, width: int) -> Region:
-    """Fill a polygon (N x 2) by the even-odd rule; one with corners that are not finite is empty."""
+    """Fill a polygon (N x 2) by the even-odd rule; one with corners that are no numbers or too large is empty."""
     ring = np.asarray(corners, dtype=np.float64).reshape(-1, 2)
-    if not len(ring) or not np.isfinite(ring).all():
+    if not len(ring) or not (np.abs(ring) <= MAX_COORDINATE).all():
         return Region(np.zeros((0, 0), dtype=bool))
     region = _empty(ring.min(0), ring.max(0), height, width)
     rows, columns = region.pixels.shape
@@ -127,10 +128,10 @@ def corners_of(rings: Sequence[Any], thing: str = "object", unit: str = "pixels"
 
 
 def check(points: NDArray[np.float64], thing: str = "object", unit: str = "pixels") -> None:
-    """Raise NotDrawn for coordinates that are no numbers, or in shares of the image's size instead of in ``unit``."""
+    """Raise NotDrawn for coordinates that are no numbers, or in shares of the image's size instead of in ``unit`` (if any)."""
     if not (np.abs(points) <= MAX_COORDINATE).all():
         raise NotDrawn(thing, "with coordinates that are no numbers or too large")
-    if unit != "shares" and ((points >= 0) & (points <= 1)).all() and (points % 1).any():
+    if unit and ((points >= 0) & (points <= 1)).all() and (points % 1).any():
         raise NotDrawn(thing, f"with all coordinates from 0 to 1, which seem to be shares of the size instead of {unit}")
 
 

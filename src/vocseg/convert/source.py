@@ -118,7 +118,7 @@ class Source:
     ) -> Iterator[tuple[Region, int]]:
         assert self.fill is not None
         for number, (name, shape) in enumerate(item.objects, 1):
-            which = f"id {shape['id']}" if isinstance(shape, dict) and "id" in shape else f"number {number}"
+            which = f"object id {shape['id']}" if isinstance(shape, dict) and "id" in shape else f"object {number}"
             label = voc.VOID if name is None else labels.get(name, voc.BACKGROUND)
             try:
                 with parsing(f"an object of {item.image.name} in {item.origin}", which):

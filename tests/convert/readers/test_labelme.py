@@ -8,10 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
 
-from convert.scenes import HEIGHT, WIDTH, Scenes, masks_of, photo, put, same
+from convert.scenes import HEIGHT, WIDTH, Scenes, masks_of, photo, put, same, whole
 from vocseg.convert import convert
+from vocseg.convert.readers.tools import _labelme_region
+from vocseg.convert.regions import NotDrawn
 from vocseg.errors import DataError
 
 
@@ -82,4 +86,62 @@ def test_broken_labelme(tmp_path: Path) -> None:
         convert(tmp_path / "in", tmp_path / "out")
     put(tmp_path / "in" / "b.json", '{"shapes": [')
     with pytest.raises(DataError, match=r"cannot read .*b\.json"):
+        convert(tmp_path / "in", tmp_path / "out")
+
+
+@given(
+    st.lists(st.tuples(st.floats(-40, 60), st.floats(-40, 60)), min_size=2, max_size=9),
+    st.sampled_from(["polygon", "rectangle", "circle"]),
+)
+def test_shapes_are_drawn_as_pillow_does_on_the_whole_image(points: list[tuple[float, float]], kind: str) -> None:
+    """LabelMe makes its masks so (``shape_to_mask``); ours are drawn in the shape's box only."""
+    canvas = Image.new("1", (WIDTH, HEIGHT))
+    pen = ImageDraw.Draw(canvas)
+    if kind == "polygon":
+        points = [*points, points[0]]
+        pen.polygon(points, fill=1, outline=1)
+    elif kind == "rectangle":
+        points = points[:2]
+        pen.rectangle([*np.min(points, axis=0), *np.max(points, axis=0)], fill=1, outline=1)
+    else:
+        (x, y), edge = points[:2]
+        points, radius = points[:2], float(np.hypot(x - edge[0], y - edge[1]))
+        pen.ellipse([x - radius, y - radius, x + radius, y + radius], fill=1, outline=1)
+    try:
+        region = _labelme_region({"shape_type": kind, "points": points}, HEIGHT, WIDTH)
+    except NotDrawn as skip:  # all coordinates from 0 to 1
+        assert "shares" in str(skip)  # noqa: PT017
+    else:
+        assert np.array_equal(whole(region, HEIGHT, WIDTH), np.asarray(canvas))
+
+
+@pytest.mark.parametrize("kind", ["polygon", "rectangle"])
+def test_a_shape_from_corner_to_corner_covers_the_image(tmp_path: Path, kind: str) -> None:
+    """LabelMe 4 and 5 let no corner go beyond x = width - 1, y = height - 1: a corner is a pixel."""
+    right, bottom = WIDTH - 1, HEIGHT - 1
+    points = [[0, 0], [right, 0], [right, bottom], [0, bottom]] if kind == "polygon" else [[0, 0], [right, bottom]]
+    for name in ("a", "b"):
+        put(tmp_path / "in" / f"{name}.jpg", photo(0))
+        content = {"shapes": [{"label": "road", "shape_type": kind, "points": points}], "imagePath": f"{name}.jpg"}
+        put(tmp_path / "in" / f"{name}.json", content | {"imageHeight": HEIGHT, "imageWidth": WIDTH})
+    assert convert(tmp_path / "in", tmp_path / "out").classes == ("road",)
+
+
+def test_ignored_shapes_are_void(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        put(tmp_path / "in" / f"{name}.jpg", photo(0))
+        shapes = [{"label": label, "points": [[x, 3], [x + 5, 3], [x + 5, 9]]} for label, x in (("cat", 2), ("__ignore__", 20))]
+        content = {"flags": {}, "imageData": "x" * 70_000, "imagePath": f"{name}.jpg", "shapes": shapes}  # shapes after 64 KiB
+        put(tmp_path / "in" / f"{name}.json", content | {"imageHeight": HEIGHT, "imageWidth": WIDTH})
+    report = convert(tmp_path / "in", tmp_path / "out")
+    assert (report.kind, report.classes) == ("labelme", ("background", "cat"))
+    assert all((mask[3:10, 20:26] == 255).any() for mask in masks_of(tmp_path / "out").values())
+
+
+def test_two_files_of_one_image(tmp_path: Path) -> None:
+    put(tmp_path / "in" / "a.jpg", photo(0))
+    content = {"shapes": [{"label": "cat", "points": [[0, 0], [9, 0], [9, 9]]}], "imagePath": "a.jpg"}
+    for name in ("a", "a copy"):
+        put(tmp_path / "in" / f"{name}.json", content | {"imageHeight": HEIGHT, "imageWidth": WIDTH})
+    with pytest.raises(DataError, match=r"a copy\.json and .*a\.json annotate the same image .*a\.jpg; remove one of them"):
         convert(tmp_path / "in", tmp_path / "out")

@@ -283,6 +283,7 @@ def _label_studio_region(one: dict[str, Any], height: int, width: int) -> Region
     _check_percent(numbers)
     (x, y), (across, down) = (numbers * scale).tolist()
     degrees = float(value.get("rotation") or 0)
+    regions.check(np.array([degrees]), "region", "")
     if "radiusX" in value:
         return regions.ellipse((x, y), (across, down), height, width, degrees)
     return regions.fill(regions.rectangle(x, y, across, down, degrees), height, width)
