@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convert.readers.test_hostile import write
 from convert.scenes import photo, put
 from vocseg.convert import convert
 from vocseg.errors import VocsegError
@@ -33,3 +34,12 @@ def test_what_is_no_data_set(tmp_path: Path, make: Callable[[Path], object], mes
     make(tmp_path / "in")
     with pytest.raises(VocsegError, match=message):
         convert(tmp_path / "in", tmp_path / "out")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("kind", ["coco", "labelme", "label-studio"])
+def test_json_with_a_byte_order_mark(tmp_path: Path, kind: str, encoding: str) -> None:
+    file = write(kind, tmp_path / "in")
+    file.write_text(file.read_text(), encoding=encoding)
+    report = convert(tmp_path / "in", tmp_path / "out", allow_skipped=True)
+    assert (report.kind, report.images) == (kind, 2)

@@ -8,7 +8,6 @@ import os
 import re
 import unicodedata
 import zlib
-from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import InitVar, dataclass, field
@@ -211,12 +210,6 @@ def parsing(what: str, which: str = "") -> Iterator[None]:
         raise DataError(f"cannot read {what}: {detail}" + (f" ({which})" if which else "")) from error
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file. Raises DataError if it cannot be read or is not JSON."""
-    with parsing(str(path)):
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-
-
 def json_files(root: Path, kind: str) -> list[Path]:
     """List the JSON files of an annotation format below ``root``; or ``root`` if it is a file."""
     return [root] if root.is_file() else [path for path in files_below(root, (".json",)) if json_kind(path) == kind]
@@ -226,7 +219,7 @@ def json_kind(path: Path) -> str | None:
     """Guess the annotation format of a JSON file from its first 64 KiB: labelme, coco, label-studio, or None."""
     with open(path, "rb") as file:
         start = file.read(1 << 16)
-    head = start.decode("utf-16" if start[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig", errors="replace").lstrip()
+    head = start.decode(json.detect_encoding(start), errors="replace").lstrip()
     # With sorted keys, LabelMe's "shapes" comes after the image.
     for kind, opening, keys in (
         ("labelme", "{", ("shapes", "imageData", "imagePath")),

@@ -16,12 +16,12 @@ from vocseg.convert.source import (
     Source,
     json_files,
     parsing,
-    read_json,
     skipped,
     source_of_objects,
     split_of_path,
 )
 from vocseg.errors import DataError
+from vocseg.utils.files import read_json
 from vocseg.utils.text import counted
 
 VOID_CATEGORY = "void"

@@ -30,13 +30,13 @@ from vocseg.convert.source import (
     files_below,
     json_files,
     parsing,
-    read_json,
     skipped,
     source_of_objects,
     split_of_path,
 )
 from vocseg.data.image_io import open_image
 from vocseg.errors import DataError
+from vocseg.utils.files import read_json
 
 NOWHERE = "of images that cannot be found"
 LABELME_IGNORE = "__ignore__"
