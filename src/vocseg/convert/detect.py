@@ -33,6 +33,7 @@ def find_source(
     masks: Path | None = None,
     colors: Path | None = None,
     crowds: str = "auto",
+    allow_outside: bool = False,
 ) -> Source:
     """Read the data set at ``path`` in the format ``kind``, or in the one that is detected.
 
@@ -51,6 +52,8 @@ def find_source(
             raise SettingError(f"--colors is for masks in folders, not for {kind}")
         if kind == "coco":
             return find_coco(path, images, crowds)
+        if kind == "yolo":
+            return find_yolo(path, images, allow_outside)
         return READERS[kind](path, images)
     except MALFORMED as error:
         raise DataError(f"cannot read {path} as {kind}: {type(error).__name__}: {reason(error)}") from error

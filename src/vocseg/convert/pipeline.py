@@ -20,7 +20,7 @@ from vocseg.convert.classes import Labels, map_classes, parse_classes, parse_nam
 from vocseg.convert.detect import find_source
 from vocseg.convert.regions import Mask
 from vocseg.convert.report import ConvertReport, note_skipped
-from vocseg.convert.source import Item, Lost, Skip, Source, skipped
+from vocseg.convert.source import Item, Lost, Skip, Source, is_inside, skipped
 from vocseg.convert.splits import SplitPlan, draw_splits, plan_splits
 from vocseg.convert.writers import write_coco, write_voc, write_yolo
 from vocseg.data.image_io import UNREADABLE, image_size, open_image, pillow_reason, read_image
@@ -101,7 +101,7 @@ def convert(
         raise OutputError(f"{out} is inside {source} and would be read as part of it; choose another folder")
     given, void = parse_classes(classes), parse_names(void)
     images, masks, colors = (None if path is None else Path(path) for path in (images, masks, colors))
-    found = find_source(source, kind, images, masks, colors, crowds)
+    found = find_source(source, kind, images, masks, colors, crowds, allow_outside)
     if not allow_outside:
         _refuse_outside(found, [source, images, masks])
     plan = plan_splits(found, splits, seed)
@@ -146,14 +146,13 @@ def convert(
 
 def _refuse_outside(found: Source, given: list[Path | None]) -> None:
     """Raise DataError if a link, or data.yaml, leads to a file that is in none of the ``given`` folders."""
-    roots = [os.path.realpath(path if path.is_dir() else path.parent) for path in given if path and path.exists()]
+    roots = [(path if path.is_dir() else path.parent).resolve() for path in given if path and path.exists()]
     # The images of COCO's annotations/x.json are beside that folder.
-    roots += [os.path.dirname(root) for root in roots if os.path.basename(root) == "annotations"]
+    roots += [root.parent for root in roots if root.name == "annotations"]
     for item in found.items:
         for path in (item.image, item.origin):
-            real = os.path.realpath(path)
-            if not any(real.startswith(os.path.join(root, "")) for root in roots):
-                where = "" if Path(real) == path.absolute() else f", which is {real},"
+            if not is_inside(path, roots):
+                where = "" if path.resolve() == path.absolute() else f", which is {path.resolve()},"
                 raise DataError(f"{path}{where} is outside of {given[0]}; --allow-outside reads it")
 
 

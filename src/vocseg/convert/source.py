@@ -148,6 +148,12 @@ def source_of_objects(
     return Source(kind, str(path), root, items, by_label, named=True, fill=fill, notes=notes, **settings)
 
 
+def is_inside(path: Path, folders: Iterable[Path]) -> bool:
+    """Return whether a path, with links followed, is one of the folders or below one of them."""
+    real = Path(path).resolve()
+    return any(real.is_relative_to(folder.resolve()) for folder in folders)
+
+
 def is_background(name: str) -> bool:
     """Return whether a class name means background, in any case."""
     return name.strip().lower() in voc.BACKGROUND_NAMES
