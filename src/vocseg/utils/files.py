@@ -161,12 +161,17 @@ def read_json(path: str | Path, limit: int = JSON_LIMIT) -> Any:
 def read_yaml(path: str | Path, limit: int = YAML_LIMIT) -> Any:
     """Read a YAML file of plain values; DataError "PATH is not YAML: ..." for whatever the parser raises.
 
-    Also refuses aliases that contain themselves, or that stand for more values than memory may have room for.
+    Also refuses merge keys, and aliases that contain themselves or stand for more values than memory may have room for.
     """
     import yaml
 
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        def flatten_mapping(self, node: Any) -> None:  # it would copy what they stand for while it parses
+            if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+                raise ValueError("merge keys (<<) are not supported")
+
     def parse(text: str) -> Any:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, Loader)
         _count(content, {})
         return content
 

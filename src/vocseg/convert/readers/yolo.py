@@ -16,7 +16,6 @@ from vocseg import voc
 from vocseg.convert import regions
 from vocseg.convert.regions import NotDrawn, Region
 from vocseg.convert.source import (
-    MALFORMED,
     SPLIT_NAMES,
     ImageFinder,
     Item,
@@ -28,8 +27,8 @@ from vocseg.convert.source import (
     source_of_objects,
 )
 from vocseg.data.layout import IMAGE_SUFFIXES, read_classes
-from vocseg.errors import DataError, reason
-from vocseg.utils.files import read_lines
+from vocseg.errors import DataError
+from vocseg.utils.files import read_lines, read_yaml
 from vocseg.utils.text import counted
 
 BOX = 4
@@ -94,7 +93,8 @@ class _Layout:
     def __init__(self, path: Path, roots: Sequence[Path] | None) -> None:
         self.path, self.roots = path, roots
         is_yaml = path.suffix in (".yaml", ".yml")
-        self.content = _read_yaml(path) if is_yaml else {}
+        content = read_yaml(path) if is_yaml else {}
+        self.content = content if isinstance(content, dict) else {}
         self.names = _names(self.content, path) if is_yaml else list(read_classes(path))
         self.missing: list[Path] = []
         folder = self.content.get("path") or ""
@@ -119,7 +119,7 @@ class _Layout:
             for entry in entries:
                 if not isinstance(entry, str):
                     raise DataError(f"{self.path}: '{key}' is not a path or a list of paths")
-                splits.setdefault(SPLIT_NAMES.get(key, key), []).extend(self._images(entry))
+                splits.setdefault(SPLIT_NAMES.get(key) or str(key), []).extend(self._images(entry))
         return splits if splits or self.missing else {"": files_below(self.path.parent, IMAGE_SUFFIXES)}
 
     def _images(self, entry: str) -> list[Path]:
@@ -162,16 +162,6 @@ class _Layout:
         if not self._is_allowed(place):
             raise DataError(f"{self.path} leads to {os.path.realpath(place)}, outside of its folder; --allow-outside reads it")
         return place
-
-
-def _read_yaml(path: Path) -> dict[Any, Any]:
-    import yaml
-
-    try:
-        content = yaml.safe_load("\n".join(read_lines(path, "YAML file")))
-    except (yaml.YAMLError, *MALFORMED) as error:
-        raise DataError(f"cannot read {path}: not valid YAML: {' '.join(reason(error).split())}") from error
-    return content if isinstance(content, dict) else {}
 
 
 def _names(content: dict[Any, Any], path: Path) -> list[str]:
