@@ -32,6 +32,10 @@ class DataError(InputError):
     """An image, a mask or a split list is missing or malformed."""
 
 
+class ImageError(DataError):
+    """An image or mask cannot be decoded, or has more pixels than the limit."""
+
+
 class ModelError(InputError):
     """A model name, a model file or its weights cannot be used."""
 

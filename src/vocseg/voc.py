@@ -29,7 +29,7 @@ YEARS = ("2007", "2008", "2009", "2010", "2011", "2012")
 
 IMAGES = "JPEGImages"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-"""Suffixes of the images that are read; of two files with one stem, the one whose suffix comes first is the image."""
+"""Suffixes of the images that are read."""
 MASKS = "SegmentationClass"
 SPLITS = "ImageSets/Segmentation"
 CLASSES_FILE = "classes.txt"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from vocseg import voc
 from vocseg.data.image_io import decode_mask, read_mask
-from vocseg.data.label_checks import id_channel, palette_conflict, used_colors
+from vocseg.data.label_checks import check_labels_of_split, id_channel, palette_conflict, split_fault, used_colors
 from vocseg.errors import DataError
 
 LABELS = (np.arange(320) % 3).astype(np.uint8).reshape(16, 20)
@@ -118,3 +120,30 @@ def test_palettes_that_say_nothing(tmp_path: Path) -> None:
     assert used_colors(LABELS, None) == ramp.used_colors() == {}
     # one color, black, is a palette and no ramp
     assert used_colors(np.zeros((2, 2), dtype=np.uint8), [0, 0, 0]) == {0: (0, 0, 0)}
+
+
+@pytest.mark.parametrize(
+    ("pixels", "classes", "kind"),
+    [
+        ({0: 9, 255: 1}, 2, "binary-split"),
+        ({0: 9}, 2, "one-class"),
+        ({1: 9, 255: 1}, 2, "one-class"),
+        ({255: 9}, 2, "void-split"),
+        ({}, 2, "void-split"),
+        ({0: 9, 255: 9}, 1, "one-name"),
+        ({0: 9}, 1, "one-name"),
+        ({0: 9, 1: 1}, 2, None),
+        ({0: 9, 1: 1, 255: 1}, 21, None),
+        ({0: 9, 30: 1}, 21, None),  # a label without class: others say so
+    ],
+)
+def test_splits_whose_scores_mean_nothing(pixels: dict[int, int], classes: int, kind: str | None) -> None:
+    counts = np.bincount([*pixels], weights=[*pixels.values()], minlength=256).astype(np.int64) if pixels else np.zeros(256)
+    names = [f"class_{label}" for label in range(classes)]
+    fault = split_fault(counts, names)
+    assert (fault and fault[0]) == kind
+    if kind is not None:
+        with pytest.raises(DataError, match=rf"^val: {re.escape(fault[1])}$" if fault else ""):
+            check_labels_of_split(torch.from_numpy(counts), names, "val")
+    without_void = split_fault(counts[:classes], names)  # as a confusion matrix counts
+    assert (without_void is None) == (kind is None) or 30 in pixels

@@ -1,20 +1,24 @@
 from __future__ import annotations
 
+import contextlib
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vocseg import voc
-from vocseg.data.layout import VocFolder
+from vocseg.data.layout import VocFolder, resolve_id
 from vocseg.errors import DataError
 
 
 def test_found_from_all_three_places(synth: Path, tmp_path: Path) -> None:
     year = tmp_path / "VOCdevkit" / "VOC2012"
     shutil.copytree(synth, year)
-    for given in (tmp_path, tmp_path / "VOCdevkit", year):
-        assert VocFolder.find(given).root == year
+    for data in (tmp_path, tmp_path / "VOCdevkit", year):
+        assert VocFolder.find(data).root == year
 
 
 @pytest.mark.parametrize("year", voc.YEARS)
@@ -67,6 +71,70 @@ def test_bad_lists(damaged: Path, content: str | None, message: str) -> None:
         VocFolder.find(damaged).ids("bad")
 
 
+LINES = [
+    ("{}", "a line with the id"),
+    ("{}.jpg", "a file name"),
+    ("/JPEGImages/{}.jpg", "a path"),
+    ("D:\\data\\JPEGImages\\{}.jpg", "a path of Windows"),
+    ("/JPEGImages/{0}.jpg /SegmentationClass/{0}.png", "a path and its mask"),
+    ("JPEGImages/{0}.jpg,SegmentationClass/{0}.png", "separated by a comma"),
+    ("{0}.jpg;{0}.png", "by a semicolon"),
+    ("{0}\t1", "a flag after a tab"),
+    ("{} -1", "a flag"),
+    ("/data/my images/{0}.JPG\t/data/my masks/{0}.png", "folders with blanks"),
+]
+IDS = ["weed", "weed (1)", "weed (1) copy", "2007_000032", "#1", "a.b", "0 1", "größe", "-x"]
+
+
+@pytest.mark.parametrize("line", [line for line, _ in LINES], ids=[kind for _, kind in LINES])
+@pytest.mark.parametrize("name", IDS)
+def test_lines_of_lists(line: str, name: str) -> None:
+    assert resolve_id(line.format(name), {*IDS}) == name
+
+
+@given(st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1), st.sets(st.text(min_size=1)))
+def test_any_line_is_an_id_or_one_error(line: str, ids: set[str]) -> None:
+    line = line.strip()
+    if not line:
+        return
+    with contextlib.suppress(DataError):
+        assert resolve_id(line, ids | {line}) == line
+    with contextlib.suppress(DataError):
+        assert resolve_id(line, ids)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("weed,2007_000032", "the line 'weed,2007_000032' names 'weed' and '2007_000032'; write one id a line"),
+        ("JPEGImages/weed.jpg masks/other.png", "names 'weed' and 'other'"),
+        ("a.jpg", "'a.jpg' names the ids 'a' and 'a.jpg'"),
+    ],
+)
+def test_ambiguous_lines(line: str, message: str) -> None:
+    with pytest.raises(DataError, match=re.escape(message)):
+        resolve_id(line, {*IDS, "a", "a.jpg"})
+
+
+@pytest.mark.parametrize(
+    ("line", "name"), [("new", "new"), ("new 1", "new"), ("x/new.jpg x/new.png", "new"), ("new (2)", "new (2)"), ("/", "/")]
+)
+def test_unknown_lines(line: str, name: str) -> None:
+    assert resolve_id(line, {"weed"}) == name
+
+
+def test_paths_and_blanks_in_a_list(damaged: Path) -> None:
+    for folder, suffix in ((voc.IMAGES, "jpg"), (voc.MASKS, "png")):
+        (damaged / folder / f"synth_000001.{suffix}").rename(damaged / folder / f"synth 1 (2).{suffix}")
+        (damaged / folder / f"._synth_000002.{suffix}").write_bytes(b"what macOS leaves on other systems' disks")
+    lines = ["synth 1 (2)", "/JPEGImages/synth_000002.jpg /SegmentationClass/synth_000002.png", "D:\\x\\synth_000003.jpg"]
+    (damaged / voc.SPLITS / "odd.txt").write_text("\n".join(lines))
+    assert VocFolder.find(damaged).ids("odd") == ["synth 1 (2)", "synth_000002", "synth_000003"]
+    (damaged / voc.SPLITS / "odd.txt").write_text("a/synth_000002.jpg\nb/synth_000002.jpg\n")
+    with pytest.raises(DataError, match=r"names 'synth_000002' twice: 'a/synth_000002\.jpg' and 'b/synth_000002\.jpg'"):
+        VocFolder.find(damaged).ids("odd")
+
+
 def test_nearest_split_is_suggested(synth: Path) -> None:
     with pytest.raises(DataError, match="did you mean 'train'"):
         VocFolder.find(synth).ids("trian")
@@ -93,7 +161,8 @@ def test_png_images_and_upper_case(damaged: Path) -> None:
 
     jpeg = damaged / voc.IMAGES / "synth_000006.jpg"
     Image.open(jpeg).save(damaged / voc.IMAGES / "synth_000006.PNG")
-    assert VocFolder.find(damaged).image("synth_000006") == jpeg
+    with pytest.raises(DataError, match=r"id 'synth_000006' has two files, .*synth_000006\.PNG and .*synth_000006\.jpg; rename"):
+        VocFolder.find(damaged).image("synth_000006")
     jpeg.unlink()
     assert VocFolder.find(damaged).image("synth_000006").suffix == ".PNG"
 

@@ -78,8 +78,8 @@ def test_the_check_before_training_agrees(broken: Path, defect: str) -> None:
     damage(broken)
     kinds = {kind} | COMPANIONS.get(defect, set())
     is_error = any(KINDS[kind].severity == "error" for kind in kinds)
-    if is_error and kind not in ("same-id", "leak", "binary-mask", "unreadable-list"):
-        split = "trainval" if kind not in ("repeated-id", "list-of-files") else "train"
+    if is_error and kind not in ("same-id", "leak", "unreadable-list"):
+        split = "trainval" if kind != "repeated-id" else "train"
         with pytest.raises(DataError):
             check_split(SplitDataset(VocFolder.find(broken), split))
     elif defect not in ("no_lists", "class_names", "overlap", "other_masks", "leak", "near_leak", "duplicate", "near_duplicate"):

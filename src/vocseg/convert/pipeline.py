@@ -23,9 +23,9 @@ from vocseg.convert.report import ConvertReport, note_skipped
 from vocseg.convert.source import Item, Lost, Skip, Source, is_inside, skipped
 from vocseg.convert.splits import SplitPlan, draw_splits, plan_splits
 from vocseg.convert.writers import write_coco, write_voc, write_yolo
-from vocseg.data.image_io import UNREADABLE, image_size, open_image, pillow_reason, read_image
+from vocseg.data.image_io import image_size, open_image, read_image
 from vocseg.data.near_duplicates import Fingerprint, fingerprint
-from vocseg.errors import DataError, OutputError, SettingError
+from vocseg.errors import DataError, ImageError, OutputError, SettingError
 from vocseg.utils.files import building
 from vocseg.utils.progress import progress
 from vocseg.utils.text import counted
@@ -198,8 +198,8 @@ def _copy_image(item: Item, folder: Path) -> str:
         try:
             with open_image(io.BytesIO(content)) as image:
                 name = item.id + EMBEDDED_SUFFIXES[image.format or ""]
-        except (KeyError, *UNREADABLE) as error:
-            raise DataError(f"cannot read the image inside {item.image}: {pillow_reason(error)}") from error
+        except (KeyError, ImageError) as error:
+            raise DataError(f"cannot read the image inside {item.image}: {str(error).split(': ', 1)[-1]}") from error
         (folder / name).write_bytes(content)
         return name
     suffix = item.image.suffix.lower()

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from vocseg import voc
 from vocseg.convert.regions import Mask, NotDrawn, Region, paint
 from vocseg.data.color_table import ColorTable
-from vocseg.data.image_io import UNREADABLE, decode_mask, image_size, refuse_lossy
+from vocseg.data.image_io import decode_mask, image_size, refuse_lossy
 from vocseg.data.layout import IMAGE_SUFFIXES
 from vocseg.errors import DataError, reason
 from vocseg.utils.text import counted
@@ -26,7 +26,7 @@ SPLIT_NAMES = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
     "test": "test", "testing": "test", "trainval": "trainval",
 }  # fmt: skip
-MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, zlib.error, *UNREADABLE)
+MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, OSError, SyntaxError, TypeError, ValueError, zlib.error)
 """What code that takes a well-formed file for granted raises for any other one."""
 MAX_LINKS = 3
 """How many links to folders a path may pass."""

@@ -2,96 +2,147 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import stat
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  (importing a plugin registers its format)
 from torch import Tensor
 
 from vocseg import voc
 from vocseg.data.color_table import labels_of_colors
 from vocseg.data.label_checks import Color, id_channel, lossy_compression, only_alpha_varies, used_colors
-from vocseg.errors import DataError, reason
+from vocseg.errors import DataError, ImageError, reason
 
+Image.preinit()
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 """Pillow's names of the formats that are read, whatever the suffix. MPO (several JPEGs in a file) is opened as JPEG."""
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What Pillow raises for files of these formats that it cannot read."""
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+"""What brings an image upright, by EXIF orientation."""
 ROTATED = {5, 6, 7, 8}
 """EXIF orientations that swap height and width."""
+_limits = {"pixels": 100_000_000}
 
 
-def open_image(source: str | Path | IO[bytes]) -> Image.Image:
-    """Open an image of one of FORMATS; raise one of UNREADABLE for any other file."""
+def max_pixels() -> int:
+    """Return how many pixels an image or mask may have; larger ones are refused before they are decoded."""
+    return _limits["pixels"]
+
+
+def set_max_pixels(pixels: int) -> None:
+    """Set how many pixels an image or mask may have, in this process and the loader processes that it starts."""
+    _limits["pixels"] = pixels
+
+
+@contextmanager
+def open_image(source: str | Path | IO[bytes], what: str = "image", *, decode: bool = True) -> Iterator[Image.Image]:
+    """Open an image of one of FORMATS and decode it, unless ``decode`` is false.
+
+    Raises ImageError, naming the file and ``what`` it is, for any other file, for one that is damaged or not a regular
+    file, and for an image of more than :func:`max_pixels` pixels.
+    """
+    path = Path(source) if isinstance(source, str | Path) else None
+    name = f"{what} {path or source}"
+    with ExitStack() as files:
+        try:
+            if path and path.exists() and not stat.S_ISREG(path.stat().st_mode):
+                raise ImageError(f"cannot read {name}: it is not a regular file")
+            image = _identify(files.enter_context(open(path, "rb")) if path else source)  # type: ignore[arg-type]
+            if image.width * image.height > max_pixels():
+                size = f"{image.height}x{image.width}, more than {max_pixels() / 1e6:g} megapixels"
+                raise ImageError(f"cannot read {name}: it is {size}; make it smaller, or raise the limit (max_pixels)")
+            if decode:
+                image.load()
+        except ImageError:
+            raise
+        except Exception as error:  # decoders raise all kinds of errors for a damaged file
+            verb = "read" if getattr(error, "strerror", None) or not decode else "decode"
+            raise ImageError(f"cannot {verb} {name}: {reason(error) or type(error).__name__}") from error
+        yield image
+
+
+def _identify(file: IO[bytes]) -> Image.Image:
+    """Open an image as Image.open does, which warns and raises at limits of its own that cannot be set for one call."""
     # Pillow looks at the content, not the suffix, and knows forty more formats. For PostScript it starts Ghostscript,
     # which would run a program that somebody has named photo.jpg.
+    file.seek(0)
+    prefix = file.read(16)
+    for factory, accepts in (Image.OPEN[name] for name in FORMATS if name in Image.OPEN):
+        if accepts is None or accepts(prefix) is True:
+            file.seek(0)
+            try:
+                return factory(file, "")
+            except (SyntaxError, IndexError, TypeError, struct.error):
+                break
+    formats = f"damaged, not an image, or in a format that is not supported ({', '.join(FORMATS)} are)"
+    raise ValueError(formats if prefix else "the file is empty")
+
+
+def orientation_of(image: Image.Image) -> int:
+    """Return the EXIF orientation (1 to 8) of an opened image; 1 if its EXIF data is missing or damaged."""
     try:
-        return Image.open(source, formats=FORMATS)
-    except UnidentifiedImageError as error:
-        if isinstance(source, str | Path) and Path(source).stat().st_size == 0:
-            raise UnidentifiedImageError("the file is empty") from error
-        text = f"damaged, not an image, or in a format that is not supported ({', '.join(FORMATS)} are)"
-        raise UnidentifiedImageError(text) from error
-
-
-def pillow_reason(error: Exception) -> str:
-    """Return Pillow's message without the path that it repeats."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+        stored = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # the pixels are fine
+        return 1
+    return stored if stored in TURNS else 1
 
 
 def read_image(path: str | Path | IO[bytes]) -> Tensor:
     """Read an image as uint8 RGB, 3 x H x W, upright (EXIF orientation applied); ``path`` may also be an open file.
 
     Reads any of FORMATS, of an animation the first frame. Drops transparency and scales 16-bit gray to 8 bits. Raises
-    DataError for a file that is missing, truncated, or not an image.
+    ImageError for a file that is missing, truncated, not an image, or too large.
     """
     # Pillow, not torchvision: the same pixels a millisecond later, but importing torchvision takes more than a second.
-    try:
-        with open_image(path) as image:
-            pixels = rgb_pixels(ImageOps.exif_transpose(image), path)
-    except FileNotFoundError as error:
-        raise DataError(f"cannot read {path}: {reason(error)}") from error
-    except UNREADABLE as error:
-        raise DataError(f"cannot decode image {path}: {pillow_reason(error)}") from error
+    with open_image(path) as image:
+        orientation = orientation_of(image)
+        pixels = rgb_pixels(image.transpose(TURNS[orientation]) if orientation != 1 else image, path)
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
 def rgb_pixels(image: Image.Image, path: object) -> NDArray[np.uint8]:
-    """Return an image as uint8 RGB, H x W x 3; raise DataError, naming ``path``, if its numbers have no fixed range."""
+    """Return an image as uint8 RGB, H x W x 3; raise ImageError, naming ``path``, if its numbers have no fixed range."""
     if image.mode.startswith("I;16"):
         gray = np.array(image).astype(np.uint32)
         return np.repeat(((gray * 255 + 32767) // 65535).astype(np.uint8)[..., None], 3, axis=2)
     if image.mode.startswith(("I", "F")):
-        raise DataError(f"cannot decode image {path}: mode {image.mode} has no fixed range; save it with 8 bits")
+        raise ImageError(f"cannot decode image {path}: mode {image.mode} has no fixed range; save it with 8 bits")
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def image_header(path: str | Path) -> tuple[tuple[int, int], int]:
     """Return the upright size (height, width) and the EXIF orientation (1 to 8) of an image without decoding it.
 
-    Decodes a JPEG that lacks its end marker, to tell a truncated file from an unusual one. Raises DataError for a file
-    that is missing, truncated, or not an image.
+    Decodes a JPEG that lacks its end marker, to tell a truncated file from an unusual one. Raises ImageError for a file
+    that is missing, truncated, not an image, or too large.
     """
-    try:
-        with open(path, "rb") as file, open_image(file) as image:
-            width, height = image.size
-            # Pillow applies a TIFF's orientation itself, to the size too.
-            orientation = 1 if image.format == "TIFF" else image.getexif().get(ExifTags.Base.Orientation, 1)
-            file.seek(-min(64, Path(path).stat().st_size), 2)
-            complete = image.format != "JPEG" or file.read().rstrip(b"\0").endswith(b"\xff\xd9")
-    except UNREADABLE as error:
-        raise DataError(f"cannot read image {path}: {pillow_reason(error)}") from error
-    if not complete:
+    with open_image(path, decode=False) as image:
+        width, height = image.size
+        # Pillow applies a TIFF's orientation itself, to the size too.
+        orientation = 1 if image.format == "TIFF" else orientation_of(image)
+        is_jpeg = image.format in ("JPEG", "MPO")
+    if is_jpeg and not _has_end_marker(Path(path)):
         read_image(path)
     return ((width, height) if orientation in ROTATED else (height, width)), orientation
 
 
+def _has_end_marker(jpeg: Path) -> bool:
+    with open(jpeg, "rb") as file:
+        file.seek(-min(64, jpeg.stat().st_size), 2)
+        return file.read().rstrip(b"\0").endswith(b"\xff\xd9")
+
+
 def image_size(path: str | Path) -> tuple[int, int]:
-    """Return the upright size (height, width) of an image; raises DataError as :func:`image_header` does."""
+    """Return the upright size (height, width) of an image; raises ImageError as :func:`image_header` does."""
     return image_header(path)[0]
 
 
@@ -154,18 +205,15 @@ def decode_mask(path: str | Path, colors: Mapping[int, int] | None = None, *, by
     palette images by the colors of their palette. Alpha is dropped. In 16 and more bits, 65535 is void.
     """
     # Pillow, not torchvision: the latter returns packed bits as labels for palettes of 16 colors and fewer.
-    try:
-        with open_image(path) as image:
-            mode, format_, palette = image.mode, image.format or "", image.getpalette()
-            lossy = lossy_compression(image, path)
-            pixels = np.array(image.convert("RGB") if by_color and mode != "RGB" else image)
-    except UNREADABLE as error:
-        raise DataError(f"cannot decode mask {path}: {pillow_reason(error)}") from error
+    with open_image(path, "mask") as image:
+        mode, format_, palette = image.mode, image.format or "", image.getpalette()
+        lossy = lossy_compression(image, path)
+        pixels = np.array(image.convert("RGB") if by_color and mode != "RGB" else image)
     foreign = np.zeros(pixels.shape[:2], dtype=bool)
     kind: MaskKind = "color"
     channel = None
     if mode in ("LA", "RGBA") and not by_color and only_alpha_varies(pixels):
-        raise DataError(f"cannot decode mask {path}: only its alpha channel varies; save the labels as a gray PNG")
+        raise ImageError(f"cannot decode mask {path}: only its alpha channel varies; save the labels as a gray PNG")
     if pixels.ndim == 3:
         pixels = pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]  # two channels: gray or palette, and alpha
         if pixels.ndim == 3 and (by_color or not _are_ids(pixels, colors)):

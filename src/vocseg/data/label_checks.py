@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from vocseg import voc
+from vocseg.errors import DataError
 
 Color = tuple[int, int, int]
 
@@ -80,3 +81,39 @@ def palette_conflict(masks: Iterable[tuple[object, Mapping[int, Color]]]) -> str
             if known != color:
                 return f"label {label} is colored {known} in {other}, but {color} in {file}"
     return None
+
+
+def check_labels_of_split(pixels: ArrayLike, classes: Sequence[str], split: str) -> None:
+    """Raise DataError, naming the split, if no score of it can be right (see :func:`split_fault`).
+
+    Training, ``evaluate``, ``score`` and ``stats`` call this with the ground truth's number of pixels of each label: all
+    256, or those of the classes only, such as the sums of a confusion matrix's rows.
+
+    >>> check_labels_of_split([900, 0], ["background", "thing"], "val")
+    Traceback (most recent call last):
+    vocseg.errors.DataError: val: every pixel is 'background' or void, though there are 2 classes; check the masks' numbering...
+    """
+    if fault := split_fault(pixels, classes):
+        raise DataError(f"{split}: {fault[1]}")
+
+
+def split_fault(pixels: ArrayLike, classes: Sequence[str]) -> tuple[str, str] | None:
+    """Return the doctor's kind and a description of labels that make every score of a split meaningless; else None.
+
+    That is: no pixel except void, or all others of one class; so also masks of 0 and 255 only, whose 255 is void.
+    """
+    counts = np.asarray(pixels)
+    shown = np.flatnonzero(counts[: min(len(counts), voc.VOID)])
+    if len(classes) == 1:
+        return "one-name", f"'{classes[0]}' is the only class: every pixel is of it, whatever a model says; name the background too"
+    if not len(shown):
+        return "void-split", f"every pixel is void ({voc.VOID}): there is nothing to learn or to score; check --mask-dir"
+    if len(shown) > 1 or shown[0] >= len(classes):
+        return None
+    if shown[0] == voc.BACKGROUND and len(counts) > voc.VOID and counts[voc.VOID]:
+        why = f"the masks hold only 0 and {voc.VOID}, and {voc.VOID} is void: no mask shows a class"
+        return "binary-split", f"{why}; `vocseg data doctor DATA --fix OUT` turns {voc.VOID} into 1 if there are two classes"
+    return "one-class", (
+        f"every pixel is '{classes[shown[0]]}' or void, though there are {len(classes)} classes; "
+        "check the masks' numbering and their folder (--mask-dir)"
+    )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from vocseg import voc
-from vocseg.errors import DataError, nearest
+from vocseg.errors import DataError, nearest, reason
 from vocseg.utils.files import read_lines, refuse_to_replace
 
 IMAGE_SUFFIXES = voc.IMAGE_SUFFIXES
@@ -47,45 +48,49 @@ class VocFolder:
         return sorted(path.stem for path in (self.root / voc.SPLITS).glob("*.txt"))
 
     @cached_property
-    def _images(self) -> dict[str, Path]:
-        return files_by_stem(self.root / voc.IMAGES, IMAGE_SUFFIXES)
+    def _images(self) -> dict[str, list[Path]]:
+        return group_by_stem(self.root / voc.IMAGES, IMAGE_SUFFIXES)
 
     @cached_property
-    def _masks(self) -> dict[str, Path]:
-        return files_by_stem(self.root / self.mask_dir, (".png",))
+    def _masks(self) -> dict[str, list[Path]]:
+        return group_by_stem(self.root / self.mask_dir, (".png",))
 
     def listed(self, split: str) -> list[str]:
-        """Return the entries of a split list, unchecked; raise DataError for a missing, unreadable or empty list."""
+        """Return the ids that a split list names, unchecked; raise DataError for a missing, unreadable or empty list."""
+        return [resolve_id(line, self._images) for line in self.lines(split)]
+
+    def lines(self, split: str) -> list[str]:
+        """Return the lines of a split list as they are; raise DataError for a missing, unreadable or empty list."""
         path = self.root / voc.SPLITS / f"{split}.txt"
         if not path.is_file():
             known = ", ".join(self.splits) or "none"
             raise DataError(f"no split list {path}{nearest(split, self.splits)} (lists there: {known})")
-        return read_ids(path)
+        return read_list(path)
 
     def ids(self, split: str) -> list[str]:
         """Return the image ids of a split in the list's order.
 
         Raises DataError for a missing or empty list, an id without an image or a mask, and an id listed twice.
         """
-        ids = self.listed(split)
-        seen: set[str] = set()
-        for name in ids:
+        lines: dict[str, str] = {}
+        for name, line in zip(self.listed(split), self.lines(split), strict=True):
             self.image(name), self.mask(name)
-            if name in seen:
-                raise DataError(f"split list {self.root / voc.SPLITS / split}.txt names '{name}' twice")
-            seen.add(name)
-        return ids
+            if name in lines:
+                both = "" if lines[name] == line == name else f": '{lines[name]}' and '{line}'"
+                raise DataError(f"split list {self.root / voc.SPLITS / split}.txt names '{name}' twice{both}")
+            lines[name] = line
+        return [*lines]
 
     def image(self, name: str) -> Path:
-        """Return the file of an image; raise DataError if there is none."""
+        """Return the file of an image; raise DataError if there is none, or more than one."""
         if name in self._images:
-            return self._images[name]
+            return only_one(name, self._images[name])
         raise DataError(f"id '{name}' has no image in {self.root / voc.IMAGES}")
 
     def mask(self, name: str) -> Path:
-        """Return the file of a mask; raise DataError if there is none."""
+        """Return the file of a mask; raise DataError if there is none, or more than one."""
         if name in self._masks:
-            return self._masks[name]
+            return only_one(name, self._masks[name])
         elsewhere = sorted(path.parent.name for path in self.root.glob(f"{voc.MASKS}*/{glob.escape(name)}.png"))
         hint = f" (it has one in {elsewhere[0]}: --mask-dir {elsewhere[0]})" if elsewhere else ""
         raise DataError(f"id '{name}' has no mask in {self.root / self.mask_dir}{hint}")
@@ -127,20 +132,103 @@ def data_folder(data: str | Path) -> Path:
     return folder
 
 
-def read_ids(path: Path) -> list[str]:
-    """Read the ids of a split list, one a line, in order; raise DataError if it cannot be read or is empty."""
-    # Some VOC lists carry a second column (-1, 0, 1); the id is the first.
-    ids = [line.split()[0] for line in read_lines(path, "split list") if line.strip()]
-    if not ids:
+def read_list(path: Path) -> list[str]:
+    """Read the lines of a split list except empty ones; raise DataError if it cannot be read or is empty."""
+    lines = [line.strip() for line in read_lines(path, "split list") if line.strip()]
+    if not lines:
         raise DataError(f"split list {path} is empty")
-    return ids
+    return lines
+
+
+def read_ids(path: Path, known: Container[str] = ()) -> list[str]:
+    """Read the ids of a split list in order, given the ``known`` ones (see :func:`resolve_id`)."""
+    return [resolve_id(line, known) for line in read_list(path)]
+
+
+def resolve_id(line: str, known: Container[str]) -> str:
+    """Return the id that a line of a split list means, given the ``known`` ones.
+
+    A line is an id, or the name or path of a file, with / or \\. A second column may hold a flag (-1, 0, 1) or the mask;
+    columns end at tabs, commas, semicolons or blanks. Blanks belong to the id if the whole line is one. An unknown id
+    comes back as the line names it. Raises DataError if the columns name different files.
+
+    >>> [resolve_id(line, {"2007_000032", "weed (1)"}) for line in ("/JPEGImages/2007_000032.jpg -1", "weed (1).jpg", "new -1")]
+    ['2007_000032', 'weed (1)', 'new']
+    """
+    if whole := _known(line, known):
+        return whole
+    ends = [*re.finditer(r"[\t,;]", line), *reversed([*re.finditer(r"\s+", line)])]  # an id may hold blanks
+    for end in ends:
+        found, rest = _known(line[: end.start()].strip(), known), line[end.end() :].strip()
+        if found is not None:
+            _check_same(line, found, rest, known)
+            return found
+    first, *others = line.split()
+    return _stem(first if _has_suffix(first) or set(others) <= FLAGS else line)
+
+
+FLAGS = {"-1", "0", "1"}
+"""Second columns of VOC's lists: whether an image shows a class."""
+
+
+def _check_same(line: str, found: str, rest: str, known: Container[str]) -> None:
+    """Raise DataError if the columns after the id ``found`` name another file."""
+    for column in [rest] if _known(rest, known) or _has_suffix(rest) else re.split(r"[\s,;]+", rest):
+        other = _known(column, known) or (_stem(column) if _has_suffix(column) else found)
+        if column not in FLAGS and other != found:
+            raise DataError(f"the line '{line}' names '{found}' and '{other}'; write one id a line")
+
+
+def _known(text: str, known: Container[str]) -> str | None:
+    """Return which of the ``known`` ids a text names, as it is or as a file."""
+    found = sorted({name for name in (text, _stem(text)) if name in known})
+    if len(found) > 1:
+        raise DataError(f"'{text}' names the ids '{found[0]}' and '{found[1]}'; rename the files of one")
+    return found[0] if found else None
+
+
+def _stem(text: str) -> str:
+    """Return the name that a path, of any system, has without folders and the suffix of an image."""
+    name = PureWindowsPath(text).name or text  # it splits at / too
+    return PureWindowsPath(name).stem if _has_suffix(name) else name
+
+
+def _has_suffix(text: str) -> bool:
+    return text.lower().endswith(IMAGE_SUFFIXES)
 
 
 def files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """Return the files of ``folder`` with one of the ``suffixes`` (any case), by stem; the earlier suffix wins."""
-    names = [name for name in os.listdir(folder) if not name.startswith(".") and Path(name).suffix.lower() in suffixes]
-    names.sort(key=lambda name: suffixes.index(Path(name).suffix.lower()), reverse=True)
-    return {Path(name).stem: folder / name for name in names}
+    """Return the files of ``folder`` with one of the ``suffixes`` (any case) by stem, except hidden ones.
+
+    Raises DataError if the folder cannot be read, or, naming both files, if two have one stem.
+    """
+    return {stem: only_one(stem, paths) for stem, paths in group_by_stem(folder, suffixes).items()}
+
+
+def group_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, list[Path]]:
+    """Return the files as :func:`files_by_stem`, but all that share a stem; raise DataError for an unreadable folder."""
+    groups: dict[str, list[Path]] = {}
+    for path in visible_files(folder):
+        if path.suffix.lower() in suffixes:
+            groups.setdefault(path.stem, []).append(path)
+    return groups
+
+
+def only_one(name: str, paths: list[Path]) -> Path:
+    """Return the only file of an id; raise DataError, naming two, if there are several."""
+    if len(paths) > 1:
+        raise DataError(f"id '{name}' has two files, {paths[0]} and {paths[1]}; rename or remove one")
+    return paths[0]
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """List what ``folder`` holds by name, except hidden files; raise DataError if it cannot be read."""
+    # Folders, pipes and devices with a file's name are listed too: readers refuse them and say why.
+    try:
+        names = [name for name in os.listdir(folder) if not name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"cannot read folder {folder}: {reason(error)}") from error
+    return [folder / name for name in sorted(names)]
 
 
 def read_classes(path: Path) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vocseg.data.dataset import Batch, Sample, SplitDataset, size_text
+from vocseg.data.image_io import max_pixels, set_max_pixels
 from vocseg.errors import DataError, VocsegError
 from vocseg.utils.system import cores
 
@@ -104,11 +105,13 @@ def sample_seed(seed: int, position: int) -> int:
     return (mixed ^ mixed >> 31) >> 1
 
 
-def _outlive_one_sigterm(_worker: int) -> None:
-    """Let a loader process ignore the first SIGTERM, which the main process obeys: it goes to the whole process group.
+def _start_worker(pixels: int, _worker: int) -> None:
+    """Set the limit of pixels in a loader process, and let it ignore the first SIGTERM.
 
-    A second one ends the process: torch and multiprocessing send it to a process that does not end by itself.
+    The main process obeys that one, which goes to the whole process group. A second one ends the process: torch and
+    multiprocessing send it to a process that does not end by itself.
     """
+    set_max_pixels(pixels)
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -151,7 +154,7 @@ def _collate(mixing: BatchTransform | None, seed_and_items: tuple[int, list[Any]
 
 
 def _load(dataset: _Guarded, **options: Any) -> Generator[Any]:
-    items = iter(DataLoader(dataset, worker_init_fn=_outlive_one_sigterm, **options))
+    items = iter(DataLoader(dataset, worker_init_fn=partial(_start_worker, max_pixels()), **options))
     try:
         for item in items:
             if isinstance(item, VocsegError):

@@ -13,7 +13,7 @@ from torch import Tensor
 from vocseg import voc
 from vocseg.data.dataset import SplitDataset, check_sizes
 from vocseg.data.image_io import class_ids, decode_mask, image_size
-from vocseg.data.label_checks import PALETTE_ADVICE, Color, palette_conflict
+from vocseg.data.label_checks import PALETTE_ADVICE, Color, check_labels_of_split, palette_conflict
 from vocseg.errors import DataError
 from vocseg.utils.progress import progress
 from vocseg.utils.text import counted
@@ -72,7 +72,7 @@ def check_split(dataset: SplitDataset) -> SplitSummary:
 
     Raises DataError for the first mask or image that training could not use, naming the file and the value: unreadable
     files, color, 16-bit and lossy masks, palettes that contradict each other, labels that are not classes, an image and
-    a mask of different size, truncated JPEGs. The doctor (:mod:`vocseg.doctor`) finds more.
+    a mask of different size, truncated JPEGs; and for a split of one class. The doctor (:mod:`vocseg.doctor`) finds more.
     """
 
     def count(name: str) -> tuple[Tensor, Mapping[int, Color]]:
@@ -88,6 +88,7 @@ def check_split(dataset: SplitDataset) -> SplitSummary:
         summary.add(counts)
     if conflict := palette_conflict(zip(dataset.masked, (colors for _, colors in results), strict=True)):
         raise DataError(f"masks of {dataset.split}: {conflict}: {PALETTE_ADVICE}")
+    check_labels_of_split(summary.pixels, dataset.classes, dataset.split)
     return summary
 
 

@@ -6,11 +6,11 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from vocseg import voc
 from vocseg.data.color_table import read_colors
-from vocseg.data.layout import IMAGE_SUFFIXES, VocFolder, files_by_stem
+from vocseg.data.layout import IMAGE_SUFFIXES, VocFolder, group_by_stem, resolve_id
 from vocseg.doctor.issues import Case
 from vocseg.errors import DataError
 from vocseg.utils.text import counted
@@ -69,13 +69,13 @@ def survey(data: str | Path, mask_dir: str | None = None, splits: list[str] | No
     """
     folder = _find_folder(data, mask_dir)
     others = [] if mask_dir else sorted(path.name for path in folder.root.glob(f"{voc.MASKS}*") if path.is_dir())
-    images = files_by_stem(folder.root / voc.IMAGES, IMAGE_SUFFIXES)
-    masks = {name: files_by_stem(folder.root / name, (".png",)) for name in dict.fromkeys([folder.mask_dir, *others])}
+    images = _first_files(folder.root / voc.IMAGES, IMAGE_SUFFIXES)
+    masks = {name: _first_files(folder.root / name, (".png",)) for name in dict.fromkeys([folder.mask_dir, *others])}
     cases: list[Case] = []
     lists: list[SplitList] = []
     for split in folder.splits if splits is None else splits:
         try:
-            lists.append(_read_list(split, folder.listed(split), images, masks, cases))
+            lists.append(_read_list(split, folder.lines(split), images, masks, cases))
         except DataError as error:
             if split not in folder.splits:
                 raise
@@ -112,19 +112,17 @@ def _list_file(split: str) -> str:
     return f"{voc.SPLITS}/{split}.txt"
 
 
-def as_id(entry: str, images: Files) -> str:
-    """Return the id that an entry means, which may be a file name or path (``/JPEGImages/2007_000032.jpg``)."""
-    stem = PurePosixPath(entry).stem
-    return stem if entry not in images and stem in images else entry
+def _first_files(folder: Path, suffixes: tuple[str, ...]) -> Files:
+    return {stem: paths[0] for stem, paths in group_by_stem(folder, suffixes).items()}
 
 
-def _read_list(split: str, names: list[str], images: Files, masks: dict[str, Files], cases: list[Case]) -> SplitList:
+def _read_list(split: str, lines: list[str], images: Files, masks: dict[str, Files], cases: list[Case]) -> SplitList:
     """Pair the ids of a list with the mask folder that has the most of them; what is wrong is added to ``cases``."""
     file = _list_file(split)
-    entries = [as_id(name, images) for name in names]
-    if entries != names:
-        example = next(name for name, meant in zip(names, entries, strict=True) if name != meant)
-        cases.append(Case("list-of-files", file, f"e.g. {example}"))
+    entries = [resolve_id(line, images) for line in lines]
+    paths = [line for line, name in zip(lines, entries, strict=True) if name not in (line, line.split()[0])]
+    if paths:
+        cases.append(Case("list-of-files", file, f"e.g. {paths[0]}"))
     times = Counter(entries)
     cases += [Case("repeated-id", file, name) for name, count in times.items() if count > 1]
     found = {folder: sum(name in files for name in times) for folder, files in masks.items()}

@@ -15,7 +15,8 @@ from torch import Tensor
 from vocseg import draw, voc
 from vocseg.data.color_table import color_labels
 from vocseg.data.image_io import decode_mask, read_image
-from vocseg.doctor.survey import Colors, Survey, as_id, find_legend, survey
+from vocseg.data.layout import resolve_id
+from vocseg.doctor.survey import Colors, Survey, find_legend, survey
 from vocseg.errors import DataError, InputError, nearest
 
 MAX_STRAYS = 5
@@ -105,7 +106,7 @@ def _tile(views: list[Image.Image]) -> Image.Image:
 
 def _locate(found: Survey, entry: str) -> tuple[str, Path, Path]:
     """Return id, image and mask for an id or a file name."""
-    name = as_id(entry, found.images)
+    name = resolve_id(entry, found.images)
     if name not in found.images:
         raise DataError(f"id '{name}' has no image in {found.root / voc.IMAGES}{nearest(name, list(found.images))}")
     mask = next((masks[name] for masks in found.masks.values() if name in masks), None)

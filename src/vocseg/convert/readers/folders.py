@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from vocseg.convert.source import Item, Source, common_start, files_below, skipped, split_of_path
 from vocseg.data.color_table import ColorTable, read_colors
-from vocseg.data.image_io import UNREADABLE, decode_mask, open_image
+from vocseg.data.image_io import decode_mask, open_image
 from vocseg.data.layout import IMAGE_SUFFIXES, read_classes
-from vocseg.errors import DataError
+from vocseg.errors import DataError, ImageError
 
 MASK_WORDS = (
     r"segmentation_?(class|labels|masks)?(_?(aug|raw))?|annotations?|annot|labell?ed|labels?|masks?|gt_?(fine|coarse)?"
@@ -145,7 +145,7 @@ def _looks_like_masks(folder: Path) -> bool:
             with open_image(path) as image:
                 if image.format in ("JPEG", "MPO") or image.convert("RGB").getcolors(MAX_MASK_COLORS) is None:
                     return False
-        except UNREADABLE:
+        except ImageError:
             return False
     return True
 

@@ -114,9 +114,10 @@ def _decode(png: str, height: int, width: int, compressed: bool = False) -> Imag
         data = inflater.decompress(data, limit)
         if inflater.unconsumed_tail:
             raise DataError(f"its bitmap inflates to more than {limit} bytes, too many for {height}x{width} pixels")
-    image = open_image(io.BytesIO(data))
-    if image.width > width or image.height > height:
-        raise DataError(f"its bitmap is {image.height}x{image.width}, larger than the image of {height}x{width}")
+    with open_image(io.BytesIO(data), "bitmap", decode=False) as image:
+        if image.width > width or image.height > height:
+            raise DataError(f"its bitmap is {image.height}x{image.width}, larger than the image of {height}x{width}")
+        image.load()
     return image
 
 
