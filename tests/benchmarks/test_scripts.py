@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from benchmarks.scripts import FOLDER, load
+from vocseg.data.samples import FOLDER as SAMPLES
 from vocseg.models import create_model, save_model
 
 
@@ -30,6 +31,13 @@ def test_scripts_have_a_help(name: str, monkeypatch: pytest.MonkeyPatch, capsys:
 def test_evaluate(synth: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     run("evaluate", synth, "--model", "two_layer_net", "--split", "val", monkeypatch=monkeypatch)
     assert "forward passes" in capsys.readouterr().out
+
+
+def test_large_images(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--model", "two_layer_net", "--images", "2", "--factors", "1", "2", "--sides", "30", "0")
+    run("large_images", SAMPLES, "--split", "samples", *options, monkeypatch=monkeypatch)
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert [row.split("|")[1].strip() for row in rows] == ["shorter side", "---", "30", "not shrunk"]
 
 
 def test_transforms(synth: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
