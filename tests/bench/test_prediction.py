@@ -98,3 +98,17 @@ def test_a_file_that_is_no_tflite_network(tmp_path: Path) -> None:
     for path in (tmp_path / "a.tflite", tmp_path / "none.tflite"):
         with pytest.raises(ModelError, match=f"cannot read TensorFlow Lite network {path}"):
             bench.cases(SMALL, [f"tflite:{path}"])
+
+
+def test_large_images_are_not_shrunk_as_the_peers_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    real = bench.Segmenter.low_res_logits
+
+    def spy(self: bench.Segmenter, images: torch.Tensor, total: int) -> object:
+        seen.append(self.network_size(images.shape[2], images.shape[3]))
+        return real(self, images, total)
+
+    monkeypatch.setattr(bench.Segmenter, "low_res_logits", spy)
+    [ours] = bench.cases(Task("two_layer_net", None, (700, 800), "cpu"), [], "float32", "torch")
+    ours.make()()
+    assert seen == [(700, 800)]

@@ -82,7 +82,7 @@ def _peer(peer: str, task: Task) -> list[Case]:
 
 
 def _ours(task: Task, engine: EngineName, precision: str) -> Runner:
-    segmenter = Segmenter(task.build(), device=task.device, precision=precision, engine=engine)
+    segmenter = Segmenter(task.build(), device=task.device, precision=precision, engine=engine, max_short_side=0)
     image = task.image()
     return lambda: segmenter.low_res_logits(image[None], total=MANY).classes()[0].cpu()
 
