@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from PIL import Image
 import vocseg
 from vocseg.data.samples import FOLDER as SAMPLES
 from vocseg.errors import DataError, ModelError, SettingError
-from vocseg.models import ModelInfo, create_model
+from vocseg.models import ModelInfo, create_model, save_model
 
 
 @pytest.fixture(scope="module")
@@ -193,3 +195,25 @@ def test_every_kind_of_image_from_outside(segment: vocseg.Segmenter) -> None:
     for image in (path.read_bytes(), pixels / 255, pixels.permute(1, 2, 0).numpy() / 255):
         assert torch.equal(segment(image).mask, want)
     assert [torch.equal(result.mask, want) for result in segment(list(torch.stack([pixels, pixels])))] == [True, True]
+
+
+def test_classes_of_a_file_of_weights(tmp_path: Path) -> None:
+    model = create_model("two_layer_net", "abcd")
+    save_model(tmp_path / "own.safetensors", model)
+    torch.save(model.network.state_dict(), tmp_path / "four.pth")
+    load = partial(vocseg.Segmenter, "two_layer_net", device="cpu")
+    image = torch.randint(0, 256, (3, 20, 30), dtype=torch.uint8)
+    named = load(weights=str(tmp_path / "four.pth"), classes=["w", "x", "y", "z"])
+    assert named.info.classes == ("w", "x", "y", "z")
+    assert torch.equal(named(image).mask, load(weights=str(tmp_path / "own.safetensors"))(image).mask)
+    assert load(weights=str(tmp_path / "own.safetensors"), classes="abcd").info.classes == tuple("abcd")
+    for file, classes, message in (
+        ("four.pth", None, "four.pth has 4 classes but not their names"),
+        ("four.pth", "abc", "four.pth predicts 4 classes, but 3 names were passed"),
+        ("own.safetensors", "abce", r"own.safetensors predicts a, b, c, ... \(4 classes\), not the classes that were passed"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            load(weights=str(tmp_path / file), classes=classes)
+    with pytest.raises(ModelError, match="vocseg-s names its own"):
+        vocseg.Segmenter("vocseg-s", classes="ab", device="cpu")
+    assert load(classes="ab").info.classes == ("a", "b")  # random on purpose

@@ -30,6 +30,7 @@ def predict(
     overlay: bool = True,
     opacity: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.55,
     palette: Path | None = None,
+    classes: str | None = None,
     network: Network = Network(),
     json: Json = None,
 ) -> None:
@@ -49,14 +50,17 @@ def predict(
         overlay: Write overlays.
         opacity: Opacity of the overlays' colors, 0 to 1.
         palette: File with other colors for classes: lines `name r g b`.
+        classes: Names of the classes that a weights file predicts, in order, separated by commas, if the file has none.
     """
     find_images(images, out)  # fail before torch is imported
     from vocseg.inference.predict import predict as run
 
     log_to_terminal()
+    names = None if classes is None else [name.strip() for name in classes.split(",")]
     result = run(
-        images, out, model=model, overlay=overlay, opacity=opacity, palette=palette, json=json, title="predict", **asdict(network)
-    )
+        images, out, model=model, classes=names, overlay=overlay, opacity=opacity, palette=palette, json=json, title="predict",
+        **asdict(network),
+    )  # fmt: skip
     _show(result, f"{'masks and overlays' if overlay else 'masks'} in {out}")
     result.check()
 

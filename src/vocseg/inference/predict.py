@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -87,6 +87,7 @@ def predict(
     *,
     model: str | Path | nn.Module | Segmenter = DEFAULT_MODEL,
     weights: str | None = None,
+    classes: Sequence[str] | None = None,
     overlay: bool = True,
     opacity: float = 0.55,
     palette: Palette | None = None,
@@ -131,7 +132,7 @@ def predict(
             raise OutputError(f"the folder {out} of the images cannot be that of their masks too; choose another for these")
     if not 0 <= opacity <= 1:
         raise SettingError(f"opacity {opacity} must lie in 0..1")
-    options = {"weights": weights, "device": device, "precision": precision, "engine": engine, "exact": exact}
+    options = {"weights": weights, "classes": classes, "device": device, "precision": precision, "engine": engine, "exact": exact}
     segmenter = as_segmenter(model, **options, max_short_side=max_short_side)
     info = segmenter.info if palette is None else _recolored(segmenter.info, palette)
     writable_folder(out)

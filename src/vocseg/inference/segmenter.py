@@ -24,7 +24,8 @@ from vocseg.inference.result import Segmentation as Segmentation
 from vocseg.inference.sources import find_images
 from vocseg.models import ModelInfo, SegmentationModel, create_model
 from vocseg.models.adapt import adapt
-from vocseg.models.registry import require_trained
+from vocseg.models.checkpoint import read_weights_file
+from vocseg.models.registry import comes_untrained, is_file_name, require_trained
 from vocseg.models.zoo.vocseg_s import NAME as DEFAULT_MODEL
 from vocseg.ops.low_res_logits import LowResLogits
 from vocseg.utils.system import find_device, find_precision
@@ -315,13 +316,32 @@ def as_segmenter(model: str | Path | nn.Module | Segmenter, **options: Any) -> S
     return Segmenter(model, **options)
 
 
+def _check_named(model: SegmentationModel, name: str, weights: str | None) -> None:
+    """Raise ModelError unless the classes of a model name what its weights predict: other rows would be random."""
+    if not is_file_name(weights or name):
+        if weights in ("none", "backbone") or comes_untrained(name, weights):
+            return  # random on purpose
+        raise ModelError(f"classes name what a network or a file of weights predicts; {name} names its own")
+    state, names = read_weights_file(Path(weights or name))
+    weights = weights or name
+    if names is not None and tuple(names) != model.class_names:
+        raise ModelError(f"{weights} predicts {', '.join(names[:3])}, ... ({len(names)} classes), not the classes that were passed")
+    layers = tuple(f"{layer}.weight" for layer in model.class_layers)
+    counts = {len(value) for key, value in state.items() if key.endswith(layers)} - {len(model.class_names)}
+    if counts:
+        raise ModelError(f"{weights} predicts {counts.pop()} classes, but {len(model.class_names)} names were passed")
+
+
 def as_model(model: str | Path | nn.Module, classes: Sequence[str] | None = None, weights: str | None = None) -> SegmentationModel:
     """Return a model for a name, a file, or any network; ``classes`` are the names that a plain ``nn.Module`` predicts.
 
     Raises ModelError if a plain network comes without classes, or weights are given for a network.
     """
     if not isinstance(model, nn.Module):
-        return create_model(str(model), classes, weights)
+        built = create_model(str(model), classes, weights)
+        if classes is not None:
+            _check_named(built, str(model), weights)
+        return built
     if weights is not None:
         raise ModelError("weights are for a model's name or file, not for a network, which has its own")
     if isinstance(model, SegmentationModel):
