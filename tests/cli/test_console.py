@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -80,3 +81,27 @@ def test_file_names_that_are_not_unicode(monkeypatch: pytest.MonkeyPatch, synth:
     assert code == 0, text
     assert "\\udcff␛[2Ja" in text
     assert json.dumps(name)[1:-1] in (tmp_path / "o.json").read_text()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of Unix")
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["models", "two_layer_net"], ["data", "doctor", "DATA"]])
+def test_a_reader_that_ends(synth: Path, arguments: list[str]) -> None:
+    """`vocseg VERB | head` ends quietly, with the exit code that a shell reports for SIGPIPE."""
+    command = [sys.executable, "-m", "vocseg", *(str(synth) if word == "DATA" else word for word in arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    assert process.wait() == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_behind_standard_output() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "vocseg", "--help"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "cannot write" in done.stderr
+    assert "No space left on device" in done.stderr

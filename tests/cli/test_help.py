@@ -75,6 +75,12 @@ def test_version(run: Run) -> None:
         (["train", "--augment", "none"], "--augment"),
         (["evaluate"], "--model requires an argument"),
         (["predict"], "IMAGES"),
+        (["doctor", "data"], "Commands: data, train, predict, evaluate, score, demo, models, export, bench."),
+        (["data", "docter"], "Did you mean doctor?"),
+        (["predict", "a.jpg", "--device", "gpu"], "Did you mean cuda?"),
+        (["predict", "a.jpg", "--precision", "fp16"], "Did you mean float16?"),
+        (["predict", "a.jpg", "--hlep"], "Did you mean --help?"),
+        (["predict", "a.jpg", "--debug=1"], "--debug"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_2(run: Run, arguments: list[str], message: str) -> None:
@@ -83,6 +89,17 @@ def test_wrong_use_is_one_line_and_exit_2(run: Run, arguments: list[str], messag
     assert err.startswith("vocseg: error: ")
     assert err.count("\n") == 1
     assert message in err
+
+
+@pytest.mark.parametrize("option", ["--nosuch", "--nosuch=3", "--x", "--outputs-of-all"])
+def test_a_hint_only_if_a_name_is_near(run: Run, option: str) -> None:
+    code, _, err = run("predict", "a.jpg", option)
+    assert (code, err) == (2, f"vocseg: error: Unknown option: {option}.\n")
+
+
+@pytest.mark.parametrize(("verb", "usage"), [("predict", "IMAGES..."), ("models", "[PATTERN]"), ("data show", "DATA [IDS...]")])
+def test_usage_says_how_many(run: Run, verb: str, usage: str) -> None:
+    assert run(*verb.split(), "--help")[1].splitlines()[0] == f"Usage: vocseg {verb} [OPTIONS] {usage}"
 
 
 def test_debug_shows_the_traceback(run: Run) -> None:

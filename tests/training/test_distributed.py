@@ -151,7 +151,7 @@ def test_a_signal_to_the_whole_group_ends_the_run_in_order(synth: Path, tmp_path
     os.killpg(process.pid, signal.SIGTERM)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 128 + signal.SIGTERM, output
-    assert output.splitlines()[-1].startswith("vocseg: error: stopped by SIGTERM at iteration"), output
+    assert output.splitlines()[-1].startswith("vocseg: stopped by SIGTERM at iteration"), output
     assert "RuntimeError" not in output
     assert RunFolder(run.root).load_checkpoint() is not None
 

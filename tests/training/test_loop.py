@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vocseg.cli.signals import StopSignals
+from vocseg.cli.signals import SIGNALS, StopSignals
 from vocseg.data.dataset import SplitDataset
 from vocseg.data.layout import VocFolder
 from vocseg.errors import DataError, InputError, OutputError, SettingError, TrainingError, TrainingStopped
@@ -159,7 +159,7 @@ def test_the_rate_follows_the_schedule(quick: TrainConfig) -> None:
     assert rates == [settings.lr * lr_factor(iteration, 5, settings) for iteration in range(5)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_signals_save_and_say_how_to_resume(quick: TrainConfig, monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
     original = train_setup.training_batches
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import signal
 import sys
-import threading
 import traceback
 from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
 
 from cyclopts import App, CycloptsError
 
 from vocseg import __version__
-from vocseg.cli.console import accept_all_characters
+from vocseg.cli.console import accept_all_characters, flush_output
+from vocseg.cli.hints import explain
+from vocseg.cli.signals import StopSignals, signal_of
 from vocseg.cli.train import train_app
-from vocseg.errors import InputError, VocsegError
+from vocseg.errors import InputError, OutputError, TrainingStopped, VocsegError
+from vocseg.utils.files import cannot_write
 from vocseg.utils.system import tune_process
 from vocseg.utils.text import visible
 from vocseg.utils.user_code import import_user_code
@@ -36,42 +41,78 @@ With every verb:
 --import FILE.py|MODULE    import your code first, e.g. networks with @vocseg.register_model; repeatable
 --debug                    print the traceback of an error""",
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
 )
 data = App(name="data", help="Download, convert, check and describe data sets in VOC layout.")
 app.command(data)
 app.command(train_app)
+USAGE = {
+    "predict": "vocseg predict [OPTIONS] IMAGES...",
+    "models": "vocseg models [OPTIONS] [PATTERN]",
+    "export": "vocseg export [OPTIONS] [MODEL]",
+    "show": "vocseg data show [OPTIONS] DATA [IDS...]",
+}
+"""Usage of verbs for which cyclopts shows ``ARGS``, or one argument for several."""
 for parent, prefix, verbs in (
     (app, "", ("predict", "evaluate", "score", "demo", "models", "export", "bench")),
     (data, "data_", ("download", "synth", "doctor", "stats", "show", "convert")),
 ):
     for verb in verbs:
-        parent.command(getattr(import_module(f"vocseg.cli.{prefix}{verb}"), verb), help_format="markdown")
+        usage = f"Usage: {USAGE[verb]}\n" if verb in USAGE else None
+        parent.command(getattr(import_module(f"vocseg.cli.{prefix}{verb}"), verb), help_format="markdown", usage=usage)
+CLOSED_OUTPUT = 141
+"""Exit code if the reader of standard output ends, as ``head`` does: that of SIGPIPE in a shell, as of other programs."""
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0, 2 for bad input or use, 1 for a failure, 128 + N after signal N.
 
     An error is one line on standard error; ``--debug`` prints its traceback first.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in given
     accept_all_characters()
-    _clean_up_when_terminated()
     tune_process()
     try:
-        tokens, targets = split_common(given)
-        for target in targets:
-            import_user_code(target)
-        app(tokens, exit_on_error=False, print_error=False)
-    except (VocsegError, CycloptsError, argparse.ArgumentError) as error:
-        _fail(str(error), error.exit_code if isinstance(error, VocsegError) else 2, debug)
-    except KeyboardInterrupt as error:
-        _fail(f"interrupted; {error}" if error.args else "interrupted", 130, debug)
-    except BrokenPipeError:
-        sys.stderr.close()
-        raise SystemExit(1) from None
-    except Exception as error:
-        _fail(f"{type(error).__name__}: {error} (--debug prints the traceback)", 1, debug)
+        with StopSignals(at_once=True):
+            try:
+                tokens, targets = split_common(given)
+                for target in targets:
+                    import_user_code(target)
+                app(tokens, exit_on_error=False, print_error=False)
+            finally:
+                flush_output()
+        raise SystemExit(0)
+    except SystemExit as end:  # rich ends the process if the reader of its output has ended
+        raise SystemExit(CLOSED_OUTPUT if isinstance(end.__context__, BrokenPipeError) else end.code or 0) from None
+    except BaseException as error:
+        message, code = _describe(error)
+        if "--debug" in given:
+            traceback.print_exc()
+        if message:
+            print(f"vocseg: {visible(' '.join(message.split()))}", file=sys.stderr)
+        raise SystemExit(code) from None
+
+
+def _describe(error: BaseException) -> tuple[str, int]:
+    """Return the line that is printed for an error, and the exit code."""
+    match error:
+        case TrainingStopped():
+            return str(error), error.exit_code
+        case VocsegError():
+            return f"error: {error}", error.exit_code
+        case CycloptsError():
+            return f"error: {explain(error)}", 2
+        case argparse.ArgumentError():
+            return f"error: {error}", 2
+        case KeyboardInterrupt():
+            number = signal_of(error)
+            what = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
+            return "; ".join([what, *map(str, error.args)]), 128 + number
+        case BrokenPipeError():
+            return "", CLOSED_OUTPUT
+        case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"error: {cannot_write(Path(error.filename or 'the output'), error)}", OutputError.exit_code
+    return f"error: {type(error).__name__}: {error} (--debug prints the traceback)", 1
 
 
 def split_common(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -83,20 +124,3 @@ def split_common(arguments: list[str]) -> tuple[list[str], list[str]]:
     if None in common.targets:
         raise InputError("--import needs a Python file or the name of a module")
     return rest, common.targets
-
-
-def _clean_up_when_terminated() -> None:
-    """Make SIGTERM end a verb as Ctrl-C does, so that nothing half-written stays."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, interrupt)
-
-
-def _fail(message: str, code: int, debug: bool) -> None:
-    if debug:
-        traceback.print_exc()
-    print("vocseg: error: " + visible(" ".join(message.split())), file=sys.stderr)
-    raise SystemExit(code) from None

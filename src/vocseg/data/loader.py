@@ -113,7 +113,8 @@ def _start_worker(pixels: int, _worker: int) -> None:
     """
     set_max_pixels(pixels)
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class _Guarded(Dataset[Any]):

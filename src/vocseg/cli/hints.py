@@ -1,0 +1,36 @@
+"""What a wrong command line says."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from typing import get_args
+
+from cyclopts import CoercionError, CycloptsError, UnknownCommandError, UnknownOptionError
+
+CUTOFF = 0.75
+"""How alike names must be for a hint; cyclopts hints at 0.6 and counts the dashes: ``--nosuch`` would be ``--out``."""
+SYNONYMS = {"gpu": "cuda", "fp16": "float16", "half": "float16", "bf16": "bfloat16", "fp32": "float32", "full": "float32"}
+
+
+def explain(error: CycloptsError) -> str:
+    """Return the message of an error, with a hint only if a name is near, and with all commands."""
+    text = re.sub(r" (Did you mean|Available commands:) .*", "", str(error))
+    match error:
+        case UnknownOptionError():
+            names = [name for argument in error.argument_collection if argument.parse for name in argument.names] + ["--help"]
+            return text + _hint(error.token.keyword or error.token.value, names)
+        case UnknownCommandError() if error.app is not None and error.unused_tokens:
+            names = [name for name in error.app if not name.startswith("-")]
+            return f"{text}{_hint(error.unused_tokens[0], names)} Commands: {', '.join(names)}."
+        case CoercionError() if error.token is not None and (choices := get_args(error.target_type)):
+            return text + _hint(error.token.value, choices)
+    return text
+
+
+def _hint(given: str, known: Sequence[str]) -> str:
+    names = {name.lstrip("-"): name for name in map(str, known)}
+    word = given.split("=")[0].lstrip("-").replace("_", "-").lower()
+    near = [SYNONYMS[word]] if SYNONYMS.get(word) in names else difflib.get_close_matches(word, names, n=1, cutoff=CUTOFF)
+    return f" Did you mean {names[near[0]]}?" if near else ""
