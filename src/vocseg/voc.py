@@ -30,6 +30,11 @@ YEARS = ("2007", "2008", "2009", "2010", "2011", "2012")
 IMAGES = "JPEGImages"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 """Suffixes of the images that are read."""
+UNSUPPORTED_SUFFIXES = (
+    ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jxl", ".jxr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2",
+    ".psd", ".exr", ".tga", ".ppm", ".pgm",
+)  # fmt: skip
+"""Suffixes of images in formats that are not read; in a folder each is named as skipped."""
 MASKS = "SegmentationClass"
 SPLITS = "ImageSets/Segmentation"
 CLASSES_FILE = "classes.txt"

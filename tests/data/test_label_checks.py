@@ -125,7 +125,7 @@ def test_palettes_that_say_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pixels", "classes", "kind"),
     [
-        ({0: 9, 255: 1}, 2, "binary-split"),
+        ({0: 9, 255: 1}, 2, "one-class"),
         ({0: 9}, 2, "one-class"),
         ({1: 9, 255: 1}, 2, "one-class"),
         ({255: 9}, 2, "void-split"),

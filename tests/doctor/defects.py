@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 from vocseg import voc
 
@@ -272,6 +273,38 @@ def gray_mask(root: Path) -> set[str]:
     return in_masks(1)
 
 
+def one_class_split(root: Path) -> set[str]:
+    for number in range(6, 10):
+        save(np.zeros_like(labels(root, number)), mask(root, number))
+    return {"val"}
+
+
+def void_split(root: Path) -> set[str]:
+    for number in range(6, 10):
+        save(np.full_like(labels(root, number), voc.VOID), mask(root, number))
+    return {"val"}
+
+
+def one_name(root: Path) -> set[str]:
+    (root / voc.CLASSES_FILE).write_text("thing\n")
+    for number in range(10):
+        save(np.where(labels(root, number) == 0, 0, voc.VOID), mask(root, number))
+    return {"train", "val", "trainval"}
+
+
+def sequence(root: Path) -> set[str]:
+    """Twenty frames of a pan over a large image, of which every fifth is in val."""
+    noise = np.random.default_rng(0).normal(0, 1, (60, 160, 3))
+    smooth = 128 + 400 * ndimage.gaussian_filter(noise, (6, 6, 0))
+    picture = Image.fromarray(smooth.clip(0, 255).astype(np.uint8)).resize((1600, 600))
+    for number in range(20):
+        picture.crop((45 * number, 0, 45 * number + 600, 600)).save(root / voc.IMAGES / f"pan_{number:03d}.jpg")
+        save(np.ones((600, 600)), root / voc.MASKS / f"pan_{number:03d}.png")
+        with open(split(root, "val" if number % 5 == 2 else "train"), "a") as file:
+            file.write(f"pan_{number:03d}\n")
+    return {"pan_*"}
+
+
 def same_id(root: Path) -> set[str]:
     with open(split(root, "train"), "a") as file:
         file.write(f"{name(7)}\n")
@@ -369,6 +402,10 @@ DEFECTS: dict[str, tuple[str, Damage]] = {
         ("all-background", all_background),
         ("void-objects", void_objects),
         ("gray-mask", gray_mask),
+        ("one-class", one_class_split),
+        ("void-split", void_split),
+        ("one-name", one_name),
+        ("sequence", sequence),
         ("same-id", same_id),
         ("overlap", overlap),
         ("leak", leak),

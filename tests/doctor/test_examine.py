@@ -33,6 +33,9 @@ COMPANIONS = {
     "deep_mask": set(),
     "overlap": {"absent-class", "near-leak"},
     "other_masks": {"absent-class"},
+    "one_class_split": {"all-background"},
+    "void_split": {"all-void"},
+    "one_name": {"void-objects", "all-background"},
 }
 """Kinds that come with a defect besides its own; an absent class only where ids are damaged."""
 
@@ -79,7 +82,7 @@ def test_the_check_before_training_agrees(broken: Path, defect: str) -> None:
     kinds = {kind} | COMPANIONS.get(defect, set())
     is_error = any(KINDS[kind].severity == "error" for kind in kinds)
     if is_error and kind not in ("same-id", "leak", "unreadable-list"):
-        split = "trainval" if kind != "repeated-id" else "train"
+        split = {"repeated-id": "train", "one-class": "val", "void-split": "val"}.get(kind, "trainval")
         with pytest.raises(DataError):
             check_split(SplitDataset(VocFolder.find(broken), split))
     elif defect not in ("no_lists", "class_names", "overlap", "other_masks", "leak", "near_leak", "duplicate", "near_duplicate"):

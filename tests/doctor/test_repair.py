@@ -19,7 +19,7 @@ from vocseg.doctor.examine import examine
 from vocseg.doctor.repair import Repairs, repair
 from vocseg.errors import DataError, InputError, OutputError
 
-REMAIN = {"same_id", "leak"}
+REMAIN = {"same_id", "leak", "one_class_split", "void_split", "one_name"}
 """Errors that only the owner of the data can decide about."""
 
 

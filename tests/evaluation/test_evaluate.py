@@ -76,7 +76,7 @@ def test_a_folder_and_a_file_from_start_to_end(val_set: SplitDataset, tmp_path: 
     written = json.loads((tmp_path / "s.json").read_text())
     assert written == result.to_dict()
     assert {"miou", "pixel_accuracy", "mean_accuracy", "loss", "per_class", "images", "split"} <= set(written)
-    assert [written[key] for key in ("model", "precision", "data")] == [str(tmp_path / "m.safetensors"), "float32", str(data)]
+    assert [written[key] for key in ("model", "precision", "data")] == ["m.safetensors", "float32", data.name]
     result.save(tmp_path / "run")
     assert (tmp_path / "run" / "scores.json").read_text() == (tmp_path / "s.json").read_text()
 

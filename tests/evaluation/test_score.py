@@ -33,7 +33,7 @@ def test_a_folder_or_a_data_set(val_set: SplitDataset, masks: Path, tmp_path: Pa
     assert (result.loss, result.images, result.split) == (None, 4, "val")
     written = json.loads((tmp_path / "scores.json").read_text())
     assert written == result.to_dict()
-    assert (written["masks"], written["data"]) == (str(masks), str(val_set.folder.root))
+    assert (written["masks"], written["data"]) == (masks.name, val_set.folder.root.name)
 
 
 def _read(path: Path) -> torch.Tensor:

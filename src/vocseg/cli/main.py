@@ -7,6 +7,7 @@ import errno
 import signal
 import sys
 import traceback
+import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
@@ -72,6 +73,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     given = sys.argv[1:] if arguments is None else arguments
     accept_all_characters()
     tune_process()
+    warnings.filterwarnings("ignore", module="PIL")  # of odd metadata; an image that cannot be read is an error
     try:
         with StopSignals(at_once=True):
             try:

@@ -23,7 +23,7 @@ from vocseg.convert.report import ConvertReport, note_skipped
 from vocseg.convert.source import Item, Lost, Skip, Source, is_inside, skipped
 from vocseg.convert.splits import SplitPlan, draw_splits, plan_splits
 from vocseg.convert.writers import write_coco, write_voc, write_yolo
-from vocseg.data.image_io import image_size, open_image, read_image
+from vocseg.data.image_io import check_palettes, image_size, open_image, read_image
 from vocseg.data.near_duplicates import Fingerprint, fingerprint
 from vocseg.errors import DataError, ImageError, OutputError, SettingError
 from vocseg.utils.files import building
@@ -106,6 +106,8 @@ def convert(
         _refuse_outside(found, [source, images, masks])
     plan = plan_splits(found, splits, seed)
     items = _items(found, plan)
+    if found.fill is None and found.table is None:
+        check_palettes(item.origin for item in items)
     with building(out) as folder, ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as workers:
         image_folder = folder / (voc.IMAGES if to == "voc" else "images")
         image_folder.mkdir()

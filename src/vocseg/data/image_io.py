@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import stat
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
@@ -17,7 +18,15 @@ from torch import Tensor
 
 from vocseg import voc
 from vocseg.data.color_table import labels_of_colors
-from vocseg.data.label_checks import Color, id_channel, lossy_compression, only_alpha_varies, used_colors
+from vocseg.data.label_checks import (
+    PALETTE_ADVICE,
+    Color,
+    id_channel,
+    lossy_compression,
+    only_alpha_varies,
+    palette_conflict,
+    used_colors,
+)  # fmt: skip
 from vocseg.errors import DataError, ImageError, reason
 
 Image.preinit()
@@ -174,11 +183,7 @@ def read_mask(path: str | Path, num_classes: int | None = None) -> Tensor:
     Raises DataError for masks with color or alpha channels, 16-bit masks, lossy files, files that are not images and,
     with ``num_classes``, labels other than 0..num_classes-1 and 255.
     """
-    return class_ids(decode_mask(path), path, num_classes)
-
-
-def class_ids(decoded: DecodedMask, path: str | Path, num_classes: int | None = None) -> Tensor:
-    """Return the labels of a decoded mask as :func:`read_mask` does, with the same errors."""
+    decoded = decode_mask(path)
     refuse_lossy(decoded, path)
     if decoded.kind not in ("palette", "gray"):
         kinds = {"RGB": "an RGB color image", "RGBA": "an RGBA color image", "I;16": "a 16-bit image"}
@@ -229,6 +234,25 @@ def decode_mask(path: str | Path, colors: Mapping[int, int] | None = None, *, by
         outside = (pixels > voc.VOID) | (pixels < 0) | (pixels % 1 != 0)
         labels, kind, foreign = np.where(outside, voc.VOID, pixels).astype(np.uint8), "deep", outside & (pixels != 65535)
     return DecodedMask(labels, kind, foreign, pixels, palette, mode, format_, lossy, "" if channel is None else CHANNELS[channel])
+
+
+def check_palettes(paths: Iterable[Path]) -> None:
+    """Raise DataError if the palettes of mask files contradict each other (:func:`palette_conflict`).
+
+    Reads only the files' headers if they have one palette, as data sets of class ids do.
+    """
+    paths = list(paths)
+    with ThreadPoolExecutor() as pool:
+        if len(set(pool.map(_stored_palette, paths)) - {None}) < 2:
+            return
+        colors = pool.map(lambda path: decode_mask(path).used_colors(), paths)
+        if conflict := palette_conflict(zip(paths, colors, strict=True)):
+            raise DataError(f"masks contradict each other: {conflict}: {PALETTE_ADVICE}")
+
+
+def _stored_palette(path: Path) -> tuple[str, bytes] | None:
+    with open_image(path, "mask", decode=False) as image:
+        return (image.palette.rawmode or "", bytes(image.palette.palette)) if image.mode == "P" and image.palette else None
 
 
 def _are_ids(pixels: NDArray[np.uint8], colors: Mapping[int, int] | None) -> bool:

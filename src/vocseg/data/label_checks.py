@@ -91,7 +91,7 @@ def check_labels_of_split(pixels: ArrayLike, classes: Sequence[str], split: str)
 
     >>> check_labels_of_split([900, 0], ["background", "thing"], "val")
     Traceback (most recent call last):
-    vocseg.errors.DataError: val: every pixel is 'background' or void, though there are 2 classes; check the masks' numbering...
+    vocseg.errors.DataError: val: every pixel is 'background' or void (255), though there are 2 classes...
     """
     if fault := split_fault(pixels, classes):
         raise DataError(f"{split}: {fault[1]}")
@@ -100,7 +100,7 @@ def check_labels_of_split(pixels: ArrayLike, classes: Sequence[str], split: str)
 def split_fault(pixels: ArrayLike, classes: Sequence[str]) -> tuple[str, str] | None:
     """Return the doctor's kind and a description of labels that make every score of a split meaningless; else None.
 
-    That is: no pixel except void, or all others of one class; so also masks of 0 and 255 only, whose 255 is void.
+    That is: no pixel except void, or all others of one class, as in masks of 0 and 255 only, whose 255 is void.
     """
     counts = np.asarray(pixels)
     shown = np.flatnonzero(counts[: min(len(counts), voc.VOID)])
@@ -110,10 +110,8 @@ def split_fault(pixels: ArrayLike, classes: Sequence[str]) -> tuple[str, str] | 
         return "void-split", f"every pixel is void ({voc.VOID}): there is nothing to learn or to score; check --mask-dir"
     if len(shown) > 1 or shown[0] >= len(classes):
         return None
-    if shown[0] == voc.BACKGROUND and len(counts) > voc.VOID and counts[voc.VOID]:
-        why = f"the masks hold only 0 and {voc.VOID}, and {voc.VOID} is void: no mask shows a class"
-        return "binary-split", f"{why}; `vocseg data doctor DATA --fix OUT` turns {voc.VOID} into 1 if there are two classes"
+    binary = f"; if {voc.VOID} marks objects of one class, `vocseg data doctor DATA --fix OUT` turns it into 1"
     return "one-class", (
-        f"every pixel is '{classes[shown[0]]}' or void, though there are {len(classes)} classes; "
-        "check the masks' numbering and their folder (--mask-dir)"
+        f"every pixel is '{classes[shown[0]]}' or void ({voc.VOID}), though there are {len(classes)} classes; check the masks'"
+        f" numbering and their folder (--mask-dir){binary if shown[0] == voc.BACKGROUND else ''}"
     )

@@ -62,7 +62,7 @@ class VocFolder:
     def lines(self, split: str) -> list[str]:
         """Return the lines of a split list as they are; raise DataError for a missing, unreadable or empty list."""
         path = self.root / voc.SPLITS / f"{split}.txt"
-        if not path.is_file():
+        if not path.exists():
             known = ", ".join(self.splits) or "none"
             raise DataError(f"no split list {path}{nearest(split, self.splits)} (lists there: {known})")
         return read_list(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,9 +12,8 @@ from torch import Tensor
 
 from vocseg import voc
 from vocseg.data.dataset import SplitDataset, check_sizes
-from vocseg.data.image_io import class_ids, decode_mask, image_size
-from vocseg.data.label_checks import PALETTE_ADVICE, Color, check_labels_of_split, palette_conflict
-from vocseg.errors import DataError
+from vocseg.data.image_io import check_palettes, image_size, read_mask
+from vocseg.data.label_checks import check_labels_of_split
 from vocseg.utils.progress import progress
 from vocseg.utils.text import counted
 
@@ -75,19 +74,16 @@ def check_split(dataset: SplitDataset) -> SplitSummary:
     a mask of different size, truncated JPEGs; and for a split of one class. The doctor (:mod:`vocseg.doctor`) finds more.
     """
 
-    def count(name: str) -> tuple[Tensor, Mapping[int, Color]]:
-        decoded = decode_mask(dataset.folder.mask(name))
-        mask = class_ids(decoded, dataset.folder.mask(name), len(dataset.classes))
+    def count(name: str) -> Tensor:
+        mask = read_mask(dataset.folder.mask(name), len(dataset.classes))
         check_sizes(dataset.folder, name, image_size(dataset.folder.image(name)), mask.shape)
-        return torch.bincount(mask.flatten(), minlength=256), decoded.used_colors()
+        return torch.bincount(mask.flatten(), minlength=256)
 
     summary = SplitSummary(dataset.split, dataset.classes)
     with ThreadPoolExecutor() as pool:
-        results = [*progress(pool.map(count, dataset.masked), len(dataset.masked), f"check {dataset.split}")]
-    for counts, _ in results:
-        summary.add(counts)
-    if conflict := palette_conflict(zip(dataset.masked, (colors for _, colors in results), strict=True)):
-        raise DataError(f"masks of {dataset.split}: {conflict}: {PALETTE_ADVICE}")
+        for counts in progress(pool.map(count, dataset.masked), len(dataset.masked), f"check {dataset.split}"):
+            summary.add(counts)
+    check_palettes(map(dataset.folder.mask, dataset.masked))
     check_labels_of_split(summary.pixels, dataset.classes, dataset.split)
     return summary
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from vocseg import voc
-from vocseg.data.label_checks import palette_conflict
+from vocseg.data.label_checks import palette_conflict, split_fault
 from vocseg.data.layout import protect_data
 from vocseg.data.split_summary import SplitSummary
 from vocseg.doctor import leaks
@@ -23,7 +23,7 @@ from vocseg.doctor.issues import SEVERITIES, Case, Finding, collect
 from vocseg.doctor.survey import LABELMAP, Legend, SplitList, Survey, find_legend, survey
 from vocseg.utils.files import write_json
 from vocseg.utils.progress import progress
-from vocseg.utils.text import counted
+from vocseg.utils.text import counted, portable
 
 if TYPE_CHECKING:
     from vocseg.doctor.repair import Repairs
@@ -84,7 +84,7 @@ class Diagnosis:
     def to_dict(self) -> dict[str, Any]:
         """Return all numbers and cases as JSON values."""
         return {
-            "data": str(self.survey.root),
+            "data": portable(self.survey.root),
             "classes": list(self.legend.classes),
             "pairs": self.pairs,
             "seconds": round(self.seconds, 3),
@@ -134,10 +134,11 @@ def examine(
             summaries[split.name].add(torch.from_numpy(masks[split.mask_dir, name].counts))
     cases = [
         *found.cases,
-        *_class_cases(legend, summaries),
+        *_class_cases(legend, summaries, is_binary(masks.values())),
         *_pair_cases(found, legend, images, masks),
         *leaks.shared_ids(found.splits),
         *leaks.similar_images(found.splits, images),
+        *leaks.sequences(found.splits, images),
     ]
     diagnosis = Diagnosis(found, legend, summaries, collect(cases), images, masks, time.perf_counter() - start)
     if html is not None:
@@ -181,10 +182,13 @@ def is_binary(masks: Iterable[MaskFacts]) -> bool:
     return bool(readable) and np.flatnonzero(shown).tolist() == [voc.BACKGROUND, voc.VOID]
 
 
-def _class_cases(legend: Legend, summaries: dict[str, SplitSummary]) -> Iterator[Case]:
+def _class_cases(legend: Legend, summaries: dict[str, SplitSummary], binary: bool) -> Iterator[Case]:
     if legend.renamed:
         names = f"{counted(len(legend.classes), 'class')}: {', '.join(legend.classes[:5])}, ..."
         yield Case("class-names", LABELMAP, names)
     for name, summary in summaries.items():
-        if summary.images and summary.absent:
+        fault = split_fault(summary.pixels, legend.classes) if summary.images and not binary else None
+        if fault:
+            yield Case(fault[0], name, fault[1])
+        elif summary.images and summary.absent:
             yield Case("absent-class", name, ", ".join(summary.absent))

@@ -1,18 +1,25 @@
-"""Images that occur in splits for training and in splits for scoring: by id and by content."""
+"""Images that occur in splits for training and in splits for scoring: by id, by content, and as frames of one video."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Literal
+
+import numpy as np
 
 from vocseg.data.near_duplicates import near_duplicates
 from vocseg.doctor.checks import ImageFacts
 from vocseg.doctor.issues import Case
 from vocseg.doctor.survey import SplitList
+from vocseg.utils.text import counted
 
 Role = Literal["scored", "trained", "both"]
+MIN_FRAMES, MIN_BESIDE = 12, 3
+"""Images of a sequence, and scored ones beside images that are trained on, from which it is reported."""
+SEQUENCE = 0.8
+"""Differing bits of images with neighboring numbers, over those of others, below which they look like frames of a video."""
 MAX_NAMED = 4
 """Duplicates of an image that a case names and shows."""
 
@@ -42,6 +49,31 @@ def shared_ids(splits: Sequence[SplitList]) -> Iterator[Case]:
             yield from (Case("same-id", name, f"{one.name}, {other.name}") for name in one.ids if name in common)
         elif roles == {"scored"} and common and len(common) < min(len(one.ids), len(other.ids)):
             yield Case("overlap", f"{one.name}, {other.name}", f"{len(common)} ids, e.g. {min(common)}")
+
+
+def sequences(splits: Sequence[SplitList], images: dict[str, ImageFacts]) -> Iterator[Case]:
+    """Yield videos, by the numbers at the end of ids, with frames for scoring beside frames that are trained on."""
+    roles = {name: role(split.name) for split in splits for name in split.ids if role(split.name) != "both"}
+    groups: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    for name, facts in images.items():
+        match = re.fullmatch(r"(.*?)(\d{1,18})(\D*)", name)
+        if match and name in roles and facts.fingerprint is not None and facts.fingerprint.signs.any():
+            groups.setdefault((match[1], match[3]), []).append((int(match[2]), name))
+    for (before, after), numbered in groups.items():
+        frames = [name for _, name in sorted(numbered)]
+        if len(frames) < MIN_FRAMES or len({roles[name] for name in frames}) == 1:
+            continue
+        signs = np.stack([print_.signs for name in frames if (print_ := images[name].fingerprint)]).astype(np.float32)
+        apart = signs.shape[1] - signs @ signs.T
+        far = np.abs(np.subtract.outer(np.arange(len(frames)), np.arange(len(frames)))) >= len(frames) // 4
+        if np.median(apart.diagonal(1)) > SEQUENCE * np.median(apart[far]):
+            continue
+        pairs = [pair for pair in pairwise(frames) if roles[pair[0]] != roles[pair[1]]]
+        beside = {name: pair for pair in pairs for name in pair if roles[name] == "scored"}
+        if len(beside) >= MIN_BESIDE:
+            one, other = next(iter(beside.values()))
+            detail = f"{counted(len(beside), 'frame')} for scoring, such as {one} and {other}"
+            yield Case("sequence", f"{before}*{after}", detail, (images[one].path, images[other].path))
 
 
 def similar_images(splits: Sequence[SplitList], images: dict[str, ImageFacts]) -> Iterator[Case]:

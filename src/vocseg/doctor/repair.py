@@ -25,6 +25,7 @@ from vocseg.doctor.survey import Legend
 from vocseg.errors import DataError, InputError, OutputError
 from vocseg.utils.files import building, cannot_write, writable_folder, write_json, write_text
 from vocseg.utils.progress import progress
+from vocseg.utils.text import portable
 
 LOG = "fixes.json"
 CONVERSIONS = {"gray": "palette added", "color": "colors to ids", "deep": "converted to 8 bits", "channel": "color channel to ids"}
@@ -69,7 +70,7 @@ def repair(diagnosis: Diagnosis, out: Path, void: Iterable[int] = ()) -> Repairs
         repairs = Repairs()
         sound = _copy_pairs(diagnosis, folder, labels, repairs)
         _write_lists(diagnosis, folder, sound, repairs)
-        write_json(folder / LOG, {"source": str(root), "void": labels} | repairs.to_dict())
+        write_json(folder / LOG, {"source": portable(root), "void": labels} | repairs.to_dict())
     return repairs
 
 

@@ -22,7 +22,7 @@ from vocseg.doctor.views import overlay_and_mask, read_labels
 from vocseg.draw import thumbnail
 from vocseg.utils.files import write_text
 from vocseg.utils.html import embedded, page, swatch
-from vocseg.utils.text import counted
+from vocseg.utils.text import counted, portable
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 MAX_CASES = 3
@@ -36,12 +36,12 @@ MAX_SIZES = 5
 INDENT = " " * 10
 
 
-def headline(diagnosis: Diagnosis) -> str:
-    """Summarize a diagnosis in one line: folder, classes, splits, pairs and speed."""
+def headline(diagnosis: Diagnosis, folder: object) -> str:
+    """Summarize a diagnosis in one line: the data set's folder, classes, splits, pairs and speed."""
     # Point out default names, which may be another data set's.
     named = "" if (diagnosis.survey.root / voc.CLASSES_FILE).exists() or diagnosis.legend.renamed else " (VOC's; no classes.txt)"
     return (
-        f"{diagnosis.survey.root}: {counted(len(diagnosis.legend.classes), 'class')}{named}, "
+        f"{folder}: {counted(len(diagnosis.legend.classes), 'class')}{named}, "
         f"{counted(len(diagnosis.survey.splits), 'split')}, {counted(diagnosis.pairs, 'image-mask pair')} "
         f"in {diagnosis.seconds:.1f} s ({diagnosis.pairs / max(diagnosis.seconds, 1e-9):.0f} per second)"
     )
@@ -54,7 +54,7 @@ def verdict(diagnosis: Diagnosis) -> str:
 
 def diagnosis_report(diagnosis: Diagnosis, width: int) -> Group:
     """Show the class table, each finding with its first files and the advice, and the verdict."""
-    parts: list[RenderableType] = [_line(headline(diagnosis))]
+    parts: list[RenderableType] = [_line(headline(diagnosis, diagnosis.survey.root))]
     if diagnosis.pairs:
         kinds = Counter(facts.kind for facts in diagnosis.masks.values())
         parts.append(_line("masks: " + ", ".join(f"{number:,} {kind}" for kind, number in kinds.most_common())))
@@ -163,7 +163,7 @@ def write_page(diagnosis: Diagnosis, path: Path) -> None:
     findings = "\n".join(_section(diagnosis, finding) for finding in diagnosis.findings)
     name = diagnosis.survey.root.name
     body = f"""<h1>{escape(name)}: {verdict(diagnosis)}</h1>
-<p>{escape(headline(diagnosis))}</p>
+<p>{escape(headline(diagnosis, portable(diagnosis.survey.root)))}</p>
 <h2>Findings</h2>
 {findings or "<p>None.</p>"}
 <h2>Classes</h2>

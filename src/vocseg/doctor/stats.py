@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vocseg import voc
-from vocseg.data.image_io import read_mask
+from vocseg.data.image_io import check_palettes, read_mask
+from vocseg.data.label_checks import check_labels_of_split
 from vocseg.data.layout import protect_data
 from vocseg.data.split_summary import SplitSummary
 from vocseg.doctor.survey import survey
 from vocseg.errors import DataError
 from vocseg.utils.files import writable_folder, write_json
 from vocseg.utils.progress import progress
+from vocseg.utils.text import portable
 
 MIN_REGION = 0.001
 """Share of an image below which a region is not counted: whiskers, spokes, and what a void border cuts off."""
@@ -62,7 +64,7 @@ class Statistics:
                 "with": {other: together[label][place] for place, other in enumerate(classes) if place != label},
             }
         return {
-            "data": str(self.root),
+            "data": portable(self.root),
             "split": summary.split,
             "mask_dir": self.mask_dir,
             "images": summary.images,
@@ -87,7 +89,8 @@ class Statistics:
 def statistics(data: str | Path, split: str | None = None, *, mask_dir: str | None = None) -> Statistics:
     """Read all masks of a split (by default train, or what there is) and count classes, regions and sizes.
 
-    Raises DataError if there is no such list or layout, and for the first mask that cannot be read as class ids.
+    Raises DataError if there is no such list or layout, for the first mask that cannot be read as class ids, for
+    palettes that contradict each other, and for a split of one class.
 
     >>> from vocseg.data.samples import FOLDER
     >>> found = statistics(FOLDER)
@@ -116,6 +119,8 @@ def statistics(data: str | Path, split: str | None = None, *, mask_dir: str | No
             sizes[size] += 1
             for label in shares:
                 regions[label] += shares[label]
+    check_palettes(masks[name] for name in chosen.ids)
+    check_labels_of_split(summary.pixels, found.classes, chosen.name)
     return Statistics(found.root, chosen.mask_dir, summary, tuple(map(np.array, regions)), sizes)
 
 

@@ -19,7 +19,7 @@ ALL = "all"
 """Name of the split of all pairs if there are no lists."""
 MAX_FOLDERS = 6
 """Folders that an error names."""
-OTHER_SUFFIXES = {*IMAGE_SUFFIXES, ".npy", ".mat", ".heic", ".jp2", ".json", ".xml"}
+OTHER_SUFFIXES = {*IMAGE_SUFFIXES, *voc.UNSUPPORTED_SUFFIXES, ".npy", ".npz", ".mat", ".json", ".xml"}
 """Suffixes of files that may be images or labels in a format that is not read; others (.db, .txt) do not matter."""
 
 LABELMAP = "labelmap.txt"
@@ -97,8 +97,9 @@ def _find_folder(data: str | Path, mask_dir: str | None) -> VocFolder:
         if not top.is_dir() or ((top / voc.IMAGES).is_dir() and (top / (mask_dir or voc.MASKS)).is_dir()):
             raise
         found: list[str] = []
-        for folder, _, files in os.walk(top):
-            counts = Counter(os.path.splitext(file)[1].lower() for file in files)
+        for folder, folders, files in os.walk(top):
+            folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+            counts = Counter(os.path.splitext(file)[1].lower() for file in files if not file.startswith("."))
             if images := [f"{counts[suffix]} {suffix}" for suffix in IMAGE_SUFFIXES if counts[suffix]]:
                 found.append(f"{os.path.relpath(folder, top)} ({', '.join(images)})")
         if not found:
@@ -186,7 +187,7 @@ def find_legend(root: Path, classes: tuple[str, ...]) -> Legend:
     Otherwise colors are VOC's. Raises DataError for a malformed labelmap.txt.
     """
     named = (root / voc.CLASSES_FILE).exists()
-    has_map = (root / LABELMAP).is_file()
+    has_map = (root / LABELMAP).exists()
     colors = read_labelmap(root / LABELMAP) if has_map else {}
     if not has_map or (named and not set(classes) <= set(colors)):
         return Legend(classes, voc.PALETTE[: len(classes)] + voc.PALETTE[voc.VOID :], own=not named)

@@ -17,7 +17,8 @@ from torch.utils.data import Dataset
 
 from vocseg import draw, voc
 from vocseg.data.dataset import Sample, SplitDataset, size_text
-from vocseg.data.image_io import check_labels
+from vocseg.data.image_io import check_labels, check_palettes
+from vocseg.data.label_checks import check_labels_of_split
 from vocseg.data.layout import VocFolder, protect_data
 from vocseg.data.loader import evaluation_workers, samples
 from vocseg.data.voc_dataset import VOCDataset
@@ -66,7 +67,8 @@ def evaluate(
     bar on a terminal.
 
     Raises ModelError if the model cannot be used or its classes are not those of the data, DataError for unreadable
-    data, OutputError if an output cannot be written or would replace an input or a file of the data.
+    data and for a split of one class, of which no score can be right, OutputError if an output cannot be written or would
+    replace an input or a file of the data.
 
     >>> from vocseg.data.samples import FOLDER
     >>> result = evaluate("vocseg-s", FOLDER, "samples", device="cpu")
@@ -81,6 +83,7 @@ def evaluate(
         outputs += [folder / f"{image}.png" for image in dataset.names]
     if isinstance(dataset, SplitDataset):
         protect_data(dataset.folder.root, [dataset.folder.mask_dir], outputs, [name, weights])
+        check_palettes(map(dataset.folder.mask, dataset.masked))
     else:
         refuse_to_replace(outputs, [name, weights])
     options = {"weights": weights, "device": device, "precision": precision, "engine": engine, "exact": exact}
@@ -96,6 +99,8 @@ def evaluate(
     result = evaluate_split(
         segmenter, dataset, batch_size=batch_size, workers=workers, save_masks=folder, title=title, about=about, shared=shared
     )
+    if isinstance(dataset, SplitDataset):
+        check_labels_of_split([row.true_pixels for row in result.scores.per_class], [*result.per_class], dataset.split)
     if json is not None:
         result.save(json)
     return result

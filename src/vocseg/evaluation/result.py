@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vocseg.metrics import ClassScore, Scores
 from vocseg.utils.files import write_json
-from vocseg.utils.text import counted, percent
+from vocseg.utils.text import counted, percent, portable
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -63,7 +63,7 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Return a form ready for JSON."""
         head = {"split": self.split, "images": self.images, "loss": self.loss, "seconds": round(self.seconds, 3)}
-        return dict(self.about) | head | self.scores.to_dict()
+        return {key: portable(value) for key, value in self.about.items()} | head | self.scores.to_dict()
 
     def save(self, path: str | Path) -> None:
         """Write the scores as JSON to a file ``.json``, or to ``scores.json`` in a folder; may raise OutputError."""

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from vocseg.data.dataset import SplitDataset, size_text
-from vocseg.data.image_io import read_mask
+from vocseg.data.image_io import check_palettes, read_mask
+from vocseg.data.label_checks import check_labels_of_split
 from vocseg.data.layout import VocFolder, files_by_stem, protect_data
 from vocseg.errors import DataError, InputError
 from vocseg.evaluation.result import Evaluation
@@ -32,7 +33,8 @@ def score(
     ``title``: shows a progress bar on a terminal.
 
     Raises DataError, naming the file, for a missing or unreadable mask, another size than the ground truth's, or a
-    value outside the classes; OutputError if the scores cannot be written or would replace an input.
+    value outside the classes, for palettes that contradict each other, and for a split of one class, of which no score
+    can be right; OutputError if the scores cannot be written or would replace an input.
 
     >>> from vocseg.data.samples import FOLDER
     >>> try:
@@ -54,6 +56,9 @@ def score(
             f"{masks} has no mask for {len(missing)} of the {len(names)} images of {split}; the first: {missing[0]}.png"
         )
 
+    check_palettes(map(folder.mask, names))
+    check_palettes(files[name] for name in names)
+
     def count(name: str) -> ConfusionMatrix:
         target, prediction = read_mask(folder.mask(name), len(classes)), read_mask(files[name])
         if prediction.shape != target.shape:
@@ -70,6 +75,7 @@ def score(
     with ThreadPoolExecutor() as pool:
         for matrix in progress(pool.map(count, names), len(names), title):
             total.merge(matrix)
+    check_labels_of_split(total.counts.sum(1), classes, split)
     about = {"masks": str(masks), "data": str(folder.root)}
     result = Evaluation(total.compute(), None, len(names), split, time.perf_counter() - start, about)
     if json is not None:

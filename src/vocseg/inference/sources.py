@@ -11,13 +11,7 @@ from typing import Any, NamedTuple
 
 from vocseg.errors import DataError, InputError, reason
 from vocseg.utils.text import counted
-from vocseg.voc import IMAGE_SUFFIXES
-
-UNSUPPORTED = (
-    ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jxl", ".jxr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2",
-    ".psd", ".exr", ".tga", ".ppm", ".pgm",
-)  # fmt: skip
-"""Suffixes of images in formats that are not read; in a folder each is named as skipped."""
+from vocseg.voc import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES
 
 MARK = b"vocseg prediction"
 """A note in the head of every mask and overlay that is written: they are no input of a later prediction."""
@@ -86,7 +80,7 @@ def _walk(top: Path, out: Path | None, skipped: Skipped) -> Iterator[Path]:
             name for name in folders if not name.startswith((".", "__MACOSX")) and Path(parent, name).resolve() != excluded
         ]
         for file in (Path(parent, name) for name in files if not name.startswith(".")):
-            if file.suffix.lower() in UNSUPPORTED:
+            if file.suffix.lower() in UNSUPPORTED_SUFFIXES:
                 skipped[file] = DataError(f"cannot read {file}: {file.suffix} is not supported; convert it to JPEG or PNG")
             elif file.suffix.lower() in IMAGE_SUFFIXES:
                 if file.is_file():

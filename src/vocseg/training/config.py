@@ -13,8 +13,8 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from vocseg import voc
-from vocseg.errors import SettingError, nearest
-from vocseg.utils.files import write_text
+from vocseg.errors import DataError, SettingError, nearest
+from vocseg.utils.files import read_text, write_text
 
 T = TypeVar("T")
 
@@ -173,9 +173,9 @@ def read_config(path: Path) -> dict[str, Any]:
     import tomllib
 
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingError(f"cannot read settings {path}: {error.strerror}") from error
+        values = tomllib.loads(read_text(path, what="settings"))
+    except DataError as error:
+        raise SettingError(str(error)) from error
     except (ValueError, RecursionError) as error:
         raise SettingError(f"{path} is not TOML: {error}") from error
     return check_values(values, str(path))

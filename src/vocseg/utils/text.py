@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from vocseg.errors import SettingError
 
@@ -21,6 +22,20 @@ def visible(text: str, keep: str = "") -> str:
     a␛[2Jb␊\\udcff
     """
     return text.encode("utf-8", "backslashreplace").decode().translate(_VISIBLE | {ord(character): character for character in keep})
+
+
+def portable(path: object) -> str:
+    """Return a path as pages and JSON name it: an absolute one below the current folder relative to it, of others the name.
+
+    They may be published, and absolute paths tell the user's name and the machine's folders.
+
+    >>> portable("data"), portable("/home/jane/data/VOC2012"), portable(Path.cwd() / "runs" / "a")
+    ('data', 'VOC2012', 'runs/a')
+    """
+    found = Path(str(path)).expanduser()
+    if not found.is_absolute():
+        return str(path)
+    return str(found.relative_to(Path.cwd())) if found.is_relative_to(Path.cwd()) else found.name
 
 
 def counted(number: int, thing: str) -> str:
