@@ -182,3 +182,14 @@ def chunked(handler: Handler, content: bytes) -> None:
         piece = content[start : start + 5000]
         handler.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
     handler.wfile.write(b"0\r\n\r\n")
+
+
+def trickle(start: bytes) -> Reply:
+    """Sends ``start`` and then a byte now and then: a header or the length of a chunk that never ends."""
+
+    def reply(handler: Handler, content: bytes) -> None:
+        handler.wfile.write(start)
+        while not handler.hostile.stopping.wait(0.05):
+            handler.wfile.write(b"a")
+
+    return reply

@@ -52,3 +52,15 @@ def test_bad_use(tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
     write_synthetic(tmp_path, train=1, val=1, size=(16, 16), force=True)
     assert (tmp_path / "mine.txt").exists()
+
+
+def test_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw(rng: np.random.Generator, size: tuple[int, int]) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vocseg.data.synthetic.draw_sample", draw)
+        with pytest.raises(KeyboardInterrupt):
+            write_synthetic(tmp_path / "data", train=1, val=1, size=(16, 16))
+    assert not list(tmp_path.iterdir())
+    write_synthetic(tmp_path / "data", train=1, val=1, size=(16, 16))

@@ -22,6 +22,12 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", content: by
     return info, content
 
 
+def pax(**headers: str) -> tuple[tarfile.TarInfo, bytes]:
+    info, content = member("f")
+    info.pax_headers = headers
+    return info, content
+
+
 def write(path: Path, *members: tuple[tarfile.TarInfo, bytes], mode: str = "w") -> Path:
     with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
         for info, content in members:
@@ -66,6 +72,19 @@ def test_hostile_members(tmp_path: Path, bad: tuple[tarfile.TarInfo, bytes], rea
         unpack(archive, tmp_path / "deep" / "out")
     assert str(caught.value) == f"archive {archive} is not trusted: '{bad[0].name}' {reason}"
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["deep", "good", "out", "x.tar"]
+
+
+def test_odd_headers(tmp_path: Path) -> None:
+    sparse = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+    for bad, reason in (
+        (member("a/" * 2000 + "f"), "'a/a/.* is nested too deeply"),
+        (member("n" * 300), "'nnn.* has a name that no file can have"),
+        (pax(path="a\0b"), "has a name that no file can have"),
+        (pax(**{"GNU.sparse.map": "a,b"}), "is damaged: invalid literal"),
+        (pax(**sparse), "is damaged: not enough values"),
+    ):
+        with pytest.raises(DataError, match=reason):
+            unpack(write(tmp_path / "x.tar", member("good"), bad), tmp_path / "out")
 
 
 def test_sparse_bomb(tmp_path: Path) -> None:

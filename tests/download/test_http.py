@@ -20,6 +20,7 @@ from hostile_server import (
     serve,
     stall,
     status,
+    trickle,
 )
 from vocseg.download.http import PartialFile, RetryPolicy, Unavailable, fetch
 from vocseg.errors import OutputError
@@ -103,6 +104,10 @@ def test_always_cut_short_of_the_end_is_given_up(web: HostileServer, part: Parti
         (status(204), None, "answers 204 No Content"),
         (status(302, Location="/file"), None, "302 .*redirect"),
         (status(302, Location="file:///etc/passwd"), None, "302 .*not allowed"),
+        (status(302, Location="ftp://127.0.0.1:1/x"), None, "redirects to ftp://127.0.0.1:1/x, which is neither http"),
+        (trickle(b"HTTP/1.1 200 OK\r\nX: "), None, "slower than 1024 bytes a second; 3 attempts"),
+        (trickle(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;"), None, "slower than 1024 .*; 3 attempts"),
+        (serve(b"xxxx", 999_999_999_999_999), None, "has 999999999999999 bytes, more than any archive"),
         (stall(0), None, "stalled for 0.4 s; 3 attempts"),
         (hang_up, None, "connection broken .*; 3 attempts"),
         (serve(b"<html>sign in</html>", Content_Type="text/html; charset=utf-8"), None, "answers with a web page"),
@@ -140,6 +145,25 @@ def test_chunked_and_longer_than_it_should_be(web: HostileServer, part: PartialF
     with pytest.raises(Unavailable, match="sends more than the 300000 bytes"):
         get(web, part)
     assert part.length == 0
+
+
+def test_a_body_without_length_or_end(web: HostileServer, part: PartialFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setitem(fetch.__globals__, "SPACE_STEP", 100_000)
+    web.always = chunked
+    fetch(web.url + "/file", part, None, lambda coming: asked.append(part.length), QUICK)
+    assert len(asked) >= 3  # the free space is looked at as the file grows
+    part.discard()
+    monkeypatch.setitem(fetch.__globals__, "MAX_SIZE", 200_000)
+    with pytest.raises(Unavailable, match="sends more than any archive has"):
+        get(web, part, None)
+    assert part.length == 0
+
+
+def test_attempts_without_progress_share_a_deadline(web: HostileServer, part: PartialFile) -> None:
+    web.always = stall(0)
+    with pytest.raises(Unavailable, match=r"stalled for 0\.1 s; 3 attempts"):
+        fetch(web.url + "/file", part, None, lambda coming: None, RetryPolicy(timeout=0.1, attempts=9, pause=0.01))
 
 
 def test_changed_content_is_not_glued_together(web: HostileServer, part: PartialFile) -> None:

@@ -72,7 +72,11 @@ def source(packed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
             stand_in = Archive(name, hashlib.md5(content).hexdigest(), (f"{web.url}/{name}",), len(content))
             monkeypatch.setitem(VOC_ARCHIVES, year, stand_in)
         sbd = replace(
-            module.SBD, md5=hashlib.md5(files["/benchmark.tgz"]).hexdigest(), urls=(f"{web.url}/benchmark.tgz",), size=None
+            module.SBD,
+            md5=hashlib.md5(files["/benchmark.tgz"]).hexdigest(),
+            urls=(f"{web.url}/benchmark.tgz",),
+            size=None,
+            sha256="",
         )
         monkeypatch.setattr(module, "SBD", sbd)
         monkeypatch.setattr(trainaug, "TRAINAUG", 7)

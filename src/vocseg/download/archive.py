@@ -15,6 +15,9 @@ from vocseg.errors import DataError, reason
 from vocseg.utils.files import cannot_write
 from vocseg.utils.progress import bar
 
+MAX_DEPTH = 32
+"""Folders within each other; VOC's and SBD's archives have four."""
+
 
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack the files of a tar archive (compressed or not) into the new folder ``folder``.
@@ -47,7 +50,7 @@ def open_tar(archive: Path) -> Iterator[Iterator[tuple[tarfile.TarInfo, IO[bytes
     try:
         with tarfile.open(archive, "r|*") as tar:
             yield ((member, tar.extractfile(member)) for member in tar if _is_trusted(member, archive))
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, ArithmeticError, RecursionError) as error:
         raise DataError(f"archive {archive} is damaged: {error}; delete it and download it again") from error
     except OSError as error:
         raise DataError(f"cannot read archive {archive}: {reason(error)}") from error
@@ -62,7 +65,9 @@ def _is_trusted(member: tarfile.TarInfo, archive: Path) -> bool:
         "is a sparse file": member.issparse(),
         "lies outside the folder": name.startswith("/") or "\\" in name or PureWindowsPath(name).drive or ".." in parts,
         "is a file without a name": member.isreg() and not parts,
+        "is nested too deeply": len(parts) > MAX_DEPTH,
+        "has a name that no file can have": "\0" in name or any(len(part.encode(errors="replace")) > 255 for part in parts),
     }
     if fault := next((fault for fault, found in faults.items() if found), None):
-        raise DataError(f"archive {archive} is not trusted: '{name}' {fault}")
+        raise DataError(f"archive {archive} is not trusted: '{name[:80]}' {fault}")
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import logging
 import re
@@ -26,6 +27,12 @@ MIN_SPEED = 1024
 """Bytes per second below which a transfer counts as stalled."""
 MIN_PROGRESS = 1 << 16
 """Bytes that an attempt must add for the count of failures to start over."""
+MAX_STALLS = 3
+"""Timeouts that attempts without progress may take together."""
+MAX_SIZE = 4_000_000_000
+"""Most bytes of a file of unknown size: twice the largest archive. Servers may claim, or send, any number."""
+SPACE_STEP = 1 << 26
+"""Bytes of a file of unknown size between two looks at the free space."""
 
 
 @dataclass(frozen=True)
@@ -89,19 +96,21 @@ def fetch(url: str, part: PartialFile, size: int | None, check_space: Callable[[
     raise. Proxies come from the environment. Raises Unavailable, and OutputError if the file cannot be written.
     """
     resumed = part.length > 0
-    mark, failures, connected = part.length, 0, False
+    mark, failures, connected, tried = part.length, 0, False, 0.0
     while True:
+        start = time.monotonic()
         try:
             _attempt(url, part, size, check_space, retry.timeout)
             return resumed
         except _Interrupted as error:
             if part.length >= mark + MIN_PROGRESS:
-                mark, failures, connected = part.length, 0, True
+                mark, failures, connected, tried = part.length, 0, True, 0.0
             failures += 1
+            tried += time.monotonic() - start
             resumed = resumed or part.length > 0
             if error.wait is None and not connected:
                 raise Unavailable(str(error)) from error
-            if failures >= retry.attempts:
+            if failures >= retry.attempts or tried >= MAX_STALLS * retry.timeout:
                 raise Unavailable(f"{error}; {failures} attempts") from error
             pause = min(max(error.wait or 0.0, retry.pause * 2 ** (failures - 1)), retry.max_pause)
             log.info("%s: %s; retrying in %.0f s", url, error, pause)
@@ -122,11 +131,11 @@ def _attempt(url: str, part: PartialFile, size: int | None, check_space: Callabl
             headers["If-Range"] = str(origin["validator"])
     try:
         # A new opener each time, so that changes of the proxy variables take effect.
-        with urllib.request.build_opener().open(urllib.request.Request(url, headers=headers), timeout=timeout) as response:
+        opener = urllib.request.build_opener(_Http, _Https, _Redirects)
+        with opener.open(urllib.request.Request(url, headers=headers), timeout=timeout) as response:
             total = _check_headers(response, url, part, size)
-            if total is not None:
-                check_space(total - part.length)
-            _receive(response, part, total, timeout)
+            check_space((total or part.length) - part.length)
+            _receive(response, part, total, check_space)
     except urllib.error.HTTPError as error:
         with error:
             _check_status(error, part)
@@ -140,6 +149,65 @@ def _attempt(url: str, part: PartialFile, size: int | None, check_space: Callabl
         raise _Interrupted(f"connection broken ({reason(error) or type(error).__name__})") from error
 
 
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follow redirects to http and https only; urllib would also follow those to ftp."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        if not newurl.lower().startswith(("http:", "https:")):
+            raise Unavailable(f"redirects to {newurl}, which is neither http nor https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+class _Steady(io.RawIOBase):
+    """The bytes of an answer, headers included; raises _Interrupted if they arrive too slowly.
+
+    A socket's timeout starts over with each byte, so a server that drips would hold up the download forever.
+    """
+
+    def __init__(self, raw: Any, timeout: float) -> None:
+        self.raw, self.timeout, self.since, self.received = raw, timeout, time.monotonic(), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if time.monotonic() - self.since >= self.timeout:
+            if self.received < MIN_SPEED * self.timeout:
+                raise _Interrupted(f"slower than {MIN_SPEED} bytes a second")
+            self.since, self.received = time.monotonic(), 0
+        count: int = self.raw.readinto(buffer)
+        self.received += count
+        return count
+
+    def close(self) -> None:
+        self.raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_Steady(self.fp.detach(), sock.gettimeout()))
+
+
+class _Connection(http.client.HTTPConnection):
+    response_class = _Response
+
+
+class _SecureConnection(http.client.HTTPSConnection):
+    response_class = _Response
+
+
+class _Http(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_Connection, req)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_SecureConnection, req)
+
+
 def _check_headers(response: Any, url: str, part: PartialFile, size: int | None) -> int | None:
     """Return the whole file's length, None if unknown; ``part`` then ends where the answer's body begins."""
     headers = response.headers
@@ -151,6 +219,8 @@ def _check_headers(response: Any, url: str, part: PartialFile, size: int | None)
         total = int(headers["Content-Length"]) if headers.get("Content-Length", "").isdigit() else None
     else:
         raise Unavailable(f"answers {response.status} {response.reason}")
+    if size is None and (total or 0) > MAX_SIZE:
+        raise Unavailable(f"has {total} bytes, more than any archive")
     if size is not None and total not in (None, size):
         raise Unavailable(f"has {total} bytes, but the archive has {size}")
     if response.status == 200:
@@ -187,23 +257,22 @@ def _check_status(error: urllib.error.HTTPError, part: PartialFile) -> None:
     raise Unavailable(text)
 
 
-def _receive(response: Any, part: PartialFile, total: int | None, timeout: float) -> None:
-    """Append the answer's body to ``part``; raises _Interrupted if it ends early or arrives too slowly."""
-    length, since, received = part.length, time.monotonic(), 0
+def _receive(response: Any, part: PartialFile, total: int | None, check_space: Callable[[int], None]) -> None:
+    """Append the answer's body to ``part``; raises _Interrupted if it ends early."""
+    length = checked = part.length
+    limit = MAX_SIZE if total is None else total
     name = part.path.name.removesuffix(".part")
     with bar(total=total, initial=length, desc=name, unit="B", unit_scale=True) as shown:
         while chunk := response.read1(CHUNK):
             _append(part.path, chunk)
             shown.update(len(chunk))
             length += len(chunk)
-            received += len(chunk)
-            if total is not None and length > total:
+            if length > limit:
                 part.discard()
-                raise Unavailable(f"sends more than the {total} bytes it should")
-            if time.monotonic() - since >= timeout:
-                if received < MIN_SPEED * timeout:
-                    raise _Interrupted(f"slower than {MIN_SPEED} bytes a second")
-                since, received = time.monotonic(), 0
+                raise Unavailable(f"sends more than {'any archive has' if total is None else f'the {total} bytes it should'}")
+            if total is None and length >= checked + SPACE_STEP:
+                check_space(0)
+                checked = length
     if total is not None and length < total:
         raise _Interrupted(f"cut off after {length} of {total} bytes")
 

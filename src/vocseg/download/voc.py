@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from vocseg import voc
@@ -220,10 +221,14 @@ def _fault(path: Path, archive: Archive) -> str:
         if archive.size not in (None, size):
             return f"{size} bytes, not {archive.size}"
         with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+            for name, expected in (("MD5", archive.md5), ("SHA-256", archive.sha256)):
+                file.seek(0)
+                digest = hashlib.file_digest(file, partial(hashlib.new, name.replace("-", ""), usedforsecurity=False)).hexdigest()
+                if expected and digest != expected:
+                    return f"{name} {digest}, not {expected}"
     except OSError as error:
         return f"cannot be read: {reason(error)}"
-    return "" if digest == archive.md5 else f"MD5 {digest}, not {archive.md5}"
+    return ""
 
 
 @contextmanager
