@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install demo test lint bench docs clean
+.PHONY: install demo test lowest lint bench docs clean
 
 install: $(INSTALLED)
 
@@ -27,6 +27,13 @@ lint: $(INSTALLED)
 test: lint
 	$(BIN)/pytest --quiet --durations=10
 
+# The lowest versions that pyproject.toml allows, in an environment of their own, run the verbs and the API.
+lowest:
+	$(PYTHON) -m venv .venv-lowest
+	grep -oE '"[a-z0-9-]+>=[0-9.]+"' pyproject.toml | tr -d '"' | sed 's/>=/==/' > .venv-lowest/lowest.txt
+	.venv-lowest/bin/pip install --quiet --disable-pip-version-check --constraint .venv-lowest/lowest.txt --editable '.[lowest]'
+	.venv-lowest/bin/pytest --quiet -m "not slow" tests/cli tests/export tests/inference tests/models tests/test_api.py
+
 bench: $(INSTALLED)
 	$(BIN)/vocseg bench vocseg-s
 	$(BIN)/vocseg bench lraspp_mobilenet_v3_large
@@ -37,4 +44,4 @@ docs: $(INSTALLED)
 	$(BIN)/sphinx-build -q docs docs/_build
 
 clean:
-	rm -rf .venv demo build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-lowest demo build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vocseg import voc
 from vocseg.utils.files import replacing
+from vocseg.utils.text import visible
 
 Colors = Sequence[Sequence[int]]
 """RGB, 0..255, of each class."""
@@ -87,6 +88,7 @@ def legend(image: Image.Image, rows: Sequence[tuple[str, Sequence[int]]]) -> Ima
     """Add a strip below ``image`` with a color swatch and a text for each ``(text, RGB)`` of ``rows``."""
     if not rows:
         return image
+    rows = [(visible(text), color) for text, color in rows]
     height = max(12, round(min(image.width, 2 * image.height) / 28))
     font = find_font(height * 0.75, "".join(text for text, _ in rows))
     gap = height // 2
@@ -120,6 +122,7 @@ def side_by_side(images: Sequence[Image.Image], gap: int = 6) -> Image.Image:
 
 def contact_sheet(tiles: Sequence[tuple[Image.Image, str]], columns: int = 4, tile: int = 320) -> Image.Image:
     """Arrange images with captions on a white grid, each fitted into a square of ``tile`` pixels."""
+    tiles = [(image, visible(caption)) for image, caption in tiles]
     font = find_font(max(10, tile / 22), "".join(caption for _, caption in tiles))
     gap, line = tile // 32, round(tile / 16)
     columns = max(1, min(columns, len(tiles)))

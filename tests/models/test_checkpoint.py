@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,55 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
     (tmp_path / "cut.safetensors").write_bytes(content[:-100])
     with pytest.raises(ModelError, match=r"cut\.safetensors is not a model file"):
         create_model(str(tmp_path / "cut.safetensors"))
+
+
+WRONG: list[dict[str, Any]] = [
+    {"architecture": 5}, {"architecture": None}, {"architecture": ["net"]}, {"architecture": "a" * 1_000_000},
+    {"classes": []}, {"classes": "ab"}, {"classes": ["a", "a"]}, {"classes": [1, 2]}, {"classes": [f"c{i}" for i in range(256)]},
+    {"palette": [[1, 2, 3]]}, {"palette": [[999, 0, 0]] * 2}, {"palette": [[-1, 0, 0]] * 2}, {"palette": [[0, 0]] * 2},
+    {"mean": [0.1, 0.2]}, {"mean": [float("nan")] * 3}, {"mean": [10**400] * 3}, {"std": [0, 0, 0]}, {"std": [-1, 1, 1]},
+    {"short_side": 0}, {"short_side": -5}, {"short_side": 1.5}, {"short_side": "abc"}, {"short_side": 10**6},
+    {"short_side": float("inf")}, {"short_side": True}, {"max_short_side": 10**6}, {"scores": [1]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", WRONG, ids=lambda change: str(change)[:40])
+def test_what_a_file_says_of_its_network_is_checked(change: dict[str, Any], tmp_path: Path) -> None:
+    model = create_model("two_layer_net", ["a", "b"])
+    file = tmp_path / "m.safetensors"
+    save_file(dict(model.network.state_dict()), file, {"vocseg": json.dumps(json.loads(model.info.to_json()) | change)})
+    [name] = change
+    with pytest.raises(ModelError, match=rf"m\.safetensors has damaged vocseg metadata: {name} is ") as caught:
+        create_model(str(file))
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("text", ["5", "null", "[1]", "{}", "[" * 100_000 + "]" * 100_000, "no JSON"])
+def test_metadata_of_another_form(text: str, tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(2)}, tmp_path / "m.safetensors", {"vocseg": text})
+    with pytest.raises(ModelError, match=r"m\.safetensors has damaged vocseg metadata: "):
+        create_model(str(tmp_path / "m.safetensors"))
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_a_flipped_bit_is_found(compact: bool, tmp_path: Path) -> None:
+    save_model(tmp_path / "m.safetensors", create_model("simple_conv_net", ["a", "b"]), compact=compact)
+    content = bytearray((tmp_path / "m.safetensors").read_bytes())
+    create_model(str(tmp_path / "m.safetensors"))
+    content[-1000] ^= 4
+    (tmp_path / "m.safetensors").write_bytes(content)
+    for model, weights in ((str(tmp_path / "m.safetensors"), None), ("simple_conv_net", str(tmp_path / "m.safetensors"))):
+        with pytest.raises(ModelError, match=r"m\.safetensors is damaged: its checksum is wrong; copy or download it again"):
+            create_model(model, weights=weights)
+
+
+def test_a_flipped_bit_in_a_weights_file_is_found(tmp_path: Path) -> None:
+    torch.save(create_model("simple_conv_net").network.state_dict(), tmp_path / "w.pth")
+    content = bytearray((tmp_path / "w.pth").read_bytes())
+    content[len(content) // 2] ^= 4
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(ModelError, match=r"w\.pth is not a weights file that can be loaded safely: the checksum of .* is wrong"):
+        read_weights_file(tmp_path / "w.pth")
 
 
 class Evil:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,39 @@ def test_weights_of_another_architecture(tmp_path: Path) -> None:
     torch.save(create_model("simple_conv_net").network.state_dict(), tmp_path / "w.pth")
     with pytest.raises(ModelError, match=r"w\.pth does not fit two_layer_net: .*"):
         create_model("two_layer_net", weights=str(tmp_path / "w.pth"))
+
+
+def test_weights_that_are_no_numbers(tmp_path: Path) -> None:
+    state = create_model("two_layer_net").network.state_dict()
+    for value, problem in (
+        (float("nan"), "w.pth is damaged: affine2.bias has values that are not finite"),
+        (float("inf"), "w.pth is damaged: affine2.bias has values that are not finite"),
+        (True, "w.pth does not fit two_layer_net: affine2.bias is torch.bool, not torch.float32"),
+        (1, "w.pth does not fit two_layer_net: affine2.bias is torch.int64, not torch.float32"),
+    ):
+        torch.save(state | {"affine2.bias": torch.full((21,), value)}, tmp_path / "w.pth")
+        with pytest.raises(ModelError, match=problem):
+            create_model("two_layer_net", weights=str(tmp_path / "w.pth"))
+
+
+def test_a_file_of_the_wrong_weights_takes_no_memory_for_a_large_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """110 kB that name a network of a billion weights took its memory first."""
+    from vocseg.models.zoo.smp import SmpFamily
+
+    devices = []
+    build = SmpFamily.build
+
+    def recorded(*arguments: Any) -> SegmentationModel:
+        model = build(*arguments)
+        devices.append(model.mean.device.type)
+        return model
+
+    monkeypatch.setattr(SmpFamily, "build", recorded)
+    small = create_model("two_layer_net", ["a", "b"])
+    save_model(tmp_path / "m.safetensors", small, replace(small.info, architecture="unet:resnet18"))
+    with pytest.raises(ModelError, match=r"m\.safetensors does not fit unet:resnet18: it has no encoder\.conv1\.weight"):
+        create_model(str(tmp_path / "m.safetensors"))
+    assert devices == ["meta"]
 
 
 @pytest.mark.parametrize("name", ["two_layer_net", "unet:resnet18", "deeplabv3_mobilenet_v3_large"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -99,7 +98,7 @@ def write_onnx(model: SegmentationModel, path: Path, size: tuple[int, int] | Non
     assert program is not None
     written = program.model_proto
     add_pre_post(written.graph, model.mean, model.std, padding, size)
-    written.metadata_props.append(onnx.StringStringEntryProto(key=INFO, value=json.dumps(model.info.to_dict())))
+    written.metadata_props.append(onnx.StringStringEntryProto(key=INFO, value=model.info.to_json()))
     onnx.checker.check_model(written)
     onnx.save_model(written, path)
 
@@ -126,7 +125,9 @@ def read_onnx(path: Path) -> tuple[Masker, ModelInfo]:
     require("onnxruntime")
     try:
         session = onnx_session(path)
-        info = ModelInfo.from_dict(json.loads(session.get_modelmeta().custom_metadata_map[INFO]))
+        info = ModelInfo.from_json(session.get_modelmeta().custom_metadata_map[INFO], path)
+    except ModelError:
+        raise
     except KeyError:
         raise ModelError(f"{path} is not an ONNX file exported by vocseg") from None
     except Exception as error:  # ONNX Runtime has many of its own

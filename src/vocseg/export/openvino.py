@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
@@ -20,7 +19,7 @@ def write_openvino(onnx_file: Path, path: Path, info: ModelInfo) -> None:
     openvino = import_openvino()
     with unreported():
         graph = openvino.convert_model(onnx_file)
-    graph.set_rt_info(json.dumps(info.to_dict()), [INFO])
+    graph.set_rt_info(info.to_json(), [INFO])
     openvino.save_model(graph, path, compress_to_fp16=False)
 
 
@@ -35,7 +34,7 @@ def read_openvino(path: Path, exact: bool = False) -> tuple[Masker, ModelInfo]:
         graph = import_openvino().Core().read_model(path)
         if not graph.has_rt_info([INFO]):
             raise ModelError(f"{path} is not an OpenVINO network exported by vocseg")
-        info = ModelInfo.from_dict(json.loads(graph.get_rt_info([INFO]).astype(str)))
+        info = ModelInfo.from_json(graph.get_rt_info([INFO]).astype(str), path)
         compiled = compile_graph(graph, torch.float32 if exact else None)
     except RuntimeError as error:
         raise ModelError(f"cannot read OpenVINO network {path}: {str(error).splitlines()[0]}") from error

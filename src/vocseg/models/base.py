@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -10,18 +12,23 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from vocseg import voc
-from vocseg.errors import ModelError
+from vocseg.errors import ModelError, reason
 from vocseg.ops.low_res_logits import LowResLogits
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+LARGEST_SIDE = 4096
+"""Largest side that a model may ask for, pixels."""
+LONGEST_NAME = 1000
+"""Most characters of a name."""
 
 Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a model file says about its network besides the weights.
+    """What a model file says about its network besides the weights; ModelError if no network can be like that.
 
     >>> ModelInfo("one_layer", ("background", "cat")).palette
     ((0, 0, 0), (128, 0, 0))
@@ -49,8 +56,23 @@ class ModelInfo:
     """Version of vocseg that wrote the file."""
 
     def __post_init__(self) -> None:
-        if not self.palette:
-            object.__setattr__(self, "palette", voc.PALETTE[: len(self.classes)])
+        if not _is_text(self.architecture):
+            raise _wrong("architecture", self.architecture, "a name")
+        names = _checked("classes", self.classes, _is_text, f"1 to {voc.VOID} different names", range(1, voc.VOID + 1))
+        if len(set(names)) < len(names):
+            raise _wrong("classes", self.classes, "different names")
+        palette = self.palette or voc.PALETTE[: len(names)]
+        colors = _checked("palette", palette, _is_color, "a color, three numbers 0..255, for each class", [len(names)])
+        mean = _checked("mean", self.mean, _is_number, "three numbers", [3])
+        std = _checked("std", self.std, lambda part: _is_number(part) and part > 1e-6, "three numbers above 0", [3])
+        for name in ("short_side", "max_short_side"):
+            side = getattr(self, name)
+            if side is not None and (type(side) is not int or not 1 <= side <= LARGEST_SIDE):
+                raise _wrong(name, side, f"a number of pixels from 1 to {LARGEST_SIDE}")
+        if not isinstance(self.scores, dict):
+            raise _wrong("scores", self.scores, "scores by split")
+        for name, value in (("classes", names), ("palette", tuple(map(tuple, colors))), ("mean", mean), ("std", std)):
+            object.__setattr__(self, name, value)
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width at which an image of ``height`` x ``width`` pixels goes into the network.
@@ -70,18 +92,44 @@ class ModelInfo:
             detail = f"; the first to differ: '{first[0]}' against '{first[1]}'" if first else ""
             raise ModelError(f"model {self.architecture} has {len(self.classes)} classes, {where} has {len(classes)}{detail}")
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return a form ready for JSON."""
-        return asdict(self)
+    def to_json(self) -> str:
+        """Return a form for the metadata of files."""
+        return json.dumps(asdict(self))
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ModelInfo:
-        """Invert :meth:`to_dict`; raise KeyError or TypeError if a part is missing or of another kind."""
-        known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
-        known["classes"] = tuple(str(name) for name in values["classes"])
-        known["palette"] = tuple(tuple(int(part) for part in rgb) for rgb in values["palette"])
-        known["mean"], known["std"] = (tuple(float(part) for part in values[key]) for key in ("mean", "std"))
-        return cls(**known)
+    def from_json(cls, text: str, where: object) -> ModelInfo:
+        """Invert :meth:`to_json`; raise ModelError, naming the file ``where``, if it is not the description of a network."""
+        try:
+            values = json.loads(text)
+            if not isinstance(values, dict) or not values.keys() >= {"architecture", "classes"}:
+                raise ValueError("it does not name architecture and classes")
+            return cls(**{name: values[name] for name in cls.__dataclass_fields__ if name in values})
+        except (ValueError, TypeError, RecursionError, ModelError) as error:
+            raise ModelError(f"{where} has damaged vocseg metadata: {reason(error)}") from error
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= LONGEST_NAME
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6
+
+
+def _is_color(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 3 and all(type(part) is int and 0 <= part < 256 for part in value)
+
+
+def _checked(name: str, values: Any, right: Callable[[Any], bool], what: str, lengths: Sequence[int]) -> tuple[Any, ...]:
+    """Return ``values`` as a tuple; raise ModelError unless it is a sequence of a right length of right parts."""
+    if not isinstance(values, list | tuple) or len(values) not in lengths or not all(map(right, values)):
+        raise _wrong(name, values, what)
+    return tuple(values)
+
+
+def _wrong(name: str, value: object, what: str) -> ModelError:
+    given = repr(value)
+    return ModelError(f"{name} is {given if len(given) < 100 else given[:100] + ' ...'}, not {what}")
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +16,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vocseg import __version__
-from vocseg.errors import ModelError
+from vocseg.errors import ModelError, reason
 from vocseg.models.base import ModelInfo, SegmentationModel
 from vocseg.models.quantize import pack, unpack
 from vocseg.utils.files import cannot_write, replacing
 
-METADATA_KEY = "vocseg"
+METADATA_KEY, CHECKSUM_KEY = "vocseg", "vocseg_sha256"
 WRAPPERS = ("model", "state_dict", "model_state_dict", "model_state", "network")
 """Keys under which training programs store the state dict in a checkpoint."""
 
@@ -29,14 +32,14 @@ def save_model(path: Path, model: SegmentationModel, info: ModelInfo | None = No
     ``info`` replaces the model's own. ``compact`` writes most weights as int8 (:mod:`vocseg.models.quantize`), which
     takes little more than a quarter of the size.
     """
-    values = (info or model.info).to_dict() | {"vocseg_version": __version__}
+    text = replace(info or model.info, vocseg_version=__version__).to_json()
     # The format refuses tied tensors and writes views as a whole: plain copies are neither.
     state = {key: value.detach().cpu().contiguous().clone() for key, value in model.network.state_dict().items()}
     if compact:
         state = pack(state)
     with replacing(path) as temporary:
         try:
-            save_file(state, temporary, metadata={METADATA_KEY: json.dumps(values)})
+            save_file(state, temporary, metadata={METADATA_KEY: text, CHECKSUM_KEY: _checksum(text, state)})
         except SafetensorError as error:
             raise cannot_write(path, OSError(str(error))) from error
 
@@ -58,17 +61,33 @@ def _read(path: Path, weights: bool) -> tuple[ModelInfo, dict[str, Tensor]]:
         raise ModelError(f"{path} is a folder, not a model file{hint}")
     if not path.is_file():
         raise ModelError(f"no model file {path}")
+    state, metadata = _read_safetensors(path, "model", weights)
+    if METADATA_KEY not in metadata:
+        raise ModelError(f"{path} holds weights but no vocseg metadata; use --model NAME --weights {path}")
+    return ModelInfo.from_json(metadata[METADATA_KEY], path), state
+
+
+def _read_safetensors(path: Path, kind: str, weights: bool) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read tensors and metadata; ModelError if the file is not a ``kind`` file, or its checksum is wrong."""
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = (file.metadata() or {}).get(METADATA_KEY)
-            if metadata is None:
-                raise ModelError(f"{path} holds weights but no vocseg metadata; use --model NAME --weights {path}")
-            info = ModelInfo.from_dict(json.loads(metadata))
-            return info, _tensors(file) if weights else {}
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} is not a model file: {error}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} has damaged vocseg metadata: {error!r}") from error
+            metadata: dict[str, str] = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys()} if weights else {}  # noqa: SIM118  (not a dict)
+        expected = metadata.get(CHECKSUM_KEY) if weights else None
+        if expected is not None and expected != _checksum(metadata.get(METADATA_KEY, ""), state):
+            raise ModelError(f"{path} is damaged: its checksum is wrong; copy or download it again")
+        return unpack(state), metadata
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise ModelError(f"{path} is not a {kind} file: {reason(error)}") from error
+
+
+def _checksum(text: str, state: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of the description and of the names, types, shapes and bytes of all tensors."""
+    digest = hashlib.sha256(text.encode())
+    for key, value in sorted(state.items()):
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def read_weights_file(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
@@ -80,17 +99,13 @@ def read_weights_file(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | 
     if not path.is_file():
         raise ModelError(f"no weights file {path}")
     if path.suffix == ".safetensors":
-        try:
-            with safe_open(path, framework="pt") as file:
-                is_model_file = METADATA_KEY in (file.metadata() or {})
-                state = _tensors(file)
-        except (SafetensorError, OSError) as error:
-            raise ModelError(f"{path} is not a weights file: {error}") from error
-        return state, read_info(path).classes if is_model_file else None
+        state, metadata = _read_safetensors(path, "weights", weights=True)
+        described = METADATA_KEY in metadata
+        return state, ModelInfo.from_json(metadata[METADATA_KEY], path).classes if described else None
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        raise ModelError(f"{path} is not a weights file that can be loaded safely: {str(error).splitlines()[0]}") from error
+        content = load_pickle(path)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise ModelError(f"{path} is not a weights file that can be loaded safely: {reason(error)}") from error
     for key in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -99,5 +114,10 @@ def read_weights_file(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | 
     return content, None
 
 
-def _tensors(file: Any) -> dict[str, Tensor]:
-    return unpack({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118  (not a dict)
+def load_pickle(path: Path) -> Any:
+    """Load what ``torch.save`` wrote, without executing anything in it; raise an error of any kind for a damaged file."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:  # torch.save writes checksums; torch.load does not compare them
+            if damaged := archive.testzip():
+                raise pickle.UnpicklingError(f"the checksum of {damaged} is wrong")
+    return torch.load(path, map_location="cpu", weights_only=True)

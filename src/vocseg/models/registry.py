@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TypeVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from vocseg import voc
 from vocseg.errors import ModelError, nearest
 from vocseg.models.adapt import adapt
 from vocseg.models.base import IMAGENET_MEAN, IMAGENET_STD, Family, ModelInfo, SegmentationModel, Triple
 from vocseg.models.checkpoint import read_info, read_model_file, read_weights_file
-from vocseg.models.weights import load_weights
+from vocseg.models.weights import load_weights, merge_weights
 from vocseg.models.zoo.baselines import Baselines
 from vocseg.models.zoo.deeplab_mobilenet import DeepLabMobileNetFamily
 from vocseg.models.zoo.smp import SmpFamily
@@ -76,20 +78,21 @@ def register_model(
 ) -> B | Callable[[B], B]:
     """Register a network under a name that every verb and function then takes.
 
-    ``builder(num_classes)`` returns a module that maps normalized images (float, N x 3 x H x W) to logits (N x
-    num_classes x h x w of any resolution), or a :class:`SegmentationModel`. ``name`` is the function's by default.
-    ``mean`` and ``std`` of RGB in 0..1 normalize the images. ``class_layers`` are the names of the submodules with one
-    output per class: they have a learning rate of their own and are replaced if the classes change.
+        ``builder(num_classes)`` returns a module that maps normalized images (float, N x 3 x H x W) to logits (N x
+        num_classes x h x w of any resolution), or a :class:`SegmentationModel`. ``name`` is the function's by default.
+        ``mean`` and ``std`` of RGB in 0..1 normalize the images. ``class_layers`` are the names of the submodules with one
+        output per class: they have a learning rate of their own and are replaced if the classes change.
 
-    On the command line, ``vocseg --import FILE.py VERB ...`` imports the file that registers networks. Raises
-    ModelError if the name is taken.
+        On the command line, ``vocseg --import FILE.py VERB ...`` imports the file that registers networks. Raises
+        ModelError if the name is taken.
 
-    >>> from torch import nn
-    >>> @register_model
-    ... def one_layer(num_classes):
-    ...     return nn.Conv2d(3, num_classes, 1)
-    >>> create_model("one_layer").class_names[:2]
-    ('background', 'aeroplane')
+        >>> import torch
+    from torch import Tensor, nn
+        >>> @register_model
+        ... def one_layer(num_classes):
+        ...     return nn.Conv2d(3, num_classes, 1)
+        >>> create_model("one_layer").class_names[:2]
+        ('background', 'aeroplane')
     """
 
     def register(function: B) -> B:
@@ -138,6 +141,8 @@ def create_model(model: str, classes: Sequence[str] | None = None, weights: str 
     >>> model(torch.zeros(1, 3, 48, 64, dtype=torch.uint8))["out"].shape
     torch.Size([1, 2, 48, 64])
     """
+    if not isinstance(model, str) or not isinstance(weights, str | None):
+        raise ModelError(f"model and weights are names or files, not {type(weights if isinstance(model, str) else model).__name__}")
     if is_file_name(model):
         return _from_model_file(model, classes, weights)
     family = find_family(model)
@@ -148,9 +153,8 @@ def create_model(model: str, classes: Sequence[str] | None = None, weights: str 
         raise ModelError(f"unknown weights '{kind}' for {model}: it takes {', '.join(family.weights)} or a file")
     state, file_classes = read_weights_file(Path(kind))
     info = read_info(Path(kind)) if file_classes else None
-    built = _without_weights(model, tuple(classes or file_classes or voc.CLASSES), info)
-    load_weights(built, state, file_classes, kind, other_classes=classes is not None)
-    return built
+    names = tuple(classes or file_classes or voc.CLASSES)
+    return _with_weights(model, names, info, state, file_classes, kind, other_classes=classes is not None)
 
 
 def is_file_name(text: str) -> bool:
@@ -191,21 +195,36 @@ def _from_model_file(model: str, classes: Sequence[str] | None, weights: str | N
             f"{model} is a model '{info.architecture}', which is not registered; import the module that registers it: "
             "vocseg --import FILE.py VERB ..., or an import statement in Python"
         )
-    built = _without_weights(info.architecture, tuple(classes or info.classes), info)
+    names = tuple(classes or info.classes)
     if weights is None:
-        load_weights(built, state, info.classes, model)
-        return built
+        return _with_weights(info.architecture, names, info, state, info.classes, model)
     if not is_file_name(weights):
-        raise ModelError(f"--weights {weights} cannot be combined with the model file {model}, which has its own weights")
+        raise ModelError(f"weights {weights} cannot be combined with the model file {model}, which has its own")
     state, file_classes = read_weights_file(Path(weights))
-    load_weights(built, state, file_classes, weights)
-    return built
+    return _with_weights(info.architecture, names, info, state, file_classes, weights)
 
 
-def _without_weights(architecture: str, classes: tuple[str, ...], like: ModelInfo | None) -> SegmentationModel:
-    """Build a network with random weights, with the normalization and input size of ``like``."""
-    built = find_family(architecture).build(architecture, classes, "none")
+def _with_weights(
+    architecture: str,
+    classes: tuple[str, ...],
+    like: ModelInfo | None,
+    state: Mapping[str, Tensor],
+    file_classes: tuple[str, ...] | None,
+    source: str,
+    *,
+    other_classes: bool = True,
+) -> SegmentationModel:
+    """Build a network, with the normalization and input size of ``like``, and load a state dict into it."""
+    family = find_family(architecture)
+    if family is SMP:  # up to billions of weights: look whether they are there before their memory is taken
+        sketch = None
+        with torch.random.fork_rng(devices=[]), torch.device("meta"), contextlib.suppress(ModelError):
+            sketch = family.build(architecture, classes, "none")  # some encoders cannot be built there
+        if sketch is not None:
+            merge_weights(sketch, state, file_classes, source, other_classes=other_classes)
+    built = family.build(architecture, classes, "none")
     if like is not None:
         palette = like.palette if like.classes == classes else ()
         built.set_info(replace(like, architecture=architecture, classes=classes, palette=palette))
+    load_weights(built, state, file_classes, source, other_classes=other_classes)
     return built

@@ -31,8 +31,25 @@ def load_weights(
     classes fits; if not, they stay as initialized, or ModelError is raised unless ``other_classes`` allows it.
 
     Prefixes that wrappers put before all names (``module.``, ``model.``) are removed. Raises ModelError naming
-    ``source`` if a layer is missing, unexpected or of another shape; an auxiliary head may be missing or unexpected.
+    ``source`` if a layer is missing, unexpected, of another shape or kind, or not finite; an auxiliary head may be
+    missing or unexpected.
     """
+    merged = merge_weights(model, state, classes, source, other_classes=other_classes)
+    for key, value in merged.items():
+        if not (value.sum().isfinite() or value.isfinite().all()):
+            raise ModelError(f"{source} is damaged: {key} has values that are not finite")
+    model.network.load_state_dict(merged)
+
+
+def merge_weights(
+    model: SegmentationModel,
+    state: Mapping[str, Tensor],
+    classes: Sequence[str] | None,
+    source: str,
+    *,
+    other_classes: bool = True,
+) -> dict[str, Tensor]:
+    """Return the state dict that :func:`load_weights` loads; the model may be on the meta device."""
     architecture = model.info.architecture
     own = model.network.state_dict()
     state = _without_prefix(state, own)
@@ -56,10 +73,12 @@ def load_weights(
             merged[key] = value
         if merged[key].shape != target.shape:
             raise ModelError(f"{source} does not fit {architecture}: {key} is {list(merged[key].shape)}, not {list(target.shape)}")
+        if merged[key].is_floating_point() != target.is_floating_point():
+            raise ModelError(f"{source} does not fit {architecture}: {key} is {merged[key].dtype}, not {target.dtype}")
     unexpected = sorted(key for key in state.keys() - own.keys() if not _optional(key))
     if unexpected:
         raise ModelError(f"{source} does not fit {architecture}: it also has {unexpected[0]}")
-    model.network.load_state_dict(merged)
+    return merged
 
 
 def _without_prefix(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

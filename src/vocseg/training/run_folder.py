@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -15,6 +14,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from vocseg.errors import InputError, OutputError, SettingError
+from vocseg.models.checkpoint import load_pickle
 from vocseg.training.config import TrainConfig
 from vocseg.utils.files import cannot_write, replacing, writable_folder, write_text
 
@@ -182,10 +182,7 @@ class RunFolder:
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
-    with zipfile.ZipFile(path) as archive:  # torch.save writes checksums; torch.load does not compare them
-        if damaged := archive.testzip():
-            raise ValueError(f"the checksum of {damaged} is wrong")
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    state: dict[str, Any] = load_pickle(path)
     if not isinstance(state["iteration"], int) or not isinstance(state["network"], dict):
         raise TypeError("it holds no state of a run")
     return state
