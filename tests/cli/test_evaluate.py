@@ -57,5 +57,5 @@ def test_untrained_networks_are_refused(run: Run, synth: Path, tmp_path: Path, v
     files = [min((synth / voc.IMAGES).iterdir()) if part == "photo.jpg" else part for part in verb[1:]]
     name = [*files, "--model", "unet:resnet18"] if files else ["unet:resnet18"]
     more = ["--data", synth] if verb[0] == "evaluate" else ["--out", tmp_path / "out.onnx"]
-    fails(run(verb[0], *name, *more), "unet:resnet18 has no pretrained segmentation weights; train it or pass --weights FILE")
+    fails(run(verb[0], *name, *more), "unet:resnet18 has no pretrained segmentation weights; train it, or give weights: a file")
     assert not any(tmp_path.iterdir())

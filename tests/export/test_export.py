@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,10 @@ import torch
 from torch import Tensor
 
 import vocseg
+from verbs import fails
 from vocseg.errors import ExportError, ModelError, OutputError, SettingError
 from vocseg.export import export as export_module
-from vocseg.export.onnx import Masker
+from vocseg.export.onnx import Masker, read_onnx
 from vocseg.models import ModelInfo, SegmentationModel, save_model
 
 Run = Callable[..., tuple[int, str, str]]
@@ -58,6 +61,56 @@ def test_a_model_of_other_classes_than_the_data_is_refused(synth: Path, tmp_path
         vocseg.export("two_layer_net", tmp_path / "net.onnx", weights="none", data=synth)
 
 
+def test_an_xml_is_never_beside_the_bin_of_another_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was killed between the two renames left one network's class names beside the other's weights."""
+    pytest.importorskip("openvino")
+    vocseg.export("two_layer_net", tmp_path / "net.xml", to="openvino", weights="none")
+    rename = os.replace
+
+    def killed(source: Path, target: Path) -> None:
+        rename(source, target)
+        if target.suffix == ".bin":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        vocseg.export("simple_conv_net", tmp_path / "net.xml", to="openvino", weights="none")
+    assert [file.name for file in tmp_path.iterdir()] == ["net.bin"]
+    monkeypatch.undo()
+    vocseg.export("simple_conv_net", tmp_path / "net.xml", to="openvino", weights="none")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["net.bin", "net.xml"]
+
+
+def test_what_a_killed_export_left_is_deleted(tmp_path: Path) -> None:
+    leftover = tmp_path / f".net.onnx.{'0' * 16}.part"
+    leftover.mkdir()
+    (leftover / "net.onnx").write_text("half")
+    vocseg.export("two_layer_net", tmp_path / "net.onnx", weights="none")
+    assert [file.name for file in tmp_path.iterdir()] == ["net.onnx"]
+
+
+def test_weights_of_other_classes_need_their_names(run: Run, tmp_path: Path) -> None:
+    torch.save(vocseg.create_model("two_layer_net", ["a", "b", "c"]).network.state_dict(), tmp_path / "w.pth")
+    verb = ("export", "two_layer_net", "--weights", tmp_path / "w.pth", "--out", tmp_path / "net.onnx")
+    fails(run(*verb), "w.pth has 3 classes but not their names, and two_layer_net has VOC's 21; give its classes")
+    fails(run(*verb, "--classes", "a,b"), "w.pth predicts 3 classes, but 2 names were passed")
+    assert run(*verb, "--classes", "a, b, c")[0] == 0
+    assert read_onnx(tmp_path / "net.onnx")[1].classes == ("a", "b", "c")
+
+
+def test_a_network_with_other_outputs_than_names_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="Conv2d predicts 3 classes, but has 2 class names"):
+        vocseg.export(torch.nn.Conv2d(3, 3, 1), tmp_path / "net.onnx", classes=["a", "b"])
+
+
+def test_a_model_of_a_fixed_shorter_side(tmp_path: Path) -> None:
+    """The file takes images as the model's description says: its user resizes them."""
+    model = vocseg.create_model("two_layer_net", ["a", "b"])
+    model.set_info(replace(model.info, short_side=96))
+    assert vocseg.export(model, tmp_path / "net.onnx").parity.same_pixels == 1
+    assert read_onnx(tmp_path / "net.onnx")[1].short_side == 96
+
+
 def test_a_folder_that_cannot_be_written(model: SegmentationModel, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
@@ -65,7 +118,7 @@ def test_a_folder_that_cannot_be_written(model: SegmentationModel, tmp_path: Pat
 
 
 def test_int8_is_refused_for_onnx(model: SegmentationModel, synth: Path) -> None:
-    with pytest.raises(SettingError, match="--int8 requires --to openvino"):
+    with pytest.raises(SettingError, match="int8 requires the format openvino"):
         vocseg.export(model, int8=True, data=synth)
 
 
@@ -83,12 +136,18 @@ def test_the_verb_writes_file_and_numbers(run: Run, model: SegmentationModel, sy
     assert numbers["miou"] == pytest.approx(numbers["model_miou"], abs=1e-3)
 
 
+def test_a_fixed_size_other_than_the_models_shorter_side(tmp_path: Path) -> None:
+    model = vocseg.create_model("two_layer_net", ["a", "b"])
+    model.set_info(replace(model.info, short_side=96))
+    assert vocseg.export(model, tmp_path / "net.onnx", size=(64, 80)).parity.same_pixels == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--int8", "--data", "SYNTH"], "--int8 requires --to openvino"),
-        (["--int8", "--to", "openvino"], "--int8 requires --data"),
-        (["--out", "network.pb"], "--out network.pb must end in .onnx for onnx"),
+        (["--int8", "--data", "SYNTH"], "int8 requires the format openvino"),
+        (["--int8", "--to", "openvino"], "int8 requires data"),
+        (["--out", "network.pb"], "out network.pb must end in .onnx for onnx"),
         (["--data", "nowhere"], "nowhere"),
         (["--size", "64"], "64"),
         ([], "simple_conv_net has no pretrained segmentation weights"),

@@ -27,7 +27,7 @@ def test_pixels_are_counted_and_both_are_scored(model: SegmentationModel, val_se
     masker(seen[0][0][None])  # as often as compare() warms up
     warm = wrong
     wrong = 0
-    parity = compare(masker, exact, exact, seen, None)
+    parity = compare(masker, exact, exact, seen)
     assert parity.images == 2
     assert parity.same_pixels == pytest.approx(1 - (wrong - warm) / pixels)
     matrix = ConfusionMatrix(val_set.classes)

@@ -21,7 +21,7 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
         create_model(str(text))
     bare = tmp_path / "bare.safetensors"
     save_file({"a": torch.zeros(2)}, bare)
-    with pytest.raises(ModelError, match=r"bare\.safetensors holds weights but no vocseg metadata; use --model NAME --weights"):
+    with pytest.raises(ModelError, match=r"bare\.safetensors holds weights but no vocseg metadata; give the model's name"):
         create_model(str(bare))
     damaged = tmp_path / "damaged.safetensors"
     save_file({"a": torch.zeros(2)}, damaged, metadata={"vocseg": '{"architecture": "two_layer_net"}'})

@@ -66,7 +66,7 @@ def test_missing_encoder_weights_say_how_to_go_on(monkeypatch: pytest.MonkeyPatc
         assert "model.safetensors (" in message
         assert f"hf download {repository}" in message
         assert str(tmp_path) in message
-        assert "--weights none" in message
+        assert "the weights 'none'" in message
         assert "\n" not in message
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from vocseg.cli.options import Flag, Json, Positive, Size, Weights
+from vocseg.cli.options import Classes, Flag, Json, Positive, Size, Weights, class_names
 from vocseg.data.layout import data_folder
 from vocseg.voc import MASKS
 
@@ -28,6 +28,7 @@ def export(
     max_loss: Annotated[float, Parameter(validator=Number(gte=0))] = 0.3,
     mask_dir: str = MASKS,
     weights: Weights = None,
+    classes: Classes = None,
     json: Json = None,
 ) -> None:
     """Export a model for ONNX Runtime or OpenVINO.
@@ -59,7 +60,7 @@ def export(
     from vocseg.export.export import export as run
 
     report = run(
-        model, out, to=to, size=size, weights=weights, int8=int8, data=data, split=split,
+        model, out, to=to, size=size, weights=weights, classes=class_names(classes), int8=int8, data=data, split=split,
         mask_dir=mask_dir, calibrate_on=calibrate_on, calibration_images=calibration_images, max_loss=max_loss, json=json,
     )  # fmt: skip
     terminal().print(report.layout())

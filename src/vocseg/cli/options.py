@@ -38,6 +38,15 @@ Weights = Annotated[
     str | None,
     Parameter(help="coco, voc, backbone, none (see `vocseg models`) or a weights file. Default: the best available."),
 ]
+Classes = Annotated[
+    str | None,
+    Parameter(help="Names of the classes that a weights file predicts, in order, separated by commas, if the file has none."),
+]
+
+
+def class_names(text: str | None) -> list[str] | None:
+    """Split the value of ``--classes``."""
+    return None if text is None else [name.strip() for name in text.split(",")]
 
 
 @Parameter(name="*")

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from vocseg.cli.console import log_to_terminal, say, terminal
-from vocseg.cli.options import Json, Network
+from vocseg.cli.options import Classes, Json, Network, class_names
 from vocseg.inference.sources import find_images
 from vocseg.utils.text import counted, shares
 
@@ -30,7 +30,7 @@ def predict(
     overlay: bool = True,
     opacity: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.55,
     palette: Path | None = None,
-    classes: str | None = None,
+    classes: Classes = None,
     network: Network = Network(),
     json: Json = None,
 ) -> None:
@@ -50,16 +50,14 @@ def predict(
         overlay: Write overlays.
         opacity: Opacity of the overlays' colors, 0 to 1.
         palette: File with other colors for classes: lines `name r g b`.
-        classes: Names of the classes that a weights file predicts, in order, separated by commas, if the file has none.
     """
     find_images(images, out)  # fail before torch is imported
     from vocseg.inference.predict import predict as run
 
     log_to_terminal()
-    names = None if classes is None else [name.strip() for name in classes.split(",")]
     result = run(
-        images, out, model=model, classes=names, overlay=overlay, opacity=opacity, palette=palette, json=json, title="predict",
-        **asdict(network),
+        images, out, model=model, classes=class_names(classes), overlay=overlay, opacity=opacity, palette=palette, json=json,
+        title="predict", **asdict(network),
     )  # fmt: skip
     _show(result, f"{'masks and overlays' if overlay else 'masks'} in {out}")
     result.check()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,10 +22,11 @@ from vocseg.export.openvino import read_openvino, write_openvino
 from vocseg.export.parity import Parity, compare, input_of
 from vocseg.export.report import ExportReport
 from vocseg.inference.segmenter import Segmenter, as_model
-from vocseg.models import SegmentationModel, create_model
+from vocseg.models import ModelInfo, SegmentationModel
 from vocseg.models.registry import is_file_name, require_trained
-from vocseg.utils.files import cannot_write, refuse_to_replace, write_json
+from vocseg.utils.files import refuse_to_replace, synchronize, write_json
 from vocseg.utils.progress import progress
+from vocseg.utils.temporary import temporary_beside
 from vocseg.voc import MASKS
 
 Format = Literal["onnx", "openvino"]
@@ -67,16 +69,17 @@ def export(
     Raises ExportError if the file's masks differ, ModelError if the network cannot be exported or a package is missing,
     SettingError, DataError, OutputError.
 
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     report = export("two_layer_net", f"{folder}/net.onnx", weights="none")
     >>> report.parity.same_pixels >= 0.999
     True
     """
     if int8 and to != "openvino":
-        raise SettingError("--int8 requires --to openvino")
+        raise SettingError("int8 requires the format openvino")
     if int8 and data is None:
-        raise SettingError("--int8 requires --data: images to calibrate on and masks to compare the scores")
-    network = as_model(model, classes) if isinstance(model, nn.Module) else None
+        raise SettingError("int8 requires data: images to calibrate on and masks to compare the scores")
+    network = as_model(model, classes, weights) if isinstance(model, nn.Module) else None
     name = str(model) if network is None else network.info.architecture
     path = _output(name, out, to)
     written = [path, path.with_suffix(".bin")] if to == "openvino" else [path]
@@ -86,7 +89,7 @@ def export(
         protect_data(data, [mask_dir], outputs)
     if network is None:
         require_trained(name, weights)
-        network = create_model(name, weights=weights)
+        network = as_model(name, classes, weights)
     compare_on = calibration = None
     if data is not None:
         folder = VocFolder.find(data, mask_dir)
@@ -113,29 +116,30 @@ def write_checked(
 
     ``calibration``: images for int8; None: the file stays in float32. Raises as :func:`export` does.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            file = Path(folder) / path.name
-            _write(model, file, to, size, calibration)
-            masker, _ = read_openvino(file, exact=calibration is None) if to == "openvino" else read_onnx(file)
-            # The exported file shrinks no image by itself.
-            exact, fast = (Segmenter(model, device="cpu", exact=exact, max_short_side=0) for exact in (True, False))
-            parity = compare(masker, exact, fast, _images(compare_on), size)
-            parity.check(None if calibration is None else max_loss)
-            # The .bin first: whoever finds the .xml must find both.
-            for part in [file.with_suffix(".bin"), file] if to == "openvino" else [file]:
-                os.replace(part, path.with_suffix(part.suffix))
-        return parity
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    with temporary_beside(path, is_folder=True) as folder:
+        file = folder / path.name
+        _write(model, file, to, size, calibration)
+        masker, _ = read_openvino(file, exact=calibration is None) if to == "openvino" else read_onnx(file)
+        as_file = copy.copy(model)  # the file resizes no image
+        as_file.info = replace(model.info, short_side=None)
+        exact, fast = (Segmenter(as_file, device="cpu", exact=exact, max_short_side=0) for exact in (True, False))
+        parity = compare(masker, exact, fast, _images(compare_on, model.info, size))
+        parity.check(None if calibration is None else max_loss)
+        parts = [file.with_suffix(".bin"), file] if to == "openvino" else [file]
+        for part in parts:
+            synchronize(part)
+        if len(parts) > 1:  # after a kill, the .xml is missing rather than beside the .bin of another network
+            path.unlink(missing_ok=True)
+        for part in parts:
+            os.replace(part, path.with_suffix(part.suffix))
+    return parity
 
 
 def _output(name: str, out: str | Path | None, to: Format) -> Path:
     if out is None:
         return Path((Path(name).stem if is_file_name(name) else name.replace(":", "-")) + SUFFIXES[to])
     if Path(out).suffix != SUFFIXES[to]:
-        raise SettingError(f"--out {out} must end in {SUFFIXES[to]} for {to}")
+        raise SettingError(f"out {out} must end in {SUFFIXES[to]} for {to}")
     return Path(out)
 
 
@@ -151,12 +155,12 @@ def _write(model: SegmentationModel, path: Path, to: Format, size: tuple[int, in
     return None
 
 
-def _images(dataset: SplitDataset | None) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Read the images to compare on, with their masks if the classes are the model's."""
+def _images(dataset: SplitDataset | None, info: ModelInfo, size: tuple[int, int] | None) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Read the images to compare on, as the file takes them, with their masks if the classes are the model's."""
     shown = photographs() if dataset is None else dataset
     for index in progress(range(len(shown)), len(shown), f"compare on {shown.split}"):
         sample = shown.read(index)
-        yield sample.image, None if dataset is None else sample.mask
+        yield input_of(sample.image, info, size), None if dataset is None else sample.mask
 
 
 def _evenly_spaced(dataset: SplitDataset, images: int) -> list[Path]:

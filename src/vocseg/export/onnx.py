@@ -92,7 +92,7 @@ def write_onnx(model: SegmentationModel, path: Path, size: tuple[int, int] | Non
                 dynamic_shapes=({0: torch.export.Dim("N", min=1)} | dynamic,),
             )  # fmt: skip
     except Exception as error:
-        hint = " for images of any size; fix it with --size" if size is None else ""
+        hint = " for images of any size; give a size" if size is None else ""
         cause = str(error).strip().splitlines()[0]
         raise ModelError(f"{model.info.architecture} cannot be exported{hint}: {cause}") from error
     assert program is not None

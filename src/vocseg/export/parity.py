@@ -53,7 +53,7 @@ class Parity:
             lost = 100 * (self.model_miou - self.miou)
             raise ExportError(
                 f"mIoU {percent(self.miou)}, the model's is {percent(self.model_miou)}: {lost:.2f} points lost, "
-                f"{max_loss:g} allowed (--max-loss)"
+                f"{max_loss:g} allowed"
             )
 
 
@@ -62,25 +62,17 @@ def input_of(image: Tensor, info: ModelInfo, size: tuple[int, int] | None) -> Te
     return resize_image(image, size or info.input_size(image.shape[1], image.shape[2]))
 
 
-def compare(
-    masker: Masker,
-    model: Segmenter,
-    fast: Segmenter,
-    images: Iterable[tuple[Tensor, Tensor | None]],
-    size: tuple[int, int] | None,
-) -> Parity:
+def compare(masker: Masker, model: Segmenter, fast: Segmenter, images: Iterable[tuple[Tensor, Tensor | None]]) -> Parity:
     """Segment the same images (uint8 RGB, 3 x H x W, each with its mask or None) with a file and with its model.
 
-    ``model`` gives the masks to compare with, ``fast`` the time. ``size``: the file's fixed size, to which all images
-    are resized first; None: the file takes any size.
+    The images have the size that the file takes, their masks any size. ``model`` gives the masks to compare with,
+    ``fast`` the time.
     """
     model_matrix, file_matrix = ConfusionMatrix(model.info.classes), ConfusionMatrix(model.info.classes)
     same = pixels = count = 0
     seconds, model_seconds = 0.0, 0.0
     for image, truth in images:
-        if size is not None:
-            image = resize_image(image, size)
-        inputs = input_of(image, model.info, size)[None]
+        inputs = image[None]
         if not count:
             masker(inputs), fast(image)  # warm up
         start = time.perf_counter()
@@ -89,7 +81,6 @@ def compare(
         start = time.perf_counter()
         fast(image)
         model_seconds += time.perf_counter() - start
-        mask = resize_mask(mask, (image.shape[1], image.shape[2]))
         model_mask = model(image).mask
         same += int((mask == model_mask).sum())
         pixels += mask.numel()

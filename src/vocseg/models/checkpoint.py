@@ -63,7 +63,7 @@ def _read(path: Path, weights: bool) -> tuple[ModelInfo, dict[str, Tensor]]:
         raise ModelError(f"no model file {path}")
     state, metadata = _read_safetensors(path, "model", weights)
     if METADATA_KEY not in metadata:
-        raise ModelError(f"{path} holds weights but no vocseg metadata; use --model NAME --weights {path}")
+        raise ModelError(f"{path} holds weights but no vocseg metadata; give the model's name, and {path} as its weights")
     return ModelInfo.from_json(metadata[METADATA_KEY], path), state
 
 

@@ -171,7 +171,7 @@ def require_trained(name: str, weights: str | None) -> None:
     """Raise ModelError if a model name and its weights give a network that is not trained for segmentation."""
     if comes_untrained(name, weights):
         raise ModelError(
-            f"{name} has no pretrained segmentation weights; train it or pass --weights FILE (--weights none for random output)"
+            f"{name} has no pretrained segmentation weights; train it, or give weights: a file, or 'none' for random output"
         )
 
 

@@ -66,7 +66,7 @@ def merge_weights(
             if rows is None and not other_classes:
                 raise ModelError(
                     f"{source} has {len(value)} classes but not their names, and {architecture} has VOC's {len(target)}; "
-                    "pass classes=[...] (predict: --classes a,b,...), their names in order"
+                    "give its classes, their names in order"
                 )
             merged[key] = _copy_rows(target, value, rows or ())
         else:

@@ -37,11 +37,16 @@ def replacing(path: Path) -> Iterator[Path]:
     with temporary_beside(path) as temporary:
         mode = temporary.stat().st_mode
         yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
+        synchronize(temporary)
         if temporary.stat().st_mode != mode:  # some writers make private files
             os.chmod(temporary, mode)
         os.replace(temporary, path)
+
+
+def synchronize(path: Path) -> None:
+    """Have a file's content on the disk before it is renamed."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
 
 
 @contextmanager

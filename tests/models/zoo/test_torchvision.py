@@ -97,7 +97,7 @@ def test_missing_download_is_one_line_that_says_how_to_go_on(monkeypatch: pytest
     monkeypatch.setenv("TORCH_HOME", "/nonexistent")
     for weights in ("coco", "backbone"):
         with pytest.raises(
-            ModelError, match=r"^could not download weights from https://.*\.pth \(.+\)\. If you are offline, .*--weights none"
+            ModelError, match=r"^could not download weights from https://.*\.pth \(.+\)\. If you are offline, .*the weights 'none'"
         ) as caught:
             create_model("lraspp_mobilenet_v3_large", weights=weights)
         assert "\n" not in str(caught.value)

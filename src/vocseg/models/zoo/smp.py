@@ -144,7 +144,7 @@ def _pretrained_name(encoder: str) -> str:
         return "imagenet"
     offered = list(smp.encoders.encoders[encoder]["pretrained_settings"])
     if not offered:
-        raise ModelError(f"encoder {encoder} has no pretrained weights; use --weights none")
+        raise ModelError(f"encoder {encoder} has no pretrained weights; use the weights 'none'")
     return "imagenet" if "imagenet" in offered else str(offered[0])
 
 
@@ -174,7 +174,7 @@ def _cannot_download(encoder: str, pretrained: str, error: OSError) -> ModelErro
     return ModelError(
         f"could not download the ImageNet weights of encoder {encoder} from {address} ({str(error).splitlines()[0]}). "
         f"If you are offline, run `{download}` elsewhere and copy its folder to {constants.HF_HUB_CACHE}, "
-        "or use --weights none, --weights FILE, or --model vocseg-s, whose weights are included"
+        "or use the weights 'none', a weights file, or the model vocseg-s, whose weights are included"
     )
 
 

@@ -98,6 +98,6 @@ def _download(weights: Any) -> dict[str, torch.Tensor]:
         reason = getattr(error, "reason", None) or str(error).splitlines()[0]
         raise ModelError(
             f"could not download weights from {weights.url} ({reason}). If you are offline, place the file at {cache}, "
-            "or use --weights none, --weights FILE, or --model vocseg-s, whose weights are included"
+            "or use the weights 'none', a weights file, or the model vocseg-s, whose weights are included"
         ) from error
     return state

