@@ -215,7 +215,7 @@ def _region(numbers: NDArray[np.float64], height: int, width: int, has_key_point
         x, y, across, down = numbers[:BOX] * (width, height, width, height)
         box = regions.fill(regions.rectangle(x - across / 2, y - down / 2, across, down), height, width)
         raise NotDrawn("box", "with key points, but no outline" if has_key_points else "without an outline", box)
-    return regions.polygons([numbers], height, width, (width, height), thing, "shares")
+    return regions.polygons([numbers], height, width, (width, height), thing, "")
 
 
 def _stray(texts: dict[Path, Path | None], path: Path) -> Iterator[Lost]:
