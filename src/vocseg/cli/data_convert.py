@@ -28,6 +28,7 @@ def convert(
     classes: str | None = None,
     colors: Path | None = None,
     void: str | None = None,
+    others: Literal["background", "void"] | None = None,
     splits: str | None = None,
     seed: int = 0,
     segments: Literal["rle", "polygons"] = "rle",
@@ -61,12 +62,13 @@ def convert(
         masks: Folder of the masks; for VOC layout its name, e.g. SegmentationClassAug. In VOC layout, images without a
             mask in SegmentationClass take it from another SegmentationClass* folder.
         classes: Class names separated by commas, or a file with one name per line. For id masks: the names of labels 0,
-            1, 2, ... If the source names its classes: those to keep, in the order of their new ids. Default: the
-            source's names, or class_0, class_1, ...
+            1, 2, ... If the source names its classes: those to keep, in the order of their new ids, also if the
+            source lacks some, so that batches of a project get the same ids. Default: the source's names, or class_0, class_1, ...
         colors: Classes of colored masks: a CSV file with name,r,g,b or id,name,r,g,b (a header is allowed), or CVAT's
             labelmap.txt.
         void: Labels of id masks, or class names, that become void, separated by commas: 11 or 0,11 or void. 255 is
             always void. Higher ids are shifted down to stay contiguous.
+        others: What pixels of other classes than those in --classes become. Default: they are an error.
         splits: Folder with train.txt, val.txt, ..., or fractions such as 0.8/0.2 or 0.7/0.15/0.15 (train, val, test).
             Default: the source's own splits, or 0.8/0.2. Fractions are drawn so that each split has rare classes and
             near-duplicates stay in one split.
@@ -90,7 +92,7 @@ def convert(
     read = (path for place in places if place is not None for path in (place, *place.rglob("*")))
     refuse_to_replace([json], itertools.chain([colors, classes], read))
     report = convert(
-        source, out, to=to, kind=kind, images=images, masks=masks, classes=classes, colors=colors, void=void or "",
+        source, out, to=to, kind=kind, images=images, masks=masks, classes=classes, colors=colors, void=void or "", others=others,
         splits=splits, seed=seed, segments=segments, objects=objects, crowds=crowds,
         allow_skipped=allow_skipped, allow_outside=allow_outside,
     )  # fmt: skip

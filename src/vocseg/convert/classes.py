@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vocseg import voc
-from vocseg.convert.source import Source
+from vocseg.convert.readers.tools import LABELME_IGNORE
+from vocseg.convert.source import Source, is_background
 from vocseg.data.layout import read_classes
 from vocseg.errors import DataError, SettingError, nearest
 
@@ -62,8 +63,12 @@ def _repeated(names: Iterable[str]) -> str | None:
     return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
-def map_classes(source: Source, labels: Labels, given: tuple[str, ...] | None, void: tuple[str, ...]) -> ClassMap:
+def map_classes(
+    source: Source, labels: Labels, given: tuple[str, ...] | None, void: tuple[str, ...], others: str | None = None
+) -> ClassMap:
     """Decide on the classes of a data set; the user has ``given`` names, and labels and names that become ``void``.
+
+    Labels of no class become ``others``: background or void. Without it, they raise an error.
 
     Raises DataError for a label that is neither a class nor void, SettingError for names that are not in the source.
     """
@@ -71,7 +76,12 @@ def map_classes(source: Source, labels: Labels, given: tuple[str, ...] | None, v
     if numbers and source.fill:
         known = ", ".join((source.names or {}).values())
         raise SettingError(f"void '{min(numbers)}': {source.kind} classes are names, not numbers ({known})")
-    if source.names is not None and (source.named or not given):
+    if given and source.fill:
+        given = tuple(voc.BACKGROUND_NAMES[0] if is_background(name) else name for name in given if name != LABELME_IGNORE)
+    select = bool(given and source.names is not None and (source.named or others))
+    if given and select and others == "background" and voc.background(given) is None:
+        given = (voc.BACKGROUND_NAMES[0], *given)
+    if source.names is not None and (select or not given):
         names, note = source.names, "as named in the source"
     elif given:
         names, note = dict(enumerate(given)), "as given"
@@ -82,25 +92,32 @@ def map_classes(source: Source, labels: Labels, given: tuple[str, ...] | None, v
     if by_id and len(names) > 1 and labels.present == {0} and labels.has_void:
         raise _binary(source.found)
     not_classes = source.void | numbers | _void_labels(void, names)
-    for label in sorted(labels.present - set(names) - not_classes):
+    rest = sorted(labels.present - set(names) - not_classes)
+    for label in rest if others is None else ():
         known = f"0 to {len(names) - 1}" if sorted(names) == list(range(len(names))) else ", ".join(map(str, sorted(names)))
         raise DataError(
             f"{labels.first(label)}, which is not a class (classes are {known}) and not void; "
-            f"--void {label} makes it void, --classes names more classes"
+            f"--void {label} makes it void, --others all such labels, --classes names more classes"
         )
     names = {label: name for label, name in sorted(names.items()) if label not in not_classes}
-    if given and source.named:
-        names, note = _select(names, given, labels), "as given"
-    elif source.fill and 0 not in labels.present:
-        names.pop(0, None)
+    if given and select:
+        chosen = _select(names, [name for name in given if name not in void], labels, others)
+        rest += [label for label in names if label in labels.present and label not in chosen]
+        names, note = chosen, "as given"
+    elif source.fill and 0 not in labels.present and not rest:
+        names.pop(0, None)  # background, if nothing shows it
     # A line of classes.txt must be able to hold each name.
     classes = tuple(" ".join(name.split()) or f"class_{label}" for label, name in names.items())
     if repeated := _repeated(classes):
         raise DataError(f"{source.found} has two classes called '{repeated}'")
-    if not classes:
-        raise DataError(f"no classes left: every label of {source.found} is void")
+    if not 0 < len(classes) <= voc.VOID:
+        raise DataError(f"{len(classes)} classes are left of {source.found}; there must be 1 to {voc.VOID}, the others void")
     ids = np.full(256, voc.VOID, dtype=np.uint8)
-    ids[list(names)] = np.arange(len(names))
+    for id_, label in enumerate(names):
+        if label < voc.VOID:  # the others are given, but not in the source
+            ids[label] = id_
+    if others == "background":
+        ids[rest] = _background_id(classes)
     return ClassMap(classes, ids, note)
 
 
@@ -136,17 +153,28 @@ def _void_labels(void: tuple[str, ...], names: Names) -> set[int]:
     return {labels[name] for name in wanted}
 
 
-def _select(names: Names, given: tuple[str, ...], labels: Labels) -> Names:
-    """Return the classes of the source that are ``given``, in that order. Labels of any other class must not occur."""
-    by_name = {name: label for label, name in names.items()}
-    if unknown := next((name for name in given if name not in by_name), None):
-        known = ", ".join(by_name)
-        raise SettingError(f"class '{unknown}' is not in the source{nearest(unknown, list(by_name))} (its classes: {known})")
-    rest = [label for label in names if label in labels.present and names[label] not in given]
-    if rest:
-        void = ",".join(names[label] for label in rest)
+def _select(names: Names, given: Sequence[str], labels: Labels, others: str | None) -> Names:
+    """Return the ``given`` classes, in that order; those that the source lacks have labels from 256.
+
+    Raises DataError if labels of any other class occur and do not become ``others``.
+    """
+    by_name = {" ".join(name.split()): label for label, name in names.items()}
+    spare = [name for name in by_name if name not in given]
+    missing = [name for name in given if name not in by_name]
+    for name in missing:  # so that batches of one project get the same ids; but a typo is none
+        if hint := nearest(name, spare):
+            raise SettingError(f"class '{name}' is not in the source{hint} (its classes: {', '.join(by_name)})")
+    rest = [name for name in spare if by_name[name] in labels.present]
+    if rest and others is None:
         raise DataError(
-            f"{labels.first(rest[0])}, class '{names[rest[0]]}', which is not in --classes; "
-            f"--void '{void}' makes {'it' if len(rest) == 1 else f'all {len(rest)} other classes'} void"
+            f"{labels.first(by_name[rest[0]])}, class '{rest[0]}', which is not in --classes; "
+            + (f"add it (--classes {','.join((rest[0], *given))}), or " if rest[0] in voc.BACKGROUND_NAMES else "")
+            + "--others background or --others void makes all pixels of other classes background or void"
         )
-    return {by_name[name]: name for name in given}
+    return {by_name.get(name, 256 + place): name for place, name in enumerate(given)}
+
+
+def _background_id(classes: tuple[str, ...]) -> int:
+    if (background := voc.background(classes)) is None:
+        raise SettingError(f"others 'background': none of the classes is called background ({', '.join(classes)})")
+    return background

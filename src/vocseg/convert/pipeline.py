@@ -37,7 +37,7 @@ EMBEDDED_SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".web
 
 CHOICES = {
     "to": ("voc", "coco", "yolo"), "segments": ("rle", "polygons"), "objects": ("classes", "parts"),
-    "crowds": ("auto", "void", "objects"),
+    "crowds": ("auto", "void", "objects"), "others": (None, "background", "void"),
 }  # fmt: skip
 
 AnyPath = str | Path
@@ -54,6 +54,7 @@ def convert(
     classes: AnyPath | Sequence[str] | None = None,
     colors: AnyPath | None = None,
     void: str | Sequence[str | int] = (),
+    others: Literal["background", "void"] | None = None,
     splits: AnyPath | Sequence[float] | None = None,
     seed: int = 0,
     segments: Literal["rle", "polygons"] = "rle",
@@ -73,9 +74,12 @@ def convert(
         ``supervisely``, ``label-studio``, ``yolo`` or ``voc``. images: Folder of the images, if they are not found
         automatically. masks: Folder of the masks; for VOC layout its name, for example ``SegmentationClassAug``.
         classes: Names, a comma-separated list of them, or a file with one a line. They name the labels 0, 1, 2, ... of
-        masks; if the source names its classes, they select classes in the order of their new ids. colors: Color table
+        masks; if the source names its classes, they select classes in the order of their new ids, and those that the
+        source lacks keep their ids too. colors: Color table
         of colored masks: CSV with name,r,g,b, or CVAT's ``labelmap.txt``. void: Labels or class names, a sequence or
         comma-separated, that become 255 in addition to 255 itself. Higher ids are shifted down to stay contiguous.
+        others: What pixels of other classes than ``classes`` become: ``background`` or ``void``; by default, they are an
+        error.
         splits: Folder with ``train.txt``, ``val.txt``, ..., or fractions of train, val and test: ``0.8/0.2`` or
         ``(0.7, 0.15, 0.15)``. By default the source's own splits, or 0.8/0.2. seed: Seed of drawn splits. segments:
         COCO only: exact run lengths, or polygons along pixel edges. objects: COCO only: one object per class of an
@@ -94,9 +98,9 @@ def convert(
     voc 3 {'train': 2, 'trainval': 3, 'val': 1}
     """
     source, out = Path(source), Path(out)
-    for name, value in {"to": to, "segments": segments, "objects": objects, "crowds": crowds}.items():
+    for name, value in {"to": to, "segments": segments, "objects": objects, "crowds": crowds, "others": others}.items():
         if value not in CHOICES[name]:
-            raise SettingError(f"{name} '{value}' is not one of {', '.join(CHOICES[name])}")
+            raise SettingError(f"{name} '{value}' is not one of {', '.join(filter(None, CHOICES[name]))}")
     if images is None and source.resolve() in out.resolve().parents:
         raise OutputError(f"{out} is inside {source} and would be read as part of it; choose another folder")
     given, void = parse_classes(classes), parse_names(void)
@@ -115,7 +119,7 @@ def convert(
         checked = list(progress(workers.map(check, items), len(items), f"read {found.kind}"))
         notes = note_skipped(found, items, [one.lost for one in checked], allow_skipped)
         pixels = np.array([one.pixels for one in checked]).reshape(len(items), 256)
-        mapping = map_classes(found, _labels(found, items, pixels), given, void)
+        mapping = map_classes(found, _labels(found, items, pixels), given, void, others)
         # Pixels of each class id from those of each label; a product of floats, which are exact here, is much faster.
         counts = (pixels.astype(np.float64) @ np.eye(256)[mapping.ids]).astype(np.int64)
         by_class = counts[:, : len(mapping.classes)]
