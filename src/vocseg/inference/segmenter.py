@@ -43,7 +43,10 @@ BATCH_SIZE = 16
 BATCH_PIXELS = 1 << 22
 """Images, and their pixels, that go through the network together on a GPU: 16 of VOC's size."""
 
-_FORKED = "a Segmenter does not work after fork; start processes with multiprocessing's spawn method"
+_FORKED = (
+    "this Segmenter works only in the process that made it, since threads of GPUs and engines do not survive a fork; make "
+    "one in each process, started with multiprocessing's spawn method, or use the CPU and engine torch"
+)
 
 OnError = Literal["raise", "skip"]
 Item = TypeVar("Item")
@@ -62,9 +65,9 @@ class Segmenter:
     back to their size; None: 640, or what the model says; 0: no image is shrunk. Raises ModelError for a model or engine,
     SettingError for another setting, that cannot be used.
 
-    Several threads may use one Segmenter; each gets the masks that it would get alone. In a process made by ``fork`` it
-    raises ModelError at once, since threads of torch and the engines do not survive a fork: start processes with
-    ``spawn``, make the Segmenter in each, or call ``torch.set_num_threads(1)`` in the child before it makes its own.
+    Several threads may use one Segmenter; each gets the masks that it would get alone. So does a process made by
+    ``fork``, on a CPU with the engine torch: it has one of torch's threads, since others do not survive a fork. On a GPU
+    and with other engines it raises ModelError at once: make a Segmenter in each process, started with ``spawn``.
 
     >>> segment = Segmenter("lraspp_mobilenet_v3_large", weights="none", device="cpu")
     >>> segment(torch.zeros(3, 48, 64, dtype=torch.uint8)).mask.shape
@@ -73,8 +76,8 @@ class Segmenter:
     [torch.Size([9, 16]), torch.Size([9, 16])]
     """
 
-    _threads_of: ClassVar[int | None] = None
-    """The process in which a Segmenter has started torch's threads."""
+    _fork_is_safe: ClassVar[bool] = False
+    """Whether processes forked from now on are kept from waiting for torch's threads."""
 
     def __init__(
         self,
@@ -88,10 +91,11 @@ class Segmenter:
         exact: bool = False,
         max_short_side: int | None = None,
     ) -> None:
-        # With more than one thread, torch would wait forever for the threads of the parent process.
-        if Segmenter._threads_of not in (None, os.getpid()) and torch.get_num_threads() > 1:
-            raise ModelError(_FORKED)
-        self._process = Segmenter._threads_of = os.getpid()
+        if not Segmenter._fork_is_safe and hasattr(os, "register_at_fork"):
+            # With more than one thread, torch would wait forever for those of the parent process.
+            os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
+            Segmenter._fork_is_safe = True
+        self._process, self._engine = os.getpid(), engine
         if engine not in get_args(EngineName):
             known = get_args(EngineName)
             raise SettingError(f"unknown engine '{engine}'{nearest(str(engine), list(known))}; use one of: {', '.join(known)}")
@@ -210,7 +214,9 @@ class Segmenter:
         ``auto`` is chosen.
         """
         if self._process != os.getpid():
-            raise ModelError(_FORKED)
+            if self.device.type != "cpu" or self._engine not in ("auto", "torch"):
+                raise ModelError(_FORKED)
+            total = 1  # auto may have prepared another engine
         size = (images.shape[2], images.shape[3])
         inputs = resize_image(images, self.network_size(*size))
         network = self.network
