@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from vocseg.models.registry import create_model, list_models, register_model
     from vocseg.training.api import TrainResult, train
     from vocseg.training.config import TrainConfig
-    from vocseg.utils.system import tune_process
+    from vocseg.utils.system import set_max_pixels, tune_process
 
 __version__ = "0.1.0"
 
@@ -78,6 +78,7 @@ __all__ = [
     "predict",
     "register_model",
     "score",
+    "set_max_pixels",
     "train",
     "transforms",
     "tune_process",
@@ -109,6 +110,7 @@ _HOMES = {
     "score": "evaluation.score:score",
     "train": "training.api:train",
     "transforms": "data.transforms",
+    "set_max_pixels": "utils.system:set_max_pixels",
     "tune_process": "utils.system:tune_process",
 }
 """Where each lazily imported name is defined."""

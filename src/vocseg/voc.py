@@ -28,7 +28,7 @@ YEARS = ("2007", "2008", "2009", "2010", "2011", "2012")
 """Years of the challenge that had a segmentation task with a public train and val split."""
 
 IMAGES = "JPEGImages"
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff")
 """Suffixes of the images that are read."""
 UNSUPPORTED_SUFFIXES = (
     ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jxl", ".jxr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2",

@@ -48,7 +48,7 @@ def terminal() -> Console:
 
     class Terminal(Console):
         def render_str(self, text: str, **options: Any) -> Text:
-            return super().render_str(visible(text, keep="\n"), **options)  # before the width is measured
+            return super().render_str(visible(text), **options)  # before the width is measured
 
         def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
             for segment in super().render(renderable, options):

@@ -21,7 +21,7 @@ from vocseg.cli.signals import StopSignals, signal_of
 from vocseg.cli.train import train_app
 from vocseg.errors import InputError, OutputError, TrainingStopped, VocsegError
 from vocseg.utils.files import cannot_write
-from vocseg.utils.system import tune_process
+from vocseg.utils.system import set_max_pixels, tune_process
 from vocseg.utils.text import visible
 from vocseg.utils.user_code import import_user_code
 
@@ -36,10 +36,11 @@ Train on synthetic data:   vocseg data synth demo/data
                            vocseg train --data demo/data --config synthetic
 Train on VOC 2012:         vocseg data download data
                            vocseg train --data data
-Score a model:             vocseg evaluate runs/deeplabv3_resnet101/best.safetensors --data data
+Score a model:             vocseg evaluate runs/NAME/best.safetensors
 
 With every verb:
---import FILE.py|MODULE    import your code first, e.g. networks with @vocseg.register_model; repeatable
+--import FILE.py|MODULE    import your code, e.g. networks of your own; repeatable
+--max-pixels N             read images of up to N pixels; default: 100 million
 --debug                    print the traceback of an error""",
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
@@ -73,12 +74,15 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     given = sys.argv[1:] if arguments is None else arguments
     accept_all_characters()
     tune_process()
-    warnings.filterwarnings("ignore", module="PIL")  # of odd metadata; an image that cannot be read is an error
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # vocseg has none; those of torch and Pillow are for programmers
     try:
         with StopSignals(at_once=True):
             try:
-                tokens, targets = split_common(given)
-                for target in targets:
+                tokens, common = split_common(given)
+                if common.max_pixels is not None:
+                    set_max_pixels(common.max_pixels)
+                for target in common.targets:
                     import_user_code(target)
                 app(tokens, exit_on_error=False, print_error=False)
             finally:
@@ -117,12 +121,13 @@ def _describe(error: BaseException) -> tuple[str, int]:
     return f"error: {type(error).__name__}: {error} (--debug prints the traceback)", 1
 
 
-def split_common(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Split the command line into what the verb gets, without --debug, and the values of --import."""
+def split_common(arguments: list[str]) -> tuple[list[str], argparse.Namespace]:
+    """Split the command line into what the verb gets, and the options of every verb."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--debug", action="store_true")
     parser.add_argument("--import", dest="targets", nargs="?", action="append", default=[])
+    parser.add_argument("--max-pixels", type=int)
     common, rest = parser.parse_known_args(arguments)
     if None in common.targets:
         raise InputError("--import needs a Python file or the name of a module")
-    return rest, common.targets
+    return rest, common

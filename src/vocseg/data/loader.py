@@ -13,9 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vocseg.data.dataset import Batch, Sample, SplitDataset, size_text
-from vocseg.data.image_io import max_pixels, set_max_pixels
 from vocseg.errors import DataError, VocsegError
-from vocseg.utils.system import cores
+from vocseg.utils.system import cores, max_pixels, set_max_pixels
 
 BatchTransform = Callable[[Sequence[Sample], torch.Generator], Sequence[Sample]]
 """Takes and returns the samples of a batch; all its randomness comes from the generator."""

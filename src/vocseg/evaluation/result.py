@@ -38,7 +38,7 @@ class Evaluation:
 
     def __repr__(self) -> str:
         classes = f"{self.scores.classes_scored} of {len(self.scores.per_class)} classes"
-        return f"Evaluation(mIoU {percent(self.miou)} over {classes}, {counted(self.images, 'image')} of {self.split})"
+        return f"Evaluation(mIoU {percent(self.miou)} % over {classes}, {counted(self.images, 'image')} of {self.split})"
 
     @property
     def miou(self) -> float | None:

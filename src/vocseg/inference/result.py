@@ -31,7 +31,8 @@ class Segmentation:
 
     ``image``: uint8 RGB, 3 x H x W. ``mask``: uint8 class ids, H x W. ``info``: the model. ``source``: the image's
     file, if it came from one. ``seconds``: time from the file or pixels to the mask; for an image of a batch, an equal
-    share of its batch's. ``network_size``: height and width at which the network saw the image.
+    share of its batch's. ``network_size``: height and width at which the network saw the image. ``notes``: how the file
+    was read, if that may surprise.
 
     >>> import vocseg
     >>> from vocseg.data.samples import FOLDER
@@ -49,6 +50,7 @@ class Segmentation:
     seconds: float = 0.0
     _logits: Callable[[], LowResLogits] | None = field(default=None, repr=False, compare=False)
     network_size: tuple[int, int] | None = None
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         height, width = self.mask.shape

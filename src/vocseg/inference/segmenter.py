@@ -198,7 +198,8 @@ class Segmenter:
         size = self.network_size(masks.shape[1], masks.shape[2])
         for item, mask in zip(batch, masks, strict=True):
             again = (lambda: logits) if keep_logits else partial(self.low_res_logits, item.pixels[None], total)
-            results.append(Segmentation(item.pixels, mask, self.info, item.source, item.seconds + seconds, again, size))
+            taken = item.seconds + seconds
+            results.append(Segmentation(item.pixels, mask, self.info, item.source, taken, again, size, tuple(item.notes)))
         return results
 
     def logits(self, image: ImageLike) -> Tensor:
@@ -229,11 +230,12 @@ class Segmenter:
 
 
 class _Loaded(NamedTuple):
-    """An image in memory, uint8 RGB, 3 x H x W; its file, or its number; and the seconds that reading took."""
+    """An image in memory, uint8 RGB, 3 x H x W; its file, or its number; the seconds that reading took; notes on it."""
 
     pixels: Tensor
     key: Path | int
     seconds: float
+    notes: list[str]
 
     @property
     def source(self) -> Path | None:
@@ -241,8 +243,9 @@ class _Loaded(NamedTuple):
 
 
 def _load(number: int, image: Any) -> _Loaded:
-    start = time.perf_counter()
-    return _Loaded(to_pixels(image), Path(image) if isinstance(image, str | Path) else number, time.perf_counter() - start)
+    start, notes = time.perf_counter(), list[str]()
+    pixels = to_pixels(image, notes)
+    return _Loaded(pixels, Path(image) if isinstance(image, str | Path) else number, time.perf_counter() - start, notes)
 
 
 def _load_or_error(numbered: tuple[int, Any]) -> tuple[Path | int, _Loaded | DataError]:

@@ -24,7 +24,7 @@ from vocseg.training.run_folder import RunFolder, check_resumable, log
 from vocseg.training.setup import Schedule, TrainSetup, prepare
 from vocseg.training.step_log import percents
 from vocseg.utils.system import find_device
-from vocseg.utils.text import counted
+from vocseg.utils.text import counted, percent
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,11 @@ class TrainResult:
     run: RunFolder
     history: list[dict[str, Any]]
     model: SegmentationModel
+
+    def __repr__(self) -> str:
+        scores = [record[part]["miou"] for record in self.history for part in ("val", "val_ema") if part in record]
+        best = max((score for score in scores if score is not None), default=None)
+        return f"TrainResult({self.best}: best val mIoU {percent(best)} %, {counted(len(self.history), 'epoch')})"
 
     @property
     def best(self) -> Path:
