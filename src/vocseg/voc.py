@@ -32,7 +32,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".w
 """Suffixes of the images that are read."""
 UNSUPPORTED_SUFFIXES = (
     ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jxl", ".jxr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2",
-    ".psd", ".exr", ".tga", ".ppm", ".pgm",
+    ".psd", ".exr", ".hdr", ".tga", ".ppm", ".pgm", ".pbm", ".pnm", ".pcx", ".ico", ".icns", ".dds", ".qoi", ".svg", ".eps", ".ps",
 )  # fmt: skip
 """Suffixes of images in formats that are not read; in a folder each is named as skipped."""
 MASKS = "SegmentationClass"

@@ -165,14 +165,14 @@ def test_an_output_whose_name_is_too_long(segment: vocseg.Segmenter, photos: Pat
 def test_json_says_what_was_done_before_the_end(
     segment: vocseg.Segmenter, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: BaseException
 ) -> None:
-    real = Segmentation.save_mask
+    real = Segmentation.save
 
-    def save_mask(self: Segmentation, path: Path) -> None:
+    def save(self: Segmentation, path: Path, **options: float) -> None:
         if path.name == "2.png":
             raise raised
-        real(self, path)
+        real(self, path, **options)
 
-    monkeypatch.setattr(Segmentation, "save_mask", save_mask)
+    monkeypatch.setattr(Segmentation, "save", save)
     message = "2 of 3 images done, in .*o" if isinstance(raised, KeyboardInterrupt) else "No space left"
     with pytest.raises(type(raised), match=message):
         vocseg.predict(photos, tmp_path / "o", model=segment, json=tmp_path / "j.json")

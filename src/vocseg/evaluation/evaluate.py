@@ -27,12 +27,11 @@ from vocseg.evaluation.result import Evaluation
 from vocseg.inference.engines import EngineName
 from vocseg.inference.images import stacked, to_pixels
 from vocseg.inference.segmenter import Segmenter, as_segmenter
-from vocseg.inference.sources import MARK
 from vocseg.metrics import ConfusionMatrix
 from vocseg.models import ModelInfo
 from vocseg.ops.cross_entropy import pixel_cross_entropy
 from vocseg.ops.low_res_logits import LowResLogits
-from vocseg.utils.files import refuse_to_replace, writable_folder
+from vocseg.utils.files import MARK, refuse_to_replace, writable_folder
 from vocseg.utils.progress import progress
 
 

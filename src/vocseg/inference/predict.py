@@ -129,7 +129,8 @@ def predict(
     masks = [out / f"{name}.png" for name in names]
     overlays = [out / f"{name}_overlay.jpg" if overlay else None for name in names]
     named = str(model) if isinstance(model, str | Path) else None
-    refuse_to_replace([*masks, *overlays, None if json is None else Path(json)], [*(file.path for file in files), named, weights])
+    read = [*(file.path for file in files), named, weights, *([palette] if isinstance(palette, str | Path) else [])]
+    refuse_to_replace([*masks, *overlays, None if json is None else Path(json)], read)
     for source in map(Path, sources):
         if source.is_dir() and source.resolve() == out.resolve():
             raise OutputError(f"the folder {out} of the images cannot be that of their masks too; choose another for these")

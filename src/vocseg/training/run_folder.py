@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from vocseg.data.layout import VocFolder, protect_data
 from vocseg.errors import InputError, OutputError, SettingError
 from vocseg.models.checkpoint import load_pickle
 from vocseg.training.config import TrainConfig
@@ -54,6 +55,11 @@ class RunFolder:
         self.report = self.root / "report.md"
         """The plan, the best epoch's scores by class, and every epoch."""
 
+    @property
+    def files(self) -> list[Path]:
+        """The files of a finished run."""
+        return [path for name, path in vars(self).items() if name != "root"]
+
     def __repr__(self) -> str:
         return f"RunFolder({str(self.root)!r})"
 
@@ -63,6 +69,9 @@ class RunFolder:
         run = cls(config.out or _free_name(Path("runs"), Path(config.model).stem.replace(":", "-")))
         if run.config.exists():
             raise OutputError(f"{run.root} already contains a run; use --resume {run.root}, or choose another --out")
+        if run.root.resolve() in (Path(config.data).resolve(), VocFolder.find(config.data, config.mask_dir).root.resolve()):
+            raise OutputError(f"cannot write a run to {run.root}: it is the data folder; choose another --out")
+        protect_data(config.data, [config.mask_dir], run.files, [config.model, config.weights, config.teacher])
         writable_folder(run.root)
         return run
 
