@@ -155,28 +155,38 @@ def resolve_id(line: str, known: Container[str]) -> str:
     >>> [resolve_id(line, {"2007_000032", "weed (1)"}) for line in ("/JPEGImages/2007_000032.jpg -1", "weed (1).jpg", "new -1")]
     ['2007_000032', 'weed (1)', 'new']
     """
-    if whole := _known(line, known):
+    whole = _known(line, known)
+    if whole is not None and not re.search(r"[\s,;]", line[: max(line.rfind("/"), line.rfind("\\")) + 1]):
         return whole
     ends = [*re.finditer(r"[\t,;]", line), *reversed([*re.finditer(r"\s+", line)])]  # an id may hold blanks
+    different: list[tuple[str, str]] = []
     for end in ends:
         found, rest = _known(line[: end.start()].strip(), known), line[end.end() :].strip()
         if found is not None:
-            _check_same(line, found, rest, known)
-            return found
-    first, *others = line.split()
-    return _stem(first if _has_suffix(first) or set(others) <= FLAGS else line)
+            others = [name for name in _named(rest, known) if name != found]
+            if not others:
+                return found
+            different.append((found, others[0]))
+    if whole is not None:
+        different = [pair for pair in different if pair[1] in known]
+    if different:
+        found, other = different[0]
+        raise DataError(f"the line '{line}' names '{found}' and '{other}'; write one id a line")
+    if whole is not None:
+        return whole
+    first, *columns = line.split()
+    return _stem(first if _has_suffix(first) or set(columns) <= FLAGS else line)
 
 
 FLAGS = {"-1", "0", "1"}
 """Second columns of VOC's lists: whether an image shows a class."""
 
 
-def _check_same(line: str, found: str, rest: str, known: Container[str]) -> None:
-    """Raise DataError if the columns after the id ``found`` name another file."""
-    for column in [rest] if _known(rest, known) or _has_suffix(rest) else re.split(r"[\s,;]+", rest):
-        other = _known(column, known) or (_stem(column) if _has_suffix(column) else found)
-        if column not in FLAGS and other != found:
-            raise DataError(f"the line '{line}' names '{found}' and '{other}'; write one id a line")
+def _named(columns: str, known: Container[str]) -> list[str]:
+    """Return the ids and files that the columns after an id name."""
+    cells = [columns] if _known(columns, known) or _has_suffix(columns) else re.split(r"[\s,;]+", columns)
+    named = [_known(cell, known) or (_stem(cell) if _has_suffix(cell) else None) for cell in cells if cell not in FLAGS]
+    return [name for name in named if name is not None]
 
 
 def _known(text: str, known: Container[str]) -> str | None:
