@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from torch.utils.data import Dataset
 from vocseg import draw, voc
 from vocseg.data.dataset import Sample, SplitDataset, size_text
 from vocseg.data.image_io import check_labels, check_palettes
-from vocseg.data.label_checks import check_labels_of_split
+from vocseg.data.label_checks import check_labels_of_split, split_fault
 from vocseg.data.layout import VocFolder, protect_data
 from vocseg.data.loader import evaluation_workers, samples
 from vocseg.data.voc_dataset import VOCDataset
@@ -33,6 +34,8 @@ from vocseg.ops.cross_entropy import pixel_cross_entropy
 from vocseg.ops.low_res_logits import LowResLogits
 from vocseg.utils.files import MARK, refuse_to_replace, writable_folder
 from vocseg.utils.progress import progress
+
+log = logging.getLogger("vocseg.evaluation")
 
 
 def evaluate(
@@ -98,8 +101,11 @@ def evaluate(
     result = evaluate_split(
         segmenter, dataset, batch_size=batch_size, workers=workers, save_masks=folder, title=title, about=about, shared=shared
     )
+    pixels = [row.true_pixels for row in result.scores.per_class]
     if isinstance(dataset, SplitDataset):
-        check_labels_of_split([row.true_pixels for row in result.scores.per_class], [*result.per_class], dataset.split)
+        check_labels_of_split(pixels, [*result.per_class], dataset.split)
+    elif fault := split_fault(pixels, [*result.per_class]):
+        log.warning("%s: %s", dataset.split, fault[1])
     if json is not None:
         result.save(json)
     return result
