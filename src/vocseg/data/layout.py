@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PureWindowsPath
@@ -15,6 +16,15 @@ from vocseg.errors import DataError, nearest, reason
 from vocseg.utils.files import read_lines, refuse_to_replace
 
 IMAGE_SUFFIXES = voc.IMAGE_SUFFIXES
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Raise DataError if a folder may not be looked into."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"cannot read {error.filename}: {reason(error)}") from error
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,7 @@ class VocFolder:
         return cls(root, mask_dir, read_classes(root / voc.CLASSES_FILE))
 
     @cached_property
+    @_reading()
     def splits(self) -> list[str]:
         """Names of the split lists."""
         return sorted(path.stem for path in (self.root / voc.SPLITS).glob("*.txt"))
@@ -59,6 +70,7 @@ class VocFolder:
         """Return the ids that a split list names, unchecked; raise DataError for a missing, unreadable or empty list."""
         return [resolve_id(line, self._images) for line in self.lines(split)]
 
+    @_reading()
     def lines(self, split: str) -> list[str]:
         """Return the lines of a split list as they are; raise DataError for a missing, unreadable or empty list."""
         path = self.root / voc.SPLITS / f"{split}.txt"
@@ -96,6 +108,7 @@ class VocFolder:
         raise DataError(f"id '{name}' has no mask in {self.root / self.mask_dir}{hint}")
 
 
+@_reading()
 def _find_root(top: Path, year: str | None = None) -> Path | None:
     """Return the folder in VOC layout that ``top`` is or holds, of a ``year`` or the newest one."""
     name = f"VOC{year or '20[0-9][0-9]'}"
@@ -122,6 +135,7 @@ def protect_data(
     refuse_to_replace(outputs, inputs, folders)
 
 
+@_reading()
 def data_folder(data: str | Path) -> Path:
     """Return ``data`` as a path; raise DataError if it is not a folder."""
     folder = Path(data).expanduser()
