@@ -238,6 +238,19 @@ def test_a_full_disk_leaves_the_checkpoint_and_says_so(
     assert RunFolder(whole.root).last.read_bytes() == run.last.read_bytes()
 
 
+@pytest.mark.parametrize("state", [[1], {"iteration": 3}, {"iteration": 3, "network": {}}, None])
+def test_a_checkpoint_that_holds_no_state_is_skipped(quick: TrainConfig, often: None, state: object) -> None:
+    run = fit(replace(quick, epochs=1, schedule="constant"))
+    newest, older = run.checkpoints()
+    newest.write_bytes(b"")
+    if state is not None:
+        torch.save(state, newest)
+    values = run.load_checkpoint()
+    assert values is not None
+    assert older.stem == f"state-{values['iteration']:09d}"
+    assert len(fit(load_config(run.config, epochs=3), run).read_steps()) == 5
+
+
 def test_validation_takes_the_official_masks(quick: TrainConfig, damaged: Path) -> None:
     """trainaug's masks have a folder of their own, which need not hold those of val."""
     names = VocFolder.find(damaged).ids("train")

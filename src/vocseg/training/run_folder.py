@@ -23,6 +23,8 @@ log = logging.getLogger("vocseg")
 
 STEPS_HEADER = "iteration,loss,lr\n"
 KEPT_CHECKPOINTS = 2
+STATE_KEYS = {"network", "optimizer", "iteration", "epoch", "best", "best_epoch", "loss", "steps", "totals"}
+"""What every checkpoint holds; see :class:`vocseg.training.loop.TrainState`."""
 
 LOCK_SECONDS = 10.0
 """How long to wait for the lock of a run: loader processes outlive a killed training process by some seconds."""
@@ -192,7 +194,7 @@ class RunFolder:
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
     state: dict[str, Any] = load_pickle(path)
-    if not isinstance(state["iteration"], int) or not isinstance(state["network"], dict):
+    if not isinstance(state, dict) or not state.keys() >= STATE_KEYS or not state["network"]:
         raise TypeError("it holds no state of a run")
     return state
 
