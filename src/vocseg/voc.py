@@ -36,6 +36,7 @@ UNSUPPORTED_SUFFIXES = (
 )  # fmt: skip
 """Suffixes of images in formats that are not read; in a folder each is named as skipped."""
 MASKS = "SegmentationClass"
+OBJECTS = "SegmentationObject"
 SPLITS = "ImageSets/Segmentation"
 CLASSES_FILE = "classes.txt"
 

@@ -185,3 +185,9 @@ def test_a_folder_that_may_not_be_looked_into(synth: Path, monkeypatch: pytest.M
     for read in (lambda: VocFolder.find(synth), lambda: folder.lines("train")):
         with pytest.raises(DataError, match=rf"^cannot read {synth}.*: Permission denied$"):
             read()
+
+
+def test_masks_of_objects_are_no_masks_of_classes(damaged: Path) -> None:
+    (damaged / voc.MASKS).rename(damaged / "SegmentationObject")
+    with pytest.raises(DataError, match="number objects, not classes; class ids are in SegmentationClass"):
+        VocFolder.find(damaged, "SegmentationObject")

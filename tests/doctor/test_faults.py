@@ -232,6 +232,7 @@ HARMLESS: dict[str, Callable[[Path], None]] = {
     "a byte order mark": lambda root: lists(root, "val").write_bytes(b"\xef\xbb\xbfp3\r\np4\r\np5") and None,
     "UTF-16": lambda root: lists(root, "val").write_bytes("p3\np4\np5\n".encode("utf-16")) and None,
     "no ASCII": renamed(lambda n: f"größe {n}"),
+    "accents taken apart": renamed(lambda n: f"gro\u0308\u00dfe {n}", lambda n: f"gr\u00f6\u00dfe {n}"),
     "dots": renamed(lambda n: f"2026.01.{n}"),
     "a number sign": renamed(lambda n: f"#{n}"),
     "macOS": lambda root: [foreign(name)(root) for name in ("._p3.jpg", ".DS_Store", "._q.png")] and None,

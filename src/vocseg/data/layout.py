@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PureWindowsPath
+from unicodedata import normalize
 
 from vocseg import voc
 from vocseg.errors import DataError, nearest, reason
@@ -50,6 +51,8 @@ class VocFolder:
             raise DataError(f"{top} is not in VOC layout: {either} {name} or VOCdevkit/{name} below it has a {voc.IMAGES} folder")
         if not (root / mask_dir).is_dir():
             raise DataError(f"no mask folder {root / mask_dir}")
+        if Path(mask_dir).name == voc.OBJECTS:
+            raise DataError(f"masks in {root / mask_dir} number objects, not classes; class ids are in {voc.MASKS}")
         return cls(root, mask_dir, read_classes(root / voc.CLASSES_FILE))
 
     @cached_property
@@ -148,7 +151,7 @@ def data_folder(data: str | Path) -> Path:
 
 def read_list(path: Path) -> list[str]:
     """Read the lines of a split list except empty ones; raise DataError if it cannot be read or is empty."""
-    lines = [line.strip() for line in read_lines(path, "split list") if line.strip()]
+    lines = [normalize("NFC", line.strip()) for line in read_lines(path, "split list") if line.strip()]
     if not lines:
         raise DataError(f"split list {path} is empty")
     return lines
@@ -205,7 +208,8 @@ def _named(columns: str, known: Container[str]) -> list[str]:
 
 def _known(text: str, known: Container[str]) -> str | None:
     """Return which of the ``known`` ids a text names, as it is or as a file."""
-    found = sorted({name for name in (text, _stem(text)) if name in known})
+    forms = {form for name in (text, _stem(text)) for form in (name, normalize("NFC", name), normalize("NFD", name))}
+    found = sorted(name for name in forms if name in known)
     if len(found) > 1:
         raise DataError(f"'{text}' names the ids '{found[0]}' and '{found[1]}'; rename the files of one")
     return found[0] if found else None
@@ -234,7 +238,7 @@ def group_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, list[Pat
     groups: dict[str, list[Path]] = {}
     for path in visible_files(folder):
         if path.suffix.lower() in suffixes:
-            groups.setdefault(path.stem, []).append(path)
+            groups.setdefault(normalize("NFC", path.stem), []).append(path)  # macOS takes accents apart
     return groups
 
 
