@@ -15,11 +15,11 @@ from typing import NoReturn
 from cyclopts import App, CycloptsError
 
 from vocseg import __version__
-from vocseg.cli.console import accept_all_characters, flush_output
+from vocseg.cli.console import flush_output, prepare_output
 from vocseg.cli.hints import explain
 from vocseg.cli.signals import StopSignals, signal_of
 from vocseg.cli.train import train_app
-from vocseg.errors import InputError, OutputError, TrainingStopped, VocsegError
+from vocseg.errors import InputError, TrainingStopped, VocsegError
 from vocseg.utils.files import cannot_write
 from vocseg.utils.system import set_max_pixels, tune_process
 from vocseg.utils.text import visible
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     An error is one line on standard error; ``--debug`` prints its traceback first.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    accept_all_characters()
+    prepare_output()
     tune_process()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # vocseg has none; those of torch and Pillow are for programmers
@@ -117,7 +117,8 @@ def _describe(error: BaseException) -> tuple[str, int]:
         case BrokenPipeError():
             return "", CLOSED_OUTPUT
         case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return f"error: {cannot_write(Path(error.filename or 'the output'), error)}", OutputError.exit_code
+            failure = cannot_write(Path(error.filename or "the output"), error)
+            return f"error: {failure}", failure.exit_code
     return f"error: {type(error).__name__}: {error} (--debug prints the traceback)", 1
 
 

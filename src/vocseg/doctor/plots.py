@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,7 +39,9 @@ def write_plots(statistics: Statistics, out: Path) -> list[Path]:
             figure = Figure(figsize=size, layout="constrained")
             axes = figure.subplots(1, columns, squeeze=False)[0]
             axes[0].set_title(title + plot(statistics, *axes), loc="left", fontsize="medium")
-            figure.savefig(temporary, format="png", dpi=110, metadata={"Software": MARK.decode()})
+            content = io.BytesIO()
+            figure.savefig(content, format="png", dpi=110, metadata={"Software": MARK.decode()})
+            temporary.write_bytes(content.getvalue())
     return [out / f"{name}.png" for name, *_ in plots]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -52,7 +53,9 @@ def write_curves(run: RunFolder) -> None:
         if axes.get_legend_handles_labels()[0]:
             axes.legend()
     with replacing(run.curves) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=110)
+        temporary.write_bytes(content.getvalue())
 
 
 def best_of(rows: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], str]:

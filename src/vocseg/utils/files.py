@@ -241,7 +241,7 @@ def write_json(path: Path, value: Any) -> None:
 def writable_folder(path: Path) -> Path:
     """Create the folder ``path`` if missing and check that files can be created in it; raise OutputError if not."""
     path = Path(path)
-    if path.is_file():
+    if path.exists() and not path.is_dir():
         raise OutputError(f"cannot write {path}: it is a file, not a folder")
     try:
         path.mkdir(parents=True, exist_ok=True)
