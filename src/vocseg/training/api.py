@@ -19,10 +19,18 @@ from vocseg.training.distributed import Processes
 from vocseg.training.environment import check_same_data, data_digests, write_environment
 from vocseg.training.loop import TrainState, notify, train_loop
 from vocseg.training.losses import LossFunction
-from vocseg.training.report import TensorBoard, require_tensorboard, write_curves, write_report
+from vocseg.training.report import (
+    NO_GAIN_ADVICE,
+    TensorBoard,
+    missed_classes,
+    require_tensorboard,
+    write_curves,
+    write_report,
+)
 from vocseg.training.run_folder import RunFolder, check_resumable, log
 from vocseg.training.setup import Schedule, TrainSetup, prepare
 from vocseg.training.step_log import percents
+from vocseg.training.validation import score_start
 from vocseg.utils.system import find_device
 from vocseg.utils.text import counted, percent
 
@@ -150,6 +158,8 @@ def _run(
                     replace(config, out=load_config(run.config).out).save(run.config)
             if config.tensorboard and processes.main:
                 callbacks = [TensorBoard(run.root, setup, state.iteration), *callbacks]
+            if setup.starts_trained and not state.iteration:
+                score_start(setup, state, run)
             train_loop(setup, state, run, should_stop, callbacks)
             notify(callbacks, "on_end", state)
             if processes.main:
@@ -183,7 +193,7 @@ def _restore(state: TrainState, run: RunFolder, schedule: Schedule) -> None:
     """
     values = run.load_checkpoint()
     if state.processes.main:
-        run.truncate(0 if values is None else values["iteration"])
+        run.truncate(-1 if values is None else values["iteration"])  # the starting model is then scored again
     if values is None:
         return
     if values["iteration"] > schedule.total:
@@ -208,4 +218,10 @@ def _finish(setup: TrainSetup, state: TrainState, run: RunFolder) -> None:
     write_report(run, setup)
     if state.has_stalled():
         log.info(f"stopped early: no better validation mIoU in {setup.config.patience} epochs")
-    log.info(f"best {setup.val_set.split} mIoU {percents(state.best)}; model {run.best}; report {run.report}")
+    rows = run.read_metrics()
+    start = f" (starting model: {percents(rows[0]['val']['miou'])})" if rows[0]["epoch"] == 0 else ""
+    if start and state.best_epoch == 0:
+        log.warning(f"no gain: no epoch is better than the starting model, which {run.best} holds. {NO_GAIN_ADVICE}")
+    if missed := missed_classes(rows):
+        log.warning(missed)
+    log.info(f"best {setup.val_set.split} mIoU {percents(state.best)}{start}; model {run.best}; report {run.report}")
