@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from vocseg.data.voc_dataset import VOCDataset
     from vocseg.doctor.examine import Diagnosis, examine
     from vocseg.download.voc import DownloadResult, download
+    from vocseg.evaluation.compare import Comparison, compare
     from vocseg.evaluation.evaluate import evaluate
     from vocseg.evaluation.result import Evaluation
     from vocseg.evaluation.score import score
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Comparison",
     "ConfusionMatrix",
     "ConvertReport",
     "DataError",
@@ -68,6 +70,7 @@ __all__ = [
     "TrainingStopped",
     "VOCDataset",
     "VocsegError",
+    "compare",
     "convert",
     "create_model",
     "download",
@@ -85,6 +88,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Comparison": "evaluation.compare:Comparison",
     "ConfusionMatrix": "metrics:ConfusionMatrix",
     "ConvertReport": "convert.report:ConvertReport",
     "Diagnosis": "doctor.examine:Diagnosis",
@@ -98,6 +102,7 @@ _HOMES = {
     "TrainConfig": "training.config:TrainConfig",
     "TrainResult": "training.api:TrainResult",
     "VOCDataset": "data.voc_dataset:VOCDataset",
+    "compare": "evaluation.compare:compare",
     "convert": "convert.pipeline:convert",
     "create_model": "models.registry:create_model",
     "download": "download.voc:download",
