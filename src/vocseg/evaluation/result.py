@@ -35,7 +35,7 @@ class Evaluation:
     >>> from vocseg.data.samples import FOLDER
     >>> result = vocseg.evaluate("vocseg-s", FOLDER, "samples", device="cpu")
     >>> round(result.pixel_accuracy, 1), result.images, result.about["model"], result.per_image[0]["id"]
-    (1.0, 4, 'vocseg-s', 'animals')
+    (1.0, 4, 'vocseg-s', 'astronaut')
     """
 
     scores: Scores
