@@ -103,7 +103,9 @@ def test_verb_and_sheets(val_set: SplitDataset, tmp_path: Path, run: Run) -> Non
     for name, model in (("a", "two_layer_net"), ("b", "simple_conv_net")):
         network = vocseg.create_model(model, val_set.classes, "none")
         vocseg.evaluate(network, data, device="cpu", out=tmp_path / name)
-    code, text, _ = run("compare", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "sheets", "--json", tmp_path / "c.json")
+    verb = ("compare", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "sheets")
+    fails(run(*verb), "not at hand: name its folder (--data)")  # results do not say where on this machine the data was
+    code, text, _ = run(*verb, "--data", data, "--json", tmp_path / "c.json")
     assert code == 0
     assert "B - A: " in text
     assert "4 images are few" in text
@@ -114,7 +116,7 @@ def test_verb_and_sheets(val_set: SplitDataset, tmp_path: Path, run: Run) -> Non
     sheets = sorted((tmp_path / "sheets").iterdir())
     assert sheets
     assert all(Image.open(sheet).width > 900 for sheet in sheets)
-    assert sheets == sorted(save_sheets(comparison, tmp_path / "a", tmp_path / "b", tmp_path / "sheets"))
+    assert sheets == sorted(save_sheets(comparison, tmp_path / "a", tmp_path / "b", tmp_path / "sheets", data=data))
 
 
 @pytest.mark.parametrize(

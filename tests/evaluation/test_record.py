@@ -60,6 +60,7 @@ def test_evaluate_and_score_write_the_same_counts(val_set: SplitDataset, model: 
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["masks", "per_image.csv", "per_image.npz", "scores.json"]
     assert made.scores == scored.scores
     assert made.interval == scored.interval
+    vocseg.score(tmp_path / "a/masks", val_set, out=tmp_path / "b")  # results of before may be replaced
     loaded = Evaluation.load(tmp_path / "a")
     assert loaded.to_dict() == made.to_dict()
     assert loaded.record is not None

@@ -17,10 +17,9 @@ from torch import Tensor
 
 from vocseg.errors import DataError, InputError, reason
 from vocseg.evaluation.statistics import hits_and_unions, ious, mean_over_classes
-from vocseg.utils.files import replacing
+from vocseg.utils.files import RECORD_FILES, replacing
 
-ARRAYS, TABLE = "per_image.npz", "per_image.csv"
-"""Names of the files of a record."""
+ARRAYS, TABLE = RECORD_FILES
 
 
 def truth_hash(mask: Tensor) -> str:

@@ -14,7 +14,7 @@ from vocseg.data.layout import VocFolder
 from vocseg.errors import DataError, InputError
 from vocseg.evaluation.compare import Comparison
 from vocseg.evaluation.result import MASKS, Evaluation
-from vocseg.utils.files import refuse_to_replace, writable_folder
+from vocseg.utils.files import MARK, refuse_to_replace, writable_folder
 
 GAINS, LOSSES = "gains.jpg", "losses.jpg"
 """Files of the images that B does better, and worse, than A."""
@@ -40,7 +40,7 @@ def save_sheets(
     folders = [Path(a), Path(b)]
     results = [Evaluation.load(folder) for folder in folders]
     masks = [predictions_of(folder, result) for folder, result in zip(folders, results, strict=True)]
-    voc_folder = VocFolder.find(data if data is not None else results[0].about.get("data", ""))
+    voc_folder = _data_of(results[0]) if data is None else VocFolder.find(data)
     out = writable_folder(Path(out))
     gains = [row for row in comparison.images if row[1] > 0][:count]
     losses = [row for row in reversed(comparison.images) if row[1] < 0][:count]
@@ -49,9 +49,17 @@ def save_sheets(
         if rows:
             refuse_to_replace([out / name], (), [voc_folder.root])
             tiles = [tile for row in rows for tile in _tiles(row, voc_folder, masks)]
-            draw.save_image(draw.contact_sheet(tiles, columns=3), out / name)
+            draw.save_image(draw.contact_sheet(tiles, columns=3), out / name, MARK)
             written.append(out / name)
     return written
+
+
+def _data_of(result: Evaluation) -> VocFolder:
+    name = result.about.get("data", "")
+    try:
+        return VocFolder.find(name)
+    except DataError as error:
+        raise DataError(f"the data set of these results, {name or 'unknown'}, is not at hand: name its folder (--data)") from error
 
 
 def _tiles(row: tuple[str, float], folder: VocFolder, masks: Sequence[Path]) -> list[tuple[Image.Image, str]]:

@@ -27,6 +27,8 @@ YAML_VALUES = 1_000_000
 MARK = b"made by vocseg"
 """A note in the head of images and pages that are written: they may be replaced, and are no input of a prediction."""
 
+RECORD_FILES = ("per_image.npz", "per_image.csv")
+"""Counts of each image in a folder of results."""
 VOC_FOLDERS = (voc.IMAGES, "ImageSets", "Segmentation", "Annotations")
 """How the names of the folders of a VOC layout begin."""
 
@@ -123,7 +125,7 @@ def _identity(path: str | Path) -> tuple[int, int] | None:
 
 def _is_output(path: Path) -> bool:
     """Return whether a file looks as if vocseg had written it: JSON, a network, nothing yet, or marked."""
-    if not path.is_file() or path.suffix.lower() in (".onnx", ".xml", ".bin"):
+    if not path.is_file() or path.suffix.lower() in (".onnx", ".xml", ".bin") or path.name in RECORD_FILES:
         return True
     with suppress(OSError), open(path, "rb") as file:
         head = file.read(4096)
