@@ -46,6 +46,12 @@ class Comparison:
     sides are exchanged image by image at random. ``images``: id and effect of each image, by how much the difference
     in mIoU would be smaller without it, from the largest gain to the largest loss. ``spread``: standard deviation of
     mIoU over the runs of each side; None for one run.
+
+    >>> import vocseg
+    >>> from vocseg.data.samples import FOLDER
+    >>> result = vocseg.evaluate("vocseg-s", FOLDER, "samples", device="cpu")
+    >>> vocseg.compare(result, result).per_class["cat"].difference
+    0.0
     """
 
     names: tuple[str, str]
