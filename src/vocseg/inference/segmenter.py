@@ -24,8 +24,9 @@ from vocseg.inference.result import Segmentation as Segmentation
 from vocseg.inference.sources import find_images
 from vocseg.models import ModelInfo, SegmentationModel, create_model
 from vocseg.models.adapt import adapt
-from vocseg.models.checkpoint import read_weights_file
+from vocseg.models.checkpoint import read_info, read_weights_file
 from vocseg.models.registry import comes_untrained, is_file_name, require_trained
+from vocseg.models.weights import load_weights
 from vocseg.models.zoo.vocseg_s import NAME as DEFAULT_MODEL
 from vocseg.ops.low_res_logits import LowResLogits
 from vocseg.utils.system import find_device, find_precision
@@ -83,7 +84,7 @@ class Segmenter:
         self,
         model: str | Path | nn.Module = DEFAULT_MODEL,
         *,
-        weights: str | None = None,
+        weights: str | Path | None = None,
         classes: Sequence[str] | None = None,
         device: str | torch.device = "auto",
         precision: str | torch.dtype = "auto",
@@ -341,18 +342,28 @@ def _check_named(model: SegmentationModel, name: str, weights: str | None) -> No
         raise ModelError(f"{weights} predicts {counts.pop()} classes, but {len(model.class_names)} names were passed")
 
 
-def as_model(model: str | Path | nn.Module, classes: Sequence[str] | None = None, weights: str | None = None) -> SegmentationModel:
+def as_model(
+    model: str | Path | nn.Module, classes: Sequence[str] | None = None, weights: str | Path | None = None
+) -> SegmentationModel:
     """Return a model for a name, a file, or any network; ``classes`` are the names that a plain ``nn.Module`` predicts.
 
-    Raises ModelError if a plain network comes without classes, or weights are given for a network.
+    ``weights`` of a network are a file, loaded into it; a model file also names the classes. Raises ModelError if a plain
+    network comes without classes.
     """
     if not isinstance(model, nn.Module):
+        weights = None if weights is None else str(weights)
         built = create_model(str(model), classes, weights)
         if classes is not None:
             _check_named(built, str(model), weights)
         return built
     if weights is not None:
-        raise ModelError("weights are for a model's name or file, not for a network, which has its own")
+        state, names = read_weights_file(Path(weights))
+        if names and not classes and not isinstance(model, SegmentationModel):
+            built = adapt(model, read_info(Path(weights)))
+        else:
+            built = as_model(model, classes)
+        load_weights(built, state, names, str(weights))
+        return built
     if isinstance(model, SegmentationModel):
         return model
     if not classes:

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from vocseg.errors import OutputError, SettingError, TrainingError
+from vocseg.errors import OutputError, SettingError, TrainingError, nearest
 from vocseg.models import SegmentationModel
 from vocseg.models.checkpoint import read_model_file
 from vocseg.training.config import PYTHON, TrainConfig, check_values, find_recipe, load_config, read_config
@@ -99,6 +99,7 @@ def train(
     >>> result.best.name, len(result.history)
     ('best.safetensors', 2)
     """
+    _check_arguments(callbacks, transform=transform, should_stop=should_stop)
     network = model if isinstance(model, nn.Module) else None
     named = {"data": data, "model": model if network is None else _python_name(network)}
     named["loss"] = PYTHON if callable(loss) else loss
@@ -114,6 +115,25 @@ def train(
         return _run(setup, resumed, should_stop, callbacks)
     finally:
         processes.end()
+
+
+EVENTS = ("on_step", "on_epoch_end", "on_end")
+"""Methods of callbacks."""
+
+
+def _check_arguments(callbacks: Any, **functions: object) -> None:
+    """Raise SettingError for callbacks of which a method would never be called, and for what is no function."""
+    for name, function in functions.items():
+        if function is not None and not callable(function):
+            raise SettingError(f"{name} must be a function, not {function!r:.80}")
+    if not isinstance(callbacks, list | tuple):
+        raise SettingError(f"callbacks must be a list, not {type(callbacks).__name__}")
+    for callback in callbacks:
+        methods = [name for name in dir(callback) if name.startswith("on_") and callable(getattr(callback, name))]
+        unknown = sorted(set(methods).difference(EVENTS))
+        if unknown or not methods:
+            has = f"the unknown method {unknown[0]}{nearest(unknown[0], list(EVENTS))}" if unknown else "no method of a callback"
+            raise SettingError(f"callback {type(callback).__name__} has {has} (there are {', '.join(EVENTS)})")
 
 
 def _python_name(network: nn.Module) -> str:

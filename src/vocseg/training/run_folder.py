@@ -80,6 +80,8 @@ class RunFolder:
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
         """Open an existing run folder; InputError if ``path`` is not one."""
+        if not isinstance(path, str | Path):
+            raise InputError(f"cannot resume {path!r:.80}: it is not the path of a run folder")
         run = cls(path)
         if not run.config.is_file():
             raise InputError(f"cannot resume {path}: it is not a run folder (it has no config.toml)")
