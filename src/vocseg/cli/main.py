@@ -31,7 +31,7 @@ app = App(
     help="""Semantic segmentation on Pascal VOC 2012 and on data laid out like it.
 
 Segment an image:          vocseg predict photo.jpg
-One-minute demo:           vocseg demo
+See what it does:          vocseg demo
 Train on synthetic data:   vocseg data synth demo/data
                            vocseg train --data demo/data --config synthetic
 Train on VOC 2012:         vocseg data download data
