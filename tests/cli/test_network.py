@@ -38,8 +38,9 @@ def connections() -> Iterator[list[str]]:
 
 VERBS: dict[str, list[str]] = {
     "predict": ["DATA/JPEGImages", "--model", "MODEL", "--out", "OUT/masks"],
-    "evaluate": ["MODEL", "--data", "DATA", "--save-masks", "OUT/masks"],
-    "score": ["OUT/masks", "--data", "DATA"],
+    "evaluate": ["MODEL", "--data", "DATA", "--save-masks", "OUT/masks", "--out", "OUT/val"],
+    "score": ["OUT/masks", "--data", "DATA", "--out", "OUT/val-score"],
+    "compare": ["OUT/val", "OUT/val-score"],
     "train": ["--data", "DATA", *TRAIN, "--out", "OUT/run"],
     "export": ["MODEL", "--out", "OUT/a.onnx"],
     "bench": ["MODEL", "--size", "32x32", "--rounds", "1", "--no-memory"],

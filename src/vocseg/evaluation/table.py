@@ -25,15 +25,15 @@ def evaluation_report(result: Evaluation, title: str) -> Group:
         table.add_row(row.name, *cells)
     around = f" (95 % interval {span(result.interval)})" if result.interval else ""
     lines = [
-        f"  pixel accuracy {percent(scores.pixel_accuracy)}" + ("" if result.loss is None else f"  loss {result.loss:.4f}"),
-        f"mean accuracy {percent(scores.mean_accuracy)}  frequency-weighted IoU {percent(scores.frequency_weighted_iou)}",
+        f"  pixel accuracy {percent(scores.pixel_accuracy)} %" + ("" if result.loss is None else f"  loss {result.loss:.4f}"),
+        f"mean accuracy {percent(scores.mean_accuracy)} %  frequency-weighted IoU {percent(scores.frequency_weighted_iou)} %",
         f"{counted(result.images, 'image')} of {result.split}, mean over {scores.classes_scored} of {len(scores.per_class)} "
         f"classes, {result.seconds:.1f} s",
     ]
     if result.about.get("not_scored"):
         lines.append(f"not predicted by the model, so not scored: {result.about['not_scored']}")
     lines += [f"note: {line}" for line in result.warnings()]
-    head = Text(f"mIoU {percent(scores.miou)}{around}", "bold", no_wrap=True, overflow="ignore")
+    head = Text(f"mIoU {percent(scores.miou)} %{around}", "bold", no_wrap=True, overflow="ignore")
     return Group(Text(title, no_wrap=True, overflow="ignore"), table, head.append("\n".join(lines), style="not bold"))
 
 

@@ -96,12 +96,12 @@ def write_report(run: RunFolder, setup: TrainSetup) -> None:
         "",
         f"## Best: epoch {best['epoch']} ({weights})",
         "",
-        f"{scores['split']}, {scores['images']} images: mIoU {percent(scores['miou'])} over {scores['classes_scored']} "
-        f"classes, pixel accuracy {percent(scores['pixel_accuracy'])}. `{run.best.name}` holds these weights.",
+        f"{scores['split']}, {scores['images']} images: mIoU {percent(scores['miou'])} % over {scores['classes_scored']} "
+        f"classes, pixel accuracy {percent(scores['pixel_accuracy'])} %. `{run.best.name}` holds these weights.",
         "",
         *([f"No gain: no epoch is better than the starting model. {NO_GAIN_ADVICE}", ""] if not best["epoch"] else []),
         *([missed, ""] if (missed := missed_classes(rows)) else []),
-        "| class | IoU | precision | recall |",
+        "| class | IoU % | precision % | recall % |",
         "|---|---|---|---|",
         *(
             f"| {name} | {percent(row['iou'])} | {percent(row['precision'])} | {percent(row['recall'])} |"
