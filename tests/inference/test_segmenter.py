@@ -69,7 +69,7 @@ def test_any_network_with_classes() -> None:
     assert set(segment(image).areas()) <= {"sky", "ground"}
     with pytest.raises(ModelError, match="network Conv2d does not say what it predicts"):
         vocseg.Segmenter(network)
-    with pytest.raises(ModelError, match="weights are for a model's name or file"):
+    with pytest.raises(ModelError, match="no weights file coco"):
         vocseg.Segmenter(network, classes=["sky", "ground"], weights="coco")
 
 
