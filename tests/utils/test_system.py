@@ -28,6 +28,15 @@ from vocseg.utils.system import (
 CPU = torch.device("cpu")
 
 
+def test_one_of_several_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert find_device("cuda:1") == find_device(torch.device("cuda", 1)) == torch.device("cuda", 1)
+    for name, hint in (("cuda:2", "it has cuda"), ("gpu", "a GPU is called cuda")):
+        with pytest.raises(SettingError, match=f"no device '{name}'; .*{hint}"):
+            find_device(name)
+
+
 def test_devices() -> None:
     assert find_device("cpu") == CPU
     assert find_device("auto").type in ("cuda", "mps", "cpu")

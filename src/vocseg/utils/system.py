@@ -29,8 +29,10 @@ def find_device(name: str | torch.device) -> torch.device:
     name = str(name)
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     present = [kind for kind, there in available.items() if there]
-    if name not in ("auto", *present):
-        raise SettingError(f"this machine has no device '{name}'; it has {', '.join(present)}")
+    numbered = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    if name not in ("auto", *present, *numbered):
+        hint = "; a GPU is called cuda" if name.startswith("gpu") else ""
+        raise SettingError(f"this machine has no device '{name}'; it has {', '.join(present)}{hint}")
     return torch.device(present[0] if name == "auto" else name)
 
 
