@@ -80,7 +80,7 @@ class Source:
 
     kind: str
     found: str
-    root: InitVar[Path]
+    root: Path
     items: list[Item]
     names: dict[int, str] | None = None
     named: bool = False
@@ -93,8 +93,8 @@ class Source:
     lost: list[Lost] = field(default_factory=list)
     splits: Splits = field(init=False, default_factory=dict)
 
-    def __post_init__(self, root: Path, lists: Mapping[str, Collection[Path]] | None) -> None:
-        for item, id_ in zip(self.items, unique_ids([item.named_by or item.image for item in self.items], root), strict=True):
+    def __post_init__(self, lists: Mapping[str, Collection[Path]] | None) -> None:
+        for item, id_ in zip(self.items, unique_ids([item.named_by or item.image for item in self.items], self.root), strict=True):
             item.id = id_
             if item.split:
                 self.splits.setdefault(item.split, []).append(id_)

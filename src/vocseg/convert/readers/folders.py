@@ -54,9 +54,9 @@ def find_folders(
             raise DataError(f"{absent} is not a folder")
     pairs = [pair for one in folders for pair in _pair_files(one, notes)]
     table, names = _legend(root, pairs[0].mask, colors, notes)
-    void: frozenset[int] = frozenset()
     if camvid and names is None:
-        names, void = dict(enumerate(CAMVID)), frozenset({len(CAMVID)})
+        names = dict(enumerate(CAMVID))
+    unlabeled = {len(CAMVID)} - set(names or ()) if camvid and table is None else ()
     return Source(
         "camvid" if camvid else "folders",
         f"{folders[0].image} and {folders[0].mask}" if len(folders) == 1 else f"{len(folders)} pairs of folders below {root}",
@@ -65,7 +65,7 @@ def find_folders(
         names,
         named=table is not None,
         table=table,
-        void=void,
+        void=frozenset(unlabeled),
         notes=notes,
     )
 
