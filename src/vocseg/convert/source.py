@@ -140,12 +140,26 @@ def source_of_objects(
     for item in items:
         if item.embedded is None and annotated.setdefault(item.image, item.origin) != item.origin:
             raise DataError(f"{annotated[item.image]} and {item.origin} annotate the same image {item.image}; remove one of them")
+    bare = [item.image.name for item in items if not item.objects]
+    if len(bare) == len(items) and not settings.get("lost"):
+        raise DataError(f"{path} has no annotations; all images would be background")
+    notes += [f"{counted(len(bare), 'image')} without annotations, all background (such as {bare[0]})"] if bare else []
     names = names or sorted({name for item in items for name, _ in item.objects if name is not None})
     others = [name for name in dict.fromkeys(names) if not is_background(name)]
     if len(others) >= voc.VOID:
         raise DataError(f"{path} has {len(others)} classes; ids must stay below the void label {voc.VOID}")
     by_label = dict(enumerate([voc.BACKGROUND_NAMES[0], *(encodable(name, f"class name in {path}") for name in others)]))
     return Source(kind, str(path), root, items, by_label, named=True, fill=fill, notes=notes, **settings)
+
+
+def class_name(value: Any) -> str:
+    """Return a class name that a file gives as text, with or without blanks around it, or as a number.
+
+    Raises DataError for anything else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise DataError(f"the class name {str(value)[:40]!r} is not text")
+    return " ".join(str(value).split())
 
 
 def is_inside(path: Path, folders: Iterable[Path]) -> bool:

@@ -33,7 +33,7 @@ def test_yolo_as_roboflow_lays_it_out(tmp_path: Path) -> None:
     assert report.splits == {"train": 3, "val": 2}
     notes = "\n".join(report.notes)
     assert "skipped: 4 boxes" in notes
-    assert "1 image without a text file" in notes
+    assert "1 image without annotations, all background" in notes
     assert "in/test/images" in notes
 
 

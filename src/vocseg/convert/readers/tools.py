@@ -27,6 +27,7 @@ from vocseg.convert.source import (
     Item,
     Lost,
     Source,
+    class_name,
     files_below,
     json_files,
     parsing,
@@ -52,29 +53,30 @@ def find_labelme(root: Path, images: Path | None = None) -> Source:
     Images are beside them, in ``images``, or inside the files. The label ``__ignore__`` is void, as in LabelMe's exports.
     """
     finder = ImageFinder(images or root)
-    missing, items, lost = [], [], []
+    missing, items, lost, foreign = [], [], [], []
     for file in files_below(root, (".json",)):
         content = read_json(file)
         if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
+            foreign.append(file.name)
             continue
         shapes = content["shapes"]
-        for shape in shapes:
-            if not isinstance(shape, dict) or not isinstance(shape.get("label"), str) or not isinstance(shape.get("points"), list):
-                raise DataError(f"{file} has a shape without label or points")
+        with parsing(f"{file} as a LabelMe file", "a shape without label or points"):
+            names = [class_name(shape["label"]) for shape in shapes if len(shape["points"]) >= 0]
         image = finder.find(str(content.get("imagePath") or ""), file) or finder.find(file.stem, file)
         if image is None and not content.get("imageData"):
             missing.append(file)
             lost += [Lost(None, "object", NOWHERE, file.name)] * len(shapes)
             continue
         with parsing(f"{file} as a LabelMe file"):
-            size = int(content["imageHeight"]), int(content["imageWidth"])
-        objects = [(None if shape["label"] == LABELME_IGNORE else shape["label"], shape) for shape in shapes]
+            is_old = image and content.get("imageHeight") is content.get("imageWidth") is None
+            size = None if is_old else (int(content["imageHeight"]), int(content["imageWidth"]))
+        objects = [(None if name == LABELME_IGNORE else name, shape) for name, shape in zip(names, shapes, strict=True)]
         split, embedded = split_of_path(file.relative_to(root).parent), None if image else partial(_embedded, file)
         items.append(Item(image or file, file, objects, size, split, embedded, named_by=file))
     if not items:
         example = f" (such as {missing[0]}); set --images to their folder" if missing else ""
         raise DataError(f"no LabelMe file below {root} has its image{example}")
-    notes = skipped(missing, "file", "without an image")
+    notes = skipped(missing, "file", "without an image") + skipped(foreign, "JSON file", "that is not LabelMe's")
     return source_of_objects("labelme", root, root, items, (), _labelme_region, notes, lost=lost)
 
 
@@ -103,7 +105,7 @@ def _labelme_region(shape: dict[str, Any], height: int, width: int) -> Region:
         return regions.draw("ellipse" if kind == "circle" else kind, [points.min(0), points.max(0)], height, width)
     if kind in ("polygon", "rectangle", "oriented_rectangle"):
         return regions.draw("polygon", regions.corners_of([points], "shape")[0], height, width)
-    raise NotDrawn("shape", f"of the unknown type '{kind}'")
+    raise NotDrawn("shape", f"of the unknown type '{kind}'" if kind != "circle" else "with other than two points")
 
 
 def _decode(png: str, height: int, width: int, compressed: bool = False) -> Image.Image:
@@ -125,8 +127,9 @@ def find_supervisely(root: Path, images: Path | None = None) -> Source:
     """Read a Supervisely project (docs.supervisely.com): ``meta.json``, ``ann/<image>.json`` and ``img/<image>``."""
     meta = read_json(root / "meta.json")
     try:
-        shapes = {str(entry["title"]): entry.get("shape") for entry in meta["classes"]}
-    except (AttributeError, LookupError, TypeError) as error:
+        shapes = {class_name(entry["title"]): entry.get("shape") for entry in meta["classes"]}
+        by_id = {entry["id"]: class_name(entry["title"]) for entry in meta["classes"] if "id" in entry}
+    except (DataError, AttributeError, LookupError, TypeError) as error:
         raise DataError(f"{root / 'meta.json'} is not Supervisely's: it has no list 'classes' with titles") from error
     finder = ImageFinder(images or root)
     missing, items, lost = [], [], []
@@ -135,12 +138,15 @@ def find_supervisely(root: Path, images: Path | None = None) -> Source:
         figures = content.get("objects") if isinstance(content, dict) else None
         if not isinstance(figures, list) or not all(isinstance(figure, dict) for figure in figures):
             raise DataError(f"{file} is not Supervisely's: it has no list 'objects'")
-        unknown = next((figure for figure in figures if figure.get("classTitle") not in [*shapes]), None)
-        if unknown is not None:
-            raise DataError(f"{file} has an object of class '{unknown.get('classTitle')}', which is not in meta.json")
-        for figure in figures:  # older files name the type in meta.json only
-            kind = "bitmap" if figure.get("bitmap") else shapes[figure["classTitle"]]
-            figure.setdefault("geometryType", kind or "polygon")
+        names = []
+        for figure in figures:
+            with parsing(f"{file} as a Supervisely file", "an object without a class"):
+                names.append(class_name(figure.get("classTitle") or by_id.get(figure.get("classId"))))
+            if names[-1] not in shapes:
+                raise DataError(f"{file} has an object of class '{names[-1]}', which is not in meta.json")
+            # Older files name the type in meta.json only.
+            kind = "bitmap" if figure.get("bitmap") else shapes[names[-1]]
+            figure.setdefault("geometryType", kind if kind and kind != "any" else "polygon")
         # Older files are called without the image's suffix.
         image = finder.find(f"img/{file.stem}", file)
         if image is None:
@@ -149,8 +155,7 @@ def find_supervisely(root: Path, images: Path | None = None) -> Source:
             continue
         with parsing(f"{file} as a Supervisely file"):
             size = int(content["size"]["height"]), int(content["size"]["width"])
-        objects = [(figure["classTitle"], figure) for figure in figures]
-        items.append(Item(image, file, objects, size, split_of_path(file.relative_to(root).parent)))
+        items.append(Item(image, file, [*zip(names, figures, strict=True)], size, split_of_path(file.relative_to(root).parent)))
     if not items:
         raise DataError(f"no ann/*.json below {root} has its image{f' (such as {missing[0]})' if missing else ''}")
     notes = skipped(missing, "annotation", "without an image")
@@ -178,7 +183,7 @@ def _supervisely_region(figure: dict[str, Any], height: int, width: int) -> Regi
     outline, *holes = regions.corners_of([exterior, *(hole for hole in figure["points"].get("interior") or [] if hole)])
     if len(outline) < 3:
         raise NotDrawn("object", "with fewer than three corners")
-    return regions.draw("polygon", outline, height, width, holes)
+    return regions.draw("polygon", outline, height, width, [np.repeat(hole, 2, axis=0) for hole in holes])
 
 
 def find_label_studio(path: Path, images: Path | None = None) -> Source:
@@ -237,7 +242,7 @@ def _shapes(task: Any) -> tuple[list[tuple[str | None, dict[str, Any]]] | None, 
                 lost.append(Lost(None, "region", why, f"task {task.get('id')}"))
             elif any(key in value for key in ("rle", "points", "vertices", "x", "imageDataURL")):
                 labels = next((value[key] for key in value if key.endswith("labels") and value[key]), [None])
-                shapes.append((None if labels[0] is None else str(labels[0]), one))
+                shapes.append((None if labels[0] is None else class_name(labels[0]), one))
             else:
                 lost.append(Lost(None, "result", f"of type {kind}", f"task {task.get('id')}"))
     return shapes if chosen else None, lost

@@ -29,7 +29,6 @@ from vocseg.convert.source import (
 from vocseg.data.layout import IMAGE_SUFFIXES, read_classes
 from vocseg.errors import DataError
 from vocseg.utils.files import read_lines, read_yaml
-from vocseg.utils.text import counted
 
 BOX = 4
 """Numbers in a line that is a box for detection (center and size)."""
@@ -81,7 +80,6 @@ def find_yolo(root: Path, images: Path | None = None, allow_outside: bool = Fals
     if shapes and all(len(shape) == BOX for shape in shapes):
         raise DataError(f"the text files of {path} contain no polygons, only boxes for detection ({len(shapes)})")
     notes = skipped(layout.missing, "entry", f"of {path.name} that does not exist")
-    notes += [f"{counted(len(bare), 'image')} without a text file, all background (such as {bare[0]})"] if bare else []
     settings = {"by_size": True, "lists": lists, "lost": [*_stray(texts, path)]}
     fill = partial(_region, has_key_points="kpt_shape" in layout.content)
     return source_of_objects("yolo", path, path.parent, items, layout.names, fill, notes, **settings)
