@@ -136,10 +136,11 @@ def source_of_objects(
     kind: str, path: Path | str, root: Path, items: list[Item], names: Iterable[str], fill: Fill, notes: list[str], **settings: Any
 ) -> Source:
     """Return a source of drawn objects: background names are label 0, the other class ``names`` (if empty, all) follow."""
-    annotated: dict[Path, Path] = {}
+    annotated: dict[Path, Item] = {}
     for item in items:
-        if item.embedded is None and annotated.setdefault(item.image, item.origin) != item.origin:
-            raise DataError(f"{annotated[item.image]} and {item.origin} annotate the same image {item.image}; remove one of them")
+        if (other := annotated.setdefault(item.image, item)) is not item:
+            files = f"{other.origin} and {item.origin}" if other.origin != item.origin else f"two entries of {item.origin}"
+            raise DataError(f"{files} annotate the same image {item.image}; remove one of them")
     bare = [item.image.name for item in items if not item.objects]
     if len(bare) == len(items) and not settings.get("lost"):
         raise DataError(f"{path} has no annotations; all images would be background")

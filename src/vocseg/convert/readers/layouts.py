@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from vocseg import voc
-from vocseg.convert.source import Item, Source, files_below, skipped, split_of_path
+from vocseg.convert.source import ImageFinder, Item, Source, files_below, skipped, split_of_path
 from vocseg.data.color_table import read_colors
-from vocseg.data.layout import IMAGE_SUFFIXES, VocFolder, files_by_stem, read_ids
+from vocseg.data.layout import VocFolder, files_by_stem, read_ids
 from vocseg.errors import DataError
 from vocseg.utils.text import counted
 
@@ -42,6 +42,7 @@ def find_voc(root: Path, mask_dir: Path | None = None, colors: Path | None = Non
         masks |= more
         notes += [f"masks of {counted(len(more), 'image')} from {other.name}, missing in {voc.MASKS}"] if more else []
     items = [Item(folder.image(id_), masks[id_]) for id_ in wanted if id_ in masks]
+    unlisted = [mask.name for id_, mask in masks.items() if id_ not in wanted]
     if not items:
         raise DataError(f"no image in {folder.root} has a mask in {folder.root / folder.mask_dir}")
     return Source(
@@ -52,7 +53,9 @@ def find_voc(root: Path, mask_dir: Path | None = None, colors: Path | None = Non
         table.names if table else dict(enumerate(folder.classes)),
         named=table is not None,
         table=table,
-        notes=notes + skipped([id_ for id_ in wanted if id_ not in masks], "listed image", "without a mask"),
+        notes=notes
+        + skipped([id_ for id_ in wanted if id_ not in masks], "listed image", "without a mask")
+        + skipped(unlisted, "mask", "that no split list names"),
         lists={split: [folder.image(id_) for id_ in ids if id_ in masks] for split, ids in lists.items()},
     )
 
@@ -63,23 +66,23 @@ def find_cityscapes(root: Path, images: Path | None = None) -> Source:
     All labels except the 19 in CITYSCAPES are void.
     """
     masks = [path for path in files_below(root, (".png",)) if path.stem.endswith("_labelIds")]
-    by_scene: dict[str, Path] = {}
-    for path in files_below(images or root, IMAGE_SUFFIXES):
-        if not re.search(r"_(labelIds|instanceIds|color|labelTrainIds)$", path.stem):
-            by_scene.setdefault(re.sub(r"_left_?Img_?8_?bit$", "", path.stem, flags=re.IGNORECASE), path)
+    finder = ImageFinder(images or root)
     chosen: dict[Path, Item] = {}
-    unmatched = []
+    unmatched, spare = [], []
     for mask in sorted(masks, key=lambda path: "coarse" in path.stem.lower()):
-        image = by_scene.get(re.sub(r"(_gt\w*?)?_labelIds$", "", mask.stem))
+        scene = re.sub(r"(_gt\w*?)?_labelIds$", "", mask.stem)
+        names = (mask.with_name(scene + end) for end in ("_leftImg8bit", "_leftimg8bit", ""))
+        image = next((image for name in names if (image := finder.find(str(name)))), None)
         if image is None:
             unmatched.append(mask)
-            continue
-        scene = image.with_name(re.sub(r"_leftImg8bit(?=\.)", "", image.name))
-        split = split_of_path(mask.relative_to(root).parent)
-        chosen.setdefault(image, Item(image, mask, split=split, named_by=scene))
+        elif image in chosen:
+            spare.append(mask.name)
+        else:
+            split = split_of_path(mask.relative_to(root).parent)
+            chosen[image] = Item(image, mask, split=split, named_by=image.with_name(scene + image.suffix))
     if not chosen:
         example = f" (masks such as {unmatched[0]})" if unmatched else ""
         raise DataError(f"no *_labelIds.png below {root} has an image *_leftImg8bit.png{example}")
     items = [chosen[image] for image in sorted(chosen)]
-    notes = skipped(unmatched, "mask", "without an image")
+    notes = skipped(unmatched, "mask", "without an image") + skipped(spare, "mask", "of an image that has another mask")
     return Source("cityscapes", str(root), root, items, dict(CITYSCAPES), named=True, void=CITYSCAPES_VOID, notes=notes)

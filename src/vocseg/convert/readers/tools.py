@@ -242,6 +242,7 @@ def _shapes(task: Any) -> tuple[list[tuple[str | None, dict[str, Any]]] | None, 
                 lost.append(Lost(None, "region", why, f"task {task.get('id')}"))
             elif any(key in value for key in ("rle", "points", "vertices", "x", "imageDataURL")):
                 labels = next((value[key] for key in value if key.endswith("labels") and value[key]), [None])
+                lost += [Lost(None, "label", "beyond the first of a region", f"task {task.get('id')}", True)] * (len(labels) - 1)
                 shapes.append((None if labels[0] is None else class_name(labels[0]), one))
             else:
                 lost.append(Lost(None, "result", f"of type {kind}", f"task {task.get('id')}"))
@@ -276,7 +277,7 @@ def _label_studio_region(one: dict[str, Any], height: int, width: int) -> Region
         raise NotDrawn("region", "of an image that was rotated in the tool")
     if one.get("item_index"):
         raise NotDrawn("region", "of further images of a task")
-    if "rle" in value:
+    if value.get("rle"):
         return rle.decode_label_studio(value["rle"], height, width)
     scale = np.array([width, height]) / 100
     if "points" in value:

@@ -167,8 +167,9 @@ def _names(content: dict[Any, Any], path: Path) -> list[str]:
     names, number = content.get("names"), content.get("nc")
     if names is None and isinstance(number, int) and 0 < number < voc.VOID:
         names = [f"class_{label}" for label in range(number)]
-    if isinstance(names, dict) and {str(key) for key in names} == {str(key) for key in range(len(names))}:
-        names = [name for _, name in sorted(names.items(), key=lambda entry: int(entry[0]))]
+    if isinstance(names, dict) and all(str(key).isdecimal() for key in names):
+        numbered = {int(key): name for key, name in names.items()}
+        names = [numbered[key] for key in range(len(names))] if {*numbered} == {*range(len(names))} else None
     if not isinstance(names, list) or not names:
         raise DataError(f"{path}: 'names' is neither a list of classes nor a mapping of all numbers from 0")
     numbers: dict[str, int] = {}
