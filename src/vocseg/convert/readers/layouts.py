@@ -8,7 +8,7 @@ from pathlib import Path
 from vocseg import voc
 from vocseg.convert.source import ImageFinder, Item, Source, files_below, skipped, split_of_path
 from vocseg.data.color_table import read_colors
-from vocseg.data.layout import VocFolder, files_by_stem, read_ids
+from vocseg.data.layout import IMAGE_SUFFIXES, VocFolder, files_by_stem
 from vocseg.errors import DataError
 from vocseg.utils.text import counted
 
@@ -34,7 +34,11 @@ def find_voc(root: Path, mask_dir: Path | None = None, colors: Path | None = Non
     notes = [f"colors from {path}"] if path else []
     if not table and not (folder.root / voc.CLASSES_FILE).exists():
         notes.append(f"no {voc.CLASSES_FILE}, so VOC's class names are used")
-    lists = {split: dict.fromkeys(read_ids(folder.root / voc.SPLITS / f"{split}.txt")) for split in folder.splits}
+    lists = {split: dict.fromkeys(folder.listed(split)) for split in folder.splits}
+    images = files_by_stem(folder.root / voc.IMAGES, IMAGE_SUFFIXES) if lists else {}
+    for split, ids in lists.items():
+        if not images.keys() & ids and split != "test":  # the images of the test split are an archive of their own
+            raise DataError(f"split list {split}.txt of {folder.root} names no image that exists (such as '{next(iter(ids))}')")
     masks = files_by_stem(folder.root / folder.mask_dir, (".png",))
     wanted = dict.fromkeys(id_ for ids in lists.values() for id_ in ids) if lists else dict.fromkeys(sorted(masks))
     for other in sorted(folder.root.glob(f"{voc.MASKS}?*/")) if mask_dir is None and lists else []:
