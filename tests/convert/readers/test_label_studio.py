@@ -72,3 +72,9 @@ def test_a_second_label_an_empty_brush_and_a_second_task_of_an_image(tmp_path: P
     put(tmp_path / "in" / "export.json", [*tasks, tasks[0]])
     with pytest.raises(DataError, match=r"two entries of .*export\.json annotate the same image .*a\.jpg"):
         convert(tmp_path / "in", tmp_path / "out2")
+    put(tmp_path / "in" / "export.json", tasks[:1])
+    put(tmp_path / "in" / "second.json", tasks[1:])
+    assert convert(tmp_path / "in", tmp_path / "out3").images == 2
+    put(tmp_path / "in" / "third.json", tasks[1:])
+    with pytest.raises(DataError, match=r"second\.json and .*third\.json annotate the same image .*b\.jpg; remove one"):
+        convert(tmp_path / "in", tmp_path / "out4")

@@ -8,19 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from vocseg.convert import regions, rle
+from vocseg.convert.finder import ImageFinder
 from vocseg.convert.regions import NotDrawn, Region, polygons
-from vocseg.convert.source import (
-    ImageFinder,
-    Item,
-    Lost,
-    Source,
-    class_name,
-    json_files,
-    parsing,
-    skipped,
-    source_of_objects,
-    split_of_path,
-)
+from vocseg.convert.source import Item, Lost, Source, class_name, json_files, parsing, skipped, source_of_objects, split_of_path
 from vocseg.errors import DataError
 from vocseg.utils.files import read_json
 from vocseg.utils.text import counted

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from vocseg.convert.source import Item, Source, common_start, files_below, skipped, split_of_path
+from vocseg.convert.finder import common_start, files_below
+from vocseg.convert.source import Item, Source, skipped, split_of_path
 from vocseg.data.color_table import ColorTable, read_colors
 from vocseg.data.image_io import decode_mask, open_image
 from vocseg.data.layout import IMAGE_SUFFIXES, read_classes

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from vocseg import voc
-from vocseg.convert.source import ImageFinder, Item, Source, files_below, skipped, split_of_path
+from vocseg.convert.finder import ImageFinder, files_below
+from vocseg.convert.source import Item, Source, skipped, split_of_path
 from vocseg.data.color_table import read_colors
 from vocseg.data.layout import IMAGE_SUFFIXES, VocFolder, files_by_stem
 from vocseg.errors import DataError

@@ -14,18 +14,9 @@ from numpy.typing import NDArray
 
 from vocseg import voc
 from vocseg.convert import regions
+from vocseg.convert.finder import ImageFinder, files_below
 from vocseg.convert.regions import NotDrawn, Region
-from vocseg.convert.source import (
-    SPLIT_NAMES,
-    ImageFinder,
-    Item,
-    Lost,
-    Source,
-    files_below,
-    is_inside,
-    skipped,
-    source_of_objects,
-)
+from vocseg.convert.source import SPLIT_NAMES, Item, Lost, Source, is_inside, skipped, source_of_objects
 from vocseg.data.layout import IMAGE_SUFFIXES, read_classes
 from vocseg.errors import DataError
 from vocseg.utils.files import read_lines, read_yaml
