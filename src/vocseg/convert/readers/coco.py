@@ -52,7 +52,7 @@ def find_coco(path: Path, images: Path | None = None, crowds: str = "auto") -> S
             image = finder.find(name, file)
             if image is None:
                 missing.append(name)
-                lost += [Lost(None, "object", "of images that cannot be found", name)] * len(objects)
+                lost += [Lost(category, "object", "of images that cannot be found", name) for category, _ in objects]
                 continue
             known = found.setdefault(image, Item(image, file, [], size))
             if spelled.setdefault(image, name) != name and known.origin == file:

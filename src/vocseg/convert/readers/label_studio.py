@@ -50,7 +50,7 @@ def find_label_studio(path: Path, images: Path | None = None) -> Source:
             image = finder.find(name) or finder.find(re.sub(r"^[0-9a-f]{8}-", "", Path(name).name))
             if image is None:
                 missing.append(name)
-                lost += [Lost(None, "region", NOWHERE, name)] * (len(shapes) + len(unused))
+                lost += unused + [Lost(label, "region", NOWHERE, name) for label, _ in shapes]
                 continue
             sizes = {(int(one["original_height"]), int(one["original_width"])) for _, one in shapes if "original_width" in one}
             if len(sizes) > 1:

@@ -49,7 +49,7 @@ def find_labelme(root: Path, images: Path | None = None) -> Source:
         image = finder.find(str(content.get("imagePath") or ""), file) or finder.find(file.stem, file)
         if image is None and not content.get("imageData"):
             missing.append(file)
-            lost += [Lost(None, "object", NOWHERE, file.name)] * len(shapes)
+            lost += [Lost(name if name != LABELME_IGNORE else None, "object", NOWHERE, file.name) for name in names]
             continue
         with parsing(f"{file} as a LabelMe file"):
             is_old = image and content.get("imageHeight") is content.get("imageWidth") is None
@@ -135,7 +135,7 @@ def find_supervisely(root: Path, images: Path | None = None) -> Source:
         image = finder.find(f"img/{file.stem}", file)
         if image is None:
             missing.append(file)
-            lost += [Lost(None, "object", NOWHERE, file.name)] * len(figures)
+            lost += [Lost(name, "object", NOWHERE, file.name) for name in names]
             continue
         with parsing(f"{file} as a Supervisely file"):
             size = int(content["size"]["height"]), int(content["size"]["width"])
