@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 FEW = "few-results"
-HEAD = ("model", "split", "images", "pixel accuracy", "loss", "mIoU")
+HEAD = ("model", "split", "images", "pixel accuracy %", "loss", "mIoU %")
 
 
 def name_of(folder: Path) -> str:
@@ -32,7 +32,7 @@ def rows(folder: Path) -> list[tuple[str, ...]]:
     for path in sorted(folder.glob("scores_*.json")):
         values = json.loads(path.read_text(encoding="utf-8"))
         loss = "-" if values["loss"] is None else f"{values['loss']:.3f}"
-        figures = (f"{values['pixel_accuracy']:.3f}", loss, f"{values['miou']:.3f}")
+        figures = (f"{100 * values['pixel_accuracy']:.1f}", loss, f"{100 * values['miou']:.1f}")
         found.append((name, values["split"], str(values["images"]), *figures))
     return found
 

@@ -54,6 +54,22 @@ def test_names_have_an_example(name: str) -> None:
     assert doctest.DocTestParser().get_examples(text or ""), f"vocseg.{name} has no doctest"
 
 
+def test_results_are_shown_in_a_line(synth: Path, tmp_path: Path) -> None:
+    run = vocseg.train(synth, "two_layer_net", out=tmp_path / "run", iterations=1, crop=16, batch_size=2, workers=0)
+    scores = vocseg.evaluate(run.model, synth)
+    image = next((synth / "JPEGImages").iterdir())
+    segment = vocseg.Segmenter(run.model)
+    shown = {
+        "TrainResult": run, "Evaluation": scores, "Scores": scores.scores, "Diagnosis": vocseg.examine(synth),
+        "Segmenter": segment, "ModelInfo": segment.info, "Segmentation": segment(image),
+        "Predictions": vocseg.predict(image, tmp_path / "out", model=segment),
+        "ConvertReport": vocseg.convert(synth, tmp_path / "coco", to="coco"), "VOCDataset": vocseg.VOCDataset(synth),
+    }  # fmt: skip
+    for name, value in shown.items():
+        assert repr(value).startswith(f"{name}("), name
+        assert len(repr(value)) < 120 + len(str(tmp_path)), name
+
+
 PROGRAM = """
 from pathlib import Path
 

@@ -82,6 +82,34 @@ def test_readme_on_voc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Cal
     assert (tmp_path / "predictions" / "photo_overlay.jpg").is_file()
 
 
+def test_readme_on_own_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., tuple[int, str, str]]) -> None:
+    """README's lines for images and masks of one's own, with one step of training."""
+    from vocseg.training import api
+
+    write_synthetic(tmp_path / "source", train=6, val=2, size=(40, 48))
+    for name, kind in (("images", "JPEGImages"), ("masks", "SegmentationClass")):
+        shutil.copytree(tmp_path / "source" / kind, tmp_path / "photographs" / name)
+    shutil.copy(tmp_path / "source" / "classes.txt", tmp_path / "names.txt")
+    shutil.copy(next((tmp_path / "source" / "JPEGImages").iterdir()), tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    real = api.train
+    monkeypatch.setattr(api, "train", lambda **given: real(**given, crop=32, batch_size=2, iterations=1))
+    [block] = [text for marked, text in blocks(ROOT / "README.md", "sh") if not marked and "data convert" in text]
+    for line in block.splitlines():
+        code, _, err = run(*shlex.split(line)[1:])
+        assert code == 0, err
+    assert (tmp_path / "predictions" / "photo.png").is_file()
+
+
+def test_every_line_of_readme_runs_in_a_test() -> None:
+    """Those that are not marked are in the three blocks of the other tests, or make's."""
+    unmarked = [text.split()[:3] for marked, text in blocks(ROOT / "README.md", "sh") if not marked]
+    assert [words[:2] for words in unmarked] == [["make", "demo"], ["vocseg", "train"], ["vocseg", "data"]]
+    assert all(marked for marked, _ in blocks(ROOT / "README.md", "python"))
+    done = subprocess.run(["make", "-n", "demo", "test"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("path", "text"), [(path, text) for path in DOCUMENTS for _, text in blocks(path, "toml")], ids=lambda part: str(part)[:60]
 )
@@ -109,7 +137,7 @@ def test_results_table(tmp_path: Path) -> None:
     script = ROOT / "benchmarks" / "results_table.py"
     subprocess.run([sys.executable, script, run, "--write", document], check=True, capture_output=True)
     text = document.read_text()
-    assert "| net | val | 5 | 0.500 | - | 0.250 |" in text
+    assert "| net | val | 5 | 50.0 | - | 25.0 |" in text
     assert text.startswith("before\n<!-- results -->\n|")
     assert text.endswith("<!-- /results -->\nafter\n")
     assert "old" not in text

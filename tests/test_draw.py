@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -152,3 +154,23 @@ def test_cjk_letters_use_a_system_font(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_a_cjk_font_boxes_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(draw, "CJK_FAMILIES", ())
     assert letters_as_pixels("猫").min() < 128
+
+
+LIMITED = """
+import resource, signal, sys
+from pathlib import Path
+from PIL import Image
+from vocseg.draw import save_image
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+save_image(Image.effect_noise((200, 200), 50), Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of Unix")
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_an_image_that_does_not_fit_is_no_image(tmp_path: Path, suffix: str) -> None:
+    """Pillow, when it writes to a file itself, takes a file that is cut for written."""
+    done = subprocess.run([sys.executable, "-c", LIMITED, tmp_path / f"a.{suffix}"], capture_output=True, text=True, check=False)
+    assert f"OutputError: cannot write {tmp_path / f'a.{suffix}'}: File too large" in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from vocseg.data.voc_dataset import VOCDataset
     from vocseg.doctor.examine import Diagnosis, examine
     from vocseg.download.voc import DownloadResult, download
+    from vocseg.evaluation.compare import Comparison, compare
     from vocseg.evaluation.evaluate import evaluate
     from vocseg.evaluation.result import Evaluation
     from vocseg.evaluation.score import score
@@ -41,11 +42,12 @@ if TYPE_CHECKING:
     from vocseg.models.registry import create_model, list_models, register_model
     from vocseg.training.api import TrainResult, train
     from vocseg.training.config import TrainConfig
-    from vocseg.utils.system import tune_process
+    from vocseg.utils.system import set_max_pixels, tune_process
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Comparison",
     "ConfusionMatrix",
     "ConvertReport",
     "DataError",
@@ -68,6 +70,7 @@ __all__ = [
     "TrainingStopped",
     "VOCDataset",
     "VocsegError",
+    "compare",
     "convert",
     "create_model",
     "download",
@@ -78,12 +81,14 @@ __all__ = [
     "predict",
     "register_model",
     "score",
+    "set_max_pixels",
     "train",
     "transforms",
     "tune_process",
 ]
 
 _HOMES = {
+    "Comparison": "evaluation.compare:Comparison",
     "ConfusionMatrix": "metrics:ConfusionMatrix",
     "ConvertReport": "convert.report:ConvertReport",
     "Diagnosis": "doctor.examine:Diagnosis",
@@ -97,6 +102,7 @@ _HOMES = {
     "TrainConfig": "training.config:TrainConfig",
     "TrainResult": "training.api:TrainResult",
     "VOCDataset": "data.voc_dataset:VOCDataset",
+    "compare": "evaluation.compare:compare",
     "convert": "convert.pipeline:convert",
     "create_model": "models.registry:create_model",
     "download": "download.voc:download",
@@ -109,6 +115,7 @@ _HOMES = {
     "score": "evaluation.score:score",
     "train": "training.api:train",
     "transforms": "data.transforms",
+    "set_max_pixels": "utils.system:set_max_pixels",
     "tune_process": "utils.system:tune_process",
 }
 """Where each lazily imported name is defined."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,8 +47,16 @@ def save_image(image: Image.Image, path: Path, note: bytes = b"") -> None:
     if kind == "PNG" and note:
         options["pnginfo"] = PngInfo()
         options["pnginfo"].add_text("Software", note)
+    content = encoded(image, kind, **options)
     with replacing(path) as temporary:
-        image.save(temporary, kind, **options)
+        temporary.write_bytes(content)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    """Return the content of a file of a Pillow image: Pillow itself would not notice that a full disk cuts its file."""
+    content = io.BytesIO()
+    image.save(content, kind, **options)
+    return content.getvalue()
 
 
 def overlay(

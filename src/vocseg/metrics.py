@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vocseg import voc
 from vocseg.errors import InputError
+from vocseg.utils.text import percent
 
 
 def confusion_matrix(prediction: Tensor, target: Tensor, num_classes: int) -> Tensor:
@@ -104,6 +105,9 @@ class Scores:
     frequency_weighted_iou: float | None
     classes_scored: int
     per_class: tuple[ClassScore, ...]
+
+    def __repr__(self) -> str:
+        return f"Scores(mIoU {percent(self.miou)} % over {self.classes_scored} of {len(self.per_class)} classes)"
 
     def to_dict(self) -> dict[str, Any]:
         """Return a form ready for JSON; ``per_class`` is keyed by class name."""

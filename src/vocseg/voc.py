@@ -28,14 +28,15 @@ YEARS = ("2007", "2008", "2009", "2010", "2011", "2012")
 """Years of the challenge that had a segmentation task with a public train and val split."""
 
 IMAGES = "JPEGImages"
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff")
 """Suffixes of the images that are read."""
 UNSUPPORTED_SUFFIXES = (
     ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jxl", ".jxr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2",
-    ".psd", ".exr", ".tga", ".ppm", ".pgm",
+    ".psd", ".exr", ".hdr", ".tga", ".ppm", ".pgm", ".pbm", ".pnm", ".pcx", ".ico", ".icns", ".dds", ".qoi", ".svg", ".eps", ".ps",
 )  # fmt: skip
 """Suffixes of images in formats that are not read; in a folder each is named as skipped."""
 MASKS = "SegmentationClass"
+OBJECTS = "SegmentationObject"
 SPLITS = "ImageSets/Segmentation"
 CLASSES_FILE = "classes.txt"
 

@@ -81,11 +81,16 @@ def test_inputs_are_never_replaced(run: Run, damaged: Path, model: Path, tmp_pat
     shutil.copytree(masks, scored)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
+    code, palette, own = (tmp_path / name for name in ("own_code.py", "colors.txt", "own.png"))
+    code.write_text("x = 1\n")
+    palette.write_text("disc 1 2 3\n")
+    shutil.copy(photo, own)
+    before |= {path: path.read_bytes() for path in (code, palette, own)}
     evaluate, on = ("evaluate", ours, "--data", damaged), ("--model", ours)
     for folder in (masks, images, tmp_path / "link", masks / ".." / masks.name, tmp_path / "link" / "deep"):
         fails(run(*evaluate, "--save-masks", folder), "cannot write", folder)
         fails(run("predict", photo, *on, "--out", folder), "cannot write", folder)
-    fails(run("predict", image, *on, "--out", damaged / "hand"), damaged / "hand" / "synth_000008.png", "a mask of the data set")
+    fails(run("predict", image, *on, "--out", damaged / "hand"), damaged / "hand" / "synth_000008.png", "belongs to the data set")
     for output in (image, mask, val, classes, ours):
         fails(run(*evaluate, "--json", output), "cannot write", output)
     for output in (image, mask, val, classes, scored / mask.name):
@@ -99,7 +104,19 @@ def test_inputs_are_never_replaced(run: Run, damaged: Path, model: Path, tmp_pat
         fails(run("data", "doctor", damaged, "--html", output), "cannot write", output)
         fails(run("data", "convert", damaged, tmp_path / "new", "--json", output), "cannot write", output)
         fails(run("train", "--data", damaged, *TRAIN, "--out", tmp_path / "run", "--json", output), "cannot write", output)
+        fails(run("data", "synth", tmp_path / "s", "--json", output), "cannot write", output)
+        fails(run("models", "two_layer_net", "--json", output), "cannot write", output)
     fails(run("data", "stats", damaged, "--out", masks), "cannot write", masks)
+    fails(run("data", "show", damaged, "--out", own), "cannot write", own, "vocseg did not write it")
+    with_palette = ("predict", photo, *on, "--palette", palette, "--import", code, "--out", tmp_path / "out")
+    for output in (palette, code, own, tmp_path / "out" / "photo.png"):
+        fails(run(*with_palette, "--json", output), "cannot write", output)
+    for folder in (damaged, images, masks / "run"):
+        fails(run("train", "--data", damaged, *TRAIN, "--out", folder), "cannot write", folder)
+    run_folder = tmp_path / "r"
+    fails(run("train", "--data", damaged, *TRAIN, "--out", run_folder, "--json", run_folder / model.name), "a file of the run")
+    fails(run("export", ours, "--out", tmp_path / "a.onnx", "--json", tmp_path / "a.onnx"), "two outputs have this name")
+    fails(run("data", "doctor", damaged, "--json", tmp_path / "a", "--html", tmp_path / "a"), "two outputs have this name")
     fails(run("bench", ours, "--json", ours), "cannot write", ours)
     fails(run("export", ours, "--out", tmp_path / "a.onnx", "--json", ours), "cannot write", ours)
     shutil.copy(ours, tmp_path / "b.bin")  # a weights file, and where OpenVINO's weights would go

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
 
-Run = Callable[..., tuple[int, str, str]]
+from verbs import Run, fails
 
 
 def test_photographs(run: Run, tmp_path: Path) -> None:
@@ -28,3 +27,11 @@ def test_photographs(run: Run, tmp_path: Path) -> None:
     mask = Image.open(tmp_path / "look" / "photographs" / "chelsea.png")
     assert mask.mode == "P"
     assert mask.size == Image.open(tmp_path / "look" / "photographs" / "chelsea_overlay.jpg").size[:1] + (mask.height,)
+
+
+def test_files_of_others_are_not_replaced(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "synthetic_data").mkdir()
+    fails(run("demo", "--no-train", "--out", tmp_path), tmp_path / "synthetic_data", "no demo wrote it")
+    (tmp_path / "index.html").write_text("<!doctype html><title>mine</title>")
+    fails(run("demo", "--no-train", "--out", tmp_path), tmp_path / "index.html", "vocseg did not write it")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index.html", "synthetic_data"]

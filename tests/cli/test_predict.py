@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from verbs import Run, fails
 from vocseg import voc
+from vocseg.utils import system
 
 
 def test_predict_names_and_folders(run: Run, synth: Path, model: Path, tmp_path: Path) -> None:
@@ -77,3 +82,23 @@ def test_predict_shows_names_as_they_are(run: Run, model: Path, tmp_path: Path) 
     assert code == 0
     assert "deep/a[red]b.png" in out
     assert f"masks and overlays in {tmp_path / '[x]'}" in out
+
+
+def test_the_limit_of_pixels_can_be_raised(run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(system._limits, "pixels", 1000)
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    verb = ("predict", tmp_path / "a.png", "--model", model, "--out", tmp_path / "out")
+    fails(run(*verb), tmp_path / "a.png", "30x40, more than 0.001 megapixels", "--max-pixels")
+    assert run(*verb, "--max-pixels", "1200")[0] == 0
+    fails(run(*verb, "--max-pixels", "0"), "max_pixels is 0, not a positive number")
+    fails(run(*verb, "--max-pixels", "many"), "--max-pixels", "many")
+
+
+def test_warnings_of_libraries_do_not_reach_the_user(model: Path, tmp_path: Path) -> None:
+    """In a process of its own: pytest catches warnings."""
+    image = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(image, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\0\x12\x01")
+    (tmp_path / "a.jpg").write_bytes(image.getvalue())
+    command = [sys.executable, "-m", "vocseg", "predict", "a.jpg", "--model", model]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -22,8 +22,9 @@ import vocseg
 from vocseg.convert.readers.folders import find_folders
 from vocseg.convert.readers.tools import _labelme_region, _supervisely_region
 from vocseg.convert.source import read_labels
-from vocseg.data.image_io import decode_mask, image_size, max_pixels, read_image, read_mask, set_max_pixels
+from vocseg.data.image_io import decode_mask, image_size, read_image, read_mask
 from vocseg.errors import DataError, ImageError
+from vocseg.utils.system import max_pixels, set_max_pixels
 
 RAMP = np.stack([np.tile(np.arange(0, 240, 10, dtype=np.uint8), (16, 1))] * 3, axis=-1)
 RAMP[..., 1] = RAMP[..., 0] // 2
@@ -64,6 +65,26 @@ def test_sixteen_bits_are_scaled(tmp_path: Path) -> None:
     gray = RAMP[..., 0].astype(np.uint16) * 257
     Image.fromarray(gray).save(tmp_path / "a.png")
     assert torch.equal(read_image(tmp_path / "a.png"), torch.from_numpy(RAMP[..., 0]).expand(3, -1, -1))
+
+
+@pytest.mark.parametrize(("bits", "top"), [(8, 255), (10, 1023), (12, 4095), (14, 16383)])
+def test_fewer_than_sixteen_bits_in_sixteen_are_not_black(tmp_path: Path, bits: int, top: int) -> None:
+    gray = (RAMP[..., 0].astype(np.uint32) * top // 239).astype(np.uint16)
+    Image.fromarray(gray).save(tmp_path / "a.tif")
+    notes: list[str] = []
+    assert read_image(tmp_path / "a.tif", notes).max() > 240
+    assert notes == [f"16-bit pixels up to {gray.max():,} are scaled as {bits}-bit ones"]
+
+
+@pytest.mark.parametrize("suffix", ["tif", "gif", "webp", "png"])
+def test_the_first_of_several_images_is_read_with_a_note(tmp_path: Path, suffix: str) -> None:
+    first, second = Image.fromarray(RAMP), Image.new("RGB", (24, 16), "red")
+    options = {"lossless": True} if suffix == "webp" else {}
+    for name, more in (("one", []), ("two", [second])):
+        first.save(tmp_path / f"{name}.{suffix}", save_all=bool(more), append_images=more, **options)
+    notes: list[str] = []
+    assert torch.equal(read_image(tmp_path / f"two.{suffix}", notes), read_image(tmp_path / f"one.{suffix}", notes))
+    assert notes == ["it holds several images; the first is read"]
 
 
 TURNS = {

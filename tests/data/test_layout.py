@@ -172,3 +172,22 @@ def test_a_mask_that_lies_elsewhere_is_pointed_out(damaged: Path) -> None:
     (damaged / voc.MASKS / "synth_000007.png").unlink()
     with pytest.raises(DataError, match=r"\(it has one in SegmentationClassAug: --mask-dir SegmentationClassAug\)"):
         VocFolder.find(damaged).ids("val")
+
+
+def test_a_folder_that_may_not_be_looked_into(synth: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = VocFolder.find(synth)
+
+    def refuse(path: Path, *_: object, **__: object) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    monkeypatch.setattr(Path, "exists", refuse)
+    for read in (lambda: VocFolder.find(synth), lambda: folder.lines("train")):
+        with pytest.raises(DataError, match=rf"^cannot read {synth}.*: Permission denied$"):
+            read()
+
+
+def test_masks_of_objects_are_no_masks_of_classes(damaged: Path) -> None:
+    (damaged / voc.MASKS).rename(damaged / "SegmentationObject")
+    with pytest.raises(DataError, match="number objects, not classes; class ids are in SegmentationClass"):
+        VocFolder.find(damaged, "SegmentationObject")

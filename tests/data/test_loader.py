@@ -15,7 +15,7 @@ from vocseg.data.layout import VocFolder
 from vocseg.data.loader import sample_seed, samples, training_batches
 from vocseg.data.transforms.geometry import training_transform
 from vocseg.data.transforms.mixing import Mixing
-from vocseg.errors import DataError
+from vocseg.errors import DataError, VocsegError
 
 
 @pytest.fixture
@@ -120,3 +120,33 @@ def test_repeated_images_come_in_proportion(train_set: SplitDataset) -> None:
 def test_an_evaluation_on_two_cores_reads_by_itself(cores: int, device: str, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "cores", lambda: cores)
     assert loading.evaluation_workers(torch.device(device)) == workers
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("unable to allocate shared memory(shm): No space left on device (28)"), "no room in /dev/shm"),
+        (OSError("AF_UNIX path too long"), "TMPDIR is too long for a socket"),
+        (OSError(24, "Too many open files"), "Too many open files"),
+    ],
+)  # fmt: skip
+def test_batches_that_cannot_be_handed_over_are_an_error(
+    train_set: SplitDataset, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    """The queue of a loader process would drop them, and the main process wait for them forever."""
+
+    def full(_storage: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torch.UntypedStorage, "_share_fd_cpu_", full)  # loader processes are forked
+    with pytest.raises(VocsegError, match=rf"^loader processes cannot hand over batches: {said}.*; or .*--workers 0$"):
+        next(training_batches(train_set, 4, 1, seed=1))
+
+
+def test_loader_processes_that_cannot_be_made_are_an_error(train_set: SplitDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(multiprocessing, "Queue", full)
+    with pytest.raises(VocsegError, match="no room in /dev/shm"):
+        next(training_batches(train_set, 4, 1, seed=1))

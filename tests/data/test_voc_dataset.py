@@ -19,6 +19,9 @@ from torchvision.datasets import VOCSegmentation
 from torchvision.transforms import v2
 
 from vocseg import voc
+from vocseg.data.dataset import SplitDataset
+from vocseg.data.layout import VocFolder
+from vocseg.data.transforms.geometry import RandomScaleCrop
 from vocseg.data.voc_dataset import VOCDataset
 from vocseg.download import voc as download_voc
 from vocseg.errors import DataError, SettingError
@@ -120,6 +123,18 @@ def test_v2_transforms_and_a_loader_with_workers(devkit: Path) -> None:
     image, mask = VOCSegmentation(devkit)[0]
     theirs = AUGMENT(v2.functional.to_image(image), tv_tensors.Mask(np.array(mask)))
     assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_random_crops_differ_from_epoch_to_epoch_in_a_stock_loader(devkit: Path, workers: int) -> None:
+    crop = v2.RandomCrop(32, pad_if_needed=True, fill={tv_tensors.Image: 0, tv_tensors.Mask: 255})
+    ours = SplitDataset(VocFolder.find(devkit), "train", RandomScaleCrop(32))
+    for dataset in (VOCDataset(devkit, "train", transforms=crop), ours):
+        loader = DataLoader(dataset, batch_size=6, num_workers=workers)
+        epochs = [next(iter(loader)) for _ in range(2)]
+        assert {batch[0].shape for batch in epochs} == {(6, 3, 32, 32)}
+        assert {batch[1].shape for batch in epochs} == {(6, 32, 32)}
+        assert not torch.equal(epochs[0][0], epochs[1][0])
 
 
 def test_it_can_be_pickled(devkit: Path) -> None:

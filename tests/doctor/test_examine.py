@@ -212,6 +212,26 @@ def test_saved_files(broken: Path, tmp_path: Path) -> None:
     assert mask(broken, 1).read_bytes() == before
 
 
+def test_the_page_shows_an_image_under_its_worst_finding_only(broken: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.where(labels(broken, 1) > 0, 11, 0).astype(np.uint8)).save(mask(broken, 1))  # stray, and gray
+    page = tmp_path / "page.html"
+    examine(broken, splits=["train"], html=page)
+    sections = {kind: text for text in page.read_text().split("<section")[1:] for kind in KINDS if f" of {kind}<" in text}
+    assert "<img" in sections["stray-label"]
+    assert "<img" not in sections["gray-mask"]
+
+
+def test_no_absolute_path_in_pages_and_json(broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for damage in ("unreadable_list", "truncated_image", "stray_label", "unreadable_mask"):
+        DEFECTS[damage][1](broken)
+    for folder in (tmp_path, Path("/")):
+        monkeypatch.chdir(folder)
+        diagnosis = examine(broken, html=tmp_path / "page.html")
+        diagnosis.save(tmp_path / "doctor.json")
+        for file in ("page.html", "doctor.json"):
+            assert str(broken.parent) not in (tmp_path / file).read_text()
+
+
 def test_page_of_an_unreadable_image_without_mask(broken: Path, tmp_path: Path) -> None:
     mask(broken, 1).unlink()
     image_path(broken, 1).write_bytes(b"")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -284,3 +285,10 @@ def test_proxy_of_the_environment(part: PartialFile, monkeypatch: pytest.MonkeyP
         assert part.path.read_bytes() == CONTENT
         assert proxy.ranges_asked == [None, "bytes=100000-"]
         assert proxy.seen[0][1]["Host"] == "far-away.invalid"
+
+
+def test_pipes_in_the_place_of_an_unfinished_download(web: HostileServer, part: PartialFile) -> None:
+    for path in (part.path, part.notes):
+        os.mkfifo(path)
+    get(web, part)
+    assert part.path.read_bytes() == CONTENT

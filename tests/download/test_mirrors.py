@@ -71,6 +71,9 @@ def test_users_come_first_and_the_command_line_before_the_environment(monkeypatc
     [
         ("ftp://host/x", "ftp is not one of http, https, file or a path"),
         ("http:///x", "names no host"),
+        ("http://[bad", "is not a URL: Invalid IPv6 URL"),
+        ("http://host:x/", "is not a URL: Port could not be cast"),
+        ("file://[x", "is not a URL"),
         ("/no/such/folder", "there is no file or folder /no/such/folder"),
         ("file:///no/such.tar", "there is no file or folder /no/such.tar"),
         ("example.org/voc", "there is no file or folder example.org/voc"),

@@ -19,7 +19,7 @@ from vocseg.data.dataset import SplitDataset
 from vocseg.data.transforms.geometry import resize_image
 from vocseg.errors import DataError, ModelError, OutputError
 from vocseg.evaluation.evaluate import evaluate_split
-from vocseg.evaluation.result import evaluation_report
+from vocseg.evaluation.table import evaluation_report
 from vocseg.inference.segmenter import Segmenter
 from vocseg.metrics import ConfusionMatrix
 from vocseg.models import create_model, save_model

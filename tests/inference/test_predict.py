@@ -140,10 +140,10 @@ def test_an_image_that_the_network_cannot_segment(
 def test_any_error_of_a_reader_is_one_line(
     segment: vocseg.Segmenter, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: Exception
 ) -> None:
-    def read(path: Path) -> Tensor:
+    def read(path: Path, notes: list[str] | None = None) -> Tensor:
         if Path(path).name == "1.jpg":
             raise raised
-        return read_image(path)
+        return read_image(path, notes)
 
     monkeypatch.setattr(images, "read_image", read)
     result = vocseg.predict(photos, tmp_path / "o", model=segment)
@@ -165,14 +165,14 @@ def test_an_output_whose_name_is_too_long(segment: vocseg.Segmenter, photos: Pat
 def test_json_says_what_was_done_before_the_end(
     segment: vocseg.Segmenter, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: BaseException
 ) -> None:
-    real = Segmentation.save_mask
+    real = Segmentation.save
 
-    def save_mask(self: Segmentation, path: Path) -> None:
+    def save(self: Segmentation, path: Path, **options: float) -> None:
         if path.name == "2.png":
             raise raised
-        real(self, path)
+        real(self, path, **options)
 
-    monkeypatch.setattr(Segmentation, "save_mask", save_mask)
+    monkeypatch.setattr(Segmentation, "save", save)
     message = "2 of 3 images done, in .*o" if isinstance(raised, KeyboardInterrupt) else "No space left"
     with pytest.raises(type(raised), match=message):
         vocseg.predict(photos, tmp_path / "o", model=segment, json=tmp_path / "j.json")
@@ -201,3 +201,15 @@ def test_large_images_are_named(segment: vocseg.Segmenter, photos: Path, tmp_pat
     assert result.to_dict()["predictions"][1]["network_size"] == [711, 640]
     assert Image.open(result.images[1].mask).size == (900, 1000)
     assert repr(result) == "Predictions(3 of 3 images by two_layer_net, 0 skipped)"
+
+
+def test_notes_on_how_files_were_read(segment: vocseg.Segmenter, tmp_path: Path) -> None:
+    pages = [Image.new("RGB", (20, 20), color) for color in ("red", "blue")]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    Image.fromarray(np.full((20, 20), 4000, np.uint16)).save(tmp_path / "deep.png")
+    result = vocseg.predict(tmp_path, tmp_path / "out", model=segment)
+    found = {row["image"]: row["notes"] for row in result.to_dict()["predictions"]}
+    assert found == {
+        str(tmp_path / "deep.png"): ["16-bit pixels up to 4,000 are scaled as 12-bit ones"],
+        str(tmp_path / "pages.tif"): ["it holds several images; the first is read"],
+    }

@@ -129,3 +129,15 @@ def _filled(ring: list[list[int]], shape: tuple[int, ...]) -> np.ndarray:
     fine = Image.new("1", (8 * shape[1], 8 * shape[0]))
     ImageDraw.Draw(fine).polygon([(8 * x - 0.5, 8 * y - 0.5) for x, y in ring], fill=1)
     return np.array(fine)[4::8, 4::8]
+
+
+def test_the_image_itself_is_not_replaced(tmp_path: Path) -> None:
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg")
+    before = (tmp_path / "a.jpg").read_bytes()
+    result = vocseg.Segmenter("two_layer_net", device="cpu")(tmp_path / "a.jpg")
+    for save in (result.save, result.save_mask):
+        with pytest.raises(OutputError, match="would replace the input"):
+            save(tmp_path / "a.jpg")
+    assert (tmp_path / "a.jpg").read_bytes() == before
+    for _ in range(2):
+        result.save(tmp_path / "a.png")

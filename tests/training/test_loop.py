@@ -206,6 +206,7 @@ def test_a_runs_config_gives_its_losses_again(quick: TrainConfig, tmp_path: Path
     again = fit(load_config(first.config, out=str(tmp_path / "again")))
     assert len(first.read_steps()) == 20
     assert first.steps.read_bytes() == again.steps.read_bytes()
+    assert first.metrics.read_bytes() == again.metrics.read_bytes()
 
 
 @pytest.fixture
@@ -236,6 +237,19 @@ def test_a_full_disk_leaves_the_checkpoint_and_says_so(
     assert not list(run.root.rglob("*.part"))
     fit(settings, run)
     assert RunFolder(whole.root).last.read_bytes() == run.last.read_bytes()
+
+
+@pytest.mark.parametrize("state", [[1], {"iteration": 3}, {"iteration": 3, "network": {}}, None])
+def test_a_checkpoint_that_holds_no_state_is_skipped(quick: TrainConfig, often: None, state: object) -> None:
+    run = fit(replace(quick, epochs=1, schedule="constant"))
+    newest, older = run.checkpoints()
+    newest.write_bytes(b"")
+    if state is not None:
+        torch.save(state, newest)
+    values = run.load_checkpoint()
+    assert values is not None
+    assert older.stem == f"state-{values['iteration']:09d}"
+    assert len(fit(load_config(run.config, epochs=3), run).read_steps()) == 5
 
 
 def test_validation_takes_the_official_masks(quick: TrainConfig, damaged: Path) -> None:
@@ -437,6 +451,55 @@ def test_fine_tuning_a_model_file_keeps_its_protocol(quick: TrainConfig, tmp_pat
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
+def test_the_starting_model_is_epoch_0_and_may_be_the_best(quick: TrainConfig, tmp_path: Path) -> None:
+    first = fit(quick)
+    assert first.read_metrics()[0]["epoch"] == 1  # an untrained network is not scored
+    assert "starting model" not in (first.root / "log.txt").read_text()
+    worse = fit(replace(quick, model=str(first.best), lr=5.0, epochs=1, ema=0.5, out=str(tmp_path / "worse")))
+    start, last = worse.read_metrics()
+    assert (start["epoch"], start["iteration"]) == (0, 0)
+    assert start["val"]["miou"] == read_info(first.best).scores["val"]["miou"] > last["val"]["miou"]
+    one, two = (create_model(str(run.best)).network.state_dict() for run in (first, worse))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert "no gain: no epoch is better than the starting model" in (worse.root / "log.txt").read_text()
+    page = worse.report.read_text()
+    assert "## Best: epoch 0 (the starting model)" in page
+    assert "No gain" in page
+    assert f"(starting model: {100 * start['val']['miou']:.2f} %)" in (worse.root / "log.txt").read_text()
+
+
+def test_a_killed_run_scores_its_starting_model_once(quick: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = fit(quick)
+    settings = replace(quick, model=str(first.best), out=str(tmp_path / "second"))
+    with monkeypatch.context() as patch:
+        patch.setattr(train_setup, "training_batches", lambda *_: (_ for _ in [0] if 1 / 0))
+        with pytest.raises(ZeroDivisionError):
+            fit(settings)
+    run = fit(settings, RunFolder.open(settings.out or ""))
+    assert [row["epoch"] for row in run.read_metrics()] == [0, 1, 2, 3]
+
+
+def test_classes_that_are_not_found_are_named(quick: TrainConfig) -> None:
+    run = fit(replace(quick, lr=0.0, iterations=1))
+    per_class = run.read_metrics()[0]["val"]["per_class"]
+    missed = ", ".join(name for name, row in per_class.items() if row["iou"] == 0 and row["true_pixels"])
+    line = f"warning: IoU 0 for {missed}: try class_weights = auto"
+    assert missed
+    assert line in run.report.read_text()
+    assert line in (run.root / "log.txt").read_text()
+
+
+def test_without_a_validation_split_the_error_says_what_to_do(quick: TrainConfig, damaged: Path) -> None:
+    (damaged / "ImageSets" / "Segmentation" / "val.txt").unlink()
+    settings = replace(quick, data=str(damaged), iterations=1)
+    with pytest.raises(
+        DataError, match=r"no split list .*val\.txt \(lists there: train, trainval\); to train without one, use val_split train, "
+    ):
+        fit(settings)
+    run = fit(replace(settings, val_split="train"))
+    assert "validation images are training images too" in (run.root / "log.txt").read_text()
+
+
 def test_a_small_model_learns(tmp_path: Path) -> None:
     from vocseg.data.synthetic import write_synthetic
 
@@ -455,7 +518,7 @@ def test_nothing_but_void_is_no_training_data(quick: TrainConfig, damaged: Path)
         path = damaged / "SegmentationClass" / f"{name}.png"
         with Image.open(path) as image:
             Image.new("L", image.size, 255).save(path)
-    with pytest.raises(DataError, match="all pixels of the masks of train are void"):
+    with pytest.raises(DataError, match=r"train: every pixel is void \(255\)"):
         fit(replace(quick, data=str(damaged)))
 
 

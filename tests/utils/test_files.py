@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from vocseg.errors import DataError, OutputError
 from vocseg.utils import files
 from vocseg.utils.files import (
+    MARK,
     building,
     read_json,
     read_lines,
@@ -24,6 +25,7 @@ from vocseg.utils.files import (
     write_json,
     write_text,
 )
+from vocseg.utils.html import page
 
 
 def write_half(path: Path, error: Exception) -> None:
@@ -90,6 +92,7 @@ def put(*paths: Path) -> None:
 def test_inputs_are_not_replaced_by_whatever_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, other = tmp_path / "in" / "a.png", tmp_path / "out" / "a.png"
     put(source, other)
+    other.write_bytes(MARK)
     (tmp_path / "link").symlink_to("in")
     (tmp_path / "b.png").symlink_to(source)
     monkeypatch.chdir(tmp_path / "out")
@@ -105,7 +108,9 @@ def test_inputs_are_not_replaced_by_whatever_path(tmp_path: Path, monkeypatch: p
 
 def test_a_data_set_is_not_replaced_by_whatever_path(tmp_path: Path) -> None:
     root = tmp_path / "d"
-    put(*(root / name for name in ("JPEGImages/a.jpg", "mine/a.png", "ImageSets/Segmentation/val.txt", "results/scores.json")))
+    put(*(root / name for name in ("JPEGImages/a.jpg", "mine/a.png", "ImageSets/Segmentation/val.txt")))
+    (root / "results").mkdir()
+    (root / "results" / "scores.json").write_text("{}")
     (tmp_path / "masks").mkdir()
     (root / "SegmentationClass").symlink_to("../masks")  # which leads out of the layout
     (tmp_path / "link").symlink_to("d/JPEGImages")
@@ -114,9 +119,31 @@ def test_a_data_set_is_not_replaced_by_whatever_path(tmp_path: Path) -> None:
             refuse_to_replace([tmp_path / name])
     with pytest.raises(OutputError, match="holds a data set's images, masks or lists"):
         refuse_to_replace([root / "ImageSets" / "Segmentation" / "val.txt"])
-    with pytest.raises(OutputError, match=r"mine/a\.png: it would replace a mask of the data set"):
+    with pytest.raises(OutputError, match=r"mine/a\.png: it belongs to the data set"):
         refuse_to_replace([root / "mine" / "a.png"])
+    put(root / "classes.txt")
+    with pytest.raises(OutputError, match=r"classes\.txt: it belongs to the data set"):
+        refuse_to_replace([root / "classes.txt"])
     refuse_to_replace([root / "results" / "scores.json", root / "show.png", root / "predictions" / "a.png", tmp_path / "a.png"])
+
+
+def test_only_outputs_are_replaced(tmp_path: Path) -> None:
+    contents = {
+        "a.png": b"\x89PNG" + MARK,
+        "a.json": b'{"a": 1}',
+        "new.json": b"",
+        "a.html": page("t", "").encode(),
+        "a.onnx": b"x",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    refuse_to_replace([tmp_path / name for name in contents])
+    for name, content in {"b.png": b"\x89PNG", "b.json": b"text", "b.html": b"<!doctype html>", "b.txt": b"x"}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(OutputError, match="it exists, and vocseg did not write it"):
+            refuse_to_replace([tmp_path / name])
+    with pytest.raises(OutputError, match="two outputs have this name"):
+        refuse_to_replace([tmp_path / "c.png", None, tmp_path / "x" / ".." / "c.png"])
 
 
 @given(text=st.text(st.characters(exclude_characters="\ufeff", codec="utf-8")), encoding=st.sampled_from(["utf-8", "utf-8-sig"]))

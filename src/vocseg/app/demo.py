@@ -17,12 +17,13 @@ from vocseg.data.image_io import open_image, read_mask
 from vocseg.data.layout import VocFolder
 from vocseg.data.samples import photographs as sample_photographs
 from vocseg.data.synthetic import write_synthetic
+from vocseg.errors import OutputError
 from vocseg.evaluation.evaluate import evaluate_split as evaluate
 from vocseg.evaluation.result import Evaluation
 from vocseg.inference.segmenter import Segmentation, Segmenter
 from vocseg.training.api import train
 from vocseg.training.run_folder import RunFolder
-from vocseg.utils.files import replacing, write_text
+from vocseg.utils.files import refuse_to_replace, replacing, writable_folder, write_text
 from vocseg.utils.html import embedded, page, swatch
 from vocseg.utils.system import machine
 from vocseg.utils.text import percent
@@ -54,6 +55,16 @@ class Trained(NamedTuple):
     seconds: float
     score: Evaluation
     predictions: list[Image.Image]
+
+
+def begin(out: Path, json: Path | None = None) -> None:
+    """Make the folder ``out``; raise OutputError if it has files of the demo's names that no demo wrote."""
+    page_file = out / "index.html"
+    refuse_to_replace([page_file, json])
+    taken = [out / name for name in (DATA, RUN, PHOTOGRAPHS) if (out / name).exists()]
+    if taken and not page_file.exists():
+        raise OutputError(f"cannot write {taken[0]}: it exists, and no demo wrote it; choose another --out")
+    write_text(writable_folder(out) / page_file.name, page("vocseg demo", "<p>The demo has not finished.</p>"))
 
 
 def photographs(segmenter: Segmenter, out: Path) -> list[Photograph]:

@@ -17,18 +17,23 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
-def accept_all_characters() -> None:
-    """Write characters that standard output or error cannot encode as escapes, e.g. ``\\u2192``."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+def prepare_output() -> None:
+    """Write characters that standard output or error cannot encode as escapes, e.g. ``\\u2192``; accept closed ones."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass  # otherwise a file that is opened later would take the place of a closed one, and its output
+    os.close(descriptor)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def flush_output() -> None:
     """Write what is buffered for standard output; if that fails, discard it, for Python would try again at its end."""
     try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except OSError:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -48,7 +53,7 @@ def terminal() -> Console:
 
     class Terminal(Console):
         def render_str(self, text: str, **options: Any) -> Text:
-            return super().render_str(visible(text, keep="\n"), **options)  # before the width is measured
+            return super().render_str(visible(text), **options)  # before the width is measured
 
         def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
             for segment in super().render(renderable, options):

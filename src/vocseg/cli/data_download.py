@@ -46,6 +46,9 @@ def download(
     log_to_terminal()
     result = download_voc(folder, year, trainaug, mirror or (), keep_archive)
     counts = ", ".join(f"{count} {split}" for split, count in result.images.items())
-    say(f"{result.folder.root}: {counts} images{'' if result.origins else '; nothing to download'}")
+    nothing = "; nothing to download" if result.is_complete else "; nothing was downloaded"
+    say(f"{result.folder.root}: {counts} images{'' if result.origins else nothing}")
     if json is not None:
         write_json(json, {"folder": str(result.folder.root), "images": result.images, "archives": result.origins})
+    if not result.origins and not result.is_complete:
+        raise SystemExit(2)

@@ -48,10 +48,11 @@ def show(
     from vocseg.doctor.views import show as draw_sheet
     from vocseg.draw import save_image
     from vocseg.errors import SettingError
+    from vocseg.utils.files import MARK
     from vocseg.utils.text import counted
 
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise SettingError(f"--out {out} must end in .png or .jpg")
     sheet = draw_sheet(data, ids or [], split=split, class_name=class_, count=count, mask_dir=mask_dir, columns=columns, seed=seed)
-    save_image(sheet.image, out)
+    save_image(sheet.image, out, MARK)
     say(f"{counted(len(sheet.ids), 'image')} in {out}: {', '.join(sheet.ids)}")

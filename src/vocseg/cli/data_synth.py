@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vocseg.cli.options import Flag, Json, Size
+from vocseg.cli.options import Json, Size
 
 
 def synth(
@@ -15,7 +15,6 @@ def synth(
     val: int = 50,
     size: Size = (128, 160),
     seed: int = 0,
-    force: Flag = False,
     json: Json = None,
 ) -> None:
     """Write a small synthetic data set in VOC layout.
@@ -33,14 +32,13 @@ def synth(
         val: Images in the val split.
         size: Typical image size, HxW; sizes vary around it.
         seed: Seed of the images.
-        force: Write even if the folder is not empty.
     """
     from vocseg.cli.console import say
     from vocseg.data.synthetic import write_synthetic
     from vocseg.utils.files import refuse_to_replace, write_json
 
     refuse_to_replace([json])
-    counts = write_synthetic(folder, train=train, val=val, size=size, seed=seed, force=force)
+    counts = write_synthetic(folder, train=train, val=val, size=size, seed=seed)
     say(f"{train} train and {val} val images in {folder}")
     if json is not None:
         write_json(json, {"train": train, "val": val, "images_per_class": counts})

@@ -8,7 +8,7 @@ from vocseg.cli.options import Json
 
 
 def demo(*, out: Path = Path("demo"), train: bool = True, json: Json = None) -> None:
-    """Show what vocseg does, in about a minute and without a download.
+    """Show what vocseg does, in a minute or some, without a download.
 
     Segment the sample photographs with vocseg-s and score them, train a small network on synthetic data, and write one
     HTML page with the results.
@@ -22,14 +22,13 @@ def demo(*, out: Path = Path("demo"), train: bool = True, json: Json = None) -> 
             replaced.
         train: Train on synthetic data.
     """
-    from vocseg.app.demo import PHOTOGRAPHS, photographs, score, train_synthetic, write_demo_page
+    from vocseg.app.demo import PHOTOGRAPHS, begin, photographs, score, train_synthetic, write_demo_page
     from vocseg.cli.console import say
     from vocseg.inference.segmenter import Segmenter
-    from vocseg.utils.files import refuse_to_replace, writable_folder, write_json
+    from vocseg.utils.files import writable_folder, write_json
     from vocseg.utils.text import percent, shares
 
-    refuse_to_replace([out / "index.html", json])
-    writable_folder(out)
+    begin(out, json)
     segmenter = Segmenter()
     say("1. sample photographs")
     shown = photographs(segmenter, writable_folder(out / PHOTOGRAPHS))

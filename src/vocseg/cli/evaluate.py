@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from vocseg.cli.options import Flag, Json, Network, Truth
+from vocseg.cli.options import Flag, Json, Network, Results, Truth
 from vocseg.data.layout import data_folder
 
 
@@ -16,6 +16,7 @@ def evaluate(
     match_classes: Flag = False,
     save_masks: Path | None = None,
     network: Network = Network(),
+    out: Results = None,
     json: Json = None,
 ) -> None:
     """Score a model on a split.
@@ -35,11 +36,11 @@ def evaluate(
     data_folder(truth.data)  # fail before torch is imported
     from vocseg.cli.console import log_to_terminal, terminal
     from vocseg.evaluation.evaluate import evaluate as run
-    from vocseg.evaluation.result import evaluation_report
+    from vocseg.evaluation.table import evaluation_report
 
     log_to_terminal()
     result = run(
-        model, match_classes=match_classes, save_masks=save_masks, json=json, title=f"evaluate {truth.split}",
+        model, match_classes=match_classes, save_masks=save_masks, out=out, json=json, title=f"evaluate {truth.split}",
         **asdict(truth), **asdict(network),
     )  # fmt: skip
     title = f"{model} in {result.about['precision']} on {truth.split} of {result.about['data']}"

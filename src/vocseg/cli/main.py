@@ -15,13 +15,13 @@ from typing import NoReturn
 from cyclopts import App, CycloptsError
 
 from vocseg import __version__
-from vocseg.cli.console import accept_all_characters, flush_output
+from vocseg.cli.console import flush_output, prepare_output
 from vocseg.cli.hints import explain
 from vocseg.cli.signals import StopSignals, signal_of
 from vocseg.cli.train import train_app
-from vocseg.errors import InputError, OutputError, TrainingStopped, VocsegError
+from vocseg.errors import InputError, TrainingStopped, VocsegError
 from vocseg.utils.files import cannot_write
-from vocseg.utils.system import tune_process
+from vocseg.utils.system import set_max_pixels, tune_process
 from vocseg.utils.text import visible
 from vocseg.utils.user_code import import_user_code
 
@@ -31,15 +31,16 @@ app = App(
     help="""Semantic segmentation on Pascal VOC 2012 and on data laid out like it.
 
 Segment an image:          vocseg predict photo.jpg
-One-minute demo:           vocseg demo
+See what it does:          vocseg demo
 Train on synthetic data:   vocseg data synth demo/data
                            vocseg train --data demo/data --config synthetic
 Train on VOC 2012:         vocseg data download data
                            vocseg train --data data
-Score a model:             vocseg evaluate runs/deeplabv3_resnet101/best.safetensors --data data
+Score a model:             vocseg evaluate runs/NAME/best.safetensors
 
 With every verb:
---import FILE.py|MODULE    import your code first, e.g. networks with @vocseg.register_model; repeatable
+--import FILE.py|MODULE    import your code, e.g. networks of your own; repeatable
+--max-pixels N             read images of up to N pixels; default: 100 million
 --debug                    print the traceback of an error""",
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
@@ -49,13 +50,14 @@ app.command(data)
 app.command(train_app)
 USAGE = {
     "predict": "vocseg predict [OPTIONS] IMAGES...",
+    "compare": "vocseg compare [OPTIONS] A B",
     "models": "vocseg models [OPTIONS] [PATTERN]",
     "export": "vocseg export [OPTIONS] [MODEL]",
     "show": "vocseg data show [OPTIONS] DATA [IDS...]",
 }
 """Usage of verbs for which cyclopts shows ``ARGS``, or one argument for several."""
 for parent, prefix, verbs in (
-    (app, "", ("predict", "evaluate", "score", "demo", "models", "export", "bench")),
+    (app, "", ("predict", "evaluate", "score", "compare", "demo", "models", "export", "bench")),
     (data, "data_", ("download", "synth", "doctor", "stats", "show", "convert")),
 ):
     for verb in verbs:
@@ -71,14 +73,17 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     An error is one line on standard error; ``--debug`` prints its traceback first.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    accept_all_characters()
+    prepare_output()
     tune_process()
-    warnings.filterwarnings("ignore", module="PIL")  # of odd metadata; an image that cannot be read is an error
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # vocseg has none; those of torch and Pillow are for programmers
     try:
         with StopSignals(at_once=True):
             try:
-                tokens, targets = split_common(given)
-                for target in targets:
+                tokens, common = split_common(given)
+                if common.max_pixels is not None:
+                    set_max_pixels(common.max_pixels)
+                for target in common.targets:
                     import_user_code(target)
                 app(tokens, exit_on_error=False, print_error=False)
             finally:
@@ -113,16 +118,18 @@ def _describe(error: BaseException) -> tuple[str, int]:
         case BrokenPipeError():
             return "", CLOSED_OUTPUT
         case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return f"error: {cannot_write(Path(error.filename or 'the output'), error)}", OutputError.exit_code
+            failure = cannot_write(Path(error.filename or "the output"), error)
+            return f"error: {failure}", failure.exit_code
     return f"error: {type(error).__name__}: {error} (--debug prints the traceback)", 1
 
 
-def split_common(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Split the command line into what the verb gets, without --debug, and the values of --import."""
+def split_common(arguments: list[str]) -> tuple[list[str], argparse.Namespace]:
+    """Split the command line into what the verb gets, and the options of every verb."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--debug", action="store_true")
     parser.add_argument("--import", dest="targets", nargs="?", action="append", default=[])
+    parser.add_argument("--max-pixels", type=int)
     common, rest = parser.parse_known_args(arguments)
     if None in common.targets:
         raise InputError("--import needs a Python file or the name of a module")
-    return rest, common.targets
+    return rest, common

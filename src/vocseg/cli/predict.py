@@ -79,6 +79,12 @@ def _show(result: Predictions, written: str) -> None:
             f"{counted(len(shrunk), 'large image')}: the network saw a shorter side of {side} pixels, the masks have the images' "
             "sizes (--max-short-side N; 0: not shrunk)"
         )
+    _list("note", [f"{row.image}: {note}" for row in result.images for note in row.notes])
     if result.total > 1:
-        say(*(f"skipped: {error}" for error in list(result.errors.values())[:SHOWN]))
-        say(*["skipped: more (--json names all)"] * (len(result.errors) > SHOWN))
+        _list("skipped", [str(error) for error in result.errors.values()])
+
+
+def _list(what: str, lines: list[str]) -> None:
+    say(*(f"{what}: {line}" for line in lines[:SHOWN]))
+    if len(lines) > SHOWN:
+        say(f"{what}: {len(lines) - SHOWN} more (--json names all)")

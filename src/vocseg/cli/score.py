@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from vocseg.cli.options import Json, Truth
+from vocseg.cli.options import Json, Results, Truth
 from vocseg.data.layout import data_folder
 
 
-def score(masks: Path, /, *, truth: Truth = Truth(), json: Json = None) -> None:
+def score(masks: Path, /, *, truth: Truth = Truth(), out: Results = None, json: Json = None) -> None:
     """Score a folder of mask PNGs from any tool.
 
     One mask per image of the split, named `<id>.png`: palette or grayscale PNG of the image's size, values are class
@@ -25,8 +25,8 @@ def score(masks: Path, /, *, truth: Truth = Truth(), json: Json = None) -> None:
     """
     data_folder(truth.data)  # fail before torch is imported
     from vocseg.cli.console import terminal
-    from vocseg.evaluation.result import evaluation_report
     from vocseg.evaluation.score import score as run
+    from vocseg.evaluation.table import evaluation_report
 
-    result = run(masks, **asdict(truth), json=json, title=f"score {truth.split}")
+    result = run(masks, **asdict(truth), out=out, json=json, title=f"score {truth.split}")
     terminal().print(evaluation_report(result, f"{masks} on {truth.split} of {result.about['data']}"), crop=False)

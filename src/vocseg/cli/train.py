@@ -14,7 +14,7 @@ from cyclopts.config import Dict
 from vocseg.cli.console import log_to_terminal, say
 from vocseg.cli.options import Flag, Json
 from vocseg.data.layout import protect_data
-from vocseg.errors import InputError, SettingError
+from vocseg.errors import InputError, OutputError, SettingError
 from vocseg.training.config import GROUPS, TrainConfig, find_recipe, load_config, read_config
 from vocseg.utils.files import write_json
 
@@ -109,7 +109,11 @@ def train(
     _protect(settings, config, resume, [json])  # fail before torch is imported
     from vocseg.cli.signals import StopSignals
     from vocseg.training.api import train as run_training
+    from vocseg.training.run_folder import RunFolder
 
+    folder = resume or settings.out
+    if json is not None and folder and json.absolute() in [path.absolute() for path in RunFolder(folder).files]:
+        raise OutputError(f"cannot write {json}: it is a file of the run; choose another name")
     if dry_run:
         _dry_run(settings)
         return

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vocseg import voc
+from vocseg import draw, voc
 from vocseg.convert.classes import Labels, map_classes, parse_classes, parse_names
 from vocseg.convert.detect import find_source
 from vocseg.convert.regions import Mask
@@ -214,7 +214,8 @@ def _copy_image(item: Item, folder: Path) -> str:
     suffix = item.image.suffix.lower()
     image_size(item.image)  # raises DataError for a truncated file
     if suffix in RECODED_SUFFIXES:
-        Image.fromarray(read_image(item.image).permute(1, 2, 0).numpy()).save(folder / f"{item.id}.png")
+        upright = Image.fromarray(read_image(item.image).permute(1, 2, 0).numpy())
+        (folder / f"{item.id}.png").write_bytes(draw.encoded(upright))
         return f"{item.id}.png"
     shutil.copyfile(item.image, folder / (item.id + suffix))
     return item.id + suffix

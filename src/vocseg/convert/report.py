@@ -46,6 +46,10 @@ class ConvertReport:
     notes: list[str] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        skipped = f"; skipped: {', '.join(f'{count} {kind}' for kind, count in self.skipped.items())}" if self.skipped else ""
+        return f"ConvertReport({self.kind}: {counted(self.images, 'image')}, {len(self.classes)} classes{skipped})"
+
     def lines(self) -> list[str]:
         """Return what was found and decided, and hints at probable mistakes, as lines of text."""
         absent = [name for name, count in zip(self.classes, self.images_per_class, strict=True) if not count]

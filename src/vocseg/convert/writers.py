@@ -27,7 +27,7 @@ def write_voc(root: Path, classes: Sequence[str], splits: Splits, each: Each[Non
     """Write Pascal VOC's layout: palette PNGs of class ids and 255, split lists, class names."""
 
     def save(name: str, image: str, mask: Mask) -> None:
-        draw.palette_image(torch.from_numpy(mask)).save(root / voc.MASKS / f"{name}.png")
+        (root / voc.MASKS / f"{name}.png").write_bytes(draw.encoded(draw.palette_image(torch.from_numpy(mask))))
 
     (root / voc.MASKS).mkdir()
     for _ in each(save):

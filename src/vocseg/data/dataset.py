@@ -95,8 +95,8 @@ Transform = Callable[[Sample, torch.Generator], Sample]
 class SplitDataset(Dataset[Sample]):
     """The images and masks of one split.
 
-    Index it by an integer, or by a pair ``(index, seed)``: only the seed decides what a random transform does, so a
-    sample does not depend on the worker that made it.
+    Index it by a pair ``(index, seed)``, and only the seed decides what a random transform does, so a sample does not
+    depend on the worker that made it; or by an integer, and torch's random state decides, so each epoch differs.
     """
 
     def __init__(self, folder: VocFolder, split: str, transform: Transform | None = None) -> None:
@@ -130,9 +130,12 @@ class SplitDataset(Dataset[Sample]):
         return Sample(image, mask, name)
 
     def __getitem__(self, index: int | tuple[int, int]) -> Sample:
-        index, seed = index if isinstance(index, tuple) else (index, 0)
+        index, seed = index if isinstance(index, tuple) else (index, None)
         sample = self.read(index)
-        return sample if self.transform is None else self.transform(sample, torch.Generator().manual_seed(seed))
+        if self.transform is None:
+            return sample
+        seed = int(torch.randint(1 << 62, ())) if seed is None else seed
+        return self.transform(sample, torch.Generator().manual_seed(seed))
 
 
 def check_sizes(folder: VocFolder, name: str, image: Sequence[int], mask: Sequence[int]) -> None:

@@ -28,6 +28,7 @@ from vocseg.data.label_checks import (
     used_colors,
 )  # fmt: skip
 from vocseg.errors import DataError, ImageError, reason
+from vocseg.utils.system import max_pixels
 
 Image.preinit()
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
@@ -39,17 +40,6 @@ TURNS = {
 """What brings an image upright, by EXIF orientation."""
 ROTATED = {5, 6, 7, 8}
 """EXIF orientations that swap height and width."""
-_limits = {"pixels": 100_000_000}
-
-
-def max_pixels() -> int:
-    """Return how many pixels an image or mask may have; larger ones are refused before they are decoded."""
-    return _limits["pixels"]
-
-
-def set_max_pixels(pixels: int) -> None:
-    """Set how many pixels an image or mask may have, in this process and the loader processes that it starts."""
-    _limits["pixels"] = pixels
 
 
 @contextmanager
@@ -68,7 +58,7 @@ def open_image(source: str | Path | IO[bytes], what: str = "image", *, decode: b
             image = _identify(files.enter_context(open(path, "rb")) if path else source)  # type: ignore[arg-type]
             if image.width * image.height > max_pixels():
                 size = f"{image.height}x{image.width}, more than {max_pixels() / 1e6:g} megapixels"
-                raise ImageError(f"cannot read {name}: it is {size}; make it smaller, or raise the limit (max_pixels)")
+                raise ImageError(f"cannot read {name}: it is {size}; make it smaller, or raise --max-pixels (set_max_pixels)")
             if decode:
                 image.load()
         except ImageError:
@@ -105,24 +95,39 @@ def orientation_of(image: Image.Image) -> int:
     return stored if stored in TURNS else 1
 
 
-def read_image(path: str | Path | IO[bytes]) -> Tensor:
+def read_image(path: str | Path | IO[bytes], notes: list[str] | None = None) -> Tensor:
     """Read an image as uint8 RGB, 3 x H x W, upright (EXIF orientation applied); ``path`` may also be an open file.
 
-    Reads any of FORMATS, of an animation the first frame. Drops transparency and scales 16-bit gray to 8 bits. Raises
-    ImageError for a file that is missing, truncated, not an image, or too large.
+    Reads any of FORMATS, of several pages or frames the first. Drops transparency and scales 16-bit gray to 8 bits.
+    ``notes`` gets what a user may not expect of that. Raises ImageError for a file that is missing, truncated, not an
+    image, or too large.
     """
     # Pillow, not torchvision: the same pixels a millisecond later, but importing torchvision takes more than a second.
     with open_image(path) as image:
         orientation = orientation_of(image)
-        pixels = rgb_pixels(image.transpose(TURNS[orientation]) if orientation != 1 else image, path)
+        pixels = rgb_pixels(image.transpose(TURNS[orientation]) if orientation != 1 else image, path, notes)
+        if notes is not None and _has_more(image):
+            notes.append("it holds several images; the first is read")
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-def rgb_pixels(image: Image.Image, path: object) -> NDArray[np.uint8]:
+def _has_more(image: Image.Image) -> bool:
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # what follows the first page is damaged
+        return True
+
+
+def rgb_pixels(image: Image.Image, path: object, notes: list[str] | None = None) -> NDArray[np.uint8]:
     """Return an image as uint8 RGB, H x W x 3; raise ImageError, naming ``path``, if its numbers have no fixed range."""
     if image.mode.startswith("I;16"):
         gray = np.array(image).astype(np.uint32)
-        return np.repeat(((gray * 255 + 32767) // 65535).astype(np.uint8)[..., None], 3, axis=2)
+        # Cameras and scanners write 10 to 14 bits into 16, which would come out black.
+        bits = next(bits for bits in (8, 10, 12, 14, 16) if gray.max() < 2**bits)
+        if bits < 16 and notes is not None:
+            notes.append(f"16-bit pixels up to {gray.max():,} are scaled as {bits}-bit ones")
+        top = 2**bits - 1
+        return np.repeat(((gray * 255 + top // 2) // top).astype(np.uint8)[..., None], 3, axis=2)
     if image.mode.startswith(("I", "F")):
         raise ImageError(f"cannot decode image {path}: mode {image.mode} has no fixed range; save it with 8 bits")
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))

@@ -5,16 +5,27 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PureWindowsPath
+from unicodedata import normalize
 
 from vocseg import voc
 from vocseg.errors import DataError, nearest, reason
 from vocseg.utils.files import read_lines, refuse_to_replace
 
 IMAGE_SUFFIXES = voc.IMAGE_SUFFIXES
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Raise DataError if a folder may not be looked into."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"cannot read {error.filename}: {reason(error)}") from error
 
 
 @dataclass(frozen=True)
@@ -40,9 +51,12 @@ class VocFolder:
             raise DataError(f"{top} is not in VOC layout: {either} {name} or VOCdevkit/{name} below it has a {voc.IMAGES} folder")
         if not (root / mask_dir).is_dir():
             raise DataError(f"no mask folder {root / mask_dir}")
+        if Path(mask_dir).name == voc.OBJECTS:
+            raise DataError(f"masks in {root / mask_dir} number objects, not classes; class ids are in {voc.MASKS}")
         return cls(root, mask_dir, read_classes(root / voc.CLASSES_FILE))
 
     @cached_property
+    @_reading()
     def splits(self) -> list[str]:
         """Names of the split lists."""
         return sorted(path.stem for path in (self.root / voc.SPLITS).glob("*.txt"))
@@ -59,6 +73,7 @@ class VocFolder:
         """Return the ids that a split list names, unchecked; raise DataError for a missing, unreadable or empty list."""
         return [resolve_id(line, self._images) for line in self.lines(split)]
 
+    @_reading()
     def lines(self, split: str) -> list[str]:
         """Return the lines of a split list as they are; raise DataError for a missing, unreadable or empty list."""
         path = self.root / voc.SPLITS / f"{split}.txt"
@@ -96,6 +111,7 @@ class VocFolder:
         raise DataError(f"id '{name}' has no mask in {self.root / self.mask_dir}{hint}")
 
 
+@_reading()
 def _find_root(top: Path, year: str | None = None) -> Path | None:
     """Return the folder in VOC layout that ``top`` is or holds, of a ``year`` or the newest one."""
     name = f"VOC{year or '20[0-9][0-9]'}"
@@ -122,6 +138,7 @@ def protect_data(
     refuse_to_replace(outputs, inputs, folders)
 
 
+@_reading()
 def data_folder(data: str | Path) -> Path:
     """Return ``data`` as a path; raise DataError if it is not a folder."""
     folder = Path(data).expanduser()
@@ -134,7 +151,7 @@ def data_folder(data: str | Path) -> Path:
 
 def read_list(path: Path) -> list[str]:
     """Read the lines of a split list except empty ones; raise DataError if it cannot be read or is empty."""
-    lines = [line.strip() for line in read_lines(path, "split list") if line.strip()]
+    lines = [normalize("NFC", line.strip()) for line in read_lines(path, "split list") if line.strip()]
     if not lines:
         raise DataError(f"split list {path} is empty")
     return lines
@@ -155,33 +172,44 @@ def resolve_id(line: str, known: Container[str]) -> str:
     >>> [resolve_id(line, {"2007_000032", "weed (1)"}) for line in ("/JPEGImages/2007_000032.jpg -1", "weed (1).jpg", "new -1")]
     ['2007_000032', 'weed (1)', 'new']
     """
-    if whole := _known(line, known):
+    whole = _known(line, known)
+    if whole is not None and not re.search(r"[\s,;]", line[: max(line.rfind("/"), line.rfind("\\")) + 1]):
         return whole
     ends = [*re.finditer(r"[\t,;]", line), *reversed([*re.finditer(r"\s+", line)])]  # an id may hold blanks
+    different: list[tuple[str, str]] = []
     for end in ends:
         found, rest = _known(line[: end.start()].strip(), known), line[end.end() :].strip()
         if found is not None:
-            _check_same(line, found, rest, known)
-            return found
-    first, *others = line.split()
-    return _stem(first if _has_suffix(first) or set(others) <= FLAGS else line)
+            others = [name for name in _named(rest, known) if name != found]
+            if not others:
+                return found
+            different.append((found, others[0]))
+    if whole is not None:
+        different = [pair for pair in different if pair[1] in known]
+    if different:
+        found, other = different[0]
+        raise DataError(f"the line '{line}' names '{found}' and '{other}'; write one id a line")
+    if whole is not None:
+        return whole
+    first, *columns = line.split()
+    return _stem(first if _has_suffix(first) or set(columns) <= FLAGS else line)
 
 
 FLAGS = {"-1", "0", "1"}
 """Second columns of VOC's lists: whether an image shows a class."""
 
 
-def _check_same(line: str, found: str, rest: str, known: Container[str]) -> None:
-    """Raise DataError if the columns after the id ``found`` name another file."""
-    for column in [rest] if _known(rest, known) or _has_suffix(rest) else re.split(r"[\s,;]+", rest):
-        other = _known(column, known) or (_stem(column) if _has_suffix(column) else found)
-        if column not in FLAGS and other != found:
-            raise DataError(f"the line '{line}' names '{found}' and '{other}'; write one id a line")
+def _named(columns: str, known: Container[str]) -> list[str]:
+    """Return the ids and files that the columns after an id name."""
+    cells = [columns] if _known(columns, known) or _has_suffix(columns) else re.split(r"[\s,;]+", columns)
+    named = [_known(cell, known) or (_stem(cell) if _has_suffix(cell) else None) for cell in cells if cell not in FLAGS]
+    return [name for name in named if name is not None]
 
 
 def _known(text: str, known: Container[str]) -> str | None:
     """Return which of the ``known`` ids a text names, as it is or as a file."""
-    found = sorted({name for name in (text, _stem(text)) if name in known})
+    forms = {form for name in (text, _stem(text)) for form in (name, normalize("NFC", name), normalize("NFD", name))}
+    found = sorted(name for name in forms if name in known)
     if len(found) > 1:
         raise DataError(f"'{text}' names the ids '{found[0]}' and '{found[1]}'; rename the files of one")
     return found[0] if found else None
@@ -210,7 +238,7 @@ def group_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, list[Pat
     groups: dict[str, list[Path]] = {}
     for path in visible_files(folder):
         if path.suffix.lower() in suffixes:
-            groups.setdefault(path.stem, []).append(path)
+            groups.setdefault(normalize("NFC", path.stem), []).append(path)  # macOS takes accents apart
     return groups
 
 

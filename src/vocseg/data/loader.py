@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing.queues
 import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
@@ -13,9 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vocseg.data.dataset import Batch, Sample, SplitDataset, size_text
-from vocseg.data.image_io import max_pixels, set_max_pixels
-from vocseg.errors import DataError, VocsegError
-from vocseg.utils.system import cores
+from vocseg.errors import DataError, VocsegError, reason
+from vocseg.utils.system import cores, max_pixels, set_max_pixels
 
 BatchTransform = Callable[[Sequence[Sample], torch.Generator], Sequence[Sample]]
 """Takes and returns the samples of a batch; all its randomness comes from the generator."""
@@ -106,15 +106,31 @@ def sample_seed(seed: int, position: int) -> int:
 
 
 def _start_worker(pixels: int, _worker: int) -> None:
-    """Set the limit of pixels in a loader process, and let it ignore the first SIGTERM.
+    """Set the limit of pixels in a loader process, report batches that it cannot send, and ignore the first SIGTERM.
 
     The main process obeys that one, which goes to the whole process group. A second one ends the process: torch and
     multiprocessing send it to a process that does not end by itself.
     """
     set_max_pixels(pixels)
+    # Its queue would drop what it cannot send, and the main process would wait for it forever.
+    multiprocessing.queues.Queue._on_queue_feeder_error = _send_error_instead  # type: ignore[attr-defined]
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
     for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
         signal.signal(number, signal.SIG_IGN)
+
+
+def _send_error_instead(queue: Any, error: Exception, item: tuple[int, Any]) -> None:
+    queue.put((item[0], _no_handover(error)))
+
+
+def _no_handover(error: Exception) -> VocsegError:
+    """Return the error of loader processes that cannot hand over their batches."""
+    cause = reason(error)
+    if "AF_UNIX" in cause:
+        cause = "TMPDIR is too long for a socket"
+    elif "No space left" in cause:
+        cause = "no room in /dev/shm (docker run --shm-size 2g makes more)"
+    return VocsegError(f"loader processes cannot hand over batches: {cause}; or load in the main process: --workers 0")
 
 
 class _Guarded(Dataset[Any]):
@@ -155,6 +171,11 @@ def _collate(mixing: BatchTransform | None, seed_and_items: tuple[int, list[Any]
 
 
 def _load(dataset: _Guarded, **options: Any) -> Generator[Any]:
+    if options["num_workers"]:
+        try:
+            multiprocessing.Queue().close()  # what the loader needs, which reports a failure of its own badly
+        except OSError as error:
+            raise _no_handover(error) from error
     items = iter(DataLoader(dataset, worker_init_fn=partial(_start_worker, max_pixels()), **options))
     try:
         for item in items:

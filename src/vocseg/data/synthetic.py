@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from vocseg import draw, voc
-from vocseg.errors import OutputError, SettingError
-from vocseg.utils.files import building, writable_folder, write_text
+from vocseg.errors import SettingError
+from vocseg.utils.files import building, write_text
 from vocseg.utils.progress import progress
 
 CLASSES = ("background", "disc", "square", "triangle", "cross", "ring")
@@ -34,29 +34,22 @@ Pixels = NDArray[np.float32]
 
 
 def write_synthetic(
-    folder: Path, *, train: int = 200, val: int = 50, size: tuple[int, int] = (128, 160), seed: int = 0, force: bool = False
+    folder: Path, *, train: int = 200, val: int = 50, size: tuple[int, int] = (128, 160), seed: int = 0
 ) -> dict[str, int]:
     """Write ``train`` + ``val`` images of about ``size`` (height, width) in VOC layout to ``folder``.
 
-    The same seed gives the same images and masks. The folder appears only when it is complete; with ``force``, files are
-    added to one that is not empty. Returns the number of images that show each class. Raises OutputError if the folder
-    is not empty (without ``force``) or cannot be written, SettingError for numbers that are too small.
+    The same seed gives the same images and masks. Returns the number of images that show each class. Raises OutputError
+    if the folder is not empty or cannot be written, SettingError for numbers that are too small; then nothing is written.
     """
     if train < 1 or val < 1:
         raise SettingError(f"a data set needs at least one train and one val image, not {train} and {val}")
     if min(size) < MIN_SIZE:
         raise SettingError(f"size {size[0]}x{size[1]} is too small for shapes; at least {MIN_SIZE}x{MIN_SIZE}")
-    if folder.exists() and not force and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(f"{folder} is not an empty folder; choose another, or --force")
-    if not folder.exists() or not any(folder.iterdir()):
-        with building(folder) as new:
-            return _write(new, train, val, size, seed)
-    return _write(folder, train, val, size, seed)
+    with building(folder) as temporary:
+        return _write(temporary, train, val, size, seed)
 
 
 def _write(folder: Path, train: int, val: int, size: tuple[int, int], seed: int) -> dict[str, int]:
-    for name in (voc.IMAGES, voc.MASKS, voc.SPLITS):
-        writable_folder(folder / name)
     names = [f"synth_{number:06d}" for number in range(train + val)]
     shown = dict.fromkeys(CLASSES, 0)
     for number, name in enumerate(progress(names, len(names), "draw")):

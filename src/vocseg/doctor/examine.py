@@ -50,6 +50,10 @@ class Diagnosis:
     masks: dict[MaskKey, MaskFacts]
     seconds: float
 
+    def __repr__(self) -> str:
+        counts = ", ".join(counted(self.count(kind), kind) for kind in ("error", "warning", "note"))
+        return f"Diagnosis({self.survey.root}: {counts} in {counted(self.pairs, 'image-mask pair')})"
+
     @property
     def pairs(self) -> int:
         """Image-mask pairs that were read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 
 from vocseg.doctor.stats import Statistics
 from vocseg.draw import font_families
-from vocseg.utils.files import replacing
+from vocseg.utils.files import MARK, refuse_to_replace, replacing
 from vocseg.utils.text import counted
 
 CLASS_HEIGHT = 0.26
@@ -31,13 +32,16 @@ def write_plots(statistics: Statistics, out: Path) -> list[Path]:
         ("sizes", _sizes, (6.0, 5.0), 1),
     )
     title = f"{statistics.root.name} {summary.split}, {counted(summary.images, 'image')}"
+    refuse_to_replace([out / f"{name}.png" for name, *_ in plots])
     fonts = font_families("".join(summary.classes) + title)
     for name, plot, size, columns in plots:
         with rc_context({"font.family": fonts}), replacing(out / f"{name}.png") as temporary:
             figure = Figure(figsize=size, layout="constrained")
             axes = figure.subplots(1, columns, squeeze=False)[0]
             axes[0].set_title(title + plot(statistics, *axes), loc="left", fontsize="medium")
-            figure.savefig(temporary, format="png", dpi=110)
+            content = io.BytesIO()
+            figure.savefig(content, format="png", dpi=110, metadata={"Software": MARK.decode()})
+            temporary.write_bytes(content.getvalue())
     return [out / f"{name}.png" for name, *_ in plots]
 
 

@@ -160,7 +160,8 @@ def statistics_report(statistics: Statistics, width: int) -> Group:
 
 def write_page(diagnosis: Diagnosis, path: Path) -> None:
     """Write a diagnosis as one HTML file, atomically; it needs no other file."""
-    findings = "\n".join(_section(diagnosis, finding) for finding in diagnosis.findings)
+    shown: set[Path] = set()
+    findings = "\n".join(_section(diagnosis, finding, shown) for finding in diagnosis.findings)
     name = diagnosis.survey.root.name
     body = f"""<h1>{escape(name)}: {verdict(diagnosis)}</h1>
 <p>{escape(headline(diagnosis, portable(diagnosis.survey.root)))}</p>
@@ -172,9 +173,12 @@ def write_page(diagnosis: Diagnosis, path: Path) -> None:
     write_text(path, page(f"{name}: data doctor", body))
 
 
-def _section(diagnosis: Diagnosis, finding: Finding) -> str:
-    visible = [case for case in finding.cases if case.images or case.mask]
-    figures = "".join(_figure(diagnosis, case) for case in visible[:MAX_EXAMPLES])
+def _section(diagnosis: Diagnosis, finding: Finding, shown: set[Path]) -> str:
+    """Describe a finding, with examples that no worse finding has ``shown``."""
+    files = [(case, {*case.images, *([case.mask] if case.mask else [])}) for case in finding.cases]
+    examples = [(case, paths) for case, paths in files if paths and not paths <= shown][:MAX_EXAMPLES]
+    shown.update(*(paths for _, paths in examples))
+    figures = "".join(_figure(diagnosis, case) for case, _ in examples)
     rows = "".join(f"<li>{escape(f'{case.file}  {case.detail}'.strip())}</li>" for case in finding.cases[:MAX_FILES])
     if len(finding.cases) > MAX_FILES:
         rows += f"<li>and {len(finding.cases) - MAX_FILES:,} more (--json lists all)</li>"

@@ -16,7 +16,7 @@ from torch import Tensor
 from vocseg import voc
 from vocseg.data.image_io import check_palettes, read_mask
 from vocseg.data.label_checks import check_labels_of_split
-from vocseg.data.layout import protect_data
+from vocseg.data.layout import VocFolder, protect_data
 from vocseg.data.split_summary import SplitSummary
 from vocseg.doctor.survey import survey
 from vocseg.errors import DataError
@@ -89,8 +89,8 @@ class Statistics:
 def statistics(data: str | Path, split: str | None = None, *, mask_dir: str | None = None) -> Statistics:
     """Read all masks of a split (by default train, or what there is) and count classes, regions and sizes.
 
-    Raises DataError if there is no such list or layout, for the first mask that cannot be read as class ids, for
-    palettes that contradict each other, and for a split of one class.
+    Raises DataError if there is no such list or layout, for an id without a mask or listed twice, for the first mask that
+    cannot be read as class ids, for palettes that contradict each other, and for a split of one class.
 
     >>> from vocseg.data.samples import FOLDER
     >>> found = statistics(FOLDER)
@@ -102,7 +102,9 @@ def statistics(data: str | Path, split: str | None = None, *, mask_dir: str | No
     if chosen is None:
         which = "no split" if split is None else f"split '{split}' names no id that"
         raise DataError(f"{which} has an image with a mask; `vocseg data doctor` lists the reasons")
-    masks, number = found.masks[chosen.mask_dir], len(found.classes)
+    folder, number = VocFolder(found.root, chosen.mask_dir, found.classes), len(found.classes)
+    names = folder.ids(chosen.name) if folder.splits else chosen.ids
+    masks = {name: folder.mask(name) for name in names}
     summary = SplitSummary(chosen.name, found.classes)
     regions: list[list[float]] = [[] for _ in found.classes]
     sizes: Counter[tuple[int, int]] = Counter()
@@ -114,12 +116,12 @@ def statistics(data: str | Path, split: str | None = None, *, mask_dir: str | No
         return (mask.shape[0], mask.shape[1]), counts, {label: _regions((mask == label).numpy()) for label in shown}
 
     with ThreadPoolExecutor() as pool:
-        for size, counts, shares in progress(pool.map(read, chosen.ids), len(chosen.ids), f"read {chosen.name}"):
+        for size, counts, shares in progress(pool.map(read, names), len(names), f"read {chosen.name}"):
             summary.add(counts)
             sizes[size] += 1
             for label in shares:
                 regions[label] += shares[label]
-    check_palettes(masks[name] for name in chosen.ids)
+    check_palettes(masks.values())
     check_labels_of_split(summary.pixels, found.classes, chosen.name)
     return Statistics(found.root, chosen.mask_dir, summary, tuple(map(np.array, regions)), sizes)
 

@@ -79,7 +79,7 @@ def survey(data: str | Path, mask_dir: str | None = None, splits: list[str] | No
         except DataError as error:
             if split not in folder.splits:
                 raise
-            cases.append(Case("unreadable-list", _list_file(split), str(error)))
+            cases.append(Case("unreadable-list", _list_file(split), str(error).replace(f"{folder.root}{os.sep}", "")))
     if not folder.splits:
         cases.append(Case("no-lists", voc.SPLITS))
         lists.append(SplitList(ALL, folder.mask_dir, tuple(sorted(images.keys() & masks[folder.mask_dir].keys()))))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import io
-import json
 import logging
 import re
 import time
@@ -16,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from vocseg import __version__
-from vocseg.errors import reason
-from vocseg.utils.files import cannot_write, write_json
+from vocseg.errors import DataError, reason
+from vocseg.utils.files import cannot_write, read_json, write_json
 from vocseg.utils.progress import bar
 
 log = logging.getLogger("vocseg.download")
@@ -79,8 +78,8 @@ class PartialFile:
     def origin(self) -> dict[str, Any]:
         """Return the content of the JSON file; empty if there is none."""
         try:
-            return dict(json.loads(self.notes.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            return dict(read_json(self.notes))
+        except (DataError, ValueError, TypeError):
             return {}
 
     def discard(self) -> None:
@@ -95,6 +94,8 @@ def fetch(url: str, part: PartialFile, size: int | None, check_space: Callable[[
     ``size`` is the file's known length; ``check_space(missing bytes)`` is called before they are received and may
     raise. Proxies come from the environment. Raises Unavailable, and OutputError if the file cannot be written.
     """
+    if part.path.exists() and not part.path.is_file():
+        part.discard()  # writing into a pipe would wait forever
     resumed = part.length > 0
     mark, failures, connected, tried = part.length, 0, False, 0.0
     while True:

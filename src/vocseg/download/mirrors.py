@@ -99,11 +99,16 @@ def _parse(mirror: str) -> str | Path:
     scheme = mirror.partition(":")[0].lower() if is_url else ""
     if scheme not in ("http", "https", "file", ""):
         raise InputError(f"mirror {mirror}: {scheme} is not one of http, https, file or a path")
+    try:
+        url = urlsplit(mirror if is_url else "")
+        host, _ = url.hostname, url.port
+    except ValueError as error:
+        raise InputError(f"mirror {mirror} is not a URL: {error}") from error
     if scheme.startswith("http"):
-        if not urlsplit(mirror).hostname:
+        if not host:
             raise InputError(f"mirror {mirror} names no host")
         return mirror
-    path = Path(url2pathname(urlsplit(mirror).path) if is_url else mirror).expanduser()
+    path = Path(url2pathname(url.path) if is_url else mirror).expanduser()
     if not path.exists():
         raise InputError(f"mirror {mirror}: there is no file or folder {path}")
     return path

@@ -36,6 +36,12 @@ class DownloadResult:
     images: dict[str, int]
     origins: dict[str, str]
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the lists have as many images as the official ones, rather than a part of them."""
+        official = OFFICIAL.get(self.folder.root.name.removeprefix("VOC"), {})
+        return all(self.images[split] >= whole for split, whole in official.items())
+
 
 def download(
     folder: str | Path,

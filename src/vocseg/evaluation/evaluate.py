@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -18,22 +19,24 @@ from torch.utils.data import Dataset
 from vocseg import draw, voc
 from vocseg.data.dataset import Sample, SplitDataset, size_text
 from vocseg.data.image_io import check_labels, check_palettes
-from vocseg.data.label_checks import check_labels_of_split
+from vocseg.data.label_checks import check_labels_of_split, split_fault
 from vocseg.data.layout import VocFolder, protect_data
 from vocseg.data.loader import evaluation_workers, samples
 from vocseg.data.voc_dataset import VOCDataset
 from vocseg.errors import DataError, ModelError
-from vocseg.evaluation.result import Evaluation
+from vocseg.evaluation.record import Record, truth_hash
+from vocseg.evaluation.result import MASKS, Evaluation, result_files
 from vocseg.inference.engines import EngineName
 from vocseg.inference.images import stacked, to_pixels
 from vocseg.inference.segmenter import Segmenter, as_segmenter
-from vocseg.inference.sources import MARK
 from vocseg.metrics import ConfusionMatrix
 from vocseg.models import ModelInfo
-from vocseg.ops.cross_entropy import pixel_cross_entropy
+from vocseg.ops.cross_entropy import score_pixels
 from vocseg.ops.low_res_logits import LowResLogits
-from vocseg.utils.files import refuse_to_replace, writable_folder
+from vocseg.utils.files import MARK, refuse_to_replace, writable_folder
 from vocseg.utils.progress import progress
+
+log = logging.getLogger("vocseg.evaluation")
 
 
 def evaluate(
@@ -52,6 +55,7 @@ def evaluate(
     batch_size: int | None = None,
     workers: int | None = None,
     save_masks: str | Path | None = None,
+    out: str | Path | None = None,
     json: str | Path | None = None,
     title: str | None = None,
 ) -> Evaluation:
@@ -63,8 +67,9 @@ def evaluate(
     ``match_classes`` scores the classes that model and data both name: the model chooses among these, and pixels of the
     data's other classes do not count. ``batch_size``: images of equal size in a batch; by default 16 on a GPU and 1 on
     a CPU, where a batch is no faster. ``workers``: loader processes; by default as many as help. ``save_masks``: a
-    folder for the predictions, palette PNGs named by id. ``json``: a file for the scores. ``title``: shows a progress
-    bar on a terminal.
+    folder for the predictions, palette PNGs named by id. ``out``: a folder for the scores, the counts of each image, and
+    the predictions (``masks``); see :meth:`Evaluation.save`. ``json``: a file for the scores. ``title``: shows a
+    progress bar on a terminal.
 
     Raises ModelError if the model cannot be used or its classes are not those of the data, DataError for unreadable
     data and for a split of one class, of which no score can be right, OutputError if an output cannot be written or would
@@ -77,8 +82,10 @@ def evaluate(
     """
     dataset = _dataset(data, split, mask_dir)
     name = str(model) if isinstance(model, str | Path) else None
+    if save_masks is None and out is not None:
+        save_masks = Path(out) / MASKS
     folder = None if save_masks is None else Path(save_masks)
-    outputs = [None if json is None else Path(json)]
+    outputs = [None if json is None else Path(json), *result_files(out)]
     if folder is not None:
         outputs += [folder / f"{image}.png" for image in dataset.names]
     if isinstance(dataset, SplitDataset):
@@ -99,10 +106,12 @@ def evaluate(
     result = evaluate_split(
         segmenter, dataset, batch_size=batch_size, workers=workers, save_masks=folder, title=title, about=about, shared=shared
     )
+    pixels = [row.true_pixels for row in result.scores.per_class]
     if isinstance(dataset, SplitDataset):
-        check_labels_of_split([row.true_pixels for row in result.scores.per_class], [*result.per_class], dataset.split)
-    if json is not None:
-        result.save(json)
+        check_labels_of_split(pixels, [*result.per_class], dataset.split)
+    elif fault := split_fault(pixels, [*result.per_class]):
+        log.warning("%s: %s", dataset.split, fault[1])
+    result.save_all(out, json)
     return result
 
 
@@ -118,12 +127,13 @@ def evaluate_split(
     title: str | None = None,
     about: dict[str, str] | None = None,
     shared: SharedClasses | None = None,
+    per_image: bool = True,
 ) -> Evaluation:
     """Score a segmenter on the samples of a data set; see :func:`evaluate` for the options that both take.
 
     Of several processes each predicts the images of its ``shard`` (number, of how many), and ``gather`` sums a tensor
-    over the processes, so every pixel counts once. With ``shared`` only these classes are scored. Raises ModelError if
-    the classes differ, DataError for unreadable data.
+    over the processes, so every pixel counts once. With ``shared`` only these classes are scored. ``per_image`` keeps the
+    counts of each image, those of this process. Raises ModelError if the classes differ, DataError for unreadable data.
     """
     start = time.perf_counter()
     classes, palette = segmenter.info.classes, segmenter.info.palette
@@ -134,8 +144,9 @@ def evaluate_split(
     own = range(shard[0], len(dataset), shard[1])
     workers = evaluation_workers(segmenter.device) if workers is None else workers
     matrix = ConfusionMatrix(classes, segmenter.device if segmenter.device.type == "cuda" else "cpu")
-    # Sums stay on the device, so that nothing waits for it.
-    sums = torch.zeros(2, dtype=torch.float64, device=matrix.device)  # of the loss over pixels, and of the pixels
+    # Counts stay on the device, so that nothing waits for it.
+    total = torch.zeros((), dtype=torch.float64, device=matrix.device)
+    kept: list[tuple[str, str, Tensor, Tensor]] = []
     with closing(samples(cast(Any, dataset), workers, own)) as read:
         shown = progress(read, len(own), title)
         for batch in segmenter.batches(shown, lambda sample: sample.mask.shape, batch_size):
@@ -144,18 +155,24 @@ def evaluate_split(
             if shared is not None:
                 logits, masks = shared.logits(logits), shared.scored(masks)
             masks = masks.to(logits.values.device, non_blocking=True)
-            with torch.inference_mode():
-                mean, predictions = pixel_cross_entropy(logits, masks)
-                valid = (masks != voc.VOID).sum().to(matrix.device)
-                sums += torch.stack([mean.to(matrix.device, torch.float64) * valid, valid])
-                matrix.update(predictions, masks)
+            scored = score_pixels(logits, masks)
+            predictions = scored.classes
+            for sample, prediction, mask, loss in zip(batch, predictions, masks, scored.loss, strict=True):
+                image = ConfusionMatrix(classes, matrix.device)
+                image.update(prediction, mask)
+                matrix.merge(image)
+                total += loss.to(matrix.device)
+                if per_image:
+                    kept.append((sample.name, truth_hash(sample.mask), image.counts.int(), loss))
             if save_masks is not None:
                 labels = predictions if shared is None else shared.labels_of(predictions)
                 for sample, prediction in zip(batch, labels.cpu(), strict=True):
                     draw.save_mask(prediction, save_masks / f"{sample.name}.png", palette, MARK)
-    matrix.counts, (loss, pixels) = gather(matrix.counts), gather(sums).tolist()
-    seconds = time.perf_counter() - start
-    return Evaluation(matrix.compute(), loss / pixels if pixels else None, len(dataset), dataset.split, seconds, about or {})
+    matrix.counts, loss = gather(matrix.counts), float(gather(total))
+    seconds, pixels = time.perf_counter() - start, int(matrix.counts.sum())
+    mean = loss / pixels if pixels else None
+    record = Record.of(classes, kept) if per_image else None
+    return Evaluation(matrix.compute(), mean, len(dataset), dataset.split, seconds, about or {}, record)
 
 
 class SharedClasses(NamedTuple):

@@ -1,18 +1,26 @@
-"""What an evaluation returns, and its table."""
+"""What an evaluation returns: scores, their intervals, the counts of each image."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from vocseg.metrics import ClassScore, Scores
-from vocseg.utils.files import write_json
+import numpy as np
+import torch
+
+from vocseg.errors import DataError, InputError
+from vocseg.evaluation.record import ARRAYS, TABLE, Record
+from vocseg.evaluation.statistics import FEW_IMAGES, Interval, jackknife, lost_classes
+from vocseg.metrics import ClassScore, Scores, scores
+from vocseg.utils.files import read_json, writable_folder, write_json
 from vocseg.utils.text import counted, percent, portable
 
-if TYPE_CHECKING:
-    from rich.console import Group
+SCORES, MASKS = "scores.json", "masks"
+"""Names of the file of scores and of the folder of predictions in a folder of results."""
 
 
 @dataclass(frozen=True)
@@ -20,13 +28,14 @@ class Evaluation:
     """Scores of a split, fractions in 0..1.
 
     ``loss``: mean cross entropy of the main output over all valid pixels; None for saved masks. ``images``: how many.
-    ``seconds``: how long it took. ``about``: what was scored: model, precision and data, or masks and data.
+    ``seconds``: how long it took. ``about``: what was scored: model, precision and data, or masks and data. ``record``:
+    the counts of each image; None if they were not kept.
 
     >>> import vocseg
     >>> from vocseg.data.samples import FOLDER
     >>> result = vocseg.evaluate("vocseg-s", FOLDER, "samples", device="cpu")
-    >>> round(result.pixel_accuracy, 1), result.images, result.about["model"]
-    (1.0, 4, 'vocseg-s')
+    >>> round(result.pixel_accuracy, 1), result.images, result.about["model"], result.per_image[0]["id"]
+    (1.0, 4, 'vocseg-s', 'astronaut')
     """
 
     scores: Scores
@@ -35,10 +44,19 @@ class Evaluation:
     split: str
     seconds: float
     about: Mapping[str, str] = field(default_factory=dict)
+    record: Record | None = None
 
     def __repr__(self) -> str:
         classes = f"{self.scores.classes_scored} of {len(self.scores.per_class)} classes"
-        return f"Evaluation(mIoU {percent(self.miou)} over {classes}, {counted(self.images, 'image')} of {self.split})"
+        return f"Evaluation(mIoU {percent(self.miou)} % over {classes}, {counted(self.images, 'image')} of {self.split})"
+
+    @classmethod
+    def from_record(cls, record: Record, split: str, about: Mapping[str, str], seconds: float = 0.0) -> Evaluation:
+        """Compute the scores of all images of a record; the order of the images changes nothing."""
+        total = record.matrices.sum(0, dtype=np.int64)
+        pixels, loss = int(total.sum()), math.fsum(record.loss)
+        mean = None if math.isnan(loss) or not pixels else loss / pixels
+        return cls(scores(torch.from_numpy(total), record.classes), mean, len(record), split, seconds, about, record)
 
     @property
     def miou(self) -> float | None:
@@ -60,37 +78,107 @@ class Evaluation:
         """The scores of each class, by name."""
         return {row.name: row for row in self.scores.per_class}
 
+    @property
+    def per_image(self) -> list[dict[str, Any]]:
+        """A row for each image, see :meth:`Record.table`; InputError if no counts were kept."""
+        return self._record().table()
+
+    @property
+    def interval(self) -> Interval | None:
+        """95 % confidence interval of the mIoU over the choice of images (not of training seeds); None if undefined."""
+        return self._intervals[-1] if self._intervals else None
+
+    @property
+    def class_intervals(self) -> dict[str, Interval | None]:
+        """95 % confidence interval of each class's IoU, by name."""
+        return dict(zip(self.per_class, self._intervals or [None] * len(self.per_class), strict=False))
+
+    @cached_property
+    def _intervals(self) -> list[Interval | None]:
+        return [] if self.record is None else jackknife(self.record.counts)
+
+    def warnings(self) -> list[str]:
+        """Say why the interval may be too narrow: few images, or classes that few images show."""
+        if self.record is None or self.interval is None:
+            return []
+        lines = []
+        if self.images < FEW_IMAGES:
+            lines.append(f"{counted(self.images, 'image')} are few: the interval covers the true score less often than 95 %")
+        if (lost := lost_classes(self.record.counts)) > 0.05:
+            lines.append(f"{lost:.0%} of resamples of these images lose a class: mIoU over other classes is another score")
+        return lines
+
+    def subset(self, ids: Iterable[str]) -> Evaluation:
+        """Return the scores of some of the images; InputError for an id that was not scored."""
+        return Evaluation.from_record(self._record().subset(ids), self.split, self.about)
+
+    def merge(self, *others: Evaluation) -> Evaluation:
+        """Return the scores of the images of several evaluations, such as shards; InputError if two share an image."""
+        record, seconds = self._record(), self.seconds
+        for other in others:
+            record, seconds = record.merge(other._record()), seconds + other.seconds
+        return Evaluation.from_record(record, self.split, self.about, seconds)
+
     def to_dict(self) -> dict[str, Any]:
         """Return a form ready for JSON."""
         head = {"split": self.split, "images": self.images, "loss": self.loss, "seconds": round(self.seconds, 3)}
-        return {key: portable(value) for key, value in self.about.items()} | head | self.scores.to_dict()
+        values: dict[str, Any] = (
+            {key: portable(value) for key, value in self.about.items()}
+            | head
+            | {"interval": _pair(self.interval)}
+            | self.scores.to_dict()
+        )
+        for name, interval in self.class_intervals.items():
+            values["per_class"][name]["interval"] = _pair(interval)
+        return values
 
     def save(self, path: str | Path) -> None:
-        """Write the scores as JSON to a file ``.json``, or to ``scores.json`` in a folder; may raise OutputError."""
+        """Write the scores as JSON to a file ``.json``; or to a folder, with the counts of each image, if they were kept.
+
+        A folder gets ``scores.json``, ``per_image.npz`` (what :meth:`load` reads) and ``per_image.csv``. May raise
+        OutputError.
+        """
         path = Path(path)
-        write_json(path if path.suffix == ".json" else path / "scores.json", self.to_dict())
+        if path.suffix == ".json":
+            write_json(path, self.to_dict())
+            return
+        writable_folder(path)
+        if self.record is not None:
+            self.record.save(path)
+        write_json(path / SCORES, self.to_dict())
+
+    def save_all(self, folder: str | Path | None, json: str | Path | None) -> None:
+        """Write what is asked for of a folder of results and a JSON file; may raise OutputError."""
+        for path in (folder, json):
+            if path is not None:
+                self.save(path)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Evaluation:
+        """Read a folder of results that :meth:`save` wrote; DataError if a part is missing or damaged."""
+        folder = Path(folder)
+        values = read_json(folder / SCORES)
+        record = Record.load(folder)
+        about = {key: value for key, value in values.items() if isinstance(value, str) and key != "split"}
+        result = cls.from_record(record, str(values.get("split")), about, float(values.get("seconds") or 0))
+        if result.miou != values.get("miou"):
+            raise DataError(f"{folder / SCORES} and {ARRAYS} beside it are not of one evaluation: write them again")
+        return result
+
+    def with_about(self, **more: str) -> Evaluation:
+        """Return the same with more said about what was scored."""
+        return replace(self, about={**self.about, **more})
+
+    def _record(self) -> Record:
+        if self.record is None:
+            raise InputError("the counts of each image were not kept")
+        return self.record
 
 
-def evaluation_report(result: Evaluation, title: str) -> Group:
-    """Lay out the per-class table and the summary of an evaluation; print it with ``crop=False``, so that no line is cut."""
-    from rich.console import Group
-    from rich.table import Column, Table
-    from rich.text import Text
+def result_files(folder: str | Path | None) -> list[Path]:
+    """List the files that results are written to in a folder."""
+    return [] if folder is None else [Path(folder) / name for name in (SCORES, ARRAYS, TABLE)]
 
-    scores = result.scores
-    table = Table(
-        "class", *(Column(name, justify="right") for name in ("IoU %", "precision %", "recall %", "pixels")), header_style="bold"
-    )
-    for row in scores.per_class:
-        table.add_row(row.name, percent(row.iou), percent(row.precision), percent(row.recall), f"{row.true_pixels:,}")
-    summary = Text.assemble(
-        (f"mIoU {percent(scores.miou)}", "bold"),
-        f"  pixel accuracy {percent(scores.pixel_accuracy)}{'' if result.loss is None else f'  loss {result.loss:.4f}'}\n"
-        f"mean accuracy {percent(scores.mean_accuracy)}  frequency-weighted IoU {percent(scores.frequency_weighted_iou)}\n"
-        f"{counted(result.images, 'image')} of {result.split}, mean over {scores.classes_scored} of {len(scores.per_class)} "
-        f"classes, {result.seconds:.1f} s",
-        f"\nnot predicted by the model, so not scored: {result.about['not_scored']}" if result.about.get("not_scored") else "",
-        no_wrap=True,
-        overflow="ignore",
-    )
-    return Group(Text(title, no_wrap=True, overflow="ignore"), table, summary)
+
+def _pair(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else list(interval)

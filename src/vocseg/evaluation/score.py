@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from torch import Tensor
 
 from vocseg.data.dataset import SplitDataset, size_text
 from vocseg.data.image_io import check_palettes, read_mask
 from vocseg.data.label_checks import check_labels_of_split
 from vocseg.data.layout import VocFolder, files_by_stem, protect_data
 from vocseg.errors import DataError, InputError
-from vocseg.evaluation.result import Evaluation
-from vocseg.metrics import ConfusionMatrix
+from vocseg.evaluation.record import Record, truth_hash
+from vocseg.evaluation.result import Evaluation, result_files
+from vocseg.metrics import confusion_matrix
 from vocseg.utils.progress import progress
 from vocseg.voc import MASKS
 
@@ -23,14 +27,16 @@ def score(
     split: str = "val",
     *,
     mask_dir: str = MASKS,
+    out: str | Path | None = None,
     json: str | Path | None = None,
     title: str | None = None,
 ) -> Evaluation:
     """Score the mask PNGs ``<id>.png`` of a folder against the ground truth of a split, as the VOC devkit does.
 
     ``masks`` holds palette or gray PNGs of their images' sizes, whose values are class ids. ``data``: a folder in VOC
-    layout, of which ``split`` and ``mask_dir`` are read, or a data set made of one. ``json``: a file for the scores.
-    ``title``: shows a progress bar on a terminal.
+    layout, of which ``split`` and ``mask_dir`` are read, or a data set made of one. ``out``: a folder for the scores and
+    the counts of each image; see :meth:`Evaluation.save`. ``json``: a file for the scores. ``title``: shows a progress
+    bar on a terminal.
 
     Raises DataError, naming the file, for a missing or unreadable mask, another size than the ground truth's, or a
     value outside the classes, for palettes that contradict each other, and for a split of one class, of which no score
@@ -48,7 +54,7 @@ def score(
     folder, split = (data.folder, data.split) if isinstance(data, SplitDataset) else (VocFolder.find(data, mask_dir), split)
     if not masks.is_dir():
         raise DataError(f"no folder of masks {masks}")
-    protect_data(folder.root, [folder.mask_dir], [None if json is None else Path(json)], masks.glob("*"))
+    protect_data(folder.root, [folder.mask_dir], [None if json is None else Path(json), *result_files(out)], masks.glob("*"))
     names = folder.ids(split)
     files, classes = files_by_stem(masks, (".png",)), folder.classes
     if missing := [name for name in names if name not in files]:
@@ -59,25 +65,20 @@ def score(
     check_palettes(map(folder.mask, names))
     check_palettes(files[name] for name in names)
 
-    def count(name: str) -> ConfusionMatrix:
+    def count(name: str) -> tuple[str, str, Tensor, float]:
         target, prediction = read_mask(folder.mask(name), len(classes)), read_mask(files[name])
         if prediction.shape != target.shape:
             described = f"{size_text(prediction)}, its ground truth {folder.mask(name)} {size_text(target)}"
             raise DataError(f"mask {files[name]} is {described}")
-        matrix = ConfusionMatrix(classes)
         try:
-            matrix.update(prediction, target)
+            return name, truth_hash(target), confusion_matrix(prediction, target, len(classes)), math.nan
         except InputError as error:
             raise DataError(f"mask {files[name]}: {error}") from error
-        return matrix
 
-    total = ConfusionMatrix(classes)
     with ThreadPoolExecutor() as pool:
-        for matrix in progress(pool.map(count, names), len(names), title):
-            total.merge(matrix)
-    check_labels_of_split(total.counts.sum(1), classes, split)
+        record = Record.of(classes, list(progress(pool.map(count, names), len(names), title)))
+    check_labels_of_split(record.matrices.sum((0, 2)), classes, split)
     about = {"masks": str(masks), "data": str(folder.root)}
-    result = Evaluation(total.compute(), None, len(names), split, time.perf_counter() - start, about)
-    if json is not None:
-        result.save(json)
+    result = Evaluation.from_record(record, split, about, time.perf_counter() - start)
+    result.save_all(out, json)
     return result

@@ -33,20 +33,21 @@ WAITING = 128
 """How many later images an image may wait for others of its size."""
 
 
-def to_pixels(image: Any) -> Tensor:
+def to_pixels(image: Any, notes: list[str] | None = None) -> Tensor:
     """Return an image of any kind as a uint8 RGB tensor, 3 x H x W.
 
     Pixels are uint8, 0..255, or floats, 0..1; in one channel (gray; H x W too), three (RGB) or four (the last, alpha, is
-    dropped). Raises DataError for anything else, and for a file that cannot be read.
+    dropped). ``notes``: see :func:`vocseg.data.image_io.read_image`. Raises DataError for anything else, and for a file
+    that cannot be read.
     """
     if isinstance(image, str | Path):
         if Path(image).is_dir():
             raise DataError(f"{image} is a folder; Segmenter.stream takes folders")
-        return read_image(image)
+        return read_image(image, notes)
     if isinstance(image, bytes | bytearray | memoryview):
-        return read_image(io.BytesIO(image))
+        return read_image(io.BytesIO(image), notes)
     if hasattr(image, "read") and not isinstance(image, Image.Image):
-        return read_image(image)
+        return read_image(image, notes)
     pixels = _decoded(image) if isinstance(image, Image.Image) else image
     if isinstance(pixels, np.ndarray) and pixels.dtype.kind in "uf" and pixels.ndim in (2, 3):
         # A copy of what torch cannot share: read-only arrays, negative strides, other byte orders.

@@ -34,7 +34,8 @@ Palette = str | Path | Mapping[str, tuple[int, int, int]]
 class Prediction:
     """What was written for an image; ``name``: its path below the folder searched; ``areas``: shares of classes, 0..1.
 
-    ``network_size``: height and width at which the network saw the image, if smaller than it is.
+    ``network_size``: height and width at which the network saw the image, if smaller than it is. ``notes``: how its file
+    was read, if that may surprise.
     """
 
     image: Path
@@ -44,12 +45,14 @@ class Prediction:
     seconds: float
     areas: dict[str, float]
     network_size: tuple[int, int] | None = None
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return a form ready for JSON."""
         row = {"image": str(self.image), "mask": str(self.mask), "seconds": round(self.seconds, 4), "areas": self.areas}
         row |= {} if self.overlay is None else {"overlay": str(self.overlay)}
-        return row | ({} if self.network_size is None else {"network_size": list(self.network_size)})
+        row |= {} if self.network_size is None else {"network_size": list(self.network_size)}
+        return row | ({"notes": list(self.notes)} if self.notes else {})
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,8 @@ def predict(
     masks = [out / f"{name}.png" for name in names]
     overlays = [out / f"{name}_overlay.jpg" if overlay else None for name in names]
     named = str(model) if isinstance(model, str | Path) else None
-    refuse_to_replace([*masks, *overlays, None if json is None else Path(json)], [*(file.path for file in files), named, weights])
+    read = [*(file.path for file in files), named, weights, *([palette] if isinstance(palette, str | Path) else [])]
+    refuse_to_replace([*masks, *overlays, None if json is None else Path(json)], read)
     for source in map(Path, sources):
         if source.is_dir() and source.resolve() == out.resolve():
             raise OutputError(f"the folder {out} of the images cannot be that of their masks too; choose another for these")
@@ -151,7 +155,7 @@ def predict(
                     errors[file.path] = error
                     continue
                 size = result.network_size if result.shrunk else None
-                rows.append(Prediction(file.path, str(file.relative), mask, tinted, result.seconds, areas, size))
+                rows.append(Prediction(file.path, str(file.relative), mask, tinted, result.seconds, areas, size, result.notes))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{len(rows)} of {counted(len(files), 'image')} done, in {out}") from None
     finally:

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from vocseg import draw, voc
 from vocseg.errors import OutputError, SettingError
-from vocseg.inference.sources import MARK
 from vocseg.models import ModelInfo
 from vocseg.ops.low_res_logits import LowResLogits
-from vocseg.utils.files import write_json
+from vocseg.utils.files import MARK, refuse_to_replace, write_json
 from vocseg.utils.text import shares
 
 Kind = Literal["mask", "overlay", "polygons"]
@@ -31,7 +30,8 @@ class Segmentation:
 
     ``image``: uint8 RGB, 3 x H x W. ``mask``: uint8 class ids, H x W. ``info``: the model. ``source``: the image's
     file, if it came from one. ``seconds``: time from the file or pixels to the mask; for an image of a batch, an equal
-    share of its batch's. ``network_size``: height and width at which the network saw the image.
+    share of its batch's. ``network_size``: height and width at which the network saw the image. ``notes``: how the file
+    was read, if that may surprise.
 
     >>> import vocseg
     >>> from vocseg.data.samples import FOLDER
@@ -49,6 +49,7 @@ class Segmentation:
     seconds: float = 0.0
     _logits: Callable[[], LowResLogits] | None = field(default=None, repr=False, compare=False)
     network_size: tuple[int, int] | None = None
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         height, width = self.mask.shape
@@ -116,12 +117,14 @@ class Segmentation:
     def save(self, path: str | Path, kind: Kind | None = None, opacity: float = 0.55) -> None:
         """Write the mask (``.png``, with a palette), the overlay (``.jpg``) or the polygons (``.json``).
 
-        ``kind`` writes an overlay with another suffix. Raises OutputError if the file cannot be written.
+        ``kind`` writes an overlay with another suffix. Raises OutputError if the file cannot be written, or would replace
+        the image or another file that vocseg did not write.
         """
         path = Path(path)
+        refuse_to_replace([path], [self.source])
         kind = kind or KINDS.get(path.suffix.lower())
         if kind == "mask":
-            self.save_mask(path)
+            draw.save_mask(self.mask, path, self.info.palette, MARK)
         elif kind == "overlay":
             draw.save_image(self.overlay(opacity), path, MARK)
         elif kind == "polygons":
@@ -130,5 +133,5 @@ class Segmentation:
             raise OutputError(f"cannot write {path}: unknown suffix; use one of {', '.join(KINDS)}")
 
     def save_mask(self, path: str | Path) -> None:
-        """Write the mask as a palette PNG; OutputError if it cannot be written."""
-        draw.save_mask(self.mask, Path(path), self.info.palette, MARK)
+        """Write the mask as a palette PNG; see :meth:`save`."""
+        self.save(path, "mask")

@@ -24,8 +24,9 @@ from vocseg.inference.result import Segmentation as Segmentation
 from vocseg.inference.sources import find_images
 from vocseg.models import ModelInfo, SegmentationModel, create_model
 from vocseg.models.adapt import adapt
-from vocseg.models.checkpoint import read_weights_file
+from vocseg.models.checkpoint import read_info, read_weights_file
 from vocseg.models.registry import comes_untrained, is_file_name, require_trained
+from vocseg.models.weights import load_weights
 from vocseg.models.zoo.vocseg_s import NAME as DEFAULT_MODEL
 from vocseg.ops.low_res_logits import LowResLogits
 from vocseg.utils.system import find_device, find_precision
@@ -43,7 +44,10 @@ BATCH_SIZE = 16
 BATCH_PIXELS = 1 << 22
 """Images, and their pixels, that go through the network together on a GPU: 16 of VOC's size."""
 
-_FORKED = "a Segmenter does not work after fork; start processes with multiprocessing's spawn method"
+_FORKED = (
+    "this Segmenter works only in the process that made it, since threads of GPUs and engines do not survive a fork; make "
+    "one in each process, started with multiprocessing's spawn method, or use the CPU and engine torch"
+)
 
 OnError = Literal["raise", "skip"]
 Item = TypeVar("Item")
@@ -62,9 +66,9 @@ class Segmenter:
     back to their size; None: 640, or what the model says; 0: no image is shrunk. Raises ModelError for a model or engine,
     SettingError for another setting, that cannot be used.
 
-    Several threads may use one Segmenter; each gets the masks that it would get alone. In a process made by ``fork`` it
-    raises ModelError at once, since threads of torch and the engines do not survive a fork: start processes with
-    ``spawn``, make the Segmenter in each, or call ``torch.set_num_threads(1)`` in the child before it makes its own.
+    Several threads may use one Segmenter; each gets the masks that it would get alone. So does a process made by
+    ``fork``, on a CPU with the engine torch: it has one of torch's threads, since others do not survive a fork. On a GPU
+    and with other engines it raises ModelError at once: make a Segmenter in each process, started with ``spawn``.
 
     >>> segment = Segmenter("lraspp_mobilenet_v3_large", weights="none", device="cpu")
     >>> segment(torch.zeros(3, 48, 64, dtype=torch.uint8)).mask.shape
@@ -73,14 +77,14 @@ class Segmenter:
     [torch.Size([9, 16]), torch.Size([9, 16])]
     """
 
-    _threads_of: ClassVar[int | None] = None
-    """The process in which a Segmenter has started torch's threads."""
+    _fork_is_safe: ClassVar[bool] = False
+    """Whether processes forked from now on are kept from waiting for torch's threads."""
 
     def __init__(
         self,
         model: str | Path | nn.Module = DEFAULT_MODEL,
         *,
-        weights: str | None = None,
+        weights: str | Path | None = None,
         classes: Sequence[str] | None = None,
         device: str | torch.device = "auto",
         precision: str | torch.dtype = "auto",
@@ -88,10 +92,11 @@ class Segmenter:
         exact: bool = False,
         max_short_side: int | None = None,
     ) -> None:
-        # With more than one thread, torch would wait forever for the threads of the parent process.
-        if Segmenter._threads_of not in (None, os.getpid()) and torch.get_num_threads() > 1:
-            raise ModelError(_FORKED)
-        self._process = Segmenter._threads_of = os.getpid()
+        if not Segmenter._fork_is_safe and hasattr(os, "register_at_fork"):
+            # With more than one thread, torch would wait forever for those of the parent process.
+            os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
+            Segmenter._fork_is_safe = True
+        self._process, self._engine = os.getpid(), engine
         if engine not in get_args(EngineName):
             known = get_args(EngineName)
             raise SettingError(f"unknown engine '{engine}'{nearest(str(engine), list(known))}; use one of: {', '.join(known)}")
@@ -194,7 +199,8 @@ class Segmenter:
         size = self.network_size(masks.shape[1], masks.shape[2])
         for item, mask in zip(batch, masks, strict=True):
             again = (lambda: logits) if keep_logits else partial(self.low_res_logits, item.pixels[None], total)
-            results.append(Segmentation(item.pixels, mask, self.info, item.source, item.seconds + seconds, again, size))
+            taken = item.seconds + seconds
+            results.append(Segmentation(item.pixels, mask, self.info, item.source, taken, again, size, tuple(item.notes)))
         return results
 
     def logits(self, image: ImageLike) -> Tensor:
@@ -210,7 +216,9 @@ class Segmenter:
         ``auto`` is chosen.
         """
         if self._process != os.getpid():
-            raise ModelError(_FORKED)
+            if self.device.type != "cpu" or self._engine not in ("auto", "torch"):
+                raise ModelError(_FORKED)
+            total = 1  # auto may have prepared another engine
         size = (images.shape[2], images.shape[3])
         inputs = resize_image(images, self.network_size(*size))
         network = self.network
@@ -223,11 +231,12 @@ class Segmenter:
 
 
 class _Loaded(NamedTuple):
-    """An image in memory, uint8 RGB, 3 x H x W; its file, or its number; and the seconds that reading took."""
+    """An image in memory, uint8 RGB, 3 x H x W; its file, or its number; the seconds that reading took; notes on it."""
 
     pixels: Tensor
     key: Path | int
     seconds: float
+    notes: list[str]
 
     @property
     def source(self) -> Path | None:
@@ -235,8 +244,9 @@ class _Loaded(NamedTuple):
 
 
 def _load(number: int, image: Any) -> _Loaded:
-    start = time.perf_counter()
-    return _Loaded(to_pixels(image), Path(image) if isinstance(image, str | Path) else number, time.perf_counter() - start)
+    start, notes = time.perf_counter(), list[str]()
+    pixels = to_pixels(image, notes)
+    return _Loaded(pixels, Path(image) if isinstance(image, str | Path) else number, time.perf_counter() - start, notes)
 
 
 def _load_or_error(numbered: tuple[int, Any]) -> tuple[Path | int, _Loaded | DataError]:
@@ -332,18 +342,28 @@ def _check_named(model: SegmentationModel, name: str, weights: str | None) -> No
         raise ModelError(f"{weights} predicts {counts.pop()} classes, but {len(model.class_names)} names were passed")
 
 
-def as_model(model: str | Path | nn.Module, classes: Sequence[str] | None = None, weights: str | None = None) -> SegmentationModel:
+def as_model(
+    model: str | Path | nn.Module, classes: Sequence[str] | None = None, weights: str | Path | None = None
+) -> SegmentationModel:
     """Return a model for a name, a file, or any network; ``classes`` are the names that a plain ``nn.Module`` predicts.
 
-    Raises ModelError if a plain network comes without classes, or weights are given for a network.
+    ``weights`` of a network are a file, loaded into it; a model file also names the classes. Raises ModelError if a plain
+    network comes without classes.
     """
     if not isinstance(model, nn.Module):
+        weights = None if weights is None else str(weights)
         built = create_model(str(model), classes, weights)
         if classes is not None:
             _check_named(built, str(model), weights)
         return built
     if weights is not None:
-        raise ModelError("weights are for a model's name or file, not for a network, which has its own")
+        state, names = read_weights_file(Path(weights))
+        if names and not classes and not isinstance(model, SegmentationModel):
+            built = adapt(model, read_info(Path(weights)))
+        else:
+            built = as_model(model, classes)
+        load_weights(built, state, names, str(weights))
+        return built
     if isinstance(model, SegmentationModel):
         return model
     if not classes:

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vocseg.errors import DataError, InputError, reason
+from vocseg.utils.files import MARK
 from vocseg.utils.text import counted
 from vocseg.voc import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES
-
-MARK = b"vocseg prediction"
-"""A note in the head of every mask and overlay that is written: they are no input of a later prediction."""
 
 Skipped = dict[Any, DataError]
 

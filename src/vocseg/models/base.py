@@ -74,6 +74,9 @@ class ModelInfo:
         for name, value in (("classes", names), ("palette", tuple(map(tuple, colors))), ("mean", mean), ("std", std)):
             object.__setattr__(self, name, value)
 
+    def __repr__(self) -> str:
+        return f"ModelInfo({self.architecture}, {len(self.classes)} classes)"
+
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width at which an image of ``height`` x ``width`` pixels goes into the network.
 

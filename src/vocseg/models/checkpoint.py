@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,7 +22,9 @@ from vocseg.models.base import ModelInfo, SegmentationModel
 from vocseg.models.quantize import pack, unpack
 from vocseg.utils.files import cannot_write, replacing
 
-METADATA_KEY, CHECKSUM_KEY = "vocseg", "vocseg_sha256"
+METADATA_KEY = "vocseg"
+_CHECKSUM = re.compile(r', "sha256": "(\w+)"}\Z')
+"""The last member of the description, a JSON object. (A key of its own would stand before or after it, by chance.)"""
 WRAPPERS = ("model", "state_dict", "model_state_dict", "model_state", "network")
 """Keys under which training programs store the state dict in a checkpoint."""
 
@@ -39,7 +42,7 @@ def save_model(path: Path, model: SegmentationModel, info: ModelInfo | None = No
         state = pack(state)
     with replacing(path) as temporary:
         try:
-            save_file(state, temporary, metadata={METADATA_KEY: text, CHECKSUM_KEY: _checksum(text, state)})
+            save_file(state, temporary, metadata={METADATA_KEY: f'{text[:-1]}, "sha256": "{_checksum(text, state)}"}}'})
         except SafetensorError as error:
             raise cannot_write(path, OSError(str(error))) from error
 
@@ -73,8 +76,9 @@ def _read_safetensors(path: Path, kind: str, weights: bool) -> tuple[dict[str, T
         with safe_open(path, framework="pt") as file:
             metadata: dict[str, str] = file.metadata() or {}
             state = {key: file.get_tensor(key) for key in file.keys()} if weights else {}  # noqa: SIM118  (not a dict)
-        expected = metadata.get(CHECKSUM_KEY) if weights else None
-        if expected is not None and expected != _checksum(metadata.get(METADATA_KEY, ""), state):
+        text = metadata.get(METADATA_KEY, "")
+        expected = _CHECKSUM.search(text) if weights else None
+        if expected is not None and expected[1] != _checksum(text[: expected.start()] + "}", state):
             raise ModelError(f"{path} is damaged: its checksum is wrong; copy or download it again")
         return unpack(state), metadata
     except (SafetensorError, OSError, RuntimeError) as error:

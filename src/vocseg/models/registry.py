@@ -78,21 +78,20 @@ def register_model(
 ) -> B | Callable[[B], B]:
     """Register a network under a name that every verb and function then takes.
 
-        ``builder(num_classes)`` returns a module that maps normalized images (float, N x 3 x H x W) to logits (N x
-        num_classes x h x w of any resolution), or a :class:`SegmentationModel`. ``name`` is the function's by default.
-        ``mean`` and ``std`` of RGB in 0..1 normalize the images. ``class_layers`` are the names of the submodules with one
-        output per class: they have a learning rate of their own and are replaced if the classes change.
+    ``builder(num_classes)`` returns a module that maps normalized images (float, N x 3 x H x W) to logits (N x
+    num_classes x h x w of any resolution), or a :class:`SegmentationModel`. ``name`` is the function's by default.
+    ``mean`` and ``std`` of RGB in 0..1 normalize the images. ``class_layers`` are the names of the submodules with one
+    output per class: they have a learning rate of their own and are replaced if the classes change.
 
-        On the command line, ``vocseg --import FILE.py VERB ...`` imports the file that registers networks. Raises
-        ModelError if the name is taken.
+    On the command line, ``vocseg --import FILE.py VERB ...`` imports the file that registers networks. Raises
+    ModelError if the name is taken.
 
-        >>> import torch
-    from torch import Tensor, nn
-        >>> @register_model
-        ... def one_layer(num_classes):
-        ...     return nn.Conv2d(3, num_classes, 1)
-        >>> create_model("one_layer").class_names[:2]
-        ('background', 'aeroplane')
+    >>> from torch import nn
+    >>> @register_model
+    ... def one_layer(num_classes):
+    ...     return nn.Conv2d(3, num_classes, 1)
+    >>> create_model("one_layer").class_names[:2]
+    ('background', 'aeroplane')
     """
 
     def register(function: B) -> B:

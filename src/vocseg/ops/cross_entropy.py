@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -57,6 +57,37 @@ def pixel_cross_entropy(
     total = cross_entropy(planes, target.long(), class_weights, ignore_index=voc.VOID, reduction="sum", label_smoothing=smoothing)
     # max, since argmax is several times slower along an inner axis
     return total / divisor, planes.detach().max(1).indices.to(torch.uint8)
+
+
+class ScoredPixels(NamedTuple):
+    """The summed cross entropy of each image (float64, N), and the class of each pixel (uint8) and its probability (float32)."""
+
+    loss: Tensor
+    classes: Tensor
+    confidence: Tensor
+
+
+@torch.no_grad()
+def score_pixels(logits: LowResLogits, target: Tensor) -> ScoredPixels:
+    """Compute what scores need of a batch: ``target`` as for :func:`pixel_cross_entropy`; an image is the same in any batch."""
+    valid = target != voc.VOID
+    labels = torch.where(valid, target, 0).long()
+    if logits.values.device.type != "cpu":
+        planes = logits.full().log_softmax(1)
+        largest, classes = planes.max(1)
+        own = planes.gather(1, labels[:, None])[:, 0].double()
+        return ScoredPixels(-(own * valid).sum((1, 2)), classes.to(torch.uint8), largest.exp())
+    loss = torch.zeros(len(target), dtype=torch.float64)
+    found, confidence = torch.empty(target.shape, dtype=torch.uint8), torch.empty(target.shape)
+    for strip in logits.strips():
+        place = strip.image, strip.rows
+        largest = strip.logits.amax(1, keepdim=True)
+        found[place] = classes_of(strip.logits, largest)
+        own = strip.logits.gather(1, labels[place][:, None])[:, 0] - largest[:, 0]
+        total = strip.logits.sub_(largest).mul_(LOG2_E).exp2_().sum(1)
+        loss[strip.image] += ((total.log() - own) * valid[place]).sum(dtype=torch.float64)
+        confidence[place] = total.reciprocal_()
+    return ScoredPixels(loss, found, confidence)
 
 
 class _StripCrossEntropy(torch.autograd.Function):

@@ -26,9 +26,9 @@ Upsampling a single pixel costs four times as much as one in a strip.
 """
 
 
-def _upsampling_matrix(source: int, target: int, align_corners: bool) -> Tensor:
-    """Return bilinear interpolation along one axis as a matrix: float32, target x source, at most two weights a row."""
-    return interpolate(torch.eye(source)[None], size=target, mode="linear", align_corners=align_corners)[0].T.contiguous()
+def _upsampled(matrix: Tensor, target: int, align_corners: bool) -> Tensor:
+    """Return a matrix followed by bilinear interpolation of its rows to ``target`` ones."""
+    return interpolate(matrix.T[None], size=target, mode="linear", align_corners=align_corners)[0].T.contiguous()
 
 
 def _averaging_matrix(source: int, cells: int) -> Tensor:
@@ -84,8 +84,8 @@ def _matrices(shape: Shape, steps: Steps) -> tuple[Tensor, Tensor]:
             if step.crop:
                 rows, columns = rows[: step.height], columns[: step.width]
             else:
-                rows = _upsampling_matrix(len(rows), step.height, step.align_corners) @ rows
-                columns = _upsampling_matrix(len(columns), step.width, step.align_corners) @ columns
+                rows = _upsampled(rows, step.height, step.align_corners)
+                columns = _upsampled(columns, step.width, step.align_corners)
     return rows, columns
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from vocseg.errors import OutputError, SettingError, TrainingError
+from vocseg.errors import OutputError, SettingError, TrainingError, nearest
 from vocseg.models import SegmentationModel
 from vocseg.models.checkpoint import read_model_file
 from vocseg.training.config import PYTHON, TrainConfig, check_values, find_recipe, load_config, read_config
@@ -19,12 +19,20 @@ from vocseg.training.distributed import Processes
 from vocseg.training.environment import check_same_data, data_digests, write_environment
 from vocseg.training.loop import TrainState, notify, train_loop
 from vocseg.training.losses import LossFunction
-from vocseg.training.report import TensorBoard, require_tensorboard, write_curves, write_report
+from vocseg.training.report import (
+    NO_GAIN_ADVICE,
+    TensorBoard,
+    missed_classes,
+    require_tensorboard,
+    write_curves,
+    write_report,
+)
 from vocseg.training.run_folder import RunFolder, check_resumable, log
 from vocseg.training.setup import Schedule, TrainSetup, prepare
 from vocseg.training.step_log import percents
+from vocseg.training.validation import score_start
 from vocseg.utils.system import find_device
-from vocseg.utils.text import counted
+from vocseg.utils.text import counted, percent
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,11 @@ class TrainResult:
     run: RunFolder
     history: list[dict[str, Any]]
     model: SegmentationModel
+
+    def __repr__(self) -> str:
+        scores = [record[part]["miou"] for record in self.history for part in ("val", "val_ema") if part in record]
+        best = max((score for score in scores if score is not None), default=None)
+        return f"TrainResult({self.best}: best val mIoU {percent(best)} %, {counted(len(self.history), 'epoch')})"
 
     @property
     def best(self) -> Path:
@@ -86,6 +99,7 @@ def train(
     >>> result.best.name, len(result.history)
     ('best.safetensors', 2)
     """
+    _check_arguments(callbacks, transform=transform, should_stop=should_stop)
     network = model if isinstance(model, nn.Module) else None
     named = {"data": data, "model": model if network is None else _python_name(network)}
     named["loss"] = PYTHON if callable(loss) else loss
@@ -101,6 +115,25 @@ def train(
         return _run(setup, resumed, should_stop, callbacks)
     finally:
         processes.end()
+
+
+EVENTS = ("on_step", "on_epoch_end", "on_end")
+"""Methods of callbacks."""
+
+
+def _check_arguments(callbacks: Any, **functions: object) -> None:
+    """Raise SettingError for callbacks of which a method would never be called, and for what is no function."""
+    for name, function in functions.items():
+        if function is not None and not callable(function):
+            raise SettingError(f"{name} must be a function, not {function!r:.80}")
+    if not isinstance(callbacks, list | tuple):
+        raise SettingError(f"callbacks must be a list, not {type(callbacks).__name__}")
+    for callback in callbacks:
+        methods = [name for name in dir(callback) if name.startswith("on_") and callable(getattr(callback, name))]
+        unknown = sorted(set(methods).difference(EVENTS))
+        if unknown or not methods:
+            has = f"the unknown method {unknown[0]}{nearest(unknown[0], list(EVENTS))}" if unknown else "no method of a callback"
+            raise SettingError(f"callback {type(callback).__name__} has {has} (there are {', '.join(EVENTS)})")
 
 
 def _python_name(network: nn.Module) -> str:
@@ -145,6 +178,8 @@ def _run(
                     replace(config, out=load_config(run.config).out).save(run.config)
             if config.tensorboard and processes.main:
                 callbacks = [TensorBoard(run.root, setup, state.iteration), *callbacks]
+            if setup.starts_trained and not state.iteration:
+                score_start(setup, state, run)
             train_loop(setup, state, run, should_stop, callbacks)
             notify(callbacks, "on_end", state)
             if processes.main:
@@ -178,7 +213,7 @@ def _restore(state: TrainState, run: RunFolder, schedule: Schedule) -> None:
     """
     values = run.load_checkpoint()
     if state.processes.main:
-        run.truncate(0 if values is None else values["iteration"])
+        run.truncate(-1 if values is None else values["iteration"])  # the starting model is then scored again
     if values is None:
         return
     if values["iteration"] > schedule.total:
@@ -203,4 +238,10 @@ def _finish(setup: TrainSetup, state: TrainState, run: RunFolder) -> None:
     write_report(run, setup)
     if state.has_stalled():
         log.info(f"stopped early: no better validation mIoU in {setup.config.patience} epochs")
-    log.info(f"best {setup.val_set.split} mIoU {percents(state.best)}; model {run.best}; report {run.report}")
+    rows = run.read_metrics()
+    start = f" (starting model: {percents(rows[0]['val']['miou'])})" if rows[0]["epoch"] == 0 else ""
+    if start and state.best_epoch == 0:
+        log.warning(f"no gain: no epoch is better than the starting model, which {run.best} holds. {NO_GAIN_ADVICE}")
+    if missed := missed_classes(rows):
+        log.warning(missed)
+    log.info(f"best {setup.val_set.split} mIoU {percents(state.best)}{start}; model {run.best}; report {run.report}")

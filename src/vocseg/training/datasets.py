@@ -17,7 +17,7 @@ from vocseg.data.layout import VocFolder
 from vocseg.data.split_summary import SplitSummary, repeat_factors
 from vocseg.data.transforms import ColorJitter, Compose, CopyPaste, from_v2
 from vocseg.data.transforms.geometry import training_transform
-from vocseg.errors import SettingError
+from vocseg.errors import DataError, SettingError, nearest
 from vocseg.training.config import TrainConfig
 from vocseg.training.distillation.soft_labels import (
     SOFT_CELL,
@@ -47,7 +47,13 @@ def training_set(config: TrainConfig, folder: VocFolder, processes: Processes) -
 def validation_set(config: TrainConfig, folder: VocFolder) -> SplitDataset:
     """Return the validation split, with the official masks if they exist: those of trainaug have another folder."""
     mask_dir = voc.MASKS if (folder.root / voc.MASKS).is_dir() else config.mask_dir
-    return SplitDataset(VocFolder.find(config.data, mask_dir), config.val_split)
+    folder = VocFolder.find(config.data, mask_dir)
+    if config.val_split not in folder.splits:
+        without = f"to train without one, use val_split {config.split}, whose scores say little about new images"
+        make = f"to draw one, `vocseg data convert {config.data} OUT --from voc --splits 0.8/0.2`"
+        known = f"no split list {folder.root / voc.SPLITS / config.val_split}.txt{nearest(config.val_split, folder.splits)}"
+        raise DataError(f"{known} (lists there: {', '.join(folder.splits) or 'none'}); {without}; {make}")
+    return SplitDataset(folder, config.val_split)
 
 
 def _check_unlabeled(images: dict[str, Path], folder: VocFolder, config: TrainConfig) -> None:

@@ -21,6 +21,7 @@ from vocseg.training.distributed import world_size
 from vocseg.training.run_folder import RunFolder
 from vocseg.utils.files import write_json
 from vocseg.utils.system import processor
+from vocseg.utils.text import portable
 
 
 def write_environment(run: RunFolder, config: TrainConfig, digests: dict[str, str]) -> None:
@@ -41,7 +42,7 @@ def write_environment(run: RunFolder, config: TrainConfig, digests: dict[str, st
         "seed": config.seed,
         "processes": world_size(),
         "data": digests,
-        "command": sys.argv,
+        "command": [portable(argument) for argument in sys.argv],
     }
     write_json(run.environment, values)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -52,7 +53,9 @@ def write_curves(run: RunFolder) -> None:
         if axes.get_legend_handles_labels()[0]:
             axes.legend()
     with replacing(run.curves) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=110)
+        temporary.write_bytes(content.getvalue())
 
 
 def best_of(rows: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], str]:
@@ -61,15 +64,29 @@ def best_of(rows: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], str]:
     return max(scored, key=lambda pair: pair[0][pair[1]]["miou"] or 0)
 
 
+NO_GAIN_ADVICE = "Try a lower lr, freeze = batch-norm or backbone, or more images."
+
+
+def missed_classes(rows: Sequence[dict[str, Any]]) -> str:
+    """Return a line that names the classes of which the best epoch finds no pixel, with what to try; '' if there is none."""
+    best, part = best_of(rows)
+    missed = [name for name, row in best[part]["per_class"].items() if row["iou"] == 0 and row["true_pixels"]]
+    return (
+        f"warning: IoU 0 for {', '.join(missed)}: try class_weights = auto, repeat_threshold = 0.25, or more epochs"
+        if missed
+        else ""
+    )
+
+
 def write_report(run: RunFolder, setup: TrainSetup) -> None:
     """Write ``report.md``: the settings, the best epoch's scores by class, and every epoch."""
     rows = run.read_metrics()
     if not rows:
         return
-    parts = [part for part in ("val", "val_ema") if part in rows[0]]
+    parts = [part for part in ("val", "val_ema") if part in rows[-1]]
     best, part = best_of(rows)
     scores = best[part]
-    weights = {"val": "the weights", "val_ema": "their moving average"}[part]
+    weights = {"val": "the weights", "val_ema": "their moving average"}[part] if best["epoch"] else "the starting model"
     lines = [
         f"# {run.root.name}",
         "",
@@ -79,10 +96,12 @@ def write_report(run: RunFolder, setup: TrainSetup) -> None:
         "",
         f"## Best: epoch {best['epoch']} ({weights})",
         "",
-        f"{scores['split']}, {scores['images']} images: mIoU {percent(scores['miou'])} over {scores['classes_scored']} "
-        f"classes, pixel accuracy {percent(scores['pixel_accuracy'])}. `{run.best.name}` holds these weights.",
+        f"{scores['split']}, {scores['images']} images: mIoU {percent(scores['miou'])} % over {scores['classes_scored']} "
+        f"classes, pixel accuracy {percent(scores['pixel_accuracy'])} %. `{run.best.name}` holds these weights.",
         "",
-        "| class | IoU | precision | recall |",
+        *([f"No gain: no epoch is better than the starting model. {NO_GAIN_ADVICE}", ""] if not best["epoch"] else []),
+        *([missed, ""] if (missed := missed_classes(rows)) else []),
+        "| class | IoU % | precision % | recall % |",
         "|---|---|---|---|",
         *(
             f"| {name} | {percent(row['iou'])} | {percent(row['precision'])} | {percent(row['recall'])} |"
@@ -104,7 +123,7 @@ def _epoch_row(row: dict[str, Any], parts: Sequence[str]) -> str:
     for part in ("train", "val"):
         loss = row[part]["loss"]
         cells += ["-" if loss is None else f"{loss:.4f}", percent(row[part]["miou"])]
-    return "| " + " | ".join(cells + [percent(row[part]["miou"]) for part in parts[1:]]) + " |"
+    return "| " + " | ".join(cells + [percent(row.get(part, {}).get("miou")) for part in parts[1:]]) + " |"
 
 
 def require_tensorboard() -> None:

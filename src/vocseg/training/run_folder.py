@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from vocseg.data.layout import VocFolder, protect_data
 from vocseg.errors import InputError, OutputError, SettingError
 from vocseg.models.checkpoint import load_pickle
 from vocseg.training.config import TrainConfig
@@ -22,6 +23,8 @@ log = logging.getLogger("vocseg")
 
 STEPS_HEADER = "iteration,loss,lr\n"
 KEPT_CHECKPOINTS = 2
+STATE_KEYS = {"network", "optimizer", "iteration", "epoch", "best", "best_epoch", "loss", "steps", "totals"}
+"""What every checkpoint holds; see :class:`vocseg.training.loop.TrainState`."""
 
 LOCK_SECONDS = 10.0
 """How long to wait for the lock of a run: loader processes outlive a killed training process by some seconds."""
@@ -54,6 +57,11 @@ class RunFolder:
         self.report = self.root / "report.md"
         """The plan, the best epoch's scores by class, and every epoch."""
 
+    @property
+    def files(self) -> list[Path]:
+        """The files of a finished run."""
+        return [path for name, path in vars(self).items() if name != "root"]
+
     def __repr__(self) -> str:
         return f"RunFolder({str(self.root)!r})"
 
@@ -63,12 +71,17 @@ class RunFolder:
         run = cls(config.out or _free_name(Path("runs"), Path(config.model).stem.replace(":", "-")))
         if run.config.exists():
             raise OutputError(f"{run.root} already contains a run; use --resume {run.root}, or choose another --out")
+        if run.root.resolve() in (Path(config.data).resolve(), VocFolder.find(config.data, config.mask_dir).root.resolve()):
+            raise OutputError(f"cannot write a run to {run.root}: it is the data folder; choose another --out")
+        protect_data(config.data, [config.mask_dir], run.files, [config.model, config.weights, config.teacher])
         writable_folder(run.root)
         return run
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
         """Open an existing run folder; InputError if ``path`` is not one."""
+        if not isinstance(path, str | Path):
+            raise InputError(f"cannot resume {path!r:.80}: it is not the path of a run folder")
         run = cls(path)
         if not run.config.is_file():
             raise InputError(f"cannot resume {path}: it is not a run folder (it has no config.toml)")
@@ -183,7 +196,7 @@ class RunFolder:
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
     state: dict[str, Any] = load_pickle(path)
-    if not isinstance(state["iteration"], int) or not isinstance(state["network"], dict):
+    if not isinstance(state, dict) or not state.keys() >= STATE_KEYS or not state["network"]:
         raise TypeError("it holds no state of a run")
     return state
 

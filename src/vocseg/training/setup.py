@@ -7,19 +7,22 @@ import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vocseg import voc
 from vocseg.data.dataset import Batch, SplitDataset
 from vocseg.data.layout import VocFolder
 from vocseg.data.loader import default_workers, training_batches
 from vocseg.data.split_summary import SplitSummary, check_split
 from vocseg.data.transforms import Mixing
-from vocseg.errors import DataError, ModelError, SettingError
-from vocseg.models import ModelInfo, SegmentationModel, create_model
+from vocseg.errors import ModelError, SettingError, reason
+from vocseg.models import ModelInfo, SegmentationModel, create_model, read_info
 from vocseg.models.adapt import adapt
+from vocseg.models.registry import find_family, is_file_name
 from vocseg.training.config import PYTHON, TrainConfig
 from vocseg.training.datasets import as_transform, augmentation, repeat_counts, training_set, validation_set
 from vocseg.training.distillation.distillation import Distillation
@@ -79,6 +82,8 @@ class TrainSetup:
     criterion: Criterion
     distillation: Distillation | None
     repeats: Tensor | None
+    starts_trained: bool = False
+    """Whether the model is trained for the data's classes before the run, which is then scored as epoch 0."""
 
     @property
     def precision(self) -> torch.dtype:
@@ -139,24 +144,30 @@ def prepare(
     _check_objects(config, loss, transform)
     terms = ((1.0, PYTHON),) if loss else parse_loss(config.loss)
     folder = VocFolder.find(config.data, config.mask_dir)
+    if loss is not None:
+        _try_loss(loss, len(folder.classes), processes.device)
     train_set, val_set = training_set(config, folder, processes), validation_set(config, folder)
     schedule = Schedule.from_config(config, len(train_set))
     summaries = processes.from_main(lambda: (check_split(train_set), check_split(val_set)))
-    if not config.distills and not int(summaries[0].pixels[: len(folder.classes)].sum()):
-        raise DataError(f"all pixels of the masks of {config.split} are void: there is nothing to learn")
     size = (config.crop, config.crop)
     if transform is not None:
         train_set.transform = as_transform(transform)
-        size = tuple(train_set[0, 0].mask.shape)  # type: ignore[assignment]
+        try:
+            size = tuple(train_set[0, 0].mask.shape)  # type: ignore[assignment]
+        except TypeError as error:
+            raise SettingError(f"transform(image, mask) failed: {reason(error)}; it must take and return both") from error
     else:
         train_set.transform = augmentation(config, train_set, summaries[0])
+    trained = _starts_trained(config, folder.classes, network)
     model = _build_model(config, folder, train_set, network)
     unused = _try_step(model, config, processes.count, size)
     weights = summaries[0].class_weights() if config.class_weights == "auto" else None
     criterion = Criterion(terms, weights, function=loss).to(processes.device)
     distillation = Distillation.prepare(config, model, find_precision(config.precision, processes.device))
     repeats = repeat_counts(config, train_set, summaries[0])
-    return TrainSetup(config, processes, train_set, val_set, summaries, schedule, model, unused, criterion, distillation, repeats)
+    return TrainSetup(
+        config, processes, train_set, val_set, summaries, schedule, model, unused, criterion, distillation, repeats, trained
+    )
 
 
 def _resolve(config: TrainConfig, processes: Processes) -> TrainConfig:
@@ -202,6 +213,40 @@ def _build_model(config: TrainConfig, folder: VocFolder, train_set: SplitDataset
     return model
 
 
+def _try_loss(loss: LossFunction, classes: int, device: torch.device) -> None:
+    """Raise SettingError unless a user's loss returns a scalar with a gradient."""
+    logits = torch.zeros(2, classes, 8, 8, device=device, requires_grad=True)
+    called = "loss is called with logits (float32, N x classes x H x W) and masks (int64, N x H x W, 255 = void)"
+    try:
+        value = copy.deepcopy(loss)(logits, torch.zeros(2, 8, 8, dtype=torch.int64, device=device))
+    except Exception as error:
+        raise SettingError(f"{called}, and failed: {reason(error)}") from error
+    if not isinstance(value, Tensor) or value.numel() != 1 or not value.requires_grad:
+        kind = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        missing = " without a gradient" if isinstance(value, Tensor) and not value.requires_grad else ""
+        raise SettingError(f"{called} and must return a scalar tensor with a gradient, not {kind}{missing}")
+
+
+def _starts_trained(config: TrainConfig, classes: tuple[str, ...], network: nn.Module | None) -> bool:
+    if network is not None:
+        return isinstance(network, SegmentationModel) and network.info.trained_on is not None
+    source = config.model
+    if not is_file_name(source):
+        if source.partition(":")[0] == PYTHON:
+            return False
+        source = config.weights or find_family(source).weights[0]
+        if source in find_family(config.model).weights:
+            return source in ("coco", "voc") and set(classes) <= set(voc.CLASSES)
+    source = source if config.weights is None else config.weights
+    path = Path(source)
+    if path.suffix != ".safetensors" or not path.is_file():
+        return True  # the classes of weights of other programs are not known
+    try:
+        return set(classes) <= set(read_info(path).classes)
+    except ModelError:
+        return True
+
+
 def _try_step(model: SegmentationModel, config: TrainConfig, processes: int, size: tuple[int, int]) -> bool:
     """Run the model once; return whether, with several processes, parameters get no gradient.
 
@@ -213,6 +258,9 @@ def _try_step(model: SegmentationModel, config: TrainConfig, processes: int, siz
     try:
         with torch.set_grad_enabled(processes > 1):
             outputs = probe.low_res_logits(torch.zeros(images, 3, *size, dtype=torch.uint8, device=model.mean.device))
+            if (channels := outputs["out"].values.shape[1]) != len(model.info.classes):
+                text = f"{model.info.architecture} returns logits of {channels} classes; the data has {len(model.info.classes)}"
+                raise ModelError(text)
             if processes == 1:
                 return False
             sums = [outputs[name].values.sum() for name in ("out", "aux") if name in outputs]

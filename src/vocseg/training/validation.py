@@ -27,43 +27,57 @@ def finish_epoch(setup: TrainSetup, state: TrainState, run: RunFolder, seconds: 
 
     Call it in all processes. Raises TrainingError for a validation loss that is not finite.
     """
-    title = f"{state.epoch}/{setup.schedule.epochs}"
     models: dict[str, tuple[SegmentationModel, Path, str]] = {"val": (state.model, run.last, "val")}
     if state.ema is not None:
         models["val_ema"] = (state.averaged_model(), run.last_average, "val of average")
-    results = {part: _validate(setup, model, f"validate {name} {title}") for part, (model, _, name) in models.items()}
-    for result in results.values():
-        if result.loss is not None and not math.isfinite(result.loss):
-            raise TrainingError(f"the validation loss is {result.loss} after epoch {state.epoch}")
+    results = {part: _validate(setup, model, name, state.epoch) for part, (model, _, name) in models.items()}
     training = _training_scores(setup, state)
-    record: dict[str, Any] = {
-        "epoch": state.epoch,
-        "iteration": state.iteration,
-        "seconds": round(seconds, 1),
-        "lr": lr,
-        "train": training,
-    }
-    line = [f"epoch {title}", _summary("train", training)]
+    # Without the time it took: the records of equal runs are equal, byte by byte.
+    record: dict[str, Any] = {"epoch": state.epoch, "iteration": state.iteration, "lr": lr, "train": training}
+    line = [f"epoch {state.epoch}/{setup.schedule.epochs}", _summary("train", training)]
     for part, result in results.items():
         model, path, name = models[part]
         better = _keep(setup, state, run, model, path, result)
-        record[part] = result.to_dict()
+        record[part] = _scores(result)
         line.append(_summary(name, record[part]) + " (best so far)" * better)
     if setup.processes.main:
-        log.info("  |  ".join(line))
+        log.info("  |  ".join([*line, f"{seconds:.1f} s"]))
     return record
 
 
-def _validate(setup: TrainSetup, model: SegmentationModel, title: str) -> Evaluation:
+def score_start(setup: TrainSetup, state: TrainState, run: RunFolder) -> None:
+    """Validate the model that the run starts from as epoch 0: the best one until an epoch is better.
+
+    Call it in all processes. Raises TrainingError as :func:`finish_epoch`.
+    """
+    state.start_epoch(0)
+    result = _validate(setup, state.model, "val", 0)
+    _keep(setup, state, run, state.model, run.last, result)
+    if setup.processes.main:
+        record = {"epoch": 0, "iteration": 0, "lr": 0.0, "train": dict.fromkeys(("loss", "pixel_accuracy", "miou"))}
+        run.append_metrics(record | {"val": _scores(result)})
+        log.info(f"epoch 0, the starting model  |  {_summary('val', _scores(result))}")
+    state.start_epoch(1)
+
+
+def _scores(result: Evaluation) -> dict[str, Any]:
+    return {key: value for key, value in result.to_dict().items() if key != "seconds"}
+
+
+def _validate(setup: TrainSetup, model: SegmentationModel, name: str, epoch: int) -> Evaluation:
     config, processes = setup.config, setup.processes
-    return evaluate_split(
+    result = evaluate_split(
         Segmenter(model, device=config.device, precision=config.precision, engine="torch"),
         setup.val_set,
         workers=min(config.workers or 0, evaluation_workers(processes.device)),
-        title=title,
+        title=f"validate {name} {epoch}/{setup.schedule.epochs}",
         shard=processes.shard,
         gather=processes.sum,
+        per_image=False,
     )
+    if result.loss is not None and not math.isfinite(result.loss):
+        raise TrainingError(f"the validation loss is {result.loss} after epoch {epoch}")
+    return result
 
 
 def _training_scores(setup: TrainSetup, state: TrainState) -> dict[str, float | None]:

@@ -7,8 +7,9 @@ import json
 import os
 import stat
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,18 @@ from vocseg import voc
 from vocseg.errors import DataError, OutputError, reason
 from vocseg.errors import cannot_write as cannot_write  # rooms import it from here
 from vocseg.utils.temporary import temporary_beside
+from vocseg.utils.user_code import imported_user_code
 
 TEXT_LIMIT, JSON_LIMIT, YAML_LIMIT = 64 << 20, 2 << 30, 1 << 20
 """Largest files that are read, in bytes. COCO's annotations have 450 MB; the YAML parser takes seconds for one MB."""
 YAML_VALUES = 1_000_000
 """Most values of a YAML file, with its aliases written out."""
 
+MARK = b"made by vocseg"
+"""A note in the head of images and pages that are written: they may be replaced, and are no input of a prediction."""
+
+RECORD_FILES = ("per_image.npz", "per_image.csv")
+"""Counts of each image in a folder of results."""
 VOC_FOLDERS = (voc.IMAGES, "ImageSets", "Segmentation", "Annotations")
 """How the names of the folders of a VOC layout begin."""
 
@@ -70,21 +77,24 @@ def building(folder: Path) -> Iterator[Path]:
 def refuse_to_replace(
     outputs: Iterable[Path | None], inputs: Iterable[str | Path | None] = (), folders: Iterable[Path] = ()
 ) -> None:
-    """Raise OutputError if an output would replace an input or ground truth, whatever path names it.
+    """Raise OutputError if an output would replace an input, ground truth, or what vocseg did not write.
 
-    ``inputs`` are files; names of models and None are ignored. ``folders`` hold images, masks or lists: no output may
-    be written directly into one, or replace the target of a link in one. No output may be written into the folders of
-    any other data set in VOC layout, or replace one of its masks if they are in a folder of another name.
+    ``inputs`` are files, whatever path names them, besides those of ``--import``; names of models and None are ignored.
+    ``folders`` hold images, masks or lists: no output may be written directly into one, or replace the target of a link
+    in one. No output may be written into the folders of any other data set in VOC layout, or replace one of its masks
+    if they are in a folder of another name. No two outputs may be one file.
     """
     written = [path for path in outputs if path is not None]
+    if twice := [path for path, count in Counter(map(os.path.abspath, written)).items() if count > 1]:
+        raise _refused(Path(twice[0]), "two outputs have this name; choose another for one")
     existing = {key: path for path in written if (key := _identity(path))}
     parents = {path.parent: path for path in written}
     for folder, path in parents.items():
         if own := _voc_folder(folder):
             raise _refused(path, f"{own} holds a data set's images, masks or lists; choose another folder")
     for path in existing.values():
-        if _is_mask_of_data(path):
-            raise _refused(path, "it would replace a mask of the data set in that folder; choose another folder")
+        if _belongs_to_data(path):
+            raise _refused(path, "it belongs to the data set in that folder; choose another name or folder")
     parent_keys = {key: path for folder, path in parents.items() if (key := _identity(folder))}
     for folder in folders:
         if (key := _identity(folder)) in parent_keys:
@@ -92,9 +102,12 @@ def refuse_to_replace(
     if not existing:
         return
     inside = (file for folder in folders if folder.is_dir() for file in folder.iterdir())
-    for source in itertools.chain(inputs, inside):
+    for source in itertools.chain(inputs, imported_user_code(), inside):
         if source is not None and (key := _identity(source)) in existing:
             raise _refused(existing[key], f"it would replace the input {source}; choose another name or folder")
+    for path in existing.values():
+        if not _is_output(path):
+            raise _refused(path, "it exists, and vocseg did not write it; choose another name or folder, or delete it")
 
 
 def _refused(path: Path, why: str) -> OutputError:
@@ -110,6 +123,16 @@ def _identity(path: str | Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+def _is_output(path: Path) -> bool:
+    """Return whether a file looks as if vocseg had written it: JSON, a network, nothing yet, or marked."""
+    if not path.is_file() or path.suffix.lower() in (".onnx", ".xml", ".bin") or path.name in RECORD_FILES:
+        return True
+    with suppress(OSError), open(path, "rb") as file:
+        head = file.read(4096)
+        return not head or MARK in head or head.lstrip().startswith(b"{")
+    return True  # the writer says why
+
+
 def _voc_folder(folder: Path) -> Path | None:
     """Return the folder of a VOC layout that is or contains ``folder``, as spelled or with links followed."""
     for path in (Path(os.path.abspath(folder)), folder.resolve()):
@@ -119,8 +142,10 @@ def _voc_folder(folder: Path) -> Path | None:
     return None
 
 
-def _is_mask_of_data(path: Path) -> bool:
+def _belongs_to_data(path: Path) -> bool:
     roots = {Path(os.path.abspath(path.parent)).parent, path.parent.resolve().parent}
+    if path.name in (voc.CLASSES_FILE, "labelmap.txt") and _is_layout(path.parent):
+        return True
     images = [root / voc.IMAGES / path.stem for root in roots if path.suffix.lower() == ".png" and _is_layout(root)]
     return any(image.with_name(image.name + suffix).exists() for image in images for suffix in voc.IMAGE_SUFFIXES)
 
@@ -210,14 +235,15 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON atomically; raise ValueError for NaN, which JSON does not have."""
+    """Write ``value`` as indented JSON atomically, if it replaces nothing but outputs; ValueError for NaN, not in JSON."""
+    refuse_to_replace([path])
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def writable_folder(path: Path) -> Path:
     """Create the folder ``path`` if missing and check that files can be created in it; raise OutputError if not."""
     path = Path(path)
-    if path.is_file():
+    if path.exists() and not path.is_dir():
         raise OutputError(f"cannot write {path}: it is a file, not a folder")
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from html import escape
 from PIL import Image
 
 from vocseg import __version__
+from vocseg.utils.files import MARK
 from vocseg.utils.text import visible
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -36,7 +37,8 @@ th:first-child,td:first-child{text-align:left}
 def page(title: str, body: str) -> str:
     """Return a page with the HTML ``body``; ``title`` is plain text. It runs no script and loads nothing from elsewhere."""
     text = f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
+<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="{MARK.decode()}">
+<meta name="viewport" content="width=device-width,initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <title>{escape(title)}</title><style>{STYLE}</style></head><body>
 {body}

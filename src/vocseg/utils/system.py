@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+_limits = {"pixels": 100_000_000}
 
 
 def find_device(name: str | torch.device) -> torch.device:
@@ -121,6 +122,24 @@ _MALLOPT = {
     -3: (2**25, 2**25),  # M_MMAP_THRESHOLD: bytes from which a block is mapped
 }
 """glibc's parameters: tuned, and as they settle by themselves in a process that has freed large blocks (malloc/malloc.c)."""
+
+
+def max_pixels() -> int:
+    """Return how many pixels an image or mask may have; larger ones are refused before they are decoded."""
+    return _limits["pixels"]
+
+
+def set_max_pixels(pixels: int) -> None:
+    """Set how many pixels an image or mask may have (at first 100 million), here and in loader processes started later.
+
+    Larger ones are refused before they are decoded. Raises SettingError unless ``pixels`` is a positive number.
+
+    >>> import vocseg
+    >>> vocseg.set_max_pixels(100_000_000)
+    """
+    if not isinstance(pixels, int) or pixels < 1:
+        raise SettingError(f"max_pixels is {pixels!r}, not a positive number")
+    _limits["pixels"] = pixels
 
 
 def cores() -> int:

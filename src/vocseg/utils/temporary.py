@@ -38,7 +38,9 @@ def temporary_beside(path: Path, *, is_folder: bool = False) -> Iterator[Path]:
         _sweep(path.parent)
         temporary, lock = _create(path, is_folder)
         yield temporary
-    except VocsegError:
+    except VocsegError as error:
+        if temporary is not None:
+            error.args = (str(error).replace(str(temporary), str(path)),)
         raise
     except Exception as error:
         # Writers report a full disk in many ways: torch as a RuntimeError, Pillow without the system's error number.
