@@ -12,7 +12,8 @@ from PIL import Image
 
 from convert.scenes import photo, put
 from vocseg import voc
-from vocseg.convert.source import ImageFinder, json_kind, read_labels, split_of_path
+from vocseg.convert.finder import ImageFinder
+from vocseg.convert.source import json_kind, read_labels, split_of_path
 from vocseg.data.color_table import read_colors
 from vocseg.errors import DataError
 

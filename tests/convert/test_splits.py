@@ -137,7 +137,7 @@ def test_seeds_differ() -> None:
 def test_too_few() -> None:
     with pytest.raises(SettingError, match="cannot divide 1 image into 2 splits"):
         stratified_split(np.ones((1, 1), dtype=bool), (0.8, 0.2))
-    with pytest.raises(SettingError, match=r"cannot divide 1 image \(near-duplicates counted once\) into"):
+    with pytest.raises(SettingError, match=r"cannot divide 1 image \(each group counted once\) into"):
         stratified_split(np.ones((3, 1), dtype=bool), (0.8, 0.2), [(0, 1, 2)])
     # no class at all is still a split
     assert [len(part) for part in stratified_split(np.zeros((10, 3), dtype=bool), (0.8, 0.2))] == [8, 2]
@@ -149,3 +149,44 @@ def test_fractions() -> None:
     for wrong in ("0.8", "0.8/0.1", "a/b", "1/0", "-1/2", "nan/1", "0.25/0.25/0.25/0.25", ""):
         with pytest.raises(SettingError, match="neither a folder of lists nor fractions"):
             parse_fractions(wrong)
+
+
+def frames(root: Path, videos: int = 4, each: int = 6) -> Path:
+    """Write a folder of frames of some videos, and their masks."""
+    names = [f"v{video}_f{frame:03d}" for video in range(videos) for frame in range(each)]
+    return in_folders(root, dict(zip(names, scenes(len(names)).values(), strict=True)))
+
+
+@pytest.mark.parametrize("group", ["sequence", "v[0-9]", r"/(v\d)_"])
+def test_groups_stay_together(tmp_path: Path, group: str) -> None:
+    report = convert(frames(tmp_path / "in"), tmp_path / "out", group=group)
+    assert "groups kept together: 24 images in 4 groups" in report.notes
+    assert report.splits == {"train": 18, "val": 6}
+    assert len({name[:2] for name in VocFolder.find(tmp_path / "out").ids("val")}) == 1
+
+
+def test_groups_that_cannot_be_kept_together(tmp_path: Path) -> None:
+    root = frames(tmp_path / "in")
+    with pytest.raises(SettingError, match=r"group '\(' is neither 'sequence' nor a regular expression"):
+        convert(root, tmp_path / "out", group="(")
+    with pytest.raises(SettingError, match=r"cannot divide 1 image \(each group counted once\) into 2 splits"):
+        convert(root, tmp_path / "out", group="v")
+    put(root / "val.txt", "v0_f001\n")
+    with pytest.raises(SettingError, match=r"there are splits from the lists in .*in; add --splits 0\.8/0\.2"):
+        convert(root, tmp_path / "out", group="sequence")
+
+
+@pytest.mark.parametrize("folder", ["ImageSets/Segmentation", "ImageSets", "splits", "."])
+@pytest.mark.parametrize("kind", ["camvid", "folders"])
+def test_lists_of_the_source_are_kept(tmp_path: Path, kind: str, folder: str) -> None:
+    root = frames(tmp_path / "in", 2, 2)
+    put(root / folder / "train.txt", "/SegNet/CamVid/train/v0_f000.png /SegNet/CamVid/trainannot/v0_f000.png\nv1_f000.jpg 1\n")
+    put(root / folder / "valid.txt", "D:\\data\\v0_f001.jpg\ngone\n")
+    put(root / folder / "notes.txt", "made by hand\n")
+    report = convert(root, tmp_path / "out", kind=kind)
+    assert report.splits == {"train": 2, "val": 1}
+    assert report.skipped == {"image that are in no split": 1, "listed image without a mask": 1}
+    assert convert(root, tmp_path / "drawn", kind=kind, splits="0.5/0.5").splits == {"train": 2, "val": 2}
+    put(root / folder / "valid.txt", "v0_f001.jpg v1_f000.png\n")
+    with pytest.raises(DataError, match=r"names an image and the mask of another one|names 'v0_f001' and 'v1_f000'"):
+        convert(root, tmp_path / "other", kind=kind)

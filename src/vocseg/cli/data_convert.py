@@ -31,6 +31,7 @@ def convert(
     others: Literal["background", "void"] | None = None,
     splits: str | None = None,
     seed: int = 0,
+    group: str | None = None,
     segments: Literal["rle", "polygons"] = "rle",
     objects: Literal["classes", "parts"] = "classes",
     crowds: Literal["auto", "void", "objects"] = "auto",
@@ -73,6 +74,8 @@ def convert(
             Default: the source's own splits, or 0.8/0.2. Fractions are drawn so that each split has rare classes and
             near-duplicates stay in one split.
         seed: Seed of the drawn splits.
+        group: Keep images together in drawn splits: sequence (names equal but for their last number, as frames of a
+            video have), or a regular expression whose match in folder/id names the group.
         segments: COCO: run lengths, which are exact, or polygons along pixel edges.
         objects: COCO: one object per class of an image, or one per connected region.
         crowds: Crowd regions of a COCO source: void, objects, or auto: void, unless every object is a crowd, as some
@@ -93,7 +96,7 @@ def convert(
     refuse_to_replace([json], itertools.chain([colors, classes], read))
     report = convert(
         source, out, to=to, kind=kind, images=images, masks=masks, classes=classes, colors=colors, void=void or "", others=others,
-        splits=splits, seed=seed, segments=segments, objects=objects, crowds=crowds,
+        splits=splits, seed=seed, group=group, segments=segments, objects=objects, crowds=crowds,
         allow_skipped=allow_skipped, allow_outside=allow_outside,
     )  # fmt: skip
     say(*report.lines())

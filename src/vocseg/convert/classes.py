@@ -97,7 +97,7 @@ def map_classes(
         known = f"0 to {len(names) - 1}" if sorted(names) == list(range(len(names))) else ", ".join(map(str, sorted(names)))
         raise DataError(
             f"{labels.first(label)}, which is not a class (classes are {known}) and not void; "
-            f"--void {label} makes it void, --others all such labels, --classes names more classes"
+            f"--void {label} makes it void, --others void all such labels, --classes names more classes"
         )
     names = {label: name for label, name in sorted(names.items()) if label not in not_classes}
     if given and select:

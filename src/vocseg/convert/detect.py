@@ -7,12 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from vocseg import voc
+from vocseg.convert.finder import files_below
 from vocseg.convert.readers.coco import find_coco
 from vocseg.convert.readers.folders import find_folders
+from vocseg.convert.readers.label_studio import find_label_studio
 from vocseg.convert.readers.layouts import find_cityscapes, find_voc
-from vocseg.convert.readers.tools import find_label_studio, find_labelme, find_supervisely
+from vocseg.convert.readers.tools import find_labelme, find_supervisely
 from vocseg.convert.readers.yolo import find_yaml, find_yolo
-from vocseg.convert.source import MALFORMED, Source, files_below, json_kind
+from vocseg.convert.source import MALFORMED, Source, json_kind
 from vocseg.data.layout import VocFolder
 from vocseg.errors import DataError, SettingError, reason
 

@@ -57,6 +57,7 @@ def convert(
     others: Literal["background", "void"] | None = None,
     splits: AnyPath | Sequence[float] | None = None,
     seed: int = 0,
+    group: str | None = None,
     segments: Literal["rle", "polygons"] = "rle",
     objects: Literal["classes", "parts"] = "classes",
     crowds: Literal["auto", "void", "objects"] = "auto",
@@ -81,7 +82,9 @@ def convert(
         others: What pixels of other classes than ``classes`` become: ``background`` or ``void``; by default, they are an
         error.
         splits: Folder with ``train.txt``, ``val.txt``, ..., or fractions of train, val and test: ``0.8/0.2`` or
-        ``(0.7, 0.15, 0.15)``. By default the source's own splits, or 0.8/0.2. seed: Seed of drawn splits. segments:
+        ``(0.7, 0.15, 0.15)``. By default the source's own splits, or 0.8/0.2. seed: Seed of drawn splits. group: Keep images
+        together in drawn splits: ``sequence`` (names equal but for their last number, as frames of a video have), or a
+        regular expression whose match in ``folder/id`` names the group. segments:
         COCO only: exact run lengths, or polygons along pixel edges. objects: COCO only: one object per class of an
         image, or one per connected part. crowds: Crowd regions of COCO: ``void``, ``objects``, or ``auto``: void unless
         every object is one. allow_skipped: Convert even if all objects of a class or an image are of kinds that are not
@@ -108,7 +111,7 @@ def convert(
     found = find_source(source, kind, images, masks, colors, crowds, allow_outside)
     if not allow_outside:
         _refuse_outside(found, [source, images, masks])
-    plan = plan_splits(found, splits, seed)
+    plan = plan_splits(found, splits, seed, group)
     items = _items(found, plan)
     if found.fill is None and found.table is None:
         check_palettes(item.origin for item in items)

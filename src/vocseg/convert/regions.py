@@ -173,7 +173,8 @@ def rectangle(x: float, y: float, width: float, height: float, degrees: float = 
     """Return the four corners of a rectangle, rotated clockwise by ``degrees`` about its upper left corner (x, y)."""
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float64)
-    return corners @ np.array([[cos, sin], [-sin, cos]]) + (x, y)
+    with np.errstate(invalid="ignore"):  # a file may say infinite
+        return corners @ np.array([[cos, sin], [-sin, cos]]) + (x, y)
 
 
 def place(stamp: Pixels, left: int, top: int, height: int, width: int) -> Region:

@@ -29,7 +29,9 @@ def decode(rle: dict[str, Any], height: int, width: int) -> Region:
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise DataError(f"malformed run lengths ({type(error).__name__}: {error})") from error
     # Python's sum: numpy's wraps around at 2^64, and np.repeat would then write past the end of its buffer.
-    if sum(lengths) != height * width or min(lengths, default=0) < 0:
+    if min(lengths, default=0) < 0:
+        raise DataError(f"run lengths hold {min(lengths)}, which is negative")
+    if sum(lengths) != height * width:
         raise DataError(f"run lengths add up to {sum(lengths)} pixels instead of {height}x{width} = {height * width}")
     ends = np.cumsum(lengths)
     drawn = np.flatnonzero(np.array(lengths[1::2]))

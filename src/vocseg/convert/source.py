@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import re
-import unicodedata
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,10 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vocseg import voc
+from vocseg.convert.finder import files_below
 from vocseg.convert.regions import Mask, NotDrawn, Region, paint
 from vocseg.data.color_table import ColorTable
 from vocseg.data.image_io import decode_mask, image_size, refuse_lossy
-from vocseg.data.layout import IMAGE_SUFFIXES
 from vocseg.errors import DataError, reason
 from vocseg.utils.text import counted
 
@@ -28,8 +26,6 @@ SPLIT_NAMES = {
 }  # fmt: skip
 MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, OSError, SyntaxError, TypeError, ValueError, zlib.error)
 """What code that takes a well-formed file for granted raises for any other one."""
-MAX_LINKS = 3
-"""How many links to folders a path may pass."""
 TOO_SMALL = "too small to cover a pixel"
 
 Fill = Callable[[Any, int, int], Region]
@@ -80,7 +76,7 @@ class Source:
 
     kind: str
     found: str
-    root: InitVar[Path]
+    root: Path
     items: list[Item]
     names: dict[int, str] | None = None
     named: bool = False
@@ -93,8 +89,8 @@ class Source:
     lost: list[Lost] = field(default_factory=list)
     splits: Splits = field(init=False, default_factory=dict)
 
-    def __post_init__(self, root: Path, lists: Mapping[str, Collection[Path]] | None) -> None:
-        for item, id_ in zip(self.items, unique_ids([item.named_by or item.image for item in self.items], root), strict=True):
+    def __post_init__(self, lists: Mapping[str, Collection[Path]] | None) -> None:
+        for item, id_ in zip(self.items, unique_ids([item.named_by or item.image for item in self.items], self.root), strict=True):
             item.id = id_
             if item.split:
                 self.splits.setdefault(item.split, []).append(id_)
@@ -136,16 +132,31 @@ def source_of_objects(
     kind: str, path: Path | str, root: Path, items: list[Item], names: Iterable[str], fill: Fill, notes: list[str], **settings: Any
 ) -> Source:
     """Return a source of drawn objects: background names are label 0, the other class ``names`` (if empty, all) follow."""
-    annotated: dict[Path, Path] = {}
+    annotated: dict[Path, Item] = {}
     for item in items:
-        if item.embedded is None and annotated.setdefault(item.image, item.origin) != item.origin:
-            raise DataError(f"{annotated[item.image]} and {item.origin} annotate the same image {item.image}; remove one of them")
+        if (other := annotated.setdefault(item.image, item)) is not item:
+            files = f"{other.origin} and {item.origin}" if other.origin != item.origin else f"two entries of {item.origin}"
+            raise DataError(f"{files} annotate the same image {item.image}; remove one of them")
+    bare = [item.image.name for item in items if not item.objects]
+    if len(bare) == len(items) and not settings.get("lost"):
+        raise DataError(f"{path} has no annotations; all images would be background")
+    notes += [f"{counted(len(bare), 'image')} without annotations, all background (such as {bare[0]})"] if bare else []
     names = names or sorted({name for item in items for name, _ in item.objects if name is not None})
     others = [name for name in dict.fromkeys(names) if not is_background(name)]
     if len(others) >= voc.VOID:
         raise DataError(f"{path} has {len(others)} classes; ids must stay below the void label {voc.VOID}")
     by_label = dict(enumerate([voc.BACKGROUND_NAMES[0], *(encodable(name, f"class name in {path}") for name in others)]))
     return Source(kind, str(path), root, items, by_label, named=True, fill=fill, notes=notes, **settings)
+
+
+def class_name(value: Any) -> str:
+    """Return a class name that a file gives as text, with or without blanks around it, or as a number.
+
+    Raises DataError for anything else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise DataError(f"the class name {str(value)[:40]!r} is not text")
+    return " ".join(str(value).split())
 
 
 def is_inside(path: Path, folders: Iterable[Path]) -> bool:
@@ -237,25 +248,6 @@ def json_kind(path: Path) -> str | None:
     return None
 
 
-def files_below(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """List the regular files below ``root`` with one of the ``suffixes`` (any case), sorted; hidden ones are ignored.
-
-    Links to folders are followed, but not to a folder above, nor more than MAX_LINKS within each other.
-    """
-    found = []
-    real = {str(root): [os.path.realpath(root)]}
-    for folder, subfolders, names in os.walk(root, followlinks=True):
-        for name in list(subfolders):
-            path = os.path.join(folder, name)
-            chain = real[path] = [*real[folder], os.path.realpath(path)]
-            links = sum(os.path.dirname(below) != above for above, below in itertools.pairwise(chain))
-            if name.startswith((".", "__MACOSX")) or chain[-1] in chain[:-1] or links > MAX_LINKS:
-                subfolders.remove(name)
-        files = (Path(folder, name) for name in names if not name.startswith(".") and name.lower().endswith(suffixes))
-        found += [path for path in files if path.is_file()]
-    return sorted(found)
-
-
 def split_of_path(path: Path) -> str | None:
     """Return the split that a relative path names, the last part first: ``train2017`` → train, ``x_valid`` → val."""
     words = (word for part in reversed(path.parts) for word in re.findall(r"[a-z]+", part.lower()))
@@ -277,41 +269,3 @@ def unique_ids(paths: list[Path], root: Path) -> list[str]:
         if first.setdefault(encodable(id_, "image name"), path) is not path:
             raise DataError(f"duplicate image id '{id_}' (of {first[id_]} and {path}); rename one of the files")
     return ids
-
-
-class ImageFinder:
-    """Find images below some folders by the names that annotation files use."""
-
-    def __init__(self, *folders: Path) -> None:
-        self._by_name: dict[str, list[Path]] = {}
-        self._by_stem: dict[str, list[Path]] = {}
-        for path in dict.fromkeys(path for folder in folders for path in files_below(folder, IMAGE_SUFFIXES)):
-            self._by_name.setdefault(_normal(path.name), []).append(path)
-            self._by_stem.setdefault(_normal(path.stem), []).append(path)
-
-    def find(self, name: str, near: Path | None = None) -> Path | None:
-        """Return the image of that name or stem; of several, the one in the folders most like ``name``, then ``near``.
-
-        Raises DataError if two fit equally well.
-        """
-        wanted = [part for part in name.replace("\\", "/").split("/") if part] or [""]
-        files = self._by_name if wanted[-1].lower().endswith(IMAGE_SUFFIXES) else self._by_stem
-
-        def agreement(path: Path) -> tuple[int, int]:
-            return common_start([wanted[-2::-1], path.parts[-2::-1]]), common_start([path.parts, near.parts]) if near else 0
-
-        found = sorted(files.get(_normal(wanted[-1]), []), key=agreement)
-        if len(found) > 1 and agreement(found[-1]) == agreement(found[-2]):
-            of = f" of {near}" if near else ""
-            raise DataError(f"image '{name}'{of} may be {found[-2]} or {found[-1]}; set --images to the folder of one of them")
-        return found[-1] if found else None
-
-
-def _normal(name: str) -> str:
-    """Return a file name as Windows and Linux write it; macOS takes accents apart."""
-    return unicodedata.normalize("NFC", name)
-
-
-def common_start(texts: Sequence[Sequence[Any]]) -> int:
-    """Return how many elements at their start all sequences share."""
-    return next((place for place, parts in enumerate(zip(*texts, strict=False)) if len(set(parts)) > 1), min(map(len, texts)))

@@ -132,3 +132,15 @@ def test_coco_classes_go_by_name(tmp_path: Path) -> None:
     table = np.full(256, 255, dtype=np.uint8)
     table[[3, 1]] = [0, 1]
     assert same(masks_of(tmp_path / "out"), {name: table[mask] for name, mask in made.items()})
+
+
+def test_padded_ids_and_names_and_no_sizes(tmp_path: Path) -> None:
+    images = [{"id": number, "file_name": f"p{number}.jpg"} for number in range(2)]
+    square = [[0, 0, 9, 0, 9, 9, 0, 9]]
+    annotations = [{"image_id": f"00{number}", "category_id": "01", "segmentation": square} for number in range(2)]
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": " car "}, {"id": 2, "name": "car"}]}
+    for number in range(2):
+        put(tmp_path / "in" / f"p{number}.jpg", photo(number))
+    put(tmp_path / "in" / "a.json", content)
+    report = convert(tmp_path / "in", tmp_path / "out")
+    assert (report.classes, report.images_per_class) == (("background", "car"), (2, 2))

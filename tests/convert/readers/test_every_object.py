@@ -262,3 +262,27 @@ def test_a_ring_of_two_corners_beside_a_whole_one(tmp_path: Path) -> None:
     report = convert(tmp_path / "in", tmp_path / "out")
     assert report.skipped["ring with fewer than three corners, in an object that is drawn"] == 1
     assert int((masks_of(tmp_path / "out")["p0"] == 1).sum()) == 9
+
+
+@pytest.mark.parametrize("kind", ["coco", "labelme", "supervisely", "label-studio"])
+def test_a_class_that_only_missing_images_show(tmp_path: Path, kind: str) -> None:
+    """It would vanish without a word."""
+    shapes, write = FORMATS[kind]
+    good = next(iter(shapes))
+    write(tmp_path / "in", [(0, shapes[good](*square(0))), (1, shapes[good](*square(0)))])
+    for path in tmp_path.rglob("*.json"):
+        text = path.read_text()
+        if path.name == "p1.json":
+            path.write_text(text.replace('"car"', '"dog"'))
+        elif path.name in ("a.json", "export.json"):
+            cut = text.rindex('"category_id": 1' if kind == "coco" else '"car"')
+            path.write_text(text[:cut] + text[cut:].replace('"category_id": 1', '"category_id": 2', 1).replace('"car"', '"dog"', 1))
+        elif path.name == "meta.json":
+            put(path, {"classes": [{"title": "car"}, {"title": "dog"}]})
+    if kind == "coco":
+        content = json.loads((tmp_path / "in" / "a.json").read_text())
+        put(tmp_path / "in" / "a.json", content | {"categories": [{"id": 1, "name": "car"}, {"id": 2, "name": "dog"}]})
+    put(tmp_path / "in" / ("data/img/p0.jpg" if kind == "supervisely" else "p0.jpg"), photo(0))
+    (tmp_path / "in" / "data" / "img" / "p1.jpg").unlink(missing_ok=True)
+    with pytest.raises(DataError, match=r"all objects of class 'dog' in .* are skipped: 1 \w+ of images that cannot be found"):
+        convert(tmp_path / "in", tmp_path / "out", kind=kind, splits=put(tmp_path / "lists" / "train.txt", "p0").parent)

@@ -85,6 +85,9 @@ def test_camvid_knows_its_classes(tmp_path: Path) -> None:
     assert report.classes[3] == "road"
     assert report.splits == {"train": 3, "val": 1}  # a val is drawn from train where there is none
     assert same(masks_of(tmp_path / "out"), with_void(made, 11))
+    put(tmp_path / "in" / "classes.txt", "\n".join("abcdefghijk"))
+    assert convert(tmp_path / "in", tmp_path / "named", kind="camvid").classes == tuple("abcdefghijk")
+    assert same(masks_of(tmp_path / "named"), with_void(made, 11))
 
 
 def test_same_names_in_several_folders_and_blanks(tmp_path: Path) -> None:

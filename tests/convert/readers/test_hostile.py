@@ -125,7 +125,7 @@ BITMAP = {"origin": [0, 0], "data": base64_of(zlib.compress(b"\0" * 10_000_000))
         ("labelme", ("imageHeight",), float("inf"), r"cannot read .*p0\.json as a LabelMe file: OverflowError"),
         ("labelme", ("shapes", 0), MASK | {"points": []}, r"cannot read an object of p0\.jpg"),
         ("labelme", ("shapes", 0), MASK | {"points": [[0, 0]], "mask": HUGE}, "larger than the image|bomb|megapixels"),
-        ("supervisely", ("objects", 0, "classTitle"), ["car"], r"an object of class '\['car'\]', which is not in meta\.json"),
+        ("supervisely", ("objects", 0, "classTitle"), ["car"], r"the class name \"\['car'\]\" is not text"),
         ("supervisely", ("objects", 0), {"classTitle": "car", "bitmap": BITMAP | {"origin": [float("inf"), 0]}}, "OverflowError"),
         ("supervisely", ("objects", 0), {"classTitle": "car", "bitmap": BITMAP}, "inflates to more than"),
         ("label-studio", (0, "annotations", 0, "result", 0, "original_height"), float("inf"), "task 0: OverflowError"),

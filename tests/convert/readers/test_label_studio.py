@@ -57,3 +57,24 @@ def test_label_studio(tmp_path: Path) -> None:
     put(tmp_path / "in" / "export.json", tasks)
     with pytest.raises(DataError, match=r"cannot read an object of p 1\.jpg in .*export\.json: "):
         convert(tmp_path / "in" / "export.json", tmp_path / "out2")
+
+
+def test_a_second_label_an_empty_brush_and_a_second_task_of_an_image(tmp_path: Path) -> None:
+    put(tmp_path / "in" / "a.jpg", photo(0))
+    put(tmp_path / "in" / "b.jpg", photo(1))
+    square = {"points": [[0, 0], [50, 0], [50, 50], [0, 50]], "polygonlabels": ["car", "sky"]}
+    brush = {"format": "rle", "rle": [], "brushlabels": ["car"]}
+    results = [{"type": "polygonlabels", "value": square}, {"type": "brushlabels", "value": brush}]
+    tasks = [{"id": n, "data": {"image": f"{name}.jpg"}, "annotations": [{"result": results}]} for n, name in enumerate("ab")]
+    put(tmp_path / "in" / "export.json", tasks)
+    report = convert(tmp_path / "in", tmp_path / "out")
+    assert report.skipped == {"label beyond the first of a region": 2, "region of type brushlabels": 2}
+    put(tmp_path / "in" / "export.json", [*tasks, tasks[0]])
+    with pytest.raises(DataError, match=r"two entries of .*export\.json annotate the same image .*a\.jpg"):
+        convert(tmp_path / "in", tmp_path / "out2")
+    put(tmp_path / "in" / "export.json", tasks[:1])
+    put(tmp_path / "in" / "second.json", tasks[1:])
+    assert convert(tmp_path / "in", tmp_path / "out3").images == 2
+    put(tmp_path / "in" / "third.json", tasks[1:])
+    with pytest.raises(DataError, match=r"second\.json and .*third\.json annotate the same image .*b\.jpg; remove one"):
+        convert(tmp_path / "in", tmp_path / "out4")

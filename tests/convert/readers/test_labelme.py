@@ -79,7 +79,7 @@ def test_broken_labelme(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot read an object of a\.jpg in .*b\.json: ValueError"):
         convert(tmp_path / "in", tmp_path / "out")
     put(tmp_path / "in" / "b.json", content | {"shapes": [{"points": []}]})
-    with pytest.raises(DataError, match=r"b\.json has a shape without label or points"):
+    with pytest.raises(DataError, match=r"cannot read .*b\.json as a LabelMe file: .* \(a shape without label or points\)"):
         convert(tmp_path / "in", tmp_path / "out")
     put(tmp_path / "in" / "b.json", content | {"imageHeight": 3})
     with pytest.raises(DataError, match=r"a\.jpg is 24x32 but its mask .*b\.json is 3x32"):
@@ -144,4 +144,26 @@ def test_two_files_of_one_image(tmp_path: Path) -> None:
     for name in ("a", "a copy"):
         put(tmp_path / "in" / f"{name}.json", content | {"imageHeight": HEIGHT, "imageWidth": WIDTH})
     with pytest.raises(DataError, match=r"a copy\.json and .*a\.json annotate the same image .*a\.jpg; remove one of them"):
+        convert(tmp_path / "in", tmp_path / "out")
+
+
+@pytest.mark.parametrize("size", [{}, {"imageHeight": None, "imageWidth": None}])
+def test_labels_and_sizes_of_other_writers(tmp_path: Path, size: dict[str, None]) -> None:
+    """Numbers and blanks around labels, no size as in old versions; files of other tools are named."""
+    for number, label in enumerate(("car", " car ", 1)):
+        put(tmp_path / "in" / f"p{number}.jpg", photo(number))
+        shape = {"label": label, "points": [[0, 0], [9, 0], [9, 9], [0, 9]]}
+        put(tmp_path / "in" / f"p{number}.json", {"shapes": [shape], "imagePath": f"p{number}.jpg"} | size)
+    put(tmp_path / "in" / "p3.json", "{}")
+    report = convert(tmp_path / "in", tmp_path / "out")
+    assert report.classes == ("background", "1", "car")
+    assert report.skipped == {"JSON file that is not LabelMe's": 1}
+    assert [int(mask.max()) for mask in masks_of(tmp_path / "out").values()] == [2, 2, 1]
+
+
+def test_no_shapes_at_all(tmp_path: Path) -> None:
+    for number in range(2):
+        put(tmp_path / "in" / f"p{number}.jpg", photo(number))
+        put(tmp_path / "in" / f"p{number}.json", {"shapes": [], "imageHeight": HEIGHT, "imageWidth": WIDTH})
+    with pytest.raises(DataError, match="has no annotations; all images would be background"):
         convert(tmp_path / "in", tmp_path / "out")

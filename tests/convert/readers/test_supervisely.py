@@ -72,3 +72,18 @@ def test_supervisely_documented_bitmap() -> None:
     wanted = np.zeros((6, 5), dtype=bool)
     wanted[2:5, 1:4] = [[1, 1, 1], [1, 0, 0], [1, 1, 1]]
     assert np.array_equal(whole(_supervisely_region(figure, 6, 5), 6, 5), wanted)
+
+
+def test_classes_of_other_writers(tmp_path: Path) -> None:
+    """Numbers and blanks around titles, ids in their place, the type of neither the figure nor the class; a hole of a pixel."""
+    put(tmp_path / "in" / "meta.json", {"classes": [{"title": "car ", "id": 7, "shape": "any"}, {"title": 1}]})
+    points = {"exterior": [[0, 0], [9, 0], [9, 9], [0, 9]], "interior": [[[4, 4]]]}
+    for number, figure in enumerate(({"classTitle": "car"}, {"classId": 7}, {"classTitle": "1"})):
+        put(tmp_path / "in" / "ds" / "img" / f"p{number}.jpg", photo(number))
+        content = {"size": {"height": HEIGHT, "width": WIDTH}, "objects": [figure | {"points": points}]}
+        put(tmp_path / "in" / "ds" / "ann" / f"p{number}.json", content)
+    report = convert(tmp_path / "in", tmp_path / "out")
+    assert report.classes == ("background", "car", "1")
+    assert [[int((mask == label).sum()) for label in (1, 2)] for mask in masks_of(tmp_path / "out").values()] == [
+        [99, 0], [99, 0], [0, 99],
+    ]  # fmt: skip

@@ -33,7 +33,7 @@ def test_yolo_as_roboflow_lays_it_out(tmp_path: Path) -> None:
     assert report.splits == {"train": 3, "val": 2}
     notes = "\n".join(report.notes)
     assert "skipped: 4 boxes" in notes
-    assert "1 image without a text file" in notes
+    assert "1 image without annotations, all background" in notes
     assert "in/test/images" in notes
 
 
@@ -132,7 +132,7 @@ def test_class_numbers_and_names_of_other_writers(tmp_path: Path, encoding: str)
     """Class numbers as floats or padded, names by numbers as text, Windows line ends, a byte order mark."""
     square = SQUARE[1:]
     texts = {"a": f"00{square}\r\n1.0{square}\r\n", "b": f"\t2{square.replace(' ', chr(9))} \r\n\r\n"}
-    root = put_yolo(tmp_path / "in", "names: {'0': cat, '2': 7, '1': ' dog '}\r\n", texts, encoding)
+    root = put_yolo(tmp_path / "in", "names: {'00': cat, '02': 7, '1': ' dog '}\r\n", texts, encoding)
     report = convert(root, tmp_path / "out")
     assert report.classes == ("background", "cat", "dog", "7")
     assert [sorted(set(mask.ravel().tolist())) for mask in masks_of(tmp_path / "out").values()] == [[0, 2], [0, 3]]

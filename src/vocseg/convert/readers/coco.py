@@ -8,24 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from vocseg.convert import regions, rle
+from vocseg.convert.finder import ImageFinder
 from vocseg.convert.regions import NotDrawn, Region, polygons
-from vocseg.convert.source import (
-    ImageFinder,
-    Item,
-    Lost,
-    Source,
-    json_files,
-    parsing,
-    skipped,
-    source_of_objects,
-    split_of_path,
-)
+from vocseg.convert.source import Item, Lost, Source, class_name, json_files, parsing, skipped, source_of_objects, split_of_path
 from vocseg.errors import DataError
 from vocseg.utils.files import read_json
 from vocseg.utils.text import counted
 
 VOID_CATEGORY = "void"
 Annotation = dict[str, Any]
+Size = tuple[int, int] | None
 Objects = list[tuple[str | None, Annotation]]
 """Annotations with the names of their categories, or None for void."""
 
@@ -60,7 +52,7 @@ def find_coco(path: Path, images: Path | None = None, crowds: str = "auto") -> S
             image = finder.find(name, file)
             if image is None:
                 missing.append(name)
-                lost += [Lost(None, "object", "of images that cannot be found", name)] * len(objects)
+                lost += [Lost(category, "object", "of images that cannot be found", name) for category, _ in objects]
                 continue
             known = found.setdefault(image, Item(image, file, [], size))
             if spelled.setdefault(image, name) != name and known.origin == file:
@@ -74,13 +66,9 @@ def find_coco(path: Path, images: Path | None = None, crowds: str = "auto") -> S
         first = f" (the first is '{missing[0]}')" if missing else ""
         number = f"none of the {len(missing)} images of {files[0]}"
         raise DataError(f"{number} is below {folders[-1]}{first}; set --images to their folder")
-    bare = [item.image.name for item in found.values() if not item.objects]
-    if len(bare) == len(found) and not lost:
-        raise DataError(f"{where} has no annotations; all images would be background")
     by_id = sorted((int(key), name) for content in contents.values() for key, name in content["categories"].items())
     names = [name for _, name in by_id if name != VOID_CATEGORY]
     notes += skipped(missing, "annotated image", "that cannot be found")
-    notes += [f"{counted(len(bare), 'image')} without annotations, all background (such as {bare[0]})"] if bare else []
     items = [*found.values()]
     return source_of_objects("coco", where, folders[-1], items, names, _region, notes, by_size=True, lists=lists, lost=lost)
 
@@ -125,22 +113,21 @@ def _id(entry: Any) -> Any:
 
 
 def _key(id_: Any) -> str:
-    """Return one spelling of an id, which files write as 1, 1.0 and "1"."""
+    """Return one spelling of an id, which files write as 1, 1.0, "1" and "0001"."""
     if isinstance(id_, bool) or not isinstance(id_, int | float | str) or (isinstance(id_, float) and not id_.is_integer()):
         raise ValueError(f"{id_!r} is neither a whole number nor text")
-    return str(int(id_) if isinstance(id_, float) else id_).strip()
+    text = str(int(id_) if isinstance(id_, float) else id_).strip()
+    return text.lstrip("0") or "0" if text.isdecimal() else text
 
 
 def _categories(categories: list[Any], file: Path) -> dict[str, str]:
     names: dict[str, str] = {}
     for one in categories:
         try:
-            key, name = str(int(_key(one["id"]))), one["name"]
-            if not isinstance(name, int | float | str):
-                raise TypeError(f"name {name!r}")
-        except (KeyError, TypeError, ValueError) as error:
+            key, name = str(int(_key(one["id"]))), class_name(one["name"])
+        except (DataError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{file} has a category without id or name") from error
-        if names.setdefault(key, str(name)) != str(name):
+        if names.setdefault(key, name) != name:
             raise DataError(f"{file} gives the id {key} to two categories, '{names[key]}' and '{name}'")
     return names
 
@@ -175,19 +162,22 @@ def _void_crowds(contents: dict[Path, dict[str, Any]], where: str, crowds: str, 
     return True
 
 
-def _images(
-    content: dict[str, Any], file: Path, void_crowds: bool
-) -> tuple[list[tuple[str, tuple[int, int], Objects]], list[Lost]]:
+def _size(image: dict[str, Any]) -> Size:
+    """Return the height and width, or None if there are none: scripts leave them out."""
+    return (int(image["height"]), int(image["width"])) if {"height", "width"} & {*image} else None
+
+
+def _images(content: dict[str, Any], file: Path, void_crowds: bool) -> tuple[list[tuple[str, Size, Objects]], list[Lost]]:
     """Return the name, the size and the objects of each image, and the objects of images that are not listed."""
     objects: dict[str, Objects] = {}
     for annotation in content["annotations"]:
         name = content["categories"][annotation["category_id"]]
         is_void = name == VOID_CATEGORY or (void_crowds and _is_crowd(annotation))
         objects.setdefault(annotation["image_id"], []).append((None if is_void else name, annotation))
-    listed: dict[str, tuple[str, tuple[int, int], Objects]] = {}
+    listed: dict[str, tuple[str, Size, Objects]] = {}
     for image in content["images"]:
         try:
-            key, name, size = _key(image["id"]), str(image["file_name"]), (int(image["height"]), int(image["width"]))
+            key, name, size = _key(image["id"]), str(image["file_name"]), _size(image)
         except (ArithmeticError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{file}: image {_id(image)} lacks a valid id, file_name, height or width") from error
         if listed.setdefault(key, (name, size, objects.pop(key, [])))[0] != name:

