@@ -284,5 +284,5 @@ class Family:
         raise NotImplementedError
 
     def published(self, name: str) -> tuple[float, str] | None:
-        """Return the published mIoU (percent) and the data it was measured on, or None."""
+        """Return the published mIoU (0..1) of the default weights and the data it was measured on, or None."""
         return None

@@ -92,7 +92,7 @@ class TorchvisionFamily(Family):
 
         weights = get_model_weights(name).DEFAULT
         (split, metrics), *_ = weights.meta["_metrics"].items()
-        return metrics["miou"], split
+        return metrics["miou"] / 100, split
 
 
 def _download(weights: Any) -> dict[str, torch.Tensor]:
