@@ -170,7 +170,7 @@ def test_devices_and_precisions_of_torch() -> None:
     ("network", "message"),
     [
         (torch.nn.Linear(3, 2), "Linear cannot segment an image of 128x128 pixels: RuntimeError: "),
-        (torch.nn.Flatten(), "Flatten gives an output of shape (1, 49152) for one image, not 1 x classes x height x width"),
+        (torch.nn.Flatten(), "Flatten gives an output of shape (1, 49152), not images x classes x height x width"),
         (torch.nn.Conv2d(3, 7, 1), "Conv2d predicts 7 classes, but has 2 class names"),
         (torch.nn.Identity(), "Identity predicts 3 classes, but has 2 class names"),
         (torch.nn.LSTM(128, 2), "LSTM cannot segment an image"),
