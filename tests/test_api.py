@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import doctest
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 import vocseg
+from vocseg.data.samples import FOLDER
 
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(vocseg.__file__).parents[1]
@@ -175,3 +181,108 @@ def test_the_library_leaves_the_process_alone(synth: Path, tmp_path: Path) -> No
     command = [sys.executable, "-c", USE, str(synth)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+WRONG = {
+    "device": lambda: vocseg.Segmenter(device="cuda:99"),
+    "precision": lambda: vocseg.Segmenter(precision=32),
+    "engine": lambda: vocseg.Segmenter(engine="tensorrt"),
+    "max_short_side": lambda: vocseg.Segmenter(max_short_side="640"),
+    "names or files": lambda: vocseg.create_model(torch.nn.Identity()),
+    "classes is 'cat'": lambda: vocseg.create_model("two_layer_net", "cat"),
+    "classes is 5": lambda: vocseg.create_model("two_layer_net", 5),
+    "classes is ()": lambda: vocseg.create_model("two_layer_net", []),
+    "classes is ('a', 'a')": lambda: vocseg.create_model("two_layer_net", ["a", "a"]),
+    "unknown weights ''": lambda: vocseg.create_model("two_layer_net", weights=""),
+    "mean is 0.5": lambda: vocseg.register_model(lambda classes: torch.nn.Identity(), name="gray", mean=0.5),
+    "unknown format 'tflite'": lambda: vocseg.export("vocseg-s", to="tflite"),
+    "size is 64": lambda: vocseg.export("vocseg-s", size=64),
+    "size is (0, 5)": lambda: vocseg.export("vocseg-s", size=(0, 5)),
+    "int8 requires": lambda: vocseg.export("vocseg-s", int8=True),
+    "lr must be a number": lambda: vocseg.train("data", "two_layer_net", lr="fast"),
+    "epochs must be a number": lambda: vocseg.TrainConfig(epochs="3"),
+    "did you mean 'epochs'": lambda: vocseg.train("data", "two_layer_net", epoch=3),
+    "has no pretrained": lambda: vocseg.evaluate("two_layer_net", FOLDER, "samples"),
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_settings_of_a_wrong_kind_are_one_line_without_flags(message: str) -> None:
+    with pytest.raises(vocseg.InputError) as caught:
+        WRONG[message]()
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "--" not in str(caught.value)
+
+
+def test_devices_and_dtypes_of_torch() -> None:
+    segment = vocseg.Segmenter("two_layer_net", device=torch.device("cpu"), precision=torch.float32)
+    assert (segment.device, segment.precision) == (torch.device("cpu"), "float32")
+    matrix = vocseg.ConfusionMatrix(2, device=torch.device("cpu"))
+    matrix.update([[0, 1]], [[0, 255]])
+    assert int(matrix.counts.sum()) == 1
+
+
+def test_a_network_of_ones_own_is_trained_saved_and_opened_again(synth: Path, tmp_path: Path) -> None:
+    class Own(torch.nn.Conv2d):
+        pass
+
+    settings: dict[str, Any] = {"iterations": 2, "crop": 16, "batch_size": 2, "workers": 0, "device": torch.device("cpu")}
+    with pytest.raises(vocseg.ModelError, match="Own predicts 3 classes, but has 6 class names"):
+        vocseg.train(str(synth), Own(3, 3, 1), out=str(tmp_path / "wrong"), **settings)
+    run = vocseg.train(str(synth), Own(3, 6, 1), out=str(tmp_path / "run"), **settings)
+    with pytest.raises(
+        vocseg.ModelError, match=r"is a model 'Own', which is not registered; .*register_model\(\.\.\., name='Own'\)"
+    ):
+        vocseg.Segmenter(run.best)
+    vocseg.register_model(lambda classes: Own(3, classes, 1), name="Own")
+    image = torch.randint(0, 256, (3, 20, 24), dtype=torch.uint8)
+    opened, trained = (vocseg.Segmenter(model, device="cpu", exact=True) for model in (run.best, run.model))
+    assert torch.equal(opened(image).mask, trained(image).mask)
+    assert vocseg.evaluate(run.best, synth, device="cpu").miou is not None
+
+
+@pytest.mark.parametrize(
+    ("builder", "message"),
+    [
+        (lambda classes: None, "was registered with a function that returns NoneType, not a network"),
+        (lambda classes: 1 / 0, "cannot be built for 21 classes: ZeroDivisionError: division by zero"),
+        (lambda classes: torch.nn.Conv2d(3, 7, 1), "predicts 7 classes, but has 21 class names"),
+    ],
+)
+def test_builders_that_build_no_network(builder: Any, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vocseg.models.registry import REGISTERED
+
+    monkeypatch.setattr(REGISTERED, "entries", {})
+    vocseg.register_model(builder, name="wrong")
+    with pytest.raises(vocseg.ModelError, match=f"wrong {message}"):
+        vocseg.Segmenter("wrong", device="cpu")
+
+
+def test_an_image_of_any_kind_gives_the_same_mask() -> None:
+    segment, file = vocseg.Segmenter(device="cpu"), FOLDER / "JPEGImages" / "chelsea.jpg"
+    opened = Image.open(file)
+    pixels = np.asarray(opened)
+    expected = segment(file).mask
+    alpha = np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
+    same = [str(file), file.read_bytes(), io.BytesIO(file.read_bytes()), opened, pixels, alpha, pixels[..., ::-1][..., ::-1]]
+    same += [
+        pixels / 255,
+        torch.from_numpy(pixels.copy()).permute(2, 0, 1),
+        torch.from_numpy(pixels / 255).permute(2, 0, 1).float(),
+    ]
+    assert all(torch.equal(result.mask, expected) for result in segment(same))
+    assert segment(pixels[..., 0]).mask.shape == expected.shape
+    for wrong in (None, 5, np.zeros((4, 4, 7), np.uint8), np.zeros((2, 4, 4, 3), np.uint8), b"no image"):
+        with pytest.raises(vocseg.DataError):
+            segment(wrong)
+
+
+def test_a_loss_of_logits(synth: Path, tmp_path: Path) -> None:
+    def loss(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(logits, masks, ignore_index=255)
+
+    run = vocseg.train(
+        str(synth), "two_layer_net", loss=loss, out=str(tmp_path / "run"), iterations=2, crop=16, batch_size=2, workers=0
+    )
+    assert run.history[0]["iteration"] == 2

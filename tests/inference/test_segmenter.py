@@ -76,7 +76,7 @@ def test_any_network_with_classes() -> None:
 @pytest.mark.parametrize("exact", [False, True])
 def test_a_network_is_copied(exact: bool) -> None:
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), torch.nn.BatchNorm2d(2)).train()
-    segment = vocseg.Segmenter(network, classes="ab", device="cpu", exact=exact)
+    segment = vocseg.Segmenter(network, classes=["a", "b"], device="cpu", exact=exact)
     image = torch.randint(0, 256, (3, 20, 30), dtype=torch.uint8)
     before = segment.logits(image)
     torch.nn.init.zeros_(network[0].weight)
@@ -170,7 +170,7 @@ def test_devices_and_precisions_of_torch() -> None:
     ("network", "message"),
     [
         (torch.nn.Linear(3, 2), "Linear cannot segment an image of 128x128 pixels: RuntimeError: "),
-        (torch.nn.Flatten(), "Flatten gives an output of shape (1, 49152) for one image, not 1 x classes x height x width"),
+        (torch.nn.Flatten(), "Flatten gives an output of shape (1, 49152), not images x classes x height x width"),
         (torch.nn.Conv2d(3, 7, 1), "Conv2d predicts 7 classes, but has 2 class names"),
         (torch.nn.Identity(), "Identity predicts 3 classes, but has 2 class names"),
         (torch.nn.LSTM(128, 2), "LSTM cannot segment an image"),
@@ -198,7 +198,7 @@ def test_every_kind_of_image_from_outside(segment: vocseg.Segmenter) -> None:
 
 
 def test_classes_of_a_file_of_weights(tmp_path: Path) -> None:
-    model = create_model("two_layer_net", "abcd")
+    model = create_model("two_layer_net", list("abcd"))
     save_model(tmp_path / "own.safetensors", model)
     torch.save(model.network.state_dict(), tmp_path / "four.pth")
     load = partial(vocseg.Segmenter, "two_layer_net", device="cpu")
@@ -206,14 +206,18 @@ def test_classes_of_a_file_of_weights(tmp_path: Path) -> None:
     named = load(weights=str(tmp_path / "four.pth"), classes=["w", "x", "y", "z"])
     assert named.info.classes == ("w", "x", "y", "z")
     assert torch.equal(named(image).mask, load(weights=str(tmp_path / "own.safetensors"))(image).mask)
-    assert load(weights=str(tmp_path / "own.safetensors"), classes="abcd").info.classes == tuple("abcd")
+    assert load(weights=str(tmp_path / "own.safetensors"), classes=list("abcd")).info.classes == tuple("abcd")
     for file, classes, message in (
         ("four.pth", None, "four.pth has 4 classes but not their names"),
-        ("four.pth", "abc", "four.pth predicts 4 classes, but 3 names were passed"),
-        ("own.safetensors", "abce", r"own.safetensors predicts a, b, c, ... \(4 classes\), not the classes that were passed"),
+        ("four.pth", ["a", "b", "c"], "four.pth predicts 4 classes, but 3 names were passed"),
+        (
+            "own.safetensors",
+            ["a", "b", "c", "e"],
+            r"own.safetensors predicts a, b, c, ... \(4 classes\), not the classes that were passed",
+        ),
     ):
         with pytest.raises(ModelError, match=message):
             load(weights=str(tmp_path / file), classes=classes)
     with pytest.raises(ModelError, match="vocseg-s names its own"):
-        vocseg.Segmenter("vocseg-s", classes="ab", device="cpu")
-    assert load(classes="ab").info.classes == ("a", "b")  # random on purpose
+        vocseg.Segmenter("vocseg-s", classes=["a", "b"], device="cpu")
+    assert load(classes=["a", "b"]).info.classes == ("a", "b")  # random on purpose

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,27 @@ def test_a_flipped_bit_in_a_weights_file_is_found(tmp_path: Path) -> None:
     (tmp_path / "w.pth").write_bytes(content)
     with pytest.raises(ModelError, match=r"w\.pth is not a weights file that can be loaded safely: the checksum of .* is wrong"):
         read_weights_file(tmp_path / "w.pth")
+
+
+def test_a_full_disk_is_a_failure_and_keeps_the_old_file(tmp_path: Path) -> None:
+    """What the system refuses to write, as it does on a full disk: a process of its own, whose files stay below 64 KB."""
+    file = tmp_path / "m.safetensors"
+    save_model(file, create_model("two_layer_net"), compact=True)
+    before = file.read_bytes()
+    code = f"""
+import resource, signal
+from pathlib import Path
+from vocseg.models import create_model, save_model
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
+try:
+    save_model(Path({str(file)!r}), create_model("two_layer_net"))
+except Exception as error:
+    print(type(error).__name__, error.exit_code, error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == f"OutputError 1 cannot write {file}: File too large\n", done.stderr
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
 
 
 class Evil:

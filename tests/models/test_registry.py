@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from vocseg import voc
@@ -68,6 +69,17 @@ def test_missing_encoder_weights_say_how_to_go_on(monkeypatch: pytest.MonkeyPatc
         assert str(tmp_path) in message
         assert "the weights 'none'" in message
         assert "\n" not in message
+
+
+def test_damaged_encoder_weights_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def damaged(*_: Any, **__: Any) -> None:
+        raise SafetensorError("header too large")
+
+    monkeypatch.setattr("segmentation_models_pytorch.create_model", damaged)
+    with pytest.raises(
+        ModelError, match=r"^the ImageNet weights of encoder resnet18 in .*models--smp-hub--resnet18\.imagenet are damaged"
+    ):
+        create_model("unet:resnet18")
 
 
 def _refuse(*_: Any) -> None:

@@ -30,10 +30,12 @@ def models(pattern: str | None = None, /, *, size: Size = (375, 500), json: Json
     from vocseg.models.zoo.smp import SmpFamily
 
     rows, shape = describe_models(pattern, size), "{}x{}".format(*size)
-    terminal().print(_table(rows))
-    sources = sorted({row["published_miou"][1] for row in rows if row.get("published_miou")})
-    measured = f"; mIoU: as published, on {', '.join(sources)}" if sources else ""
-    say(f"GMACs: billions of multiply-adds per {shape} image{measured}")
+    data = list(dict.fromkeys(row["miou_on"] for row in rows if row.get("miou_on")))
+    terminal().print(_table(rows, data))
+    say(f"GMACs: billions of multiply-adds per {shape} image")
+    if data:
+        marked = (f"[{number}] {name}" for number, name in enumerate(data, 1))
+        say(f"mIoU on {', '.join(marked)}; compare only those of one number")
     if pattern is None:
         smp = SmpFamily()
         say(
@@ -44,17 +46,17 @@ def models(pattern: str | None = None, /, *, size: Size = (375, 500), json: Json
         write_json(json, {"size": shape, "models": rows})
 
 
-def _table(rows: list[dict[str, Any]]) -> Table:
+def _table(rows: list[dict[str, Any]], data: list[str]) -> Table:
     from rich.table import Column, Table
     from rich.text import Text
 
-    numbers = (Column(name, justify="right") for name in ("M params", "GMACs", "mIoU %"))
-    table = Table(Column("model", no_wrap=True), *numbers, "--weights", header_style="bold")
+    numbers = (Column(name, justify="right", no_wrap=name != "M params") for name in ("M params", "GMACs", "mIoU %"))
+    table = Table(Column("model", no_wrap=True), *numbers, Column("--weights", no_wrap=True), header_style="bold")
     for row in rows:
         if "error" in row:
             table.add_row(row["name"], "", "", "", Text(row["error"], style="red"))
             continue
-        miou = str(row["published_miou"][0]) if row["published_miou"] else ""
+        miou = f"{100 * row['miou']:.1f} [{data.index(row['miou_on']) + 1}]" if row["miou"] else ""
         figures = f"{row['parameters'] / 1e6:.2f}", f"{row['multiply_adds'] / 1e9:.1f}"
         table.add_row(row["name"], *figures, miou, "|".join(row["weights"]))
     return table

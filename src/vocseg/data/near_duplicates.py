@@ -71,7 +71,8 @@ def near_duplicates(fingerprints: Sequence[Fingerprint]) -> list[tuple[int, ...]
     pairs += _alike(fingerprints, list(first.values()))
     if not pairs:
         return []
-    graph = coo_array((np.ones(len(pairs)), tuple(zip(*pairs, strict=True))), shape=(len(fingerprints), len(fingerprints)))
+    ends = tuple(np.array(pairs, dtype=np.int32).T)  # SciPy's older versions take no other integers
+    graph = coo_array((np.ones(len(pairs)), ends), shape=(len(fingerprints), len(fingerprints)))
     members: dict[int, list[int]] = {}
     for index, group in enumerate(connected_components(graph, directed=False)[1].tolist()):
         members.setdefault(group, []).append(index)

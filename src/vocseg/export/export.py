@@ -75,6 +75,10 @@ def export(
     >>> report.parity.same_pixels >= 0.999
     True
     """
+    if to not in SUFFIXES:
+        raise SettingError(f"unknown format '{to}'; use one of: {', '.join(SUFFIXES)}")
+    if size is not None and not (isinstance(size, list | tuple) and len(size) == 2 and all(type(n) is int and n > 0 for n in size)):
+        raise SettingError(f"size is {size!r}, not (height, width) in pixels")
     if int8 and to != "openvino":
         raise SettingError("int8 requires the format openvino")
     if int8 and data is None:

@@ -140,17 +140,13 @@ def _conv_norm_pairs(model: SegmentationModel) -> list[tuple[nn.Conv2d, nn.Batch
 @torch.no_grad()
 def probe(model: SegmentationModel) -> None:
     """Run a network on a small image; raise ModelError if it fails or does not give a plane of logits for each class."""
-    name, classes = model.info.architecture, len(model.class_names)
+    name = model.info.architecture
     try:
         values: Any = model.layers(model.pad(next(model.parameters(), model.mean).new_zeros(1, 3, PROBE, PROBE)))["out"]
-        shape = tuple(values.shape)
+        model.check_output(values)
     except VocsegError:
         raise
     except Exception as error:
         raise ModelError(
             f"{name} cannot segment an image of {PROBE}x{PROBE} pixels: {type(error).__name__}: {reason(error)}"
         ) from error
-    if len(shape) != 4:
-        raise ModelError(f"{name} gives an output of shape {shape} for one image, not 1 x classes x height x width")
-    if shape[1] != classes:
-        raise ModelError(f"{name} predicts {shape[1]} classes, but has {classes} class names")

@@ -24,6 +24,7 @@ from vocseg.inference.result import Segmentation as Segmentation
 from vocseg.inference.sources import find_images
 from vocseg.models import ModelInfo, SegmentationModel, create_model
 from vocseg.models.adapt import adapt
+from vocseg.models.base import names_of
 from vocseg.models.checkpoint import read_info, read_weights_file
 from vocseg.models.registry import comes_untrained, is_file_name, require_trained
 from vocseg.models.weights import load_weights
@@ -366,6 +367,6 @@ def as_model(
         return built
     if isinstance(model, SegmentationModel):
         return model
-    if not classes:
+    if classes is None:
         raise ModelError(f"network {type(model).__name__} does not say what it predicts; pass classes=[...], their names in order")
-    return adapt(model, ModelInfo(type(model).__name__, tuple(classes)))
+    return adapt(model, ModelInfo(type(model).__name__, names_of(classes)))

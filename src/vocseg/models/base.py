@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -109,6 +109,13 @@ class ModelInfo:
             return cls(**{name: values[name] for name in cls.__dataclass_fields__ if name in values})
         except (ValueError, TypeError, RecursionError, ModelError) as error:
             raise ModelError(f"{where} has damaged vocseg metadata: {reason(error)}") from error
+
+
+def names_of(classes: Sequence[str]) -> tuple[str, ...]:
+    """Return class names as a tuple; ModelError for a text or what is not a sequence."""
+    if isinstance(classes, str) or not isinstance(classes, Iterable):
+        raise _wrong("classes", classes, "a list of names")
+    return tuple(classes)
 
 
 def _is_text(value: object) -> bool:
@@ -238,8 +245,17 @@ class SegmentationModel(nn.Module):
 
     def upsample(self, values: Tensor, height: int, width: int) -> LowResLogits:
         """Return the output of :meth:`layers` as logits of images of ``height`` x ``width`` pixels."""
+        self.check_output(values)
         padded = self.padding.side(height), self.padding.side(width)
         return self.upsample_to_padded(values, padded).cropped(height, width)
+
+    def check_output(self, values: Tensor) -> None:
+        """Raise ModelError unless the output of :meth:`layers` has a plane of logits for each class."""
+        name, shape, classes = self.info.architecture, tuple(values.shape), len(self.info.classes)
+        if len(shape) != 4:
+            raise ModelError(f"{name} gives an output of shape {shape}, not images x classes x height x width")
+        if shape[1] != classes:
+            raise ModelError(f"{name} predicts {shape[1]} classes, but has {classes} class names")
 
     def upsample_to_padded(self, values: Tensor, size: tuple[int, int]) -> LowResLogits:
         """Return the output of :meth:`layers` as logits of padded images of ``size`` (height, width)."""
@@ -284,5 +300,5 @@ class Family:
         raise NotImplementedError
 
     def published(self, name: str) -> tuple[float, str] | None:
-        """Return the published mIoU (percent) and the data it was measured on, or None."""
+        """Return the published mIoU (0..1) of the default weights and the data it was measured on, or None."""
         return None

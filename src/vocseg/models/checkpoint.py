@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import re
 import zipfile
@@ -20,7 +21,7 @@ from vocseg import __version__
 from vocseg.errors import ModelError, reason
 from vocseg.models.base import ModelInfo, SegmentationModel
 from vocseg.models.quantize import pack, unpack
-from vocseg.utils.files import cannot_write, replacing
+from vocseg.utils.files import replacing
 
 METADATA_KEY = "vocseg"
 _CHECKSUM = re.compile(r', "sha256": "(\w+)"}\Z')
@@ -44,7 +45,8 @@ def save_model(path: Path, model: SegmentationModel, info: ModelInfo | None = No
         try:
             save_file(state, temporary, metadata={METADATA_KEY: f'{text[:-1]}, "sha256": "{_checksum(text, state)}"}}'})
         except SafetensorError as error:
-            raise cannot_write(path, OSError(str(error))) from error
+            number = re.search(r"os error (\d+)", str(error))
+            raise (OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))) from error
 
 
 def read_info(path: Path) -> ModelInfo:

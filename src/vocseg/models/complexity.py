@@ -50,7 +50,8 @@ def describe_models(pattern: str | None = None, size: tuple[int, int] = (375, 50
             rows.append(row | {"error": str(error)})
             continue
         row |= {"weights": list(family.weights), "parameters": parameters, "multiply_adds": multiply_adds}
-        rows.append(row | {"published_miou": family.published(name)})
+        miou, data = family.published(name) or (None, None)
+        rows.append(row | {"miou": miou, "miou_on": data})
     return rows
 
 

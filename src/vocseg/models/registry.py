@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vocseg import voc
 from vocseg.errors import ModelError, nearest
 from vocseg.models.adapt import adapt
-from vocseg.models.base import IMAGENET_MEAN, IMAGENET_STD, Family, ModelInfo, SegmentationModel, Triple
+from vocseg.models.base import IMAGENET_MEAN, IMAGENET_STD, Family, ModelInfo, SegmentationModel, Triple, names_of
 from vocseg.models.checkpoint import read_info, read_model_file, read_weights_file
 from vocseg.models.weights import load_weights, merge_weights
 from vocseg.models.zoo.baselines import Baselines
@@ -51,7 +51,12 @@ class RegisteredFamily(Family):
 
     def build(self, name: str, classes: tuple[str, ...], weights: str) -> SegmentationModel:
         entry = self.entries[name]
-        network = entry.builder(len(classes))
+        try:
+            network = entry.builder(len(classes))
+        except Exception as error:
+            raise ModelError(f"model {name} cannot be built for {len(classes)} classes: {type(error).__name__}: {error}") from error
+        if not isinstance(network, nn.Module):
+            raise ModelError(f"model {name} was registered with a function that returns {type(network).__name__}, not a network")
         if isinstance(network, SegmentationModel):
             network.set_info(replace(network.info, architecture=name, classes=classes, palette=()))
             return network
@@ -102,6 +107,7 @@ def register_model(
             raise ModelError(f"cannot register a model as '{own}': the name is taken, empty, or looks like a file or arch:encoder")
         if before is not None and before.builder.__qualname__ != getattr(function, "__qualname__", ""):
             raise ModelError(f"cannot register a model as '{own}': another one has that name")
+        ModelInfo(own, ("class",), mean=mean, std=std)  # raises for what no network can have
         REGISTERED.entries[own] = _Entry(function, mean, std, tuple(class_layers))
         return function
 
@@ -121,7 +127,7 @@ def list_models(pattern: str | None = None) -> list[str]:
     return [name for family in families for name in family.names() if pattern is None or fnmatch(name, pattern)]
 
 
-def create_model(model: str, classes: Sequence[str] | None = None, weights: str | None = None) -> SegmentationModel:
+def create_model(model: str | Path, classes: Sequence[str] | None = None, weights: str | Path | None = None) -> SegmentationModel:
     """Create a model in training mode.
 
     ``model`` is a name (``deeplabv3_resnet101``, ``unet:resnet34``, ``two_layer_net``, a registered one) or a model
@@ -140,20 +146,23 @@ def create_model(model: str, classes: Sequence[str] | None = None, weights: str 
     >>> model(torch.zeros(1, 3, 48, 64, dtype=torch.uint8))["out"].shape
     torch.Size([1, 2, 48, 64])
     """
-    if not isinstance(model, str) or not isinstance(weights, str | None):
-        raise ModelError(f"model and weights are names or files, not {type(weights if isinstance(model, str) else model).__name__}")
+    for given in (model, weights):
+        if given is not None and not isinstance(given, str | Path):
+            raise ModelError(f"model and weights are names or files, not {type(given).__name__}")
+    model, weights = str(model), None if weights is None else str(weights)
+    names = None if classes is None else names_of(classes)
     if is_file_name(model):
-        return _from_model_file(model, classes, weights)
+        return _from_model_file(model, names, weights)
     family = find_family(model)
-    kind = weights or family.weights[0]
+    kind = family.weights[0] if weights is None else weights
     if kind in family.weights:
-        return family.build(model, tuple(classes or voc.CLASSES), kind)
+        return family.build(model, voc.CLASSES if names is None else names, kind)
     if not is_file_name(kind):
         raise ModelError(f"unknown weights '{kind}' for {model}: it takes {', '.join(family.weights)} or a file")
     state, file_classes = read_weights_file(Path(kind))
     info = read_info(Path(kind)) if file_classes else None
-    names = tuple(classes or file_classes or voc.CLASSES)
-    return _with_weights(model, names, info, state, file_classes, kind, other_classes=classes is not None)
+    predicted = (file_classes or voc.CLASSES) if names is None else names
+    return _with_weights(model, predicted, info, state, file_classes, kind, other_classes=names is not None)
 
 
 def is_file_name(text: str) -> bool:
@@ -187,14 +196,14 @@ def find_family(name: str) -> Family:
     raise ModelError(f"unknown model '{name}'{nearest(name, list_models())} ({others})")
 
 
-def _from_model_file(model: str, classes: Sequence[str] | None, weights: str | None) -> SegmentationModel:
+def _from_model_file(model: str, classes: tuple[str, ...] | None, weights: str | None) -> SegmentationModel:
     info, state = read_model_file(Path(model))
     if ":" not in info.architecture and not any(info.architecture in family.names() for family in FAMILIES):
         raise ModelError(
-            f"{model} is a model '{info.architecture}', which is not registered; import the module that registers it: "
-            "vocseg --import FILE.py VERB ..., or an import statement in Python"
+            f"{model} is a model '{info.architecture}', which is not registered; first import the code that registers it with "
+            f"vocseg.register_model(..., name='{info.architecture}'): vocseg --import FILE.py VERB ..., or in Python"
         )
-    names = tuple(classes or info.classes)
+    names = info.classes if classes is None else classes
     if weights is None:
         return _with_weights(info.architecture, names, info, state, info.classes, model)
     if not is_file_name(weights):

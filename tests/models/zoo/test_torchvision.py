@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import urllib.error
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,6 +88,30 @@ def test_backbone_weights_go_in(name: str, builder: str, monkeypatch: pytest.Mon
     state = network.backbone.state_dict()
     assert all(torch.equal(value, source.get(key, source.get(f"features.{key}"))) for key, value in state.items())
     assert builder in asked[0].url
+
+
+def test_a_damaged_file_in_torchs_cache_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    file = tmp_path / "hub" / "checkpoints" / "lraspp_mobilenet_v3_large-d234d4ea.pth"
+    file.parent.mkdir(parents=True)
+    torch.save(create_model("lraspp_mobilenet_v3_large", weights="none").network.state_dict(), file)
+    whole = file.read_bytes()
+    for damaged in (whole[:-1000], whole[:100], b"", b"<html>not found</html>", whole[:200_000] + b"!" + whole[200_001:]):
+        file.write_bytes(damaged)
+        with pytest.raises(ModelError, match=r"d234d4ea\.pth is damaged \(.+\); delete it, and it is downloaded again$") as caught:
+            create_model("lraspp_mobilenet_v3_large")
+        assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_another_hash_than_its_name_says_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    file = tmp_path / "hub" / "checkpoints" / "lraspp_mobilenet_v3_large-d234d4ea.pth"
+    file.parent.mkdir(parents=True)
+    torch.save(create_model("lraspp_mobilenet_v3_large", weights="none").network.state_dict(), file)
+    create_model("lraspp_mobilenet_v3_large")
+    assert f"{file} is not the file that its name says: its SHA-256 starts with " in caplog.text
 
 
 def test_missing_download_is_one_line_that_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:

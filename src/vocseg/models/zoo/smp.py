@@ -8,8 +8,10 @@ import socket
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from vocseg.errors import ModelError, nearest
@@ -100,6 +102,9 @@ class SmpFamily(Family):
             if pretrained is None:
                 raise
             raise _cannot_download(encoder, pretrained, error) from error
+        except SafetensorError as error:
+            damaged = f"the ImageNet weights of encoder {encoder} in {_cached(encoder, pretrained)} are damaged"
+            raise ModelError(f"{damaged} ({error}); delete that folder, and they are downloaded again") from error
         except (KeyError, ValueError, TypeError, RuntimeError, NotImplementedError) as error:
             raise ModelError(f"segmentation_models_pytorch cannot build {name}: {str(error).splitlines()[0]}") from error
         if packaged is not None:
@@ -158,17 +163,28 @@ def _normalization(encoder: str, pretrained: str) -> tuple[Triple, Triple]:
     return mean, std
 
 
-def _cannot_download(encoder: str, pretrained: str, error: OSError) -> ModelError:
-    """Describe a failed download of an encoder: what, from where, why, and what to do instead."""
+def _published(encoder: str, pretrained: str | None) -> tuple[str, str]:
+    """Return the repository and the revision of an encoder's weights."""
     import segmentation_models_pytorch as smp
     import timm
-    from huggingface_hub import constants
 
     if encoder.startswith("tu-"):
-        repository, revision = getattr(timm.get_pretrained_cfg(encoder.removeprefix("tu-")), "hf_hub_id", None), "main"
-    else:
-        settings = smp.encoders.encoders[encoder]["pretrained_settings"][pretrained]
-        repository, revision = settings["repo_id"], settings["revision"]
+        return str(getattr(timm.get_pretrained_cfg(encoder.removeprefix("tu-")), "hf_hub_id", None)), "main"
+    settings = smp.encoders.encoders[encoder]["pretrained_settings"][pretrained]
+    return settings["repo_id"], settings["revision"]
+
+
+def _cached(encoder: str, pretrained: str | None) -> Path:
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE) / f"models--{_published(encoder, pretrained)[0].replace('/', '--')}"
+
+
+def _cannot_download(encoder: str, pretrained: str, error: OSError) -> ModelError:
+    """Describe a failed download of an encoder: what, from where, why, and what to do instead."""
+    from huggingface_hub import constants
+
+    repository, revision = _published(encoder, pretrained)
     address = f"{constants.ENDPOINT}/{repository}/resolve/{revision}/model.safetensors"
     download = f"hf download {repository}" + (f" --revision {revision}" if revision != "main" else "")
     return ModelError(

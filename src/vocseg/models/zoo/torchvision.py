@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import logging
 import urllib.error
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,9 +13,12 @@ import torch
 from torch import Tensor
 
 from vocseg import voc
-from vocseg.errors import ModelError
+from vocseg.errors import ModelError, reason
 from vocseg.models.base import Family, ModelInfo, SegmentationModel
+from vocseg.models.checkpoint import load_pickle
 from vocseg.models.weights import load_weights
+
+logger = logging.getLogger(__name__)
 
 # Functions import torchvision, which takes more than a second and vocseg-s does not need.
 
@@ -87,17 +92,33 @@ class TorchvisionFamily(Family):
 
         weights = get_model_weights(name).DEFAULT
         (split, metrics), *_ = weights.meta["_metrics"].items()
-        return metrics["miou"], split
+        return metrics["miou"] / 100, split
 
 
 def _download(weights: Any) -> dict[str, torch.Tensor]:
+    """Return weights from torch's cache, or download them into it."""
     cache = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+    if cache.is_file():
+        return _read_cached(cache)
     try:
         state: dict[str, torch.Tensor] = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except (urllib.error.URLError, OSError, RuntimeError) as error:
-        reason = getattr(error, "reason", None) or str(error).splitlines()[0]
         raise ModelError(
-            f"could not download weights from {weights.url} ({reason}). If you are offline, place the file at {cache}, "
-            "or use the weights 'none', a weights file, or the model vocseg-s, whose weights are included"
+            f"could not download weights from {weights.url} ({getattr(error, 'reason', None) or reason(error)}). If you are "
+            f"offline, place the file at {cache}, or use the weights 'none', a weights file, or the model vocseg-s, whose "
+            "weights are included"
         ) from error
+    return state
+
+
+def _read_cached(path: Path) -> dict[str, torch.Tensor]:
+    """Read a file whose name ends in the first digits of its SHA-256; warn if they are others."""
+    try:
+        state: dict[str, torch.Tensor] = load_pickle(path)
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except Exception as error:  # torch raises many kinds
+        raise ModelError(f"{path} is damaged ({reason(error)}); delete it, and it is downloaded again") from error
+    if not digest.startswith(path.stem.rpartition("-")[2]):
+        logger.warning(f"{path} is not the file that its name says: its SHA-256 starts with {digest[:8]}; delete it if in doubt")
     return state
