@@ -93,13 +93,24 @@ class Killed(BaseException):
     """Stands for the process being killed: nothing in the trainer catches it."""
 
 
-@pytest.mark.parametrize("model", ["simple_conv_net", "deeplabv3_mobilenet_v3_large"])  # without and with dropout and batch norm
+@pytest.fixture(scope="module", params=["simple_conv_net", "deeplabv3_mobilenet_v3_large"])
+def uninterrupted(request: pytest.FixtureRequest, synth: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run of five steps, of a network without and of one with dropout and batch norm."""
+    torch.manual_seed(0)
+    return fit(
+        TrainConfig(
+            data=str(synth), model=request.param, weights="none", crop=32, batch_size=4, epochs=3, lr=0.02,
+            out=str(tmp_path_factory.mktemp("whole") / "run"), workers=0, precision="float32", device="cpu",
+        )
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("killed_at", [1, 3, 4])
 def test_resumed_run_equals_an_uninterrupted_one(
-    quick: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, often: None, model: str, killed_at: int
+    quick: TrainConfig, monkeypatch: pytest.MonkeyPatch, often: None, uninterrupted: RunFolder, killed_at: int
 ) -> None:
-    settings = replace(quick, model=model, weights="none", crop=32)
-    whole = fit(replace(settings, out=str(tmp_path / "whole")))
+    whole = uninterrupted
+    settings = load_config(whole.config, out=quick.out)
     original = train_setup.training_batches
 
     def cut_off(*arguments: Any) -> Iterator[Any]:
