@@ -25,7 +25,7 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/pytest --quiet --durations=10
+	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --durations=10 --numprocesses 2 --dist loadfile
 
 # The lowest versions that pyproject.toml allows, in an environment of their own, run the verbs and the API. Export is not
 # tested with them: torch 2.6 cannot trace LRASPP for images of any size.

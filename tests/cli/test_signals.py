@@ -52,9 +52,9 @@ def deaf():
             except KeyboardInterrupt:
                 pass
 
-if "--nohup" in sys.argv:
-    sys.argv.remove("--nohup")
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
+signal.signal(signal.SIGHUP, signal.SIG_IGN if "--nohup" in sys.argv else signal.SIG_DFL)
+sys.argv = [argument for argument in sys.argv if argument != "--nohup"]
 cli.main()
 """
 Process = subprocess.Popen[str]

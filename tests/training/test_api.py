@@ -60,7 +60,7 @@ def test_a_run_with_a_network_needs_it_again_to_resume(quick: TrainConfig, synth
     first = vocseg.train(synth, network(), config=quick, iterations=2, schedule="constant")
     with pytest.raises(SettingError, match=r"uses a model passed from Python: pass TenLines again, vocseg\.train\(\.\.\., model="):
         vocseg.train(resume=first.run.root, iterations=4)
-    with pytest.raises(ModelError, match="TenLines returns logits of 7 classes; the data has 6"):
+    with pytest.raises(ModelError, match="TenLines predicts 7 classes, but has 6 class names"):
         vocseg.train(model=network(classes=7), resume=first.run.root, iterations=4)
     resumed = vocseg.train(model=network(), resume=first.run.root, iterations=4)
     assert losses(resumed) == losses(whole)
@@ -178,7 +178,7 @@ class Misspelt:
         ({"transform": lambda image: image}, r"transform\(image, mask\) failed"),
         ({"should_stop": True}, "should_stop must be a function, not True"),
         ({"resume": 3}, "cannot resume 3"),
-        ({"model": TenLines(9)}, "TenLines returns logits of 9 classes; the data has 6"),
+        ({"model": TenLines(9)}, "TenLines predicts 9 classes, but has 6 class names"),
         ({"seed": 2**64}, "seed must be at most"),
         ({"crop": "32"}, "crop must be an integer, not '32'"),
     ],

@@ -179,7 +179,7 @@ def test_signals_save_and_say_how_to_resume(quick: TrainConfig, monkeypatch: pyt
         signal.raise_signal(number)
         yield from batches
 
-    before = signal.getsignal(number)
+    before = signal.signal(number, signal.SIG_DFL)  # a shell's background jobs ignore some
     monkeypatch.setattr(train_setup, "training_batches", interrupted)
     message = rf"stopped by {number.name} at iteration 1; continue with: vocseg train --resume .*run"
     with StopSignals() as signals, pytest.raises(TrainingStopped, match=message):
@@ -187,7 +187,8 @@ def test_signals_save_and_say_how_to_resume(quick: TrainConfig, monkeypatch: pyt
     state = RunFolder(Path(quick.out or "")).load_checkpoint()
     assert state is not None
     assert state["iteration"] == 1
-    assert signal.getsignal(number) is before
+    assert signal.getsignal(number) is signal.SIG_DFL
+    signal.signal(number, before)
 
 
 @pytest.mark.parametrize("patience", [0, 1])

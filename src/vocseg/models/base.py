@@ -223,6 +223,8 @@ class SegmentationModel(nn.Module):
         """Compute the logits of :meth:`forward` before the upsampling that ends the network."""
         height, width = images.shape[-2:]
         values = self.layers(self.pad(self.normalize(images)))
+        for value in values.values():
+            self.check_output(value)
         return {name: self.upsample(value, height, width) for name, value in values.items()}
 
     def normalize(self, images: Tensor) -> Tensor:
@@ -245,7 +247,6 @@ class SegmentationModel(nn.Module):
 
     def upsample(self, values: Tensor, height: int, width: int) -> LowResLogits:
         """Return the output of :meth:`layers` as logits of images of ``height`` x ``width`` pixels."""
-        self.check_output(values)
         padded = self.padding.side(height), self.padding.side(width)
         return self.upsample_to_padded(values, padded).cropped(height, width)
 
