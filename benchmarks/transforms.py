@@ -21,7 +21,7 @@ from torchvision.transforms import v2
 from vocseg.data.dataset import SplitDataset
 from vocseg.data.layout import VocFolder
 from vocseg.data.transforms.geometry import training_transform
-from vocseg.models.base import IMAGENET_MEAN, IMAGENET_STD
+from vocseg.models.info import IMAGENET_MEAN, IMAGENET_STD
 from vocseg.utils.system import machine
 
 BASE, CROP = 520, 480

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from vocseg.inference.result import Segmentation
     from vocseg.inference.segmenter import Segmenter
     from vocseg.metrics import ConfusionMatrix
-    from vocseg.models.base import ModelInfo, SegmentationModel
+    from vocseg.models.base import SegmentationModel
+    from vocseg.models.info import ModelInfo
     from vocseg.models.registry import create_model, list_models, register_model
     from vocseg.training.api import TrainResult, train
     from vocseg.training.config import TrainConfig
@@ -95,7 +96,7 @@ _HOMES = {
     "DownloadResult": "download.voc:DownloadResult",
     "Evaluation": "evaluation.result:Evaluation",
     "ExportReport": "export.report:ExportReport",
-    "ModelInfo": "models.base:ModelInfo",
+    "ModelInfo": "models.info:ModelInfo",
     "Segmentation": "inference.result:Segmentation",
     "SegmentationModel": "models.base:SegmentationModel",
     "Segmenter": "inference.segmenter:Segmenter",

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from vocseg import voc
 from vocseg.errors import ModelError
-from vocseg.models.base import ModelInfo, Padding
+from vocseg.models.base import Padding
+from vocseg.models.info import ModelInfo
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000), st.integers(1, 1000))

@@ -9,23 +9,22 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, get_args, overload
+from typing import Any, ClassVar, TypeVar, get_args, overload
 
 import torch
 from torch import Tensor, nn
 
-from vocseg.data.loader import evaluation_workers
 from vocseg.data.transforms.geometry import resize_image
 from vocseg.errors import DataError, ModelError, SettingError, nearest, reason
 from vocseg.inference.engines import CPU_ENGINES, EngineName
-from vocseg.inference.images import ImageLike, Size, batches_by_size, read_ahead, stacked, to_pixels
+from vocseg.inference.images import ImageLike, Size, batches_by_size, stacked, to_pixels
 from vocseg.inference.optimize import OptimizedModel, probe
 from vocseg.inference.result import Segmentation as Segmentation
-from vocseg.inference.sources import find_images
+from vocseg.inference.stream import Loaded, OnError, Stream, load
 from vocseg.models import ModelInfo, SegmentationModel, create_model
 from vocseg.models.adapt import adapt
-from vocseg.models.base import names_of
 from vocseg.models.checkpoint import read_info, read_weights_file
+from vocseg.models.info import names_of
 from vocseg.models.registry import comes_untrained, is_file_name, require_trained
 from vocseg.models.weights import load_weights
 from vocseg.models.zoo.vocseg_s import NAME as DEFAULT_MODEL
@@ -50,7 +49,6 @@ _FORKED = (
     "one in each process, started with multiprocessing's spawn method, or use the CPU and engine torch"
 )
 
-OnError = Literal["raise", "skip"]
 Item = TypeVar("Item")
 
 
@@ -139,7 +137,7 @@ class Segmenter:
         """
         if isinstance(image, list | tuple):
             return list(self.stream(image, batch_size=batch_size))
-        return self._segment([_load(0, image)], keep_logits=True)[0]
+        return self.segment_loaded([load(0, image)], keep_logits=True)[0]
 
     def stream(self, sources: Any, *, batch_size: int | None = None, on_error: OnError = "raise") -> Stream:
         """Segment many images in bounded memory; iterate over the results, in the order of the images.
@@ -185,8 +183,8 @@ class Segmenter:
         factor = min(1.0, limit / min(height, width), limit * math.sqrt(MAX_ASPECT / (height * width)))
         return max(1, round(height * factor)), max(1, round(width * factor))
 
-    def _segment(self, batch: Sequence[_Loaded], total: int = 1, keep_logits: bool = False) -> list[Segmentation]:
-        """Segment images of one size; ``total``: see :meth:`low_res_logits`. ``keep_logits``: for a single image."""
+    def segment_loaded(self, batch: Sequence[Loaded], total: int = 1, keep_logits: bool = False) -> list[Segmentation]:
+        """Segment images of one size in memory; ``total``: see :meth:`low_res_logits`. ``keep_logits``: for a single image."""
         start = time.perf_counter()
         try:
             logits = self.low_res_logits(stacked([item.pixels for item in batch]), total)
@@ -229,93 +227,6 @@ class Segmenter:
         ]
         values = results[0].values if len(results) == 1 else torch.cat([result.values for result in results])
         return LowResLogits(values, results[0].steps).upsampled(size)
-
-
-class _Loaded(NamedTuple):
-    """An image in memory, uint8 RGB, 3 x H x W; its file, or its number; the seconds that reading took; notes on it."""
-
-    pixels: Tensor
-    key: Path | int
-    seconds: float
-    notes: list[str]
-
-    @property
-    def source(self) -> Path | None:
-        return self.key if isinstance(self.key, Path) else None
-
-
-def _load(number: int, image: Any) -> _Loaded:
-    start, notes = time.perf_counter(), list[str]()
-    pixels = to_pixels(image, notes)
-    return _Loaded(pixels, Path(image) if isinstance(image, str | Path) else number, time.perf_counter() - start, notes)
-
-
-def _load_or_error(numbered: tuple[int, Any]) -> tuple[Path | int, _Loaded | DataError]:
-    number, image = numbered
-    key = Path(image) if isinstance(image, str | Path) else number
-    try:
-        return key, _load(number, image)
-    except DataError as error:
-        return key, error
-    except Exception as error:  # one image never ends a stream
-        return key, DataError(f"cannot read image {key}: {type(error).__name__}: {reason(error)}")
-
-
-class Stream(Iterator[Segmentation]):
-    """Results in the order of the images, made by :meth:`Segmenter.stream`.
-
-    ``errors``: of the images that could not be read so far, by file, or by position in the source.
-    """
-
-    def __init__(self, segmenter: Segmenter, sources: Any, batch_size: int | None, on_error: OnError) -> None:
-        self.errors: dict[Path | int, DataError] = {}
-        if isinstance(sources, str | Path):
-            sources = [found.path for found in find_images(sources, skipped=self.errors)]
-        self._results: Any = self._segment(segmenter, sources, batch_size, on_error)
-
-    def __next__(self) -> Segmentation:
-        return next(self._results)
-
-    def close(self) -> None:
-        """Stop reading ahead; the stream ends."""
-        self._results.close()
-
-    def _segment(self, segmenter: Segmenter, images: Any, batch_size: int | None, on_error: OnError) -> Iterator[Segmentation]:
-        total = len(images) if hasattr(images, "__len__") else 1
-        items = enumerate(self._readable(images, evaluation_workers(segmenter.device), on_error))
-        done: dict[int, Segmentation | None] = {}
-        following = 0
-        for batch in segmenter.batches(items, lambda item: item[1].pixels.shape[1:], batch_size):
-            results = self._attempt(segmenter, [item for _, item in batch], total, on_error)
-            done.update(zip((number for number, _ in batch), results, strict=True))
-            while following in done:
-                result = done.pop(following)
-                following += 1
-                if result is not None:
-                    yield result
-        if on_error == "raise" and self.errors:
-            raise next(iter(self.errors.values()))
-
-    def _attempt(self, segmenter: Segmenter, batch: list[_Loaded], total: int, on_error: OnError) -> list[Any]:
-        """Segment a batch; if that fails, for want of memory most often, one by one, with None for an image that fails."""
-        try:
-            return segmenter._segment(batch, total)
-        except DataError as error:
-            if len(batch) > 1:
-                return [self._attempt(segmenter, [item], total, on_error)[0] for item in batch]
-            if on_error == "raise":
-                raise
-            self.errors[batch[0].key] = error
-            return [None]
-
-    def _readable(self, images: Iterable[Any], threads: int, on_error: OnError) -> Iterator[_Loaded]:
-        for key, item in read_ahead(_load_or_error, enumerate(images), threads):
-            if isinstance(item, _Loaded):
-                yield item
-                continue
-            self.errors[key] = item
-            if on_error == "raise":
-                return  # the results of the images before it come first
 
 
 def as_segmenter(model: str | Path | nn.Module | Segmenter, **options: Any) -> Segmenter:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from vocseg.models.base import ModelInfo, SegmentationModel
+from vocseg.models.base import SegmentationModel
+from vocseg.models.info import ModelInfo
 
 
 def adapt(network: nn.Module, info: ModelInfo, class_layers: Sequence[str] = ()) -> SegmentationModel:

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from vocseg import __version__
 from vocseg.errors import ModelError, reason
-from vocseg.models.base import ModelInfo, SegmentationModel
+from vocseg.models.base import SegmentationModel
+from vocseg.models.info import ModelInfo
 from vocseg.models.quantize import pack, unpack
 from vocseg.utils.files import replacing
 

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from vocseg import voc
 from vocseg.errors import ModelError, nearest
 from vocseg.models.adapt import adapt
-from vocseg.models.base import IMAGENET_MEAN, IMAGENET_STD, Family, ModelInfo, SegmentationModel, Triple, names_of
+from vocseg.models.base import Family, SegmentationModel
 from vocseg.models.checkpoint import read_info, read_model_file, read_weights_file
+from vocseg.models.info import IMAGENET_MEAN, IMAGENET_STD, ModelInfo, Triple, names_of
 from vocseg.models.weights import load_weights, merge_weights
 from vocseg.models.zoo.baselines import Baselines
 from vocseg.models.zoo.deeplab_mobilenet import DeepLabMobileNetFamily

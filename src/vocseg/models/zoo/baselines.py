@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from vocseg.models.base import Family, ModelInfo, SegmentationModel
+from vocseg.models.base import Family, SegmentationModel
+from vocseg.models.info import ModelInfo
 
 PATCH = 9
 """Side of the patch around a pixel from which ``two_layer_net`` predicts its class."""

@@ -7,7 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from vocseg.models.base import Family, ModelInfo, Padding, SegmentationModel
+from vocseg.models.base import Family, Padding, SegmentationModel
+from vocseg.models.info import ModelInfo
 
 NAME = "deeplabv3_mobilenet_v2"
 HALF = (0.5, 0.5, 0.5)

@@ -15,7 +15,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from vocseg.errors import ModelError, nearest
-from vocseg.models.base import IMAGENET_MEAN, IMAGENET_STD, Family, ModelInfo, Padding, SegmentationModel, Triple
+from vocseg.models.base import Family, Padding, SegmentationModel
+from vocseg.models.info import IMAGENET_MEAN, IMAGENET_STD, ModelInfo, Triple
 from vocseg.models.weights import PACKAGED_MEAN, PACKAGED_STD, packaged_weights
 from vocseg.ops.low_res_logits import LowResLogits
 

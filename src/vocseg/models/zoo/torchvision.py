@@ -14,8 +14,9 @@ from torch import Tensor
 
 from vocseg import voc
 from vocseg.errors import ModelError, reason
-from vocseg.models.base import Family, ModelInfo, SegmentationModel
+from vocseg.models.base import Family, SegmentationModel
 from vocseg.models.checkpoint import load_pickle
+from vocseg.models.info import ModelInfo
 from vocseg.models.weights import load_weights
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from vocseg.errors import ModelError
-from vocseg.models.base import Family, ModelInfo, Padding, SegmentationModel
+from vocseg.models.base import Family, Padding, SegmentationModel
 from vocseg.models.checkpoint import read_model_file
+from vocseg.models.info import ModelInfo
 from vocseg.models.weights import PACKAGED_MEAN, PACKAGED_STD, load_weights, package_of, packaged_weights
 from vocseg.models.zoo.efficientnet_lite import EfficientNetLite2
 
