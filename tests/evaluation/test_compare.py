@@ -66,6 +66,7 @@ def test_order_of_the_images_does_not_matter() -> None:
     assert b.record is not None
     shuffled = Evaluation.from_record(b.record.select(range(len(b.record) - 1, -1, -1)), "val", b.about)
     assert vocseg.compare(a, shuffled).to_dict() == vocseg.compare(a, b).to_dict()
+    assert vocseg.compare(shuffled, a).to_dict() == vocseg.compare(b, a).to_dict()
 
 
 def test_several_runs_a_side() -> None:
@@ -113,6 +114,7 @@ def test_verb_and_sheets(val_set: SplitDataset, tmp_path: Path, run: Run) -> Non
     assert {"difference", "interval", "p_value", "per_class", "images"} <= values.keys()
     comparison = vocseg.compare(tmp_path / "a", tmp_path / "b")
     assert values == comparison.to_dict()
+    fails(run(*verb[:3], "--json", tmp_path / "b" / "scores.json"), "would replace the input", "scores.json")
     sheets = sorted((tmp_path / "sheets").iterdir())
     assert sheets
     assert all(Image.open(sheet).width > 900 for sheet in sheets)

@@ -116,10 +116,21 @@ def test_equal_records_give_equal_files(tmp_path: Path) -> None:
     assert (tmp_path / "a/per_image.npz").read_bytes() == (tmp_path / "b/per_image.npz").read_bytes()
 
 
+def test_an_evaluation_is_that_of_its_record(val_set: SplitDataset, model: vocseg.SegmentationModel) -> None:
+    result = vocseg.evaluate(model, val_set, device="cpu")
+    assert result.record is not None
+    shuffled = Evaluation.from_record(result.record.select([2, 0, 3, 1]), result.split, result.about, result.seconds)
+    assert shuffled.to_dict() == result.to_dict()  # the loss too, to the last bit
+
+
 def test_damaged_results_are_one_line(tmp_path: Path) -> None:
     result = Evaluation.from_record(record(5), "val", {"data": "data"})
     with pytest.raises(DataError, match=r"scores\.json"):
         Evaluation.load(tmp_path)
+    (tmp_path / "scores.json").write_text("[]")
+    with pytest.raises(DataError, match="holds no scores"):
+        Evaluation.load(tmp_path)
+    (tmp_path / "scores.json").unlink()
     result.save(tmp_path)
     whole = (tmp_path / "per_image.npz").read_bytes()
     (tmp_path / "per_image.npz").write_bytes(whole[: len(whole) // 2])

@@ -157,11 +157,6 @@ def read_list(path: Path) -> list[str]:
     return lines
 
 
-def read_ids(path: Path, known: Container[str] = ()) -> list[str]:
-    """Read the ids of a split list in order, given the ``known`` ones (see :func:`resolve_id`)."""
-    return [resolve_id(line, known) for line in read_list(path)]
-
-
 def resolve_id(line: str, known: Container[str]) -> str:
     """Return the id that a line of a split list means, given the ``known`` ones.
 

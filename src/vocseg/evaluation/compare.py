@@ -11,17 +11,19 @@ import numpy as np
 
 from vocseg.errors import InputError
 from vocseg.evaluation.record import Record
-from vocseg.evaluation.result import SCORES, Evaluation
+from vocseg.evaluation.result import Evaluation, result_files
 from vocseg.evaluation.statistics import (
     Floats,
     Interval,
+    as_number,
+    as_pair,
     bootstrap,
     leave_one_out,
     percentile_interval,
     permutation_p_value,
     scores_of,
 )
-from vocseg.utils.files import write_json
+from vocseg.utils.files import refuse_to_replace, write_json
 from vocseg.utils.text import counted
 
 RESAMPLES = 10_000
@@ -70,10 +72,10 @@ class Comparison:
         """Return a form ready for JSON."""
         return {
             "a": self.names[0], "b": self.names[1], "runs": list(self.runs), "spread": list(self.spread),
-            "miou": [self.miou.first, self.miou.second], "difference": self.miou.difference, "interval": _pair(self.miou),
-            "p_value": self.p_value, "resamples": RESAMPLES,
+            "miou": [self.miou.first, self.miou.second], "difference": self.miou.difference,
+            "interval": as_pair(self.miou.interval), "p_value": self.p_value, "resamples": RESAMPLES,
             "per_class": {
-                name: {"iou": [row.first, row.second], "difference": row.difference, "interval": _pair(row)}
+                name: {"iou": [row.first, row.second], "difference": row.difference, "interval": as_pair(row.interval)}
                 for name, row in self.per_class.items()
             },
             "images": [{"id": name, "effect": effect} for name, effect in self.images],
@@ -89,7 +91,8 @@ def compare(a: Runs, b: Runs, *, seed: int = 0, json: str | Path | None = None) 
 
     The interval is the paired percentile bootstrap over images (and over the runs of a side, if it has several), of
     10,000 resamples, seeded. The score of a side is the mean over its runs. Raises InputError if the sides were not
-    scored on the same images, ground truth and classes, DataError for unreadable results.
+    scored on the same images, ground truth and classes, DataError for unreadable results, OutputError if ``json`` cannot
+    be written or would replace a file of the results.
 
     >>> import vocseg
     >>> from vocseg.data.samples import FOLDER
@@ -97,9 +100,12 @@ def compare(a: Runs, b: Runs, *, seed: int = 0, json: str | Path | None = None) 
     >>> vocseg.compare(result, result)
     Comparison(+0.00 points of mIoU, p = 1.0000, 4 images)
     """
+    read = [run for side in (a, b) for run in _runs(side) if not isinstance(run, Evaluation)]
+    refuse_to_replace([None if json is None else Path(json)], [file for folder in read for file in result_files(folder)])
     sides = [_loaded(runs) for runs in (a, b)]
     names = tuple(", ".join(name for name, _ in side) for side in sides)
-    reference = sides[0][0]
+    name, record = sides[0][0]
+    reference = name, record.subset(sorted(record.ids))  # resamples are drawn by place
     counts = [[_aligned(record, reference, name).counts for name, record in side] for side in sides]
     classes, ids = reference[1].classes, reference[1].ids
     if len(ids) < 2:
@@ -107,7 +113,7 @@ def compare(a: Runs, b: Runs, *, seed: int = 0, json: str | Path | None = None) 
     observed = [np.mean([scores_of(run.sum(0)) for run in side], 0) for side in counts]
     drawn = _resampled(counts, seed)
     rows = [
-        Difference(_number(first), _number(second), _number(second - first), percentile_interval(values))
+        Difference(as_number(first), as_number(second), as_number(second - first), percentile_interval(values))
         for first, second, values in zip(*observed, (drawn[1] - drawn[0]).T, strict=True)
     ]
     without = [np.mean([leave_one_out(run)[:, -1] for run in side], 0) for side in counts]
@@ -127,13 +133,16 @@ def compare(a: Runs, b: Runs, *, seed: int = 0, json: str | Path | None = None) 
     return result
 
 
-def _loaded(runs: Runs) -> list[tuple[str, Record]]:
+def _runs(side: Runs) -> list[str | Path | Evaluation]:
+    return [side] if isinstance(side, str | Path | Evaluation) else list(side)
+
+
+def _loaded(side: Runs) -> list[tuple[str, Record]]:
     """Return the name and the record of each run of a side."""
-    several = [runs] if isinstance(runs, str | Path | Evaluation) else list(runs)
-    if not several:
+    if not _runs(side):
         raise InputError("a side of the comparison has no results")
     loaded = []
-    for run in several:
+    for run in _runs(side):
         result = run if isinstance(run, Evaluation) else Evaluation.load(run)
         name = str(result.about.get("model") or result.about.get("masks") or "result") if run is result else str(run)
         if result.record is None:
@@ -178,16 +187,3 @@ def _resampled(counts: Sequence[Sequence[Floats]], seed: int) -> list[Floats]:
 def _spread(side: Sequence[Floats]) -> float | None:
     values = [scores_of(run.sum(0))[-1] for run in side]
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
-
-
-def _pair(row: Difference) -> list[float] | None:
-    return None if row.interval is None else list(row.interval)
-
-
-def is_result_folder(path: str | Path) -> bool:
-    """Tell whether a folder holds results of an evaluation."""
-    return (Path(path) / SCORES).is_file()

@@ -104,8 +104,9 @@ def evaluate(
     if folder is not None:
         writable_folder(folder)
     result = evaluate_split(
-        segmenter, dataset, batch_size=batch_size, workers=workers, save_masks=folder, title=title, about=about, shared=shared
-    )
+        segmenter, dataset, batch_size=batch_size, workers=workers, save_masks=folder, title=title, about=about, shared=shared,
+        per_image=True,
+    )  # fmt: skip
     pixels = [row.true_pixels for row in result.scores.per_class]
     if isinstance(dataset, SplitDataset):
         check_labels_of_split(pixels, [*result.per_class], dataset.split)
@@ -127,13 +128,14 @@ def evaluate_split(
     title: str | None = None,
     about: dict[str, str] | None = None,
     shared: SharedClasses | None = None,
-    per_image: bool = True,
+    per_image: bool = False,
 ) -> Evaluation:
     """Score a segmenter on the samples of a data set; see :func:`evaluate` for the options that both take.
 
     Of several processes each predicts the images of its ``shard`` (number, of how many), and ``gather`` sums a tensor
     over the processes, so every pixel counts once. With ``shared`` only these classes are scored. ``per_image`` keeps the
-    counts of each image, those of this process. Raises ModelError if the classes differ, DataError for unreadable data.
+    counts of each image; all scores are then those of this process's share. Raises ModelError if the classes differ,
+    DataError for unreadable data.
     """
     start = time.perf_counter()
     classes, palette = segmenter.info.classes, segmenter.info.palette
@@ -170,9 +172,10 @@ def evaluate_split(
                     draw.save_mask(prediction, save_masks / f"{sample.name}.png", palette, MARK)
     matrix.counts, loss = gather(matrix.counts), float(gather(total))
     seconds, pixels = time.perf_counter() - start, int(matrix.counts.sum())
-    mean = loss / pixels if pixels else None
-    record = Record.of(classes, kept) if per_image else None
-    return Evaluation(matrix.compute(), mean, len(dataset), dataset.split, seconds, about or {}, record)
+    scores = matrix.compute()
+    if per_image:
+        return Evaluation.from_record(Record.of(classes, kept), dataset.split, about or {}, seconds)
+    return Evaluation(scores, loss / pixels if pixels else None, len(dataset), dataset.split, seconds, about or {})
 
 
 class SharedClasses(NamedTuple):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vocseg.errors import DataError, InputError, reason
-from vocseg.evaluation.statistics import hits_and_unions, ious, mean_over_classes
+from vocseg.evaluation.statistics import as_number, hits_and_unions, ious, mean_over_classes
 from vocseg.utils.files import RECORD_FILES, replacing
 
 ARRAYS, TABLE = RECORD_FILES
@@ -105,9 +105,9 @@ class Record:
         rows = []
         for place, name in enumerate(self.ids):
             count = int(pixels[place])
-            row = {"id": name, "miou": _number(means[place]), "pixel_accuracy": int(right[place]) / count if count else None}
-            row |= {"pixels": count, "loss": _number(self.loss[place] / count) if count else None}
-            rows.append(row | {f"iou {label}": _number(value) for label, value in zip(self.classes, values[place], strict=True)})
+            row = {"id": name, "miou": as_number(means[place]), "pixel_accuracy": int(right[place]) / count if count else None}
+            row |= {"pixels": count, "loss": as_number(self.loss[place] / count) if count else None}
+            rows.append(row | {f"iou {label}": as_number(value) for label, value in zip(self.classes, values[place], strict=True)})
         return rows
 
     def save(self, folder: Path) -> None:
@@ -142,7 +142,3 @@ class Record:
         if matrices.size and matrices.min() < 0:
             raise DataError(f"{path} is damaged: a count of {matrices.min()} pixels")
         return cls(classes, ids, truth, matrices, loss)
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

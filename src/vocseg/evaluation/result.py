@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 
 from vocseg.errors import DataError, InputError
 from vocseg.evaluation.record import ARRAYS, TABLE, Record
-from vocseg.evaluation.statistics import FEW_IMAGES, Interval, jackknife, lost_classes
+from vocseg.evaluation.statistics import FEW_IMAGES, Interval, as_pair, jackknife, lost_classes
 from vocseg.metrics import ClassScore, Scores, scores
 from vocseg.utils.files import read_json, writable_folder, write_json
 from vocseg.utils.text import counted, percent, portable
@@ -125,11 +125,11 @@ class Evaluation:
         values: dict[str, Any] = (
             {key: portable(value) for key, value in self.about.items()}
             | head
-            | {"interval": _pair(self.interval)}
+            | {"interval": as_pair(self.interval)}
             | self.scores.to_dict()
         )
         for name, interval in self.class_intervals.items():
-            values["per_class"][name]["interval"] = _pair(interval)
+            values["per_class"][name]["interval"] = as_pair(interval)
         return values
 
     def save(self, path: str | Path) -> None:
@@ -157,17 +157,11 @@ class Evaluation:
     def load(cls, folder: str | Path) -> Evaluation:
         """Read a folder of results that :meth:`save` wrote; DataError if a part is missing or damaged."""
         folder = Path(folder)
-        values = read_json(folder / SCORES)
-        record = Record.load(folder)
-        about = {key: value for key, value in values.items() if isinstance(value, str) and key != "split"}
-        result = cls.from_record(record, str(values.get("split")), about, float(values.get("seconds") or 0))
+        values, record = read_scores(folder), Record.load(folder)
+        result = cls.from_record(record, str(values.get("split")), about_of(values), values.get("seconds", 0.0))
         if result.miou != values.get("miou"):
             raise DataError(f"{folder / SCORES} and {ARRAYS} beside it are not of one evaluation: write them again")
         return result
-
-    def with_about(self, **more: str) -> Evaluation:
-        """Return the same with more said about what was scored."""
-        return replace(self, about={**self.about, **more})
 
     def _record(self) -> Record:
         if self.record is None:
@@ -180,5 +174,14 @@ def result_files(folder: str | Path | None) -> list[Path]:
     return [] if folder is None else [Path(folder) / name for name in (SCORES, ARRAYS, TABLE)]
 
 
-def _pair(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else list(interval)
+def read_scores(folder: Path) -> dict[str, Any]:
+    """Read ``scores.json`` of a folder of results; DataError if it is missing or damaged."""
+    values = read_json(folder / SCORES)
+    if not isinstance(values, dict) or not isinstance(values.get("seconds", 0.0), int | float):
+        raise DataError(f"{folder / SCORES} holds no scores: write them again")
+    return values
+
+
+def about_of(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return what was scored, of the values of ``scores.json``."""
+    return {key: value for key, value in values.items() if isinstance(value, str) and key != "split"}

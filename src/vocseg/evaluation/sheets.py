@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -10,19 +10,19 @@ from torch import Tensor
 
 from vocseg import draw
 from vocseg.data.image_io import read_image, read_mask
-from vocseg.data.layout import VocFolder
+from vocseg.data.layout import VocFolder, protect_data
 from vocseg.errors import DataError, InputError
 from vocseg.evaluation.compare import Comparison
-from vocseg.evaluation.result import MASKS, Evaluation
-from vocseg.utils.files import MARK, refuse_to_replace, writable_folder
+from vocseg.evaluation.result import MASKS, about_of, read_scores
+from vocseg.utils.files import MARK, writable_folder
 
 GAINS, LOSSES = "gains.jpg", "losses.jpg"
 """Files of the images that B does better, and worse, than A."""
 
 
-def predictions_of(folder: Path, result: Evaluation) -> Path:
+def predictions_of(folder: Path, about: Mapping[str, str]) -> Path:
     """Return the folder of the predicted masks of a folder of results; DataError if it is not at hand."""
-    for masks in (folder / MASKS, Path(result.about.get("masks", folder / MASKS))):
+    for masks in (folder / MASKS, Path(about.get("masks", folder / MASKS))):
         if masks.is_dir():
             return masks
     raise DataError(f"{folder} has no predicted masks: evaluate again with --out, or score with the folder of masks in its place")
@@ -38,24 +38,24 @@ def save_sheets(
     DataError if images or masks are not at hand, OutputError if a sheet cannot be written.
     """
     folders = [Path(a), Path(b)]
-    results = [Evaluation.load(folder) for folder in folders]
-    masks = [predictions_of(folder, result) for folder, result in zip(folders, results, strict=True)]
-    voc_folder = _data_of(results[0]) if data is None else VocFolder.find(data)
+    about = [about_of(read_scores(folder)) for folder in folders]
+    masks = [predictions_of(folder, own) for folder, own in zip(folders, about, strict=True)]
+    voc_folder = _data_of(about[0]) if data is None else VocFolder.find(data)
     out = writable_folder(Path(out))
     gains = [row for row in comparison.images if row[1] > 0][:count]
     losses = [row for row in reversed(comparison.images) if row[1] < 0][:count]
     written = []
     for name, rows in ((GAINS, gains), (LOSSES, losses)):
         if rows:
-            refuse_to_replace([out / name], (), [voc_folder.root])
+            protect_data(voc_folder.root, [voc_folder.mask_dir], [out / name])
             tiles = [tile for row in rows for tile in _tiles(row, voc_folder, masks)]
             draw.save_image(draw.contact_sheet(tiles, columns=3), out / name, MARK)
             written.append(out / name)
     return written
 
 
-def _data_of(result: Evaluation) -> VocFolder:
-    name = result.about.get("data", "")
+def _data_of(about: Mapping[str, str]) -> VocFolder:
+    name = about.get("data", "")
     try:
         return VocFolder.find(name)
     except DataError as error:

@@ -28,6 +28,16 @@ class Interval(NamedTuple):
     high: float
 
 
+def as_number(value: float) -> float | None:
+    """Return a number for JSON; None for NaN."""
+    return None if np.isnan(value) else float(value)
+
+
+def as_pair(interval: Interval | None) -> list[float] | None:
+    """Return the ends of an interval for JSON."""
+    return None if interval is None else list(interval)
+
+
 def ious(hits: Floats, unions: Floats) -> Floats:
     """Divide true positives by unions, any shape; NaN for a class that occurs nowhere."""
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -72,7 +82,8 @@ def jackknife(counts: Floats, confidence: float = CONFIDENCE) -> list[Interval |
     if number < 2:
         return [None] * len(whole)
     left = leave_one_out(counts)
-    left = np.where(np.isnan(left), whole, left)  # a class of one image: no IoU without it
+    # A class of one image has no IoU without it. Sorted, so that the order of the images does not change the last digits.
+    left = np.sort(np.where(np.isnan(left), whole, left), 0)
     half = t.ppf((1 + confidence) / 2, number - 1) * np.sqrt((number - 1) * left.var(0))
     return [
         None if np.isnan(value) else Interval(max(0.0, float(value - width)), min(1.0, float(value + width)))
@@ -133,7 +144,7 @@ def permutation_p_value(first: Sequence[Floats], second: Sequence[Floats], permu
     number = len(first[0])
     totals = [(own.sum(0), other.sum(0)) for own, other in pairs]
     steps = np.concatenate([(other - own).reshape(number, -1) for own, other in pairs], 1)
-    observed = abs(_difference(totals, np.zeros_like(totals[0][0])[None, None].repeat(runs, 1))[0])
+    observed = abs(_difference(totals, np.zeros((1, runs, *totals[0][0].shape)))[0])
     random = np.random.default_rng(seed)
     reached = 0
     for start in range(0, permutations, CHUNK):

@@ -81,13 +81,31 @@ def score_pixels(logits: LowResLogits, target: Tensor) -> ScoredPixels:
     found, confidence = torch.empty(target.shape, dtype=torch.uint8), torch.empty(target.shape)
     for strip in logits.strips():
         place = strip.image, strip.rows
-        largest = strip.logits.amax(1, keepdim=True)
-        found[place] = classes_of(strip.logits, largest)
-        own = strip.logits.gather(1, labels[place][:, None])[:, 0] - largest[:, 0]
-        total = strip.logits.sub_(largest).mul_(LOG2_E).exp2_().sum(1)
-        loss[strip.image] += ((total.log() - own) * valid[place]).sum(dtype=torch.float64)
-        confidence[place] = total.reciprocal_()
+        softmax = _softmax(strip.logits, labels[place])
+        found[place] = softmax.classes
+        loss[strip.image] += (softmax.loss * valid[place]).sum(dtype=torch.float64)
+        confidence[place] = softmax.total.reciprocal_()
     return ScoredPixels(loss, found, confidence)
+
+
+class _Softmax(NamedTuple):
+    """Of some rows: the classes (uint8), each pixel's cross entropy, and exp(logit - largest) with its sum over classes."""
+
+    classes: Tensor
+    loss: Tensor
+    exponentials: Tensor
+    total: Tensor
+
+
+def _softmax(planes: Tensor, labels: Tensor) -> _Softmax:
+    """Compute what losses need of logits, float32, rows x classes x width, which are overwritten, and labels, rows x width."""
+    largest = planes.amax(1, keepdim=True)
+    classes = classes_of(planes, largest)
+    own = planes.gather(1, labels[:, None])[:, 0] - largest[:, 0]
+    # Powers of two are up to three times faster than those of e.
+    exponentials = planes.sub_(largest).mul_(LOG2_E).exp2_()
+    total = exponentials.sum(1)
+    return _Softmax(classes, total.log() - own, exponentials, total)
 
 
 class _StripCrossEntropy(torch.autograd.Function):
@@ -109,17 +127,14 @@ class _StripCrossEntropy(torch.autograd.Function):
         weights = valid.float() if class_weights is None else class_weights[all_labels] * valid
         for strip in logits.strips():
             place = strip.image, strip.rows
-            labels, weight, planes = all_labels[place][:, None], weights[place], strip.logits
-            largest = planes.amax(1, keepdim=True)
-            classes[place] = classes_of(planes, largest)
-            own = planes.gather(1, labels)[:, 0] - largest[:, 0]
-            # Powers of two are up to three times faster than those of e.
-            exponentials = planes.sub_(largest).mul_(LOG2_E).exp2_()
-            total = exponentials.sum(1)
-            loss += ((total.log() - own) * weight).sum(dtype=torch.float64)
+            labels, weight = all_labels[place], weights[place]
+            softmax = _softmax(strip.logits, labels)
+            classes[place] = softmax.classes
+            loss += (softmax.loss * weight).sum(dtype=torch.float64)
             if needs_gradient:
                 # The gradient of -log softmax: softmax minus 1 at the true class.
-                part = exponentials.mul_((weight / total)[:, None]).scatter_add_(1, labels, -weight[:, None])
+                part = softmax.exponentials.mul_((weight / softmax.total)[:, None])
+                part.scatter_add_(1, labels[:, None], -weight[:, None])
                 into = gradient[strip.image, strip.source_rows]
                 if rows is None:
                     into.copy_(part)

@@ -73,7 +73,6 @@ def _validate(setup: TrainSetup, model: SegmentationModel, name: str, epoch: int
         title=f"validate {name} {epoch}/{setup.schedule.epochs}",
         shard=processes.shard,
         gather=processes.sum,
-        per_image=False,
     )
     if result.loss is not None and not math.isfinite(result.loss):
         raise TrainingError(f"the validation loss is {result.loss} after epoch {epoch}")
