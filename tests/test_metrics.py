@@ -170,7 +170,7 @@ def test_merged_parts_are_the_whole(case: tuple[int, list[tuple[torch.Tensor, to
 
 def test_only_the_same_classes_can_be_merged() -> None:
     with pytest.raises(InputError, match="cannot merge a matrix of classes"):
-        ConfusionMatrix("ab").merge(ConfusionMatrix("ac"))
+        ConfusionMatrix(["a", "b"]).merge(ConfusionMatrix(["a", "c"]))
 
 
 @given(images())

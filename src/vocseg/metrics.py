@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vocseg import voc
 from vocseg.errors import InputError
+from vocseg.utils.arguments import checked
 from vocseg.utils.text import percent
 
 
@@ -162,6 +163,7 @@ class ConfusionMatrix:
     0.75
     """
 
+    @checked
     def __init__(self, classes: Sequence[str] | int, device: torch.device | str = "cpu") -> None:
         self.classes = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
         self.device = torch.device(device)

@@ -177,7 +177,7 @@ class Misspelt:
         ({"transform": 3}, "transform must be a function, not 3"),
         ({"transform": lambda image: image}, r"transform\(image, mask\) failed"),
         ({"should_stop": True}, "should_stop must be a function, not True"),
-        ({"resume": 3}, "cannot resume 3"),
+        ({"resume": 3}, "train: resume must be a string or a path, not 3"),
         ({"model": TenLines(9)}, "TenLines predicts 9 classes, but has 6 class names"),
         ({"seed": 2**64}, "seed must be at most"),
         ({"crop": "32"}, "crop must be an integer, not '32'"),

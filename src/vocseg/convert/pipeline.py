@@ -26,6 +26,7 @@ from vocseg.convert.writers import write_coco, write_voc, write_yolo
 from vocseg.data.image_io import check_palettes, image_size, open_image, read_image
 from vocseg.data.near_duplicates import Fingerprint, fingerprint
 from vocseg.errors import DataError, ImageError, OutputError, SettingError
+from vocseg.utils.arguments import checked
 from vocseg.utils.files import building
 from vocseg.utils.progress import progress
 from vocseg.utils.text import counted
@@ -43,6 +44,7 @@ CHOICES = {
 AnyPath = str | Path
 
 
+@checked
 def convert(
     source: AnyPath,
     out: AnyPath,

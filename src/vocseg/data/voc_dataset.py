@@ -14,6 +14,7 @@ from vocseg.data.dataset import SplitDataset
 from vocseg.data.image_io import open_image
 from vocseg.data.layout import VocFolder
 from vocseg.errors import DataError, SettingError
+from vocseg.utils.arguments import checked
 
 
 class VOCDataset(Dataset[tuple[Any, Any]]):
@@ -48,6 +49,7 @@ class VOCDataset(Dataset[tuple[Any, Any]]):
     palette = voc.PALETTE
     """RGB colors of the labels 0 to 255."""
 
+    @checked
     def __init__(
         self,
         root: str | Path,

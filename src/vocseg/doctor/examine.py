@@ -21,6 +21,7 @@ from vocseg.doctor import leaks
 from vocseg.doctor.checks import ImageFacts, MaskFacts, inspect_image, inspect_mask, problems
 from vocseg.doctor.issues import SEVERITIES, Case, Finding, collect
 from vocseg.doctor.survey import LABELMAP, Legend, SplitList, Survey, find_legend, survey
+from vocseg.utils.arguments import checked
 from vocseg.utils.files import write_json
 from vocseg.utils.progress import progress
 from vocseg.utils.text import counted, portable
@@ -113,6 +114,7 @@ class Diagnosis:
         }
 
 
+@checked
 def examine(
     data: str | Path, *, mask_dir: str | None = None, splits: list[str] | None = None, html: str | Path | None = None
 ) -> Diagnosis:

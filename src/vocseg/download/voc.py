@@ -19,6 +19,7 @@ from vocseg.download.http import PartialFile, RetryPolicy, Unavailable, fetch
 from vocseg.download.mirrors import MIRRORS_VARIABLE, OFFICIAL, SBD, VOC_ARCHIVES, Archive, sources, user_mirrors
 from vocseg.download.sbd import SPLIT, build_trainaug, has_trainaug
 from vocseg.errors import DataError, InputError, OutputError, nearest, reason
+from vocseg.utils.arguments import checked
 from vocseg.utils.files import cannot_write, writable_folder
 
 log = logging.getLogger("vocseg.download")
@@ -43,6 +44,7 @@ class DownloadResult:
         return all(self.images[split] >= whole for split, whole in official.items())
 
 
+@checked
 def download(
     folder: str | Path,
     year: str = "2012",

@@ -23,6 +23,7 @@ from vocseg.evaluation.statistics import (
     permutation_p_value,
     scores_of,
 )
+from vocseg.utils.arguments import checked
 from vocseg.utils.files import refuse_to_replace, write_json
 from vocseg.utils.text import counted
 
@@ -86,6 +87,7 @@ class Comparison:
         write_json(Path(path), self.to_dict())
 
 
+@checked
 def compare(a: Runs, b: Runs, *, seed: int = 0, json: str | Path | None = None) -> Comparison:
     """Compare two sides on the same images: folders of results (or :class:`Evaluation`), or several runs a side.
 

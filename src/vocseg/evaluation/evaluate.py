@@ -33,12 +33,14 @@ from vocseg.metrics import ConfusionMatrix
 from vocseg.models import ModelInfo
 from vocseg.ops.cross_entropy import score_pixels
 from vocseg.ops.low_res_logits import LowResLogits
+from vocseg.utils.arguments import checked
 from vocseg.utils.files import MARK, refuse_to_replace, writable_folder
 from vocseg.utils.progress import progress
 
 log = logging.getLogger("vocseg.evaluation")
 
 
+@checked
 def evaluate(
     model: str | Path | nn.Module | Segmenter,
     data: Any,

@@ -17,10 +17,12 @@ from vocseg.errors import DataError, InputError
 from vocseg.evaluation.record import Record, truth_hash
 from vocseg.evaluation.result import Evaluation, result_files
 from vocseg.metrics import confusion_matrix
+from vocseg.utils.arguments import checked
 from vocseg.utils.progress import progress
 from vocseg.voc import MASKS
 
 
+@checked
 def score(
     masks: str | Path,
     data: str | Path | SplitDataset,

@@ -24,6 +24,7 @@ from vocseg.export.report import ExportReport
 from vocseg.inference.segmenter import Segmenter, as_model
 from vocseg.models import ModelInfo, SegmentationModel
 from vocseg.models.registry import is_file_name, require_trained
+from vocseg.utils.arguments import checked
 from vocseg.utils.files import refuse_to_replace, synchronize, write_json
 from vocseg.utils.progress import progress
 from vocseg.utils.temporary import temporary_beside
@@ -33,6 +34,7 @@ Format = Literal["onnx", "openvino"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
 
 
+@checked
 def export(
     model: str | Path | nn.Module = "vocseg-s",
     out: str | Path | None = None,
@@ -75,9 +77,7 @@ def export(
     >>> report.parity.same_pixels >= 0.999
     True
     """
-    if to not in SUFFIXES:
-        raise SettingError(f"unknown format '{to}'; use one of: {', '.join(SUFFIXES)}")
-    if size is not None and not (isinstance(size, list | tuple) and len(size) == 2 and all(type(n) is int and n > 0 for n in size)):
+    if size is not None and min(size) < 1:
         raise SettingError(f"size is {size!r}, not (height, width) in pixels")
     if int8 and to != "openvino":
         raise SettingError("int8 requires the format openvino")

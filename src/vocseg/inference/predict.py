@@ -19,6 +19,7 @@ from vocseg.inference.segmenter import Segmentation, Segmenter, as_segmenter
 from vocseg.inference.sources import find_images, output_names
 from vocseg.models import ModelInfo
 from vocseg.models.zoo.vocseg_s import NAME as DEFAULT_MODEL
+from vocseg.utils.arguments import checked
 from vocseg.utils.files import refuse_to_replace, writable_folder, write_json
 from vocseg.utils.progress import progress
 from vocseg.utils.text import counted
@@ -84,6 +85,7 @@ class Predictions:
             raise DataError(f"{len(errors)} of {counted(self.total, 'image')} skipped: {named}{more}")
 
 
+@checked
 def predict(
     images: str | Path | Iterable[str | Path],
     out: str | Path = "predictions",

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, get_args, overload
+from typing import Any, ClassVar, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
 
 from vocseg.data.transforms.geometry import resize_image
-from vocseg.errors import DataError, ModelError, SettingError, nearest, reason
+from vocseg.errors import DataError, ModelError, SettingError, reason
 from vocseg.inference.engines import CPU_ENGINES, EngineName
 from vocseg.inference.images import ImageLike, Size, batches_by_size, stacked, to_pixels
 from vocseg.inference.optimize import OptimizedModel, probe
@@ -29,6 +29,7 @@ from vocseg.models.registry import comes_untrained, is_file_name, require_traine
 from vocseg.models.weights import load_weights
 from vocseg.models.zoo.vocseg_s import NAME as DEFAULT_MODEL
 from vocseg.ops.low_res_logits import LowResLogits
+from vocseg.utils.arguments import checked
 from vocseg.utils.system import find_device, find_precision
 
 MAX_SHORT_SIDE = 640
@@ -79,6 +80,7 @@ class Segmenter:
     _fork_is_safe: ClassVar[bool] = False
     """Whether processes forked from now on are kept from waiting for torch's threads."""
 
+    @checked
     def __init__(
         self,
         model: str | Path | nn.Module = DEFAULT_MODEL,
@@ -96,11 +98,8 @@ class Segmenter:
             os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
             Segmenter._fork_is_safe = True
         self._process, self._engine = os.getpid(), engine
-        if engine not in get_args(EngineName):
-            known = get_args(EngineName)
-            raise SettingError(f"unknown engine '{engine}'{nearest(str(engine), list(known))}; use one of: {', '.join(known)}")
-        if max_short_side is not None and (not isinstance(max_short_side, int) or max_short_side < 0):
-            raise SettingError(f"max_short_side is {max_short_side!r}, not a number of pixels, or 0 for no limit")
+        if max_short_side is not None and max_short_side < 0:
+            raise SettingError(f"max_short_side is {max_short_side}, not a number of pixels, or 0 for no limit")
         precision = str(precision).removeprefix("torch.")
         self.device = find_device("cpu" if device == "auto" and engine in CPU_ENGINES else device)
         if engine in CPU_ENGINES and self.device.type != "cpu":
@@ -139,6 +138,7 @@ class Segmenter:
             return list(self.stream(image, batch_size=batch_size))
         return self.segment_loaded([load(0, image)], keep_logits=True)[0]
 
+    @checked
     def stream(self, sources: Any, *, batch_size: int | None = None, on_error: OnError = "raise") -> Stream:
         """Segment many images in bounded memory; iterate over the results, in the order of the images.
 
@@ -152,14 +152,12 @@ class Segmenter:
         >>> [result.source.name for result in segment.stream(FOLDER / "JPEGImages" / "c*.jpg")]
         ['camera.jpg', 'chelsea.jpg']
         """
-        if on_error not in get_args(OnError):
-            raise SettingError(f"on_error is {on_error!r}, not 'raise' or 'skip'")
-        if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
-            raise SettingError(f"batch_size is {batch_size!r}, not a positive number")
         return Stream(self, sources, batch_size, on_error)
 
     def batches(self, items: Iterable[Item], size_of: Callable[[Item], Size], batch_size: int | None) -> Iterator[list[Item]]:
         """Group items by size into batches for the network; see :meth:`stream` for the default ``batch_size``."""
+        if batch_size is not None and batch_size < 1:
+            raise SettingError(f"batch_size is {batch_size}, not a positive number")
 
         def limit(size: Size) -> int:
             if batch_size or self.device.type == "cpu":

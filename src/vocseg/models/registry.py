@@ -24,6 +24,7 @@ from vocseg.models.zoo.deeplab_mobilenet import DeepLabMobileNetFamily
 from vocseg.models.zoo.smp import SmpFamily
 from vocseg.models.zoo.torchvision import TorchvisionFamily
 from vocseg.models.zoo.vocseg_s import VocsegFamily
+from vocseg.utils.arguments import checked
 
 Builder = Callable[[int], nn.Module]
 """Takes the number of classes, returns a network as :class:`SegmentationModel` takes it, or a SegmentationModel."""
@@ -115,6 +116,7 @@ def register_model(
     return register if builder is None else register(builder)
 
 
+@checked
 def list_models(pattern: str | None = None) -> list[str]:
     """List the names that :func:`create_model` takes.
 
@@ -128,6 +130,7 @@ def list_models(pattern: str | None = None) -> list[str]:
     return [name for family in families for name in family.names() if pattern is None or fnmatch(name, pattern)]
 
 
+@checked
 def create_model(model: str | Path, classes: Sequence[str] | None = None, weights: str | Path | None = None) -> SegmentationModel:
     """Create a model in training mode.
 
@@ -147,9 +150,6 @@ def create_model(model: str | Path, classes: Sequence[str] | None = None, weight
     >>> model(torch.zeros(1, 3, 48, 64, dtype=torch.uint8))["out"].shape
     torch.Size([1, 2, 48, 64])
     """
-    for given in (model, weights):
-        if given is not None and not isinstance(given, str | Path):
-            raise ModelError(f"model and weights are names or files, not {type(given).__name__}")
     model, weights = str(model), None if weights is None else str(weights)
     names = None if classes is None else names_of(classes)
     if is_file_name(model):

@@ -31,6 +31,7 @@ from vocseg.training.run_folder import RunFolder, check_resumable, log
 from vocseg.training.setup import Schedule, TrainSetup, prepare
 from vocseg.training.step_log import percents
 from vocseg.training.validation import score_start
+from vocseg.utils.arguments import checked
 from vocseg.utils.system import find_device
 from vocseg.utils.text import counted, percent
 
@@ -59,6 +60,7 @@ class TrainResult:
         return self.run.best
 
 
+@checked
 def train(
     data: str | Path | None = None,
     model: str | Path | nn.Module | None = None,
@@ -99,7 +101,7 @@ def train(
     >>> result.best.name, len(result.history)
     ('best.safetensors', 2)
     """
-    _check_arguments(callbacks, transform=transform, should_stop=should_stop)
+    _check_callbacks(callbacks)
     network = model if isinstance(model, nn.Module) else None
     named = {"data": data, "model": model if network is None else _python_name(network)}
     named["loss"] = PYTHON if callable(loss) else loss
@@ -121,13 +123,8 @@ EVENTS = ("on_step", "on_epoch_end", "on_end")
 """Methods of callbacks."""
 
 
-def _check_arguments(callbacks: Any, **functions: object) -> None:
-    """Raise SettingError for callbacks of which a method would never be called, and for what is no function."""
-    for name, function in functions.items():
-        if function is not None and not callable(function):
-            raise SettingError(f"{name} must be a function, not {function!r:.80}")
-    if not isinstance(callbacks, list | tuple):
-        raise SettingError(f"callbacks must be a list, not {type(callbacks).__name__}")
+def _check_callbacks(callbacks: Sequence[object]) -> None:
+    """Raise SettingError for callbacks of which a method would never be called."""
     for callback in callbacks:
         methods = [name for name in dir(callback) if name.startswith("on_") and callable(getattr(callback, name))]
         unknown = sorted(set(methods).difference(EVENTS))

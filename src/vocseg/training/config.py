@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from types import NoneType
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from vocseg import voc
 from vocseg.errors import DataError, SettingError, nearest
+from vocseg.utils.arguments import check
 from vocseg.utils.files import read_text, write_text
 
 T = TypeVar("T")
@@ -201,8 +202,7 @@ def check_values(values: dict[str, Any], source: str) -> dict[str, Any]:
         if key not in _kinds():
             raise SettingError(f"{source}: unknown setting '{key}'{nearest(key, list(_kinds()))}")
         checked[key] = _plain(value)
-        if not _fits(checked[key], _kinds()[key]):
-            raise SettingError(f"{source}: {key} must be {_in_words(_kinds()[key])}, not {value!r:.80}")
+        check(f"{source}: {key}", checked[key], _kinds()[key])
     return checked
 
 
@@ -212,22 +212,6 @@ def _plain(value: object) -> object:
     if isinstance(value, numbers.Real) and not isinstance(value, bool):  # numpy's too
         return int(value) if isinstance(value, numbers.Integral) else float(value)
     return value
-
-
-def _fits(value: object, kind: Any) -> bool:
-    if isinstance(kind, UnionType):
-        return any(_fits(value, part) for part in get_args(kind))
-    if get_origin(kind) is Literal:
-        return isinstance(value, str) and value in get_args(kind)
-    if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)
-
-
-def _in_words(kind: Any) -> str:
-    parts = [part for part in get_args(kind) or (kind,) if part is not NoneType]
-    names = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}
-    return " or ".join(names.get(part) or repr(part) for part in parts)
 
 
 def find_recipe(name: str) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from vocseg.errors import SettingError
+from vocseg.utils.arguments import checked
 
 if TYPE_CHECKING:
     import torch
@@ -131,6 +132,7 @@ def max_pixels() -> int:
     return _limits["pixels"]
 
 
+@checked
 def set_max_pixels(pixels: int) -> None:
     """Set how many pixels an image or mask may have (at first 100 million), here and in loader processes started later.
 
@@ -139,8 +141,8 @@ def set_max_pixels(pixels: int) -> None:
     >>> import vocseg
     >>> vocseg.set_max_pixels(100_000_000)
     """
-    if not isinstance(pixels, int) or pixels < 1:
-        raise SettingError(f"max_pixels is {pixels!r}, not a positive number")
+    if pixels < 1:
+        raise SettingError(f"max_pixels is {pixels}, not a positive number")
     _limits["pixels"] = pixels
 
 
