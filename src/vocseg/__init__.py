@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from vocseg.evaluation.evaluate import evaluate
     from vocseg.evaluation.result import Evaluation
     from vocseg.evaluation.score import score
+    from vocseg.evaluation.submission import Submission, submit
+    from vocseg.evaluation.submission_check import SubmissionCheck, check_submission
     from vocseg.export.export import export
     from vocseg.export.report import ExportReport
     from vocseg.inference.predict import predict
@@ -65,12 +67,15 @@ __all__ = [
     "SegmentationModel",
     "Segmenter",
     "SettingError",
+    "Submission",
+    "SubmissionCheck",
     "TrainConfig",
     "TrainResult",
     "TrainingError",
     "TrainingStopped",
     "VOCDataset",
     "VocsegError",
+    "check_submission",
     "compare",
     "convert",
     "create_model",
@@ -83,6 +88,7 @@ __all__ = [
     "register_model",
     "score",
     "set_max_pixels",
+    "submit",
     "train",
     "transforms",
     "tune_process",
@@ -100,9 +106,12 @@ _HOMES = {
     "Segmentation": "inference.result:Segmentation",
     "SegmentationModel": "models.base:SegmentationModel",
     "Segmenter": "inference.segmenter:Segmenter",
+    "Submission": "evaluation.submission:Submission",
+    "SubmissionCheck": "evaluation.submission_check:SubmissionCheck",
     "TrainConfig": "training.config:TrainConfig",
     "TrainResult": "training.api:TrainResult",
     "VOCDataset": "data.voc_dataset:VOCDataset",
+    "check_submission": "evaluation.submission_check:check_submission",
     "compare": "evaluation.compare:compare",
     "convert": "convert.pipeline:convert",
     "create_model": "models.registry:create_model",
@@ -114,6 +123,7 @@ _HOMES = {
     "predict": "inference.predict:predict",
     "register_model": "models.registry:register_model",
     "score": "evaluation.score:score",
+    "submit": "evaluation.submission:submit",
     "train": "training.api:train",
     "transforms": "data.transforms",
     "set_max_pixels": "utils.system:set_max_pixels",

@@ -13,7 +13,7 @@ from PIL import Image
 from vocseg.training.config import GROUPS, TrainConfig
 
 VERBS = [
-    *((verb,) for verb in ("train", "evaluate", "score", "predict", "models", "export", "bench")),
+    *((verb,) for verb in ("train", "evaluate", "score", "submit", "predict", "models", "export", "bench")),
     *(("data", verb) for verb in ("download", "synth", "doctor", "convert", "stats", "show")),
 ]
 Run = Callable[..., tuple[int, str, str]]
@@ -75,7 +75,7 @@ def test_version(run: Run) -> None:
         (["train", "--augment", "none"], "--augment"),
         (["evaluate"], "--model requires an argument"),
         (["predict"], "IMAGES"),
-        (["doctor", "data"], "Commands: data, train, predict, evaluate, score, compare, demo, models, export, bench."),
+        (["doctor", "data"], "Commands: data, train, predict, evaluate, score, compare, submit, demo, models, export, bench."),
         (["data", "docter"], "Did you mean doctor?"),
         (["predict", "a.jpg", "--device", "gpu"], "Did you mean cuda?"),
         (["predict", "a.jpg", "--precision", "fp16"], "Did you mean float16?"),

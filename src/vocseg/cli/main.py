@@ -51,13 +51,14 @@ app.command(train_app)
 USAGE = {
     "predict": "vocseg predict [OPTIONS] IMAGES...",
     "compare": "vocseg compare [OPTIONS] A B",
+    "submit": "vocseg submit [OPTIONS] [SOURCE]",
     "models": "vocseg models [OPTIONS] [PATTERN]",
     "export": "vocseg export [OPTIONS] [MODEL]",
     "show": "vocseg data show [OPTIONS] DATA [IDS...]",
 }
 """Usage of verbs for which cyclopts shows ``ARGS``, or one argument for several."""
 for parent, prefix, verbs in (
-    (app, "", ("predict", "evaluate", "score", "compare", "demo", "models", "export", "bench")),
+    (app, "", ("predict", "evaluate", "score", "compare", "submit", "demo", "models", "export", "bench")),
     (data, "data_", ("download", "synth", "doctor", "stats", "show", "convert")),
 ):
     for verb in verbs:

@@ -37,11 +37,12 @@ class VocFolder:
     classes: tuple[str, ...] = voc.CLASSES
 
     @classmethod
-    def find(cls, data: str | Path, mask_dir: str = voc.MASKS, year: str | None = None) -> VocFolder:
+    def find(cls, data: str | Path, mask_dir: str = voc.MASKS, year: str | None = None, *, masks: bool = True) -> VocFolder:
         """Find the VOC layout below ``data``.
 
         ``data`` is the folder that holds ``VOCdevkit``, or ``VOCdevkit``, or a folder like ``VOC2012``. Without a
-        ``year`` the newest one is taken. Raises DataError, naming the folder, if there is no such layout.
+        ``year`` the newest one is taken; without ``masks`` it needs no folder of masks, as a test set has none. Raises
+        DataError, naming the folder, if there is no such layout.
         """
         top = data_folder(data)
         root = _find_root(top, year)
@@ -49,7 +50,7 @@ class VocFolder:
             name = "VOC20xx" if year is None else f"VOC{year}"
             either = "neither it nor a" if year is None else "no"
             raise DataError(f"{top} is not in VOC layout: {either} {name} or VOCdevkit/{name} below it has a {voc.IMAGES} folder")
-        if not (root / mask_dir).is_dir():
+        if masks and not (root / mask_dir).is_dir():
             raise DataError(f"no mask folder {root / mask_dir}")
         if Path(mask_dir).name == voc.OBJECTS:
             raise DataError(f"masks in {root / mask_dir} number objects, not classes; class ids are in {voc.MASKS}")
@@ -82,14 +83,16 @@ class VocFolder:
             raise DataError(f"no split list {path}{nearest(split, self.splits)} (lists there: {known})")
         return read_list(path)
 
-    def ids(self, split: str) -> list[str]:
+    def ids(self, split: str, *, masks: bool = True) -> list[str]:
         """Return the image ids of a split in the list's order.
 
-        Raises DataError for a missing or empty list, an id without an image or a mask, and an id listed twice.
+        Raises DataError for a missing or empty list, an id without an image or (with ``masks``) a mask, and an id listed twice.
         """
         lines: dict[str, str] = {}
         for name, line in zip(self.listed(split), self.lines(split), strict=True):
-            self.image(name), self.mask(name)
+            self.image(name)
+            if masks:
+                self.mask(name)
             if name in lines:
                 both = "" if lines[name] == line == name else f": '{lines[name]}' and '{line}'"
                 raise DataError(f"split list {self.root / voc.SPLITS / split}.txt names '{name}' twice{both}")
