@@ -25,7 +25,7 @@ from vocseg.convert.splits import SplitPlan, draw_splits, plan_splits
 from vocseg.convert.writers import write_coco, write_voc, write_yolo
 from vocseg.data.image_io import check_palettes, image_size, open_image, read_image
 from vocseg.data.near_duplicates import Fingerprint, fingerprint
-from vocseg.errors import DataError, ImageError, OutputError, SettingError
+from vocseg.errors import DataError, ImageError, OutputError
 from vocseg.utils.arguments import checked
 from vocseg.utils.files import building
 from vocseg.utils.progress import progress
@@ -35,11 +35,6 @@ RECODED_SUFFIXES = (".bmp", ".tif", ".tiff")
 """Suffixes of images that become PNG, which is smaller and which more tools read."""
 EMBEDDED_SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif"}
 """Suffixes of images inside annotation files, by Pillow's format."""
-
-CHOICES = {
-    "to": ("voc", "coco", "yolo"), "segments": ("rle", "polygons"), "objects": ("classes", "parts"),
-    "crowds": ("auto", "void", "objects"), "others": (None, "background", "void"),
-}  # fmt: skip
 
 AnyPath = str | Path
 
@@ -103,9 +98,6 @@ def convert(
     voc 3 {'train': 2, 'trainval': 3, 'val': 1}
     """
     source, out = Path(source), Path(out)
-    for name, value in {"to": to, "segments": segments, "objects": objects, "crowds": crowds, "others": others}.items():
-        if value not in CHOICES[name]:
-            raise SettingError(f"{name} '{value}' is not one of {', '.join(filter(None, CHOICES[name]))}")
     if images is None and source.resolve() in out.resolve().parents:
         raise OutputError(f"{out} is inside {source} and would be read as part of it; choose another folder")
     given, void = parse_classes(classes), parse_names(void)
