@@ -57,7 +57,9 @@ def test_each_image_has_its_own_matrix(val_set: SplitDataset, masks: Path) -> No
 def test_evaluate_and_score_write_the_same_counts(val_set: SplitDataset, model: vocseg.SegmentationModel, tmp_path: Path) -> None:
     made = vocseg.evaluate(model, val_set, device="cpu", out=tmp_path / "a", batch_size=3)
     scored = vocseg.score(tmp_path / "a/masks", val_set, out=tmp_path / "b")
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["masks", "per_image.csv", "per_image.npz", "scores.json"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
+        "masks", "per_image.csv", "per_image.npz", "reliability.svg", "scores.json",
+    ]  # fmt: skip
     assert made.scores == scored.scores
     assert made.interval == scored.interval
     vocseg.score(tmp_path / "a/masks", val_set, out=tmp_path / "b")  # results of before may be replaced
@@ -147,4 +149,4 @@ def test_damaged_results_are_one_line(tmp_path: Path) -> None:
 def test_results_never_replace_the_data(val_set: SplitDataset, masks: Path) -> None:
     with pytest.raises(OutputError):
         vocseg.score(masks, val_set, out=val_set.folder.root / "SegmentationClass")
-    assert [path.name for path in result_files("a")] == ["scores.json", "per_image.npz", "per_image.csv"]
+    assert [path.name for path in result_files("a")] == ["scores.json", "per_image.npz", "per_image.csv", "reliability.svg"]

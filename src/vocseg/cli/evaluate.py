@@ -16,22 +16,26 @@ def evaluate(
     match_classes: Flag = False,
     save_masks: Path | None = None,
     network: Network = Network(),
+    fit_temperature: Path | None = None,
     out: Results = None,
     json: Json = None,
 ) -> None:
     """Score a model on a split.
 
-    One confusion matrix over all images at their own size, without void pixels, as in the VOC devkit.
+    One confusion matrix over all images at their own size, without void pixels, as in the VOC devkit. Also boundary
+    IoU, mIoU near boundaries, recall by size, and the calibration of the probabilities.
 
     ```
     vocseg evaluate runs/deeplabv3_resnet101/best.safetensors --data data
     vocseg evaluate lraspp_mobilenet_v3_large --data data --save-masks masks --json scores.json
+    vocseg evaluate best.safetensors --split calibration --fit-temperature calibrated.safetensors
     ```
 
     Args:
         model: Model file or name.
         match_classes: Score the classes that model and data both name, if the model has others too.
         save_masks: Write the predicted masks to this folder, as palette PNGs named by id.
+        fit_temperature: Write the model to this new file with the temperature that fits its probabilities to the split.
     """
     data_folder(truth.data)  # fail before torch is imported
     from vocseg.cli.console import log_to_terminal, terminal
@@ -40,8 +44,8 @@ def evaluate(
 
     log_to_terminal()
     result = run(
-        model, match_classes=match_classes, save_masks=save_masks, out=out, json=json, title=f"evaluate {truth.split}",
-        **asdict(truth), **asdict(network),
+        model, match_classes=match_classes, save_masks=save_masks, out=out, json=json, fit_temperature=fit_temperature,
+        title=f"evaluate {truth.split}", **asdict(truth), **asdict(network),
     )  # fmt: skip
     title = f"{model} in {result.about['precision']} on {truth.split} of {result.about['data']}"
     terminal().print(evaluation_report(result, title), crop=False)

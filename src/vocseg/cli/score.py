@@ -13,7 +13,8 @@ def score(masks: Path, /, *, truth: Truth = Truth(), out: Results = None, json: 
     """Score a folder of mask PNGs from any tool.
 
     One mask per image of the split, named `<id>.png`: palette or grayscale PNG of the image's size, values are class
-    ids. One confusion matrix over all images, without void pixels, as in the VOC devkit.
+    ids. One confusion matrix over all images, without void pixels, as in the VOC devkit. Also boundary
+    IoU, mIoU near boundaries, and recall by size.
 
     ```
     vocseg score masks --data data --split val

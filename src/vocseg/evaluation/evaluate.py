@@ -24,8 +24,10 @@ from vocseg.data.layout import VocFolder, protect_data
 from vocseg.data.loader import evaluation_workers, samples
 from vocseg.data.voc_dataset import VOCDataset
 from vocseg.errors import DataError, ModelError
-from vocseg.evaluation.record import Record, truth_hash
+from vocseg.evaluation.counts import count_image
+from vocseg.evaluation.record import CountedImage, Record, truth_hash
 from vocseg.evaluation.result import MASKS, Evaluation, result_files
+from vocseg.evaluation.temperature import PixelSample, check_fit, save_calibrated
 from vocseg.inference.engines import EngineName
 from vocseg.inference.images import stacked, to_pixels
 from vocseg.inference.segmenter import Segmenter, as_segmenter
@@ -58,6 +60,7 @@ def evaluate(
     workers: int | None = None,
     save_masks: str | Path | None = None,
     out: str | Path | None = None,
+    fit_temperature: str | Path | None = None,
     json: str | Path | None = None,
     title: str | None = None,
 ) -> Evaluation:
@@ -70,8 +73,9 @@ def evaluate(
     data's other classes do not count. ``batch_size``: images of equal size in a batch; by default 16 on a GPU and 1 on
     a CPU, where a batch is no faster. ``workers``: loader processes; by default as many as help. ``save_masks``: a
     folder for the predictions, palette PNGs named by id. ``out``: a folder for the scores, the counts of each image, and
-    the predictions (``masks``); see :meth:`Evaluation.save`. ``json``: a file for the scores. ``title``: shows a
-    progress bar on a terminal.
+    the predictions (``masks``); see :meth:`Evaluation.save`. ``fit_temperature``: a new model file, the model with the
+    temperature that makes its probabilities fit this split best; the scores are those before. ``json``: a file for the
+    scores. ``title``: shows a progress bar on a terminal.
 
     Raises ModelError if the model cannot be used or its classes are not those of the data, DataError for unreadable
     data and for a split of one class, of which no score can be right, OutputError if an output cannot be written or would
@@ -88,6 +92,9 @@ def evaluate(
         save_masks = Path(out) / MASKS
     folder = None if save_masks is None else Path(save_masks)
     outputs = [None if json is None else Path(json), *result_files(out)]
+    if fit_temperature is not None:
+        check_fit(model, Path(fit_temperature))
+        outputs.append(Path(fit_temperature))
     if folder is not None:
         outputs += [folder / f"{image}.png" for image in dataset.names]
     if isinstance(dataset, SplitDataset):
@@ -103,17 +110,23 @@ def evaluate(
     shared = _shared_classes(segmenter.info, dataset.classes, about["data"], match_classes)
     if shared is not None:
         about["not_scored"] = ", ".join(name for name in dataset.classes if name not in shared.names)
+        if fit_temperature is not None:
+            raise ModelError("a temperature is fitted on all classes of a model, not on those that the data name too")
     if folder is not None:
         writable_folder(folder)
+    sample = None if fit_temperature is None else PixelSample(len(dataset))
     result = evaluate_split(
         segmenter, dataset, batch_size=batch_size, workers=workers, save_masks=folder, title=title, about=about, shared=shared,
-        per_image=True,
+        per_image=True, pixel_sample=sample,
     )  # fmt: skip
     pixels = [row.true_pixels for row in result.scores.per_class]
     if isinstance(dataset, SplitDataset):
         check_labels_of_split(pixels, [*result.per_class], dataset.split)
     elif fault := split_fault(pixels, [*result.per_class]):
         log.warning("%s: %s", dataset.split, fault[1])
+    if sample is not None and fit_temperature is not None:
+        result = replace(result, temperature=(fit := sample.fit(segmenter.info.temperature)))
+        save_calibrated(cast(Any, model), dataset.classes, weights, fit.temperature, Path(fit_temperature))
     result.save_all(out, json)
     return result
 
@@ -131,13 +144,14 @@ def evaluate_split(
     about: dict[str, str] | None = None,
     shared: SharedClasses | None = None,
     per_image: bool = False,
+    pixel_sample: PixelSample | None = None,
 ) -> Evaluation:
     """Score a segmenter on the samples of a data set; see :func:`evaluate` for the options that both take.
 
     Of several processes each predicts the images of its ``shard`` (number, of how many), and ``gather`` sums a tensor
     over the processes, so every pixel counts once. With ``shared`` only these classes are scored. ``per_image`` keeps the
-    counts of each image; all scores are then those of this process's share. Raises ModelError if the classes differ,
-    DataError for unreadable data.
+    counts of each image; all scores are then those of this process's share. ``pixel_sample`` keeps the logits of some
+    pixels. Raises ModelError if the classes differ, DataError for unreadable data.
     """
     start = time.perf_counter()
     classes, palette = segmenter.info.classes, segmenter.info.palette
@@ -150,7 +164,7 @@ def evaluate_split(
     matrix = ConfusionMatrix(classes, segmenter.device if segmenter.device.type == "cuda" else "cpu")
     # Counts stay on the device, so that nothing waits for it.
     total = torch.zeros((), dtype=torch.float64, device=matrix.device)
-    kept: list[tuple[str, str, Tensor, Tensor]] = []
+    kept: list[CountedImage] = []
     with closing(samples(cast(Any, dataset), workers, own)) as read:
         shown = progress(read, len(own), title)
         for batch in segmenter.batches(shown, lambda sample: sample.mask.shape, batch_size):
@@ -159,15 +173,18 @@ def evaluate_split(
             if shared is not None:
                 logits, masks = shared.logits(logits), shared.scored(masks)
             masks = masks.to(logits.values.device, non_blocking=True)
-            scored = score_pixels(logits, masks)
+            if pixel_sample is not None:
+                pixel_sample.add([item.name for item in batch], logits, masks)
+            scored = score_pixels(logits, masks, segmenter.info.temperature)
             predictions = scored.classes
-            for sample, prediction, mask, loss in zip(batch, predictions, masks, scored.loss, strict=True):
+            for sample, prediction, mask, loss, confidence in zip(batch, predictions, masks, *scored[::2], strict=True):
                 image = ConfusionMatrix(classes, matrix.device)
                 image.update(prediction, mask)
                 matrix.merge(image)
                 total += loss.to(matrix.device)
                 if per_image:
-                    kept.append((sample.name, truth_hash(sample.mask), image.counts.int(), loss))
+                    details = count_image(mask, prediction, confidence, len(classes))
+                    kept.append(CountedImage(sample.name, truth_hash(sample.mask), image.counts.int(), loss, details))
             if save_masks is not None:
                 labels = predictions if shared is None else shared.labels_of(predictions)
                 for sample, prediction in zip(batch, labels.cpu(), strict=True):

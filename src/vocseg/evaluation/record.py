@@ -6,16 +6,17 @@ import csv
 import io
 import zipfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from vocseg.errors import DataError, InputError, reason
+from vocseg.evaluation.counts import Counts, checked, shapes
 from vocseg.evaluation.statistics import as_number, hits_and_unions, ious, mean_over_classes
 from vocseg.utils.files import RECORD_FILES, replacing
 
@@ -28,12 +29,23 @@ def truth_hash(mask: Tensor) -> str:
     return blake2b(repr(values.shape).encode() + values.tobytes(), digest_size=8).hexdigest()
 
 
+class CountedImage(NamedTuple):
+    """An image's id, the hash of its truth, its matrix, its summed loss (NaN for saved masks), and its other counts."""
+
+    id: str
+    truth: str
+    matrix: Tensor
+    loss: Tensor | float
+    details: Counts
+
+
 @dataclass(frozen=True, eq=False)
 class Record:
     """Counts of each image of a split, in the order of ``ids``.
 
     ``matrices``: int32, n x K x K, true class x predicted class. ``truth``: a hash
     of each ground-truth mask. ``loss``: sums of the cross entropy over the valid pixels, float64; NaN for saved masks.
+    ``details``: counts of boundaries, components and confidence (:data:`vocseg.evaluation.counts.Counts`).
 
     >>> import torch
     >>> counts = np.array([[[3, 1], [0, 4]], [[8, 0], [0, 0]]], dtype=np.int32)
@@ -47,14 +59,16 @@ class Record:
     truth: tuple[str, ...]
     matrices: NDArray[np.integer[Any]]
     loss: NDArray[np.float64]
+    details: Counts = field(default_factory=dict)
 
     @classmethod
-    def of(cls, classes: Sequence[str], images: Sequence[tuple[str, str, Tensor, Tensor | float]]) -> Record:
-        """Make a record of (id, hash of the truth, matrix, summed loss) of images."""
+    def of(cls, classes: Sequence[str], images: Sequence[CountedImage]) -> Record:
+        """Make a record of images."""
         size = len(classes)
-        matrices = np.array([image[2].cpu().numpy() for image in images], np.int32).reshape(-1, size, size)
-        ids, truth = tuple(image[0] for image in images), tuple(image[1] for image in images)
-        return cls(tuple(classes), ids, truth, matrices, np.array([float(image[3]) for image in images]))
+        matrices = np.array([image.matrix.cpu().numpy() for image in images], np.int32).reshape(-1, size, size)
+        ids, truth = tuple(image.id for image in images), tuple(image.truth for image in images)
+        details = {name: np.array([image.details[name] for image in images]) for name in (images[0].details if images else ())}
+        return cls(tuple(classes), ids, truth, matrices, np.array([float(image.loss) for image in images]), details)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -71,7 +85,8 @@ class Record:
         """Return the record of the images at these places, in their order."""
         chosen = list(places)
         ids, truth = (tuple(values[place] for place in chosen) for values in (self.ids, self.truth))
-        return Record(self.classes, ids, truth, self.matrices[chosen], self.loss[chosen])
+        details = {name: values[chosen] for name, values in self.details.items()}
+        return Record(self.classes, ids, truth, self.matrices[chosen], self.loss[chosen], details)
 
     def subset(self, ids: Iterable[str]) -> Record:
         """Return the record of these images, in the order given; InputError for an id that is not there, or twice."""
@@ -86,7 +101,10 @@ class Record:
         return self.select(list(wanted.values()))
 
     def merge(self, other: Record) -> Record:
-        """Return both records as one, sorted by id; InputError for other classes, or an image that both have."""
+        """Return both records as one, sorted by id; InputError for other classes, or an image that both have.
+
+        Of the ``details``, what only one of them has is left out.
+        """
         if self.classes != other.classes:
             raise InputError(f"cannot merge scores of classes {self.classes} and {other.classes}")
         if twice := sorted(set(self.ids) & set(other.ids)):
@@ -94,6 +112,7 @@ class Record:
         both = Record(
             self.classes, self.ids + other.ids, self.truth + other.truth,
             np.concatenate([self.matrices, other.matrices]), np.concatenate([self.loss, other.loss]),
+            {name: np.concatenate([self.details[name], other.details[name]]) for name in self.details if name in other.details},
         )  # fmt: skip
         return both.select(sorted(range(len(both)), key=both.ids.__getitem__))
 
@@ -112,7 +131,8 @@ class Record:
 
     def save(self, folder: Path) -> None:
         """Write ``per_image.npz`` and ``per_image.csv`` to a folder; equal records give equal files. May raise OutputError."""
-        arrays = {"ids": self.ids, "truth": self.truth, "classes": self.classes, "matrices": self.matrices, "loss": self.loss}
+        arrays: dict[str, Any] = {"ids": self.ids, "truth": self.truth, "classes": self.classes, "matrices": self.matrices}
+        arrays |= {"loss": self.loss} | dict(self.details)
         with replacing(folder / ARRAYS) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, values in arrays.items():
                 buffer = io.BytesIO()
@@ -132,6 +152,7 @@ class Record:
             with np.load(path, allow_pickle=False) as file:
                 ids, truth, classes = (tuple(map(str, file[name])) for name in ("ids", "truth", "classes"))
                 matrices, loss = file["matrices"], file["loss"].astype(np.float64)
+                details = {name: file[name] for name in shapes(len(classes)) if name in file}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(f"cannot read {path}: {reason(error)}; evaluate or score with --out writes it") from error
         sizes = (len(ids), len(classes), len(classes))
@@ -141,4 +162,4 @@ class Record:
             )
         if matrices.size and matrices.min() < 0:
             raise DataError(f"{path} is damaged: a count of {matrices.min()} pixels")
-        return cls(classes, ids, truth, matrices, loss)
+        return cls(classes, ids, truth, matrices, loss, checked(details, len(ids), len(classes), path))

@@ -13,14 +13,16 @@ import numpy as np
 import torch
 
 from vocseg.errors import DataError, InputError
+from vocseg.evaluation.boundary import BoundaryScores, SizeScore, size_scores, trimap_scores
+from vocseg.evaluation.calibration import Calibration, TemperatureFit
 from vocseg.evaluation.record import ARRAYS, TABLE, Record
 from vocseg.evaluation.statistics import FEW_IMAGES, Interval, as_pair, jackknife, lost_classes
 from vocseg.metrics import ClassScore, Scores, scores
 from vocseg.utils.files import read_json, writable_folder, write_json
 from vocseg.utils.text import counted, percent, portable
 
-SCORES, MASKS = "scores.json", "masks"
-"""Names of the file of scores and of the folder of predictions in a folder of results."""
+SCORES, MASKS, RELIABILITY = "scores.json", "masks", "reliability.svg"
+"""Names in a folder of results: the scores, the folder of predictions, the reliability diagram."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Evaluation:
 
     ``loss``: mean cross entropy of the main output over all valid pixels; None for saved masks. ``images``: how many.
     ``seconds``: how long it took. ``about``: what was scored: model, precision and data, or masks and data. ``record``:
-    the counts of each image; None if they were not kept.
+    the counts of each image; None if they were not kept. ``temperature``: the one that was fitted.
 
     >>> import vocseg
     >>> from vocseg.data.samples import FOLDER
@@ -45,6 +47,7 @@ class Evaluation:
     seconds: float
     about: Mapping[str, str] = field(default_factory=dict)
     record: Record | None = None
+    temperature: TemperatureFit | None = None
 
     def __repr__(self) -> str:
         classes = f"{self.scores.classes_scored} of {len(self.scores.per_class)} classes"
@@ -97,6 +100,33 @@ class Evaluation:
     def _intervals(self) -> list[Interval | None]:
         return [] if self.record is None else jackknife(self.record.counts)
 
+    @cached_property
+    def boundary(self) -> BoundaryScores | None:
+        """Boundary IoU; None if its counts were not kept."""
+        if self.record is None or not {"boundary", "boundary_width"} <= self.record.details.keys():
+            return None
+        details = self.record.details
+        return BoundaryScores.of(details["boundary"], details["boundary_width"], self.record.classes)
+
+    @cached_property
+    def trimap(self) -> dict[int, float | None]:
+        """The mIoU of the pixels within 1, 2, 4, 8, 16 and 32 pixels of a boundary of the truth; empty if not counted."""
+        return {} if self.record is None or "trimap" not in self.record.details else trimap_scores(self.record.details["trimap"])
+
+    @cached_property
+    def sizes(self) -> tuple[SizeScore, ...]:
+        """How well objects of each range of sizes are found, from the smallest; empty if not counted."""
+        if self.record is None or "sizes" not in self.record.details:
+            return ()
+        return size_scores(self.record.details["sizes"], self.record.classes)
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """Calibration error of the probabilities; None for masks, and if its counts were not kept."""
+        if self.record is None or "calibration" not in self.record.details:
+            return None
+        return Calibration.of(self.record.details["calibration"], self.record.classes)
+
     def warnings(self) -> list[str]:
         """Say why the interval may be too narrow: few images, or classes that few images show."""
         if self.record is None or self.interval is None:
@@ -130,13 +160,19 @@ class Evaluation:
         )
         for name, interval in self.class_intervals.items():
             values["per_class"][name]["interval"] = as_pair(interval)
+        values["boundary"] = self.boundary and self.boundary.to_dict()
+        values["trimap"] = [{"distance": distance, "miou": miou} for distance, miou in self.trimap.items()]
+        values["sizes"] = [row.to_dict() for row in self.sizes]
+        values["calibration"] = self.calibration and self.calibration.to_dict()
+        if self.temperature is not None:
+            values["temperature"] = self.temperature.to_dict()
         return values
 
     def save(self, path: str | Path) -> None:
         """Write the scores as JSON to a file ``.json``; or to a folder, with the counts of each image, if they were kept.
 
-        A folder gets ``scores.json``, ``per_image.npz`` (what :meth:`load` reads) and ``per_image.csv``. May raise
-        OutputError.
+        A folder gets ``scores.json``, ``per_image.npz`` (what :meth:`load` reads), ``per_image.csv`` and, if there were
+        probabilities, ``reliability.svg``. May raise OutputError.
         """
         path = Path(path)
         if path.suffix == ".json":
@@ -145,6 +181,8 @@ class Evaluation:
         writable_folder(path)
         if self.record is not None:
             self.record.save(path)
+        if self.calibration is not None:
+            self.calibration.save_diagram(path / RELIABILITY)
         write_json(path / SCORES, self.to_dict())
 
     def save_all(self, folder: str | Path | None, json: str | Path | None) -> None:
@@ -171,7 +209,7 @@ class Evaluation:
 
 def result_files(folder: str | Path | None) -> list[Path]:
     """List the files that results are written to in a folder."""
-    return [] if folder is None else [Path(folder) / name for name in (SCORES, ARRAYS, TABLE)]
+    return [] if folder is None else [Path(folder) / name for name in (SCORES, ARRAYS, TABLE, RELIABILITY)]
 
 
 def read_scores(folder: Path) -> dict[str, Any]:

@@ -7,14 +7,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from torch import Tensor
-
 from vocseg.data.dataset import SplitDataset, size_text
 from vocseg.data.image_io import check_palettes, read_mask
 from vocseg.data.label_checks import check_labels_of_split
 from vocseg.data.layout import VocFolder, files_by_stem, protect_data
 from vocseg.errors import DataError, InputError
-from vocseg.evaluation.record import Record, truth_hash
+from vocseg.evaluation.counts import count_image
+from vocseg.evaluation.record import CountedImage, Record, truth_hash
 from vocseg.evaluation.result import Evaluation, result_files
 from vocseg.metrics import confusion_matrix
 from vocseg.utils.arguments import checked
@@ -67,15 +66,17 @@ def score(
     check_palettes(map(folder.mask, names))
     check_palettes(files[name] for name in names)
 
-    def count(name: str) -> tuple[str, str, Tensor, float]:
+    def count(name: str) -> CountedImage:
         target, prediction = read_mask(folder.mask(name), len(classes)), read_mask(files[name])
         if prediction.shape != target.shape:
             described = f"{size_text(prediction)}, its ground truth {folder.mask(name)} {size_text(target)}"
             raise DataError(f"mask {files[name]} is {described}")
         try:
-            return name, truth_hash(target), confusion_matrix(prediction, target, len(classes)), math.nan
+            matrix = confusion_matrix(prediction, target, len(classes))
         except InputError as error:
             raise DataError(f"mask {files[name]}: {error}") from error
+        details = count_image(target, prediction, None, len(classes))
+        return CountedImage(name, truth_hash(target), matrix, math.nan, details)
 
     with ThreadPoolExecutor() as pool:
         record = Record.of(classes, list(progress(pool.map(count, names), len(names), title)))

@@ -6,6 +6,7 @@ from rich.console import Group
 from rich.table import Column, Table
 from rich.text import Text
 
+from vocseg.evaluation.boundary import SizeScore
 from vocseg.evaluation.compare import Comparison
 from vocseg.evaluation.result import Evaluation
 from vocseg.evaluation.statistics import FEW_IMAGES, Interval
@@ -30,11 +31,46 @@ def evaluation_report(result: Evaluation, title: str) -> Group:
         f"{counted(result.images, 'image')} of {result.split}, mean over {scores.classes_scored} of {len(scores.per_class)} "
         f"classes, {result.seconds:.1f} s",
     ]
+    lines += _more_scores(result)
     if result.about.get("not_scored"):
         lines.append(f"not predicted by the model, so not scored: {result.about['not_scored']}")
     lines += [f"note: {line}" for line in result.warnings()]
     head = Text(f"mIoU {percent(scores.miou)} %{around}", "bold", no_wrap=True, overflow="ignore")
     return Group(Text(title, no_wrap=True, overflow="ignore"), table, head.append("\n".join(lines), style="not bold"))
+
+
+def _more_scores(result: Evaluation) -> list[str]:
+    """Say in a line each: boundaries, sizes, calibration, a fitted temperature."""
+    lines = []
+    if (edges := result.boundary) is not None:
+        low, high = edges.width
+        pixels = f"{low}" if low == high else f"{low} to {high}"
+        around = f" ({span(edges.interval)})" if edges.interval else ""
+        lines.append(f"boundary IoU {percent(edges.miou)} %{around}, band of {pixels} pixels, 2 % of the diagonal")
+    if result.trimap:
+        distances, values = ", ".join(map(str, result.trimap)), "  ".join(map(percent, result.trimap.values()))
+        lines.append(f"mIoU within {distances} pixels of a boundary: {values} %")
+    if result.sizes:
+        rows = (f"{percent(row.recall)} % ({_size(row)})" for row in result.sizes)
+        lines.append(f"recall of objects by share of the image: {', '.join(rows)}")
+    if (errors := result.calibration) is not None:
+        parts = f"{percent(errors.boundary)} % at boundaries, {percent(errors.inside)} % inside"
+        lines.append(f"calibration error (ECE) {percent(errors.ece)} %, {parts}")
+    if (fit := result.temperature) is not None:
+        losses = f"loss {fit.before:.4f} before, {fit.after:.4f} after"
+        lines.append(f"temperature {fit.temperature:.3f} fitted on {fit.pixels:,} pixels: {losses}")
+    return lines
+
+
+def _size(row: SizeScore) -> str:
+    """Name a range of sizes.
+
+    >>> _size(SizeScore(0.01, 0.05, 3, None, None, None)), _size(SizeScore(0.2, 1, 3, None, None, None))
+    ('1 to 5 %', 'above 20 %')
+    """
+    if row.high == 1:
+        return f"above {100 * row.low:.0f} %"
+    return f"{100 * row.low:.0f} to {100 * row.high:.0f} %"
 
 
 def span(interval: Interval | None) -> str:

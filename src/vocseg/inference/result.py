@@ -78,11 +78,13 @@ class Segmentation:
     def probabilities(self) -> Tensor:
         """Return the class probabilities of each pixel: float32, classes x H x W, the softmax of the logits.
 
+        The logits are divided by the model's temperature, if one was fitted (`vocseg evaluate --fit-temperature`).
+
         Results of lists and streams do not keep logits: the network runs again.
         """
         if self._logits is None:
             raise ValueError("a Segmentation that no Segmenter made has no probabilities")
-        return self._logits().full()[0].softmax(0).cpu()
+        return (self._logits().full()[0] / self.info.temperature).softmax(0).cpu()
 
     def polygons(self) -> list[dict[str, Any]]:
         """Return the connected regions of every class except background, ready for JSON, largest first.

@@ -37,11 +37,24 @@ def save_model(path: Path, model: SegmentationModel, info: ModelInfo | None = No
     ``info`` replaces the model's own. ``compact`` writes most weights as int8 (:mod:`vocseg.models.quantize`), which
     takes little more than a quarter of the size.
     """
-    text = replace(info or model.info, vocseg_version=__version__).to_json()
     # The format refuses tied tensors and writes views as a whole: plain copies are neither.
     state = {key: value.detach().cpu().contiguous().clone() for key, value in model.network.state_dict().items()}
     if compact:
         state = pack(state)
+    _write(path, info or model.info, state)
+
+
+def copy_model(source: Path, target: Path, **changes: Any) -> None:
+    """Copy a model file, its weights bit for bit, with other values of some fields of its description.
+
+    Raises ModelError if the source is not a complete model file, OutputError if the target cannot be written.
+    """
+    info = read_info(source)
+    _write(target, replace(info, **changes), _read_safetensors(source, "model", weights=True, packed=True)[0])
+
+
+def _write(path: Path, info: ModelInfo, state: dict[str, Tensor]) -> None:
+    text = replace(info, vocseg_version=__version__).to_json()
     with replacing(path) as temporary:
         try:
             save_file(state, temporary, metadata={METADATA_KEY: f'{text[:-1]}, "sha256": "{_checksum(text, state)}"}}'})
@@ -73,8 +86,11 @@ def _read(path: Path, weights: bool) -> tuple[ModelInfo, dict[str, Tensor]]:
     return ModelInfo.from_json(metadata[METADATA_KEY], path), state
 
 
-def _read_safetensors(path: Path, kind: str, weights: bool) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read tensors and metadata; ModelError if the file is not a ``kind`` file, or its checksum is wrong."""
+def _read_safetensors(path: Path, kind: str, weights: bool, packed: bool = False) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read tensors (``packed``: as they are stored) and metadata.
+
+    Raises ModelError if the file is not a ``kind`` file, or its checksum is wrong.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             metadata: dict[str, str] = file.metadata() or {}
@@ -83,7 +99,7 @@ def _read_safetensors(path: Path, kind: str, weights: bool) -> tuple[dict[str, T
         expected = _CHECKSUM.search(text) if weights else None
         if expected is not None and expected[1] != _checksum(text[: expected.start()] + "}", state):
             raise ModelError(f"{path} is damaged: its checksum is wrong; copy or download it again")
-        return unpack(state), metadata
+        return (state if packed else unpack(state)), metadata
     except (SafetensorError, OSError, RuntimeError) as error:
         raise ModelError(f"{path} is not a {kind} file: {reason(error)}") from error
 

@@ -49,6 +49,8 @@ class ModelInfo:
     """Scores by split."""
     vocseg_version: str | None = None
     """Version of vocseg that wrote the file."""
+    temperature: float = 1.0
+    """Divisor of the logits for probabilities: above 1, the network is surer of its classes than it is right."""
 
     def __post_init__(self) -> None:
         if not _is_text(self.architecture):
@@ -64,6 +66,8 @@ class ModelInfo:
             side = getattr(self, name)
             if side is not None and (type(side) is not int or not 1 <= side <= LARGEST_SIDE):
                 raise _wrong(name, side, f"a number of pixels from 1 to {LARGEST_SIDE}")
+        if not _is_number(self.temperature) or not 0.01 <= self.temperature <= 100:
+            raise _wrong("temperature", self.temperature, "a number from 0.01 to 100")
         if not isinstance(self.scores, dict):
             raise _wrong("scores", self.scores, "scores by split")
         for name, value in (("classes", names), ("palette", tuple(map(tuple, colors))), ("mean", mean), ("std", std)):

@@ -68,20 +68,24 @@ class ScoredPixels(NamedTuple):
 
 
 @torch.no_grad()
-def score_pixels(logits: LowResLogits, target: Tensor) -> ScoredPixels:
-    """Compute what scores need of a batch: ``target`` as for :func:`pixel_cross_entropy`; an image is the same in any batch."""
+def score_pixels(logits: LowResLogits, target: Tensor, temperature: float = 1.0) -> ScoredPixels:
+    """Compute what scores need of a batch: ``target`` as for :func:`pixel_cross_entropy`; an image is the same in any batch.
+
+    Loss and probabilities are those of the logits divided by the ``temperature``, which does not change the classes.
+    """
     valid = target != voc.VOID
     labels = torch.where(valid, target, 0).long()
     if logits.values.device.type != "cpu":
-        planes = logits.full().log_softmax(1)
-        largest, classes = planes.max(1)
+        planes = logits.full()
+        classes = planes.max(1).indices
+        planes = (planes / temperature).log_softmax(1)
         own = planes.gather(1, labels[:, None])[:, 0].double()
-        return ScoredPixels(-(own * valid).sum((1, 2)), classes.to(torch.uint8), largest.exp())
+        return ScoredPixels(-(own * valid).sum((1, 2)), classes.to(torch.uint8), planes.amax(1).exp())
     loss = torch.zeros(len(target), dtype=torch.float64)
     found, confidence = torch.empty(target.shape, dtype=torch.uint8), torch.empty(target.shape)
     for strip in logits.strips():
         place = strip.image, strip.rows
-        softmax = _softmax(strip.logits, labels[place])
+        softmax = _softmax(strip.logits, labels[place], 1 / temperature)
         found[place] = softmax.classes
         loss[strip.image] += (softmax.loss * valid[place]).sum(dtype=torch.float64)
         confidence[place] = softmax.total.reciprocal_()
@@ -97,15 +101,18 @@ class _Softmax(NamedTuple):
     total: Tensor
 
 
-def _softmax(planes: Tensor, labels: Tensor) -> _Softmax:
-    """Compute what losses need of logits, float32, rows x classes x width, which are overwritten, and labels, rows x width."""
+def _softmax(planes: Tensor, labels: Tensor, scale: float = 1.0) -> _Softmax:
+    """Compute what losses need of logits, float32, rows x classes x width, which are overwritten, and labels, rows x width.
+
+    The logits count ``scale`` times.
+    """
     largest = planes.amax(1, keepdim=True)
     classes = classes_of(planes, largest)
     own = planes.gather(1, labels[:, None])[:, 0] - largest[:, 0]
     # Powers of two are up to three times faster than those of e.
-    exponentials = planes.sub_(largest).mul_(LOG2_E).exp2_()
+    exponentials = planes.sub_(largest).mul_(LOG2_E * scale).exp2_()
     total = exponentials.sum(1)
-    return _Softmax(classes, total.log() - own, exponentials, total)
+    return _Softmax(classes, total.log() - own * scale, exponentials, total)
 
 
 class _StripCrossEntropy(torch.autograd.Function):

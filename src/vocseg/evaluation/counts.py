@@ -1,0 +1,158 @@
+"""What is counted of an image besides its confusion matrix: boundaries, components, confidence.
+
+All are integers, so that sums over images are the same in any order, and nothing needs pixels or the model again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vocseg import voc
+from vocseg.errors import DataError
+from vocseg.evaluation.statistics import hits_and_unions
+from vocseg.ops.boundaries import boundary_levels, near_boundary
+from vocseg.ops.components import components, piece_starts
+
+Counts = Mapping[str, NDArray[np.integer[Any]]]
+"""Arrays by name, with the images on the first axis:
+
+- ``boundary_width``: width of the band at the boundaries, pixels.
+- ``boundary``: intersection and union of the true and the predicted band of each class, 2 x K.
+- ``trimap``: true positives and unions of the pixels within each of DISTANCES, 6 x 2 x K.
+- ``sizes``: of the components of the truth by share of the image (SHARES) and class, 4 x K x 5: how many, how many with an
+  IoU of 0.5 or more, pixels, true positives, unions.
+- ``calibration``: at boundaries and inside, by predicted class and bin of confidence, 2 x K x 15 x 3: pixels, right ones,
+  sum of the confidence in units of 1 / STEPS. Missing for masks without probabilities.
+"""
+
+WIDTH = 0.02
+"""Width of the band of Boundary IoU, as a share of the image's diagonal."""
+DISTANCES = (1, 2, 4, 8, 16, 32)
+"""Distances from a boundary of the truth, pixels."""
+AT_BOUNDARY = 8
+"""Distance within which a pixel counts as one at a boundary for the calibration."""
+SHARES = (0.0, 0.01, 0.05, 0.2, 1.0)
+"""Limits of the shares of the image that components of the truth are sorted by."""
+BINS = 15
+STEPS = 1 << 16
+
+
+def shapes(classes: int) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each array of one image."""
+    return {
+        "boundary_width": (),
+        "boundary": (2, classes),
+        "trimap": (len(DISTANCES), 2, classes),
+        "sizes": (len(SHARES) - 1, classes, 5),
+        "calibration": (2, classes, BINS, 3),
+    }
+
+
+def band_width(height: int, width: int) -> int:
+    """Return the width of the band at boundaries: 2 % of the diagonal, pixels.
+
+    >>> band_width(375, 500)
+    12
+    """
+    return max(1, round(WIDTH * math.hypot(height, width)))
+
+
+def count_image(truth: Tensor, prediction: Tensor, confidence: Tensor | None, classes: int) -> Counts:
+    """Count an image: labels, uint8, H x W; ``confidence``: the probability of the predicted class, float, if there is one."""
+    height, width = truth.shape
+    if not truth.numel():
+        return {name: np.zeros(shape, np.int64) for name, shape in shapes(classes).items()}
+    distance = band_width(height, width)
+    levels = boundary_levels(truth, DISTANCES)
+    joint = _joint(truth, prediction, levels, distance, classes).numpy()
+    near = np.diagonal(joint[:, 1, 1].sum(0))
+    bands = joint[:, 1].sum((0, 1)).sum(-1) + joint[:, :, 1].sum((0, 1)).sum(-2)
+    counts: dict[str, NDArray[np.integer[Any]]] = {
+        "boundary_width": np.array(distance, np.int32),
+        "boundary": np.stack([near, bands - near]).astype(np.int32),
+        "trimap": hits_and_unions(joint.sum((1, 2)).cumsum(0)[: len(DISTANCES)]).astype(np.int32),
+        "sizes": _sizes(truth.cpu().numpy(), prediction.cpu().numpy(), classes),
+    }
+    if confidence is not None:
+        inside = levels > DISTANCES.index(AT_BOUNDARY)
+        counts["calibration"] = _calibration(truth, prediction, confidence, inside, classes)
+    return counts
+
+
+def _joint(truth: Tensor, prediction: Tensor, levels: Tensor, distance: int, classes: int) -> Tensor:
+    """Count pixels by level, whether they are in the true and in the predicted band, true and predicted class: int64."""
+    bands = near_boundary(torch.stack([truth, prediction]), distance).view(torch.uint8)
+    group = (levels * 2).add_(bands[0]).mul_(2).add_(bands[1])
+    rows = truth.clamp(max=classes)  # void has the last one
+    index = group.to(torch.int32).mul_(classes + 1).add_(rows).mul_(classes).add_(prediction)
+    return _histogram(index, (len(DISTANCES) + 1, 2, 2, classes + 1, classes))[..., :classes, :]
+
+
+def _calibration(truth: Tensor, prediction: Tensor, confidence: Tensor, inside: Tensor, classes: int) -> NDArray[np.int64]:
+    bins = (confidence * BINS).to(torch.uint8).clamp_(max=BINS - 1).mul_(2).add_(truth == prediction)
+    group = (truth == voc.VOID).to(torch.uint8).mul_(2).add_(inside)  # void has the last two
+    index = group.to(torch.int32).mul_(classes).add_(prediction).mul_(2 * BINS).add_(bins)
+    shape = (4, classes, BINS, 2)
+    pixels = _histogram(index, shape)[:2]
+    sums = _histogram(index, shape, (confidence * STEPS).round_().double())[:2]
+    return torch.stack([pixels.sum(-1), pixels[..., 1], sums.sum(-1)], -1).numpy()
+
+
+def _histogram(index: Tensor, shape: tuple[int, ...], weights: Tensor | None = None) -> Tensor:
+    """Count, or sum whole numbers, by index, which is exact in float64: int64, on the CPU."""
+    size = math.prod(shape)
+    if index.device.type == "cpu":
+        counts = torch.bincount(index.flatten(), None if weights is None else weights.flatten(), size)
+    else:
+        values = torch.ones_like(index, dtype=torch.float64) if weights is None else weights
+        counts = values.new_zeros(size).scatter_add_(0, index.flatten().long(), values.flatten()).cpu()
+    return counts.long().view(shape)
+
+
+def _sizes(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
+    """Count the components of the truth by share of the image.
+
+    The union of a component is its pixels, and of the predicted components of its class that overlap it the pixels of
+    another true class.
+    """
+    starts = piece_starts(truth, prediction)
+    length = np.diff(starts, append=truth.size)
+    labels, predicted = truth.ravel()[starts], prediction.ravel()[starts]
+    right, valid = labels == predicted, labels != voc.VOID
+    own, others = components(truth).at(starts), components(prediction).at(starts)
+    pixels = _sums(own, length)
+    hits = _sums(own, length * right)
+    wrong = _sums(others, length * (valid & ~right))
+    overlaps = np.unique(own[right] * len(others) + others[right])
+    unions = pixels + _sums(overlaps // len(others), wrong[overlaps % len(others)], len(pixels))
+    kinds = np.zeros(len(pixels), dtype=np.int64)
+    kinds[own] = labels
+    groups = np.searchsorted(np.array(SHARES[1:-1]) * truth.size, pixels, "right")
+    rows = (np.ones_like(pixels), (2 * hits >= unions).astype(np.int64), pixels, hits, unions)
+    index = np.where(kinds == voc.VOID, (len(SHARES) - 1) * classes, groups * classes + kinds)
+    table = np.stack([_sums(index, row, (len(SHARES) - 1) * classes + 1)[:-1] for row in rows], -1)
+    return table.reshape(len(SHARES) - 1, classes, len(rows))
+
+
+def _sums(index: NDArray[np.int64], values: NDArray[np.integer[Any]], size: int = 0) -> NDArray[np.int64]:
+    """Sum integers by index."""
+    return np.bincount(index, values, size).astype(np.int64)
+
+
+def checked(counts: Counts, images: int, classes: int, where: object) -> Counts:
+    """Return the counts that were read; DataError if an array is damaged."""
+    for name, shape in shapes(classes).items():
+        values = counts.get(name)
+        if values is None:
+            continue
+        right = values.shape == (images, *shape) and np.issubdtype(values.dtype, np.integer)
+        if not right or (values.size and values.min() < 0):
+            raise DataError(f"{where} is damaged: {name} is {values.dtype} of shape {values.shape}; evaluate or score again")
+    return counts
