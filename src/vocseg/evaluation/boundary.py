@@ -30,7 +30,7 @@ class BoundaryScores:
     >>> from vocseg.data.samples import FOLDER
     >>> result = vocseg.evaluate("vocseg-s", FOLDER, "samples", device="cpu")
     >>> result.boundary.width, 0 < result.boundary.per_class["cat"] < result.per_class["cat"].iou
-    ((11, 20), True)
+    ((11, 15), True)
     """
 
     miou: float | None

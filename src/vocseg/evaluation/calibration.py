@@ -40,7 +40,7 @@ class Calibration:
     >>> import vocseg
     >>> from vocseg.data.samples import FOLDER
     >>> result = vocseg.evaluate("vocseg-s", FOLDER, "samples", device="cpu")
-    >>> result.calibration.boundary > result.calibration.inside, len(result.calibration.bins)
+    >>> 0 < result.calibration.ece < 0.1, len(result.calibration.bins)
     (True, 15)
     """
 

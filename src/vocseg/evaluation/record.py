@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vocseg.errors import DataError, InputError, reason
-from vocseg.evaluation.counts import Counts, checked, shapes
+from vocseg.evaluation.counts import Counts, checked, count_image, shapes
 from vocseg.evaluation.statistics import as_number, hits_and_unions, ious, mean_over_classes
+from vocseg.metrics import confusion_matrix
 from vocseg.utils.files import RECORD_FILES, replacing
 
 ARRAYS, TABLE = RECORD_FILES
@@ -37,6 +39,12 @@ class CountedImage(NamedTuple):
     matrix: Tensor
     loss: Tensor | float
     details: Counts
+
+
+def count_masks(name: str, prediction: Tensor, truth: Tensor, classes: int) -> CountedImage:
+    """Count an image of saved masks, integers, H x W; raises InputError as :func:`confusion_matrix` does."""
+    matrix = confusion_matrix(prediction, truth, classes)
+    return CountedImage(name, truth_hash(truth), matrix, math.nan, count_image(truth, prediction, None, classes))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,10 +11,8 @@ from vocseg.data.image_io import check_palettes, read_mask
 from vocseg.data.label_checks import check_labels_of_split
 from vocseg.data.layout import VocFolder, files_by_stem, protect_data
 from vocseg.errors import DataError, InputError
-from vocseg.evaluation.counts import count_image
-from vocseg.evaluation.record import CountedImage, Record, truth_hash
+from vocseg.evaluation.record import CountedImage, Record, count_masks
 from vocseg.evaluation.result import Evaluation, result_files
-from vocseg.metrics import confusion_matrix
 from vocseg.utils.arguments import checked
 from vocseg.utils.progress import progress
 from vocseg.voc import MASKS
@@ -72,11 +69,9 @@ def score(
             described = f"{size_text(prediction)}, its ground truth {folder.mask(name)} {size_text(target)}"
             raise DataError(f"mask {files[name]} is {described}")
         try:
-            matrix = confusion_matrix(prediction, target, len(classes))
+            return count_masks(name, prediction, target, len(classes))
         except InputError as error:
             raise DataError(f"mask {files[name]}: {error}") from error
-        details = count_image(target, prediction, None, len(classes))
-        return CountedImage(name, truth_hash(target), matrix, math.nan, details)
 
     with ThreadPoolExecutor() as pool:
         record = Record.of(classes, list(progress(pool.map(count, names), len(names), title)))

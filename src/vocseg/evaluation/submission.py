@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -21,12 +20,11 @@ from vocseg.data.image_io import check_palettes, image_size, read_mask
 from vocseg.data.label_checks import check_labels_of_split
 from vocseg.data.layout import VocFolder, files_by_stem, protect_data
 from vocseg.errors import DataError, ModelError, SettingError
-from vocseg.evaluation.record import Record, truth_hash
+from vocseg.evaluation.record import CountedImage, Record, count_masks
 from vocseg.evaluation.result import Evaluation
 from vocseg.evaluation.submission_check import FOLDER, examine
 from vocseg.inference.engines import EngineName
 from vocseg.inference.segmenter import Segmenter, as_segmenter
-from vocseg.metrics import confusion_matrix
 from vocseg.models import ModelInfo
 from vocseg.utils.files import replacing, write_json
 from vocseg.utils.progress import progress
@@ -176,11 +174,11 @@ def _entries(masks: Iterable[tuple[str, Tensor]], task: Task) -> Iterator[tuple[
 
 def _checked(archive: Path, folder: VocFolder, split: str, scored: bool) -> Record | None:
     """Examine a written archive, and count its masks against the ground truth if they are to be scored."""
-    rows: list[tuple[str, str, Tensor, float]] = []
+    rows: list[CountedImage] = []
 
     def count(name: str, labels: NDArray[Any]) -> None:
         target = read_mask(folder.mask(name), len(voc.CLASSES))
-        rows.append((name, truth_hash(target), confusion_matrix(torch.from_numpy(labels), target, len(voc.CLASSES)), math.nan))
+        rows.append(count_masks(name, torch.from_numpy(labels), target, len(voc.CLASSES)))
 
     check = examine(archive, folder, split, count if scored else None)
     if not check.ok:
