@@ -13,7 +13,7 @@ from vocseg.cli.options import Flag, Json
 from vocseg.errors import DataError
 
 Kind = Literal["auto", "folders", "coco", "labelme", "cityscapes", "camvid", "supervisely", "label-studio", "yolo", "voc"]
-FORMATS = {"voc": "VOC layout", "coco": "COCO format", "yolo": "YOLO format"}
+FORMATS = {"voc": "VOC layout", "coco": "COCO format", "yolo": "YOLO format", "labelme": "LabelMe format"}
 
 
 def convert(
@@ -22,7 +22,7 @@ def convert(
     /,
     *,
     kind: Annotated[Kind, Parameter(name="--from")] = "auto",
-    to: Literal["voc", "coco", "yolo"] = "voc",
+    to: Literal["voc", "coco", "yolo", "labelme"] = "voc",
     images: Path | None = None,
     masks: Path | None = None,
     classes: str | None = None,
@@ -35,11 +35,12 @@ def convert(
     segments: Literal["rle", "polygons"] = "rle",
     objects: Literal["classes", "parts"] = "classes",
     crowds: Literal["auto", "void", "objects"] = "auto",
+    corrections: Path | None = None,
     allow_skipped: Flag = False,
     allow_outside: Flag = False,
     json: Json = None,
 ) -> None:
-    """Convert a data set to VOC layout, or from VOC layout to COCO or YOLO.
+    """Convert a data set to VOC layout, or from VOC layout to COCO, YOLO or LabelMe.
 
     ```
     vocseg data convert roads voc_roads --void 11 --classes names.txt
@@ -57,8 +58,8 @@ def convert(
         source: Folder or annotation file (COCO, Label Studio, YOLO's data.yaml).
         out: Output folder; must be new or empty.
         kind: Format of SOURCE.
-        to: Output format: voc, coco (JSON and images/) or yolo (polygons and data.yaml; YOLO has no background and no
-            void).
+        to: Output format: voc, coco (JSON and images/), yolo (polygons and data.yaml; YOLO has no background and no void) or
+            labelme (a JSON beside each image).
         images: Folder of the images, if they are not found.
         masks: Folder of the masks; for VOC layout its name, e.g. SegmentationClassAug. In VOC layout, images without a
             mask in SegmentationClass take it from another SegmentationClass* folder.
@@ -80,6 +81,7 @@ def convert(
         objects: COCO: one object per class of an image, or one per connected region.
         crowds: Crowd regions of a COCO source: void, objects, or auto: void, unless every object is a crowd, as some
             tools mark what is painted.
+        corrections: Data set in VOC layout, such as converted LabelMe files, whose masks replace those of the same ids.
         allow_skipped: Convert even if all objects of a class or of an image are of kinds that are not drawn, such as
             boxes and points.
         allow_outside: Follow links, and data.yaml, to files outside of SOURCE.
@@ -97,7 +99,7 @@ def convert(
     report = convert(
         source, out, to=to, kind=kind, images=images, masks=masks, classes=classes, colors=colors, void=void or "", others=others,
         splits=splits, seed=seed, group=group, segments=segments, objects=objects, crowds=crowds,
-        allow_skipped=allow_skipped, allow_outside=allow_outside,
+        corrections=corrections, allow_skipped=allow_skipped, allow_outside=allow_outside,
     )  # fmt: skip
     say(*report.lines())
     say(f"written: {out}, {counted(report.images, 'image')} in {FORMATS[to]}")

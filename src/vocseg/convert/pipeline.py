@@ -17,7 +17,9 @@ from PIL import Image
 
 from vocseg import draw, voc
 from vocseg.convert.classes import Labels, map_classes, parse_classes, parse_names
+from vocseg.convert.corrections import correct
 from vocseg.convert.detect import find_source
+from vocseg.convert.labelme_writer import write_labelme
 from vocseg.convert.regions import Mask
 from vocseg.convert.report import ConvertReport, note_skipped
 from vocseg.convert.source import Item, Lost, Skip, Source, is_inside, skipped
@@ -44,7 +46,7 @@ def convert(
     source: AnyPath,
     out: AnyPath,
     *,
-    to: Literal["voc", "coco", "yolo"] = "voc",
+    to: Literal["voc", "coco", "yolo", "labelme"] = "voc",
     kind: str = "auto",
     images: AnyPath | None = None,
     masks: AnyPath | None = None,
@@ -58,6 +60,7 @@ def convert(
     segments: Literal["rle", "polygons"] = "rle",
     objects: Literal["classes", "parts"] = "classes",
     crowds: Literal["auto", "void", "objects"] = "auto",
+    corrections: AnyPath | None = None,
     allow_skipped: bool = False,
     allow_outside: bool = False,
 ) -> ConvertReport:
@@ -67,7 +70,8 @@ def convert(
     Images are copied byte for byte (BMP and TIFF become PNG). Nothing in ``source`` changes.
 
     Args: source: Folder, or annotation file (COCO, Label Studio, YOLO's data.yaml). out: Folder to write; it must be
-        new or empty. to: ``voc``, ``coco`` (JSON) or ``yolo`` (polygons, which have neither background nor void).
+        new or empty. to: ``voc``, ``coco`` (JSON), ``yolo`` (polygons, which have neither background nor void) or
+        ``labelme`` (a JSON for each image).
         kind: Format of ``source``: ``auto``, ``folders``, ``camvid``, ``cityscapes``, ``coco``, ``labelme``,
         ``supervisely``, ``label-studio``, ``yolo`` or ``voc``. images: Folder of the images, if they are not found
         automatically. masks: Folder of the masks; for VOC layout its name, for example ``SegmentationClassAug``.
@@ -84,7 +88,8 @@ def convert(
         regular expression whose match in ``folder/id`` names the group. segments:
         COCO only: exact run lengths, or polygons along pixel edges. objects: COCO only: one object per class of an
         image, or one per connected part. crowds: Crowd regions of COCO: ``void``, ``objects``, or ``auto``: void unless
-        every object is one. allow_skipped: Convert even if all objects of a class or an image are of kinds that are not
+        every object is one. corrections: A data set in VOC layout, whose masks replace those of the same ids (masks of the same
+        class ids). allow_skipped: Convert even if all objects of a class or an image are of kinds that are not
         drawn (boxes, points, ...). allow_outside: Follow links and data.yaml to files outside of ``source``.
 
     Raises DataError, SettingError or OutputError, naming the file and the value.
@@ -107,6 +112,8 @@ def convert(
         _refuse_outside(found, [source, images, masks])
     plan = plan_splits(found, splits, seed, group)
     items = _items(found, plan)
+    if corrections is not None:
+        correct(found, items, corrections)
     if found.fill is None and found.table is None:
         check_palettes(item.origin for item in items)
     with building(out) as folder, ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as workers:
@@ -131,7 +138,8 @@ def convert(
             shapes = {"void": bool(counts[:, voc.VOID].any()), "polygons": segments == "polygons", "parts": objects == "parts"}
             write_coco(folder, mapping.classes, final, each, **shapes)
         else:
-            (write_voc if to == "voc" else write_yolo)(folder, mapping.classes, final, each)
+            write = write_voc if to == "voc" else write_yolo if to == "yolo" else write_labelme
+            write(folder, mapping.classes, final, each)
     notes = [*found.notes, *notes, *more, f"{counted(len(mapping.classes), 'class')}, {mapping.note}", plan.note]
     return ConvertReport(
         found.kind,
