@@ -88,7 +88,7 @@ def test_public_call_takes_what_users_have(roads: Path, tmp_path: Path) -> None:
     assert report.splits == {"train": 5, "val": 5}
     assert report.to_dict()["void"] == report.void == pytest.approx(48 / (24 * 32))
     assert report.lines()[-1] == "splits: train 5, val 5"
-    with pytest.raises(SettingError, match="to must be 'voc' or 'coco' or 'yolo', not 'tfds'"):
+    with pytest.raises(SettingError, match="to must be 'voc' or 'coco' or 'yolo' or 'labelme', not 'tfds'"):
         vocseg.convert(roads, tmp_path / "other", to="tfds")
     with pytest.raises(SettingError, match="segments must be 'rle' or 'polygons', not 'polygon'; did you mean 'polygons'"):
         vocseg.convert(roads, tmp_path / "other", to="coco", segments="polygon")
