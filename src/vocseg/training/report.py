@@ -64,7 +64,7 @@ def best_of(rows: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], str]:
     return max(scored, key=lambda pair: pair[0][pair[1]]["miou"] or 0)
 
 
-NO_GAIN_ADVICE = "Try a lower lr, freeze = batch-norm or backbone, or more images."
+NO_GAIN_ADVICE = "Try a lower lr and freeze = batch-norm (the recipe refine has both), or more images."
 
 
 def missed_classes(rows: Sequence[dict[str, Any]]) -> str:
@@ -133,7 +133,8 @@ def require_tensorboard() -> None:
 
 
 class TensorBoard:
-    """A callback that writes scalars, IoU by class, and overlays of the same validation images after each epoch.
+    """A callback that writes scalars, IoU by class, and after each epoch the same validation images:
+    overlays of the ground truth and of the prediction, side by side.
 
     Of a resumed run, what an earlier process wrote after the ``iteration`` of its checkpoint is no longer shown.
     """
@@ -160,8 +161,12 @@ class TensorBoard:
         for index in range(0, len(dataset), -(-len(dataset) // OVERLAYS)):
             sample = dataset.read(index)
             result, info = segment(sample.image), model.info
-            overlay = draw.overlay(result.image, result.mask, info.palette, background=voc.background(info.classes))
-            self.writer.add_image(f"val/{sample.name}", np.array(overlay.convert("RGB")), step, dataformats="HWC")
+            overlays = [
+                draw.overlay(result.image, mask, info.palette, background=voc.background(info.classes)).convert("RGB")
+                for mask in (sample.mask, result.mask)
+            ]
+            pixels = np.array(draw.side_by_side(overlays).convert("RGB"))
+            self.writer.add_image(f"val/{sample.name}", pixels, step, dataformats="HWC")
         self.writer.flush()
 
     def on_end(self, _state: TrainState) -> None:
