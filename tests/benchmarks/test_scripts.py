@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+import vocseg
 from benchmarks.scripts import FOLDER, load
+from vocseg.data.layout import VocFolder
 from vocseg.data.samples import FOLDER as SAMPLES
+from vocseg.evaluation.counts import count_image
 from vocseg.models import create_model, save_model
 
 
@@ -31,6 +34,23 @@ def test_scripts_have_a_help(name: str, monkeypatch: pytest.MonkeyPatch, capsys:
 def test_evaluate(synth: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     run("evaluate", synth, "--model", "two_layer_net", "--split", "val", monkeypatch=monkeypatch)
     assert "forward passes" in capsys.readouterr().out
+
+
+def test_count_images(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("vocseg.evaluation.evaluate.count_image", count_image)  # the script replaces it
+    run("count_images", SAMPLES, "--split", "samples", "--rounds", "1", monkeypatch=monkeypatch)
+    assert "evaluation of 4 images" in capsys.readouterr().out
+
+
+def test_interval_coverage(
+    synth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        model = create_model("two_layer_net", VocFolder.find(synth).classes, "none")
+        vocseg.evaluate(model, synth, device="cpu", out=folder)
+    run("interval_coverage", *folders, "--sizes", "3", "--draws", "4", "--resamples", "20", monkeypatch=monkeypatch)
+    assert capsys.readouterr().out.splitlines()[-1].startswith("| 3 |")
 
 
 def test_large_images(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -161,7 +161,7 @@ def test_nothing_to_count() -> None:
         assert result.calibration is not None
         assert (result.boundary.miou, result.calibration.ece, result.calibration.bins[0].accuracy) == (None, None, None)
         assert set(result.trimap.values()) == {None}
-        assert [row.objects for row in result.sizes] == [0, 0, 0, 0]
+        assert [row.objects for row in result.sizes] == [0] * 5
         assert "<svg" in result.calibration.diagram()
 
 

@@ -26,7 +26,7 @@ Counts = Mapping[str, NDArray[np.integer[Any]]]
 - ``boundary_width``: width of the band at the boundaries, pixels.
 - ``boundary``: intersection and union of the true and the predicted band of each class, 2 x K.
 - ``trimap``: true positives and unions of the pixels within each of DISTANCES, 6 x 2 x K.
-- ``sizes``: of the components of the truth by share of the image (SHARES) and class, 4 x K x 5: how many, how many with an
+- ``sizes``: of the components of the truth by share of the image (SHARES) and class, 5 x K x 5: how many, how many with an
   IoU of 0.5 or more, pixels, true positives, unions.
 - ``calibration``: at boundaries and inside, by predicted class and bin of confidence, 2 x K x 15 x 3: pixels, right ones,
   sum of the confidence in units of 1 / STEPS. Missing for masks without probabilities.
@@ -38,8 +38,11 @@ DISTANCES = (1, 2, 4, 8, 16, 32)
 """Distances from a boundary of the truth, pixels."""
 AT_BOUNDARY = 8
 """Distance within which a pixel counts as one at a boundary for the calibration."""
-SHARES = (0.0, 0.01, 0.05, 0.2, 1.0)
-"""Limits of the shares of the image that components of the truth are sorted by."""
+SHARES = (0.0, 0.0005, 0.01, 0.05, 0.2, 1.0)
+"""Limits of the shares of the image that components of the truth are sorted by.
+
+The first group is of fragments: most components of VOC are a few pixels that a void border cuts off.
+"""
 BINS = 15
 STEPS = 1 << 16
 

@@ -69,8 +69,8 @@ def _size(row: SizeScore) -> str:
     ('1 to 5 %', 'above 20 %')
     """
     if row.high == 1:
-        return f"above {100 * row.low:.0f} %"
-    return f"{100 * row.low:.0f} to {100 * row.high:.0f} %"
+        return f"above {100 * row.low:g} %"
+    return f"{100 * row.low:g} to {100 * row.high:g} %"
 
 
 def span(interval: Interval | None) -> str:
