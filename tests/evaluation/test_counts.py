@@ -233,3 +233,12 @@ def test_evaluate_and_score_count_the_same(val_set: SplitDataset, tmp_path: Path
     assert made.calibration is not None
     assert (tmp_path / "a/reliability.svg").read_text() == made.calibration.diagram()
     assert vocseg.evaluate(model, val_set, device="cpu", batch_size=3).to_dict()["calibration"] == made.calibration.to_dict()
+
+
+@pytest.mark.gpu
+def test_counts_on_a_gpu() -> None:
+    truth, prediction = (torch.from_numpy(labels) for labels in case(1))
+    confidence = torch.rand(truth.shape)
+    want = count_image(truth, prediction, confidence, len(CLASSES))
+    got = count_image(truth.cuda(), prediction.cuda(), confidence.cuda(), len(CLASSES))
+    assert all(np.array_equal(values, got[name]) for name, values in want.items())

@@ -104,19 +104,19 @@ def _calibration(truth: Tensor, prediction: Tensor, confidence: Tensor, inside: 
     index = group.to(torch.int32).mul_(classes).add_(prediction).mul_(2 * BINS).add_(bins)
     shape = (4, classes, BINS, 2)
     pixels = _histogram(index, shape)[:2]
-    sums = _histogram(index, shape, (confidence * STEPS).round_().double())[:2]
+    sums = _histogram(index, shape, (confidence * STEPS).round_())[:2]
     return torch.stack([pixels.sum(-1), pixels[..., 1], sums.sum(-1)], -1).numpy()
 
 
 def _histogram(index: Tensor, shape: tuple[int, ...], weights: Tensor | None = None) -> Tensor:
-    """Count, or sum whole numbers, by index, which is exact in float64: int64, on the CPU."""
-    size = math.prod(shape)
-    if index.device.type == "cpu":
-        counts = torch.bincount(index.flatten(), None if weights is None else weights.flatten(), size)
+    """Count, or sum whole numbers, by index: int64, on the CPU."""
+    size, index = math.prod(shape), index.flatten()
+    if index.device.type == "cpu":  # float64 sums of whole numbers are exact
+        counts = torch.bincount(index, None if weights is None else weights.flatten().double(), size).long()
     else:
-        values = torch.ones_like(index, dtype=torch.float64) if weights is None else weights
-        counts = values.new_zeros(size).scatter_add_(0, index.flatten().long(), values.flatten()).cpu()
-    return counts.long().view(shape)
+        values = torch.ones_like(index, dtype=torch.int64) if weights is None else weights.flatten().long()
+        counts = values.new_zeros(size).scatter_add_(0, index.long(), values).cpu()
+    return counts.view(shape)
 
 
 def _sizes(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
