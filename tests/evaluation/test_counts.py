@@ -15,12 +15,13 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 import vocseg
 from vocseg.data.dataset import SplitDataset
-from vocseg.errors import DataError
+from vocseg.errors import DataError, InputError
 from vocseg.evaluation.boundary import BoundaryScores, size_scores, trimap_scores
 from vocseg.evaluation.calibration import Calibration
 from vocseg.evaluation.counts import AT_BOUNDARY, DISTANCES, SHARES, band_width, count_image, shapes
 from vocseg.evaluation.record import CountedImage, Record
 from vocseg.evaluation.result import Evaluation
+from vocseg.metrics import confusion_matrix
 
 CLASSES = ("background", "cat", "dog")
 Case = tuple[np.ndarray, np.ndarray]
@@ -41,7 +42,7 @@ def counted(cases: list[Case], confidences: list[np.ndarray] | None = None) -> d
         count_image(
             torch.from_numpy(truth), torch.from_numpy(prediction),
             None if confidences is None else torch.from_numpy(confidences[place]), len(CLASSES),
-        )
+        )[1]
         for place, (truth, prediction) in enumerate(cases)
     ]  # fmt: skip
     for row in rows:
@@ -165,6 +166,17 @@ def test_nothing_to_count() -> None:
         assert "<svg" in result.calibration.diagram()
 
 
+@given(st.integers(0, 9999), st.sampled_from([3, 60]))
+@settings(max_examples=20, deadline=None)
+def test_the_matrix_is_the_confusion_matrix(seed: int, classes: int) -> None:
+    truth, prediction = (torch.from_numpy(labels) for labels in case(seed))
+    matrix, _ = count_image(truth, prediction, None, classes)
+    assert np.array_equal(matrix, confusion_matrix(prediction, truth, classes).numpy())
+    if (truth == 2).any():
+        with pytest.raises(InputError, match="true value 2 is outside the classes"):
+            count_image(truth, prediction.clamp(max=1), None, 2)
+
+
 def test_widths() -> None:
     assert [band_width(*size) for size in ((375, 500), (10, 10), (1000, 1000))] == [12, 1, 28]
 
@@ -174,10 +186,7 @@ def recorded(cases: list[Case], with_confidence: bool) -> Record:
     for place, (truth, prediction) in enumerate(cases):
         confidence = torch.rand(truth.shape, generator=torch.Generator().manual_seed(place)) if with_confidence else None
         labels, guess = torch.from_numpy(truth), torch.from_numpy(prediction)
-        matrix = vocseg.ConfusionMatrix(CLASSES)
-        matrix.update(guess, labels)
-        details = count_image(labels, guess, confidence, len(CLASSES))
-        rows.append(CountedImage(f"{place:03}", "", matrix.counts, 0.0, details))
+        rows.append(CountedImage(f"{place:03}", "", 0.0, *count_image(labels, guess, confidence, len(CLASSES))))
     return Record.of(CLASSES, rows)
 
 
@@ -239,6 +248,6 @@ def test_evaluate_and_score_count_the_same(val_set: SplitDataset, tmp_path: Path
 def test_counts_on_a_gpu() -> None:
     truth, prediction = (torch.from_numpy(labels) for labels in case(1))
     confidence = torch.rand(truth.shape)
-    want = count_image(truth, prediction, confidence, len(CLASSES))
-    got = count_image(truth.cuda(), prediction.cuda(), confidence.cuda(), len(CLASSES))
+    want = count_image(truth, prediction, confidence, len(CLASSES))[1]
+    got = count_image(truth.cuda(), prediction.cuda(), confidence.cuda(), len(CLASSES))[1]
     assert all(np.array_equal(values, got[name]) for name, values in want.items())

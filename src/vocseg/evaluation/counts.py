@@ -17,10 +17,12 @@ from torch import Tensor
 from vocseg import voc
 from vocseg.errors import DataError
 from vocseg.evaluation.statistics import hits_and_unions
+from vocseg.metrics import confusion_matrix
 from vocseg.ops.boundaries import boundary_levels, near_boundary
 from vocseg.ops.components import components, piece_starts
 
-Counts = Mapping[str, NDArray[np.integer[Any]]]
+Integers = NDArray[np.integer[Any]]
+Counts = Mapping[str, Integers]
 """Arrays by name, with the images on the first axis:
 
 - ``boundary_width``: width of the band at the boundaries, pixels.
@@ -67,56 +69,74 @@ def band_width(height: int, width: int) -> int:
     return max(1, round(WIDTH * math.hypot(height, width)))
 
 
-def count_image(truth: Tensor, prediction: Tensor, confidence: Tensor | None, classes: int) -> Counts:
-    """Count an image: labels, uint8, H x W; ``confidence``: the probability of the predicted class, float, if there is one."""
-    height, width = truth.shape
+def count_image(truth: Tensor, prediction: Tensor, confidence: Tensor | None, classes: int) -> tuple[Integers, Counts]:
+    """Count an image: its confusion matrix, int64, and the other counts.
+
+    ``truth`` and ``prediction``: labels, uint8, H x W; those of the prediction must be classes. ``confidence``: the
+    probability of the predicted class, float, if there is one. Raises InputError for a true label that is not a class.
+    """
     if not truth.numel():
-        return {name: np.zeros(shape, np.int64) for name, shape in shapes(classes).items()}
-    distance = band_width(height, width)
-    levels = boundary_levels(truth, DISTANCES)
-    joint = _joint(truth, prediction, levels, distance, classes).numpy()
+        empty = {name: np.zeros(shape, np.int64) for name, shape in shapes(classes).items()}
+        return np.zeros((classes, classes), np.int64), empty
+    distance = band_width(*truth.shape)
+    levels, void = boundary_levels(truth, DISTANCES), truth == voc.VOID
+    joint = _joint(truth, prediction, levels, distance, classes)
+    if int(joint[..., classes, :].sum()) != int(void.sum()):
+        confusion_matrix(prediction, truth, classes)  # raises
+    joint = joint[..., :classes, :]
+    by_level = joint.sum((1, 2))
     near = np.diagonal(joint[:, 1, 1].sum(0))
     bands = joint[:, 1].sum((0, 1)).sum(-1) + joint[:, :, 1].sum((0, 1)).sum(-2)
-    counts: dict[str, NDArray[np.integer[Any]]] = {
+    counts: dict[str, Integers] = {
         "boundary_width": np.array(distance, np.int32),
         "boundary": np.stack([near, bands - near]).astype(np.int32),
-        "trimap": hits_and_unions(joint.sum((1, 2)).cumsum(0)[: len(DISTANCES)]).astype(np.int32),
+        "trimap": hits_and_unions(by_level.cumsum(0)[: len(DISTANCES)]).astype(np.int32),
         "sizes": _sizes(truth.cpu().numpy(), prediction.cpu().numpy(), classes),
     }
     if confidence is not None:
-        inside = levels > DISTANCES.index(AT_BOUNDARY)
-        counts["calibration"] = _calibration(truth, prediction, confidence, inside, classes)
-    return counts
+        group = void.to(torch.uint8).mul_(2).add_(levels > DISTANCES.index(AT_BOUNDARY))
+        counts["calibration"] = _calibration(group, prediction, truth == prediction, confidence, classes)
+    return by_level.sum(0), counts
 
 
-def _joint(truth: Tensor, prediction: Tensor, levels: Tensor, distance: int, classes: int) -> Tensor:
-    """Count pixels by level, whether they are in the true and in the predicted band, true and predicted class: int64."""
+def _joint(truth: Tensor, prediction: Tensor, levels: Tensor, distance: int, classes: int) -> Integers:
+    """Count pixels by level, whether they are in the true and in the predicted band, true and predicted class.
+
+    The last true class is void.
+    """
     bands = near_boundary(torch.stack([truth, prediction]), distance).view(torch.uint8)
-    group = (levels * 2).add_(bands[0]).mul_(2).add_(bands[1])
-    rows = truth.clamp(max=classes)  # void has the last one
-    index = group.to(torch.int32).mul_(classes + 1).add_(rows).mul_(classes).add_(prediction)
-    return _histogram(index, (len(DISTANCES) + 1, 2, 2, classes + 1, classes))[..., :classes, :]
+    shape = (len(DISTANCES) + 1, 2, 2, classes + 1, classes)
+    index = _index(shape, levels, bands[0], bands[1], truth.clamp(max=classes), prediction)
+    return _histogram(index, shape)
 
 
-def _calibration(truth: Tensor, prediction: Tensor, confidence: Tensor, inside: Tensor, classes: int) -> NDArray[np.int64]:
-    bins = (confidence * BINS).to(torch.uint8).clamp_(max=BINS - 1).mul_(2).add_(truth == prediction)
-    group = (truth == voc.VOID).to(torch.uint8).mul_(2).add_(inside)  # void has the last two
-    index = group.to(torch.int32).mul_(classes).add_(prediction).mul_(2 * BINS).add_(bins)
+def _calibration(group: Tensor, prediction: Tensor, right: Tensor, confidence: Tensor, classes: int) -> Integers:
+    """Count the groups 0, at boundaries, and 1, inside; 2 and 3 are void."""
     shape = (4, classes, BINS, 2)
+    bins = (confidence * BINS).to(torch.uint8).clamp_(max=BINS - 1)
+    index = _index(shape, group, prediction, bins, right)
     pixels = _histogram(index, shape)[:2]
     sums = _histogram(index, shape, (confidence * STEPS).round_())[:2]
-    return torch.stack([pixels.sum(-1), pixels[..., 1], sums.sum(-1)], -1).numpy()
+    return np.stack([pixels.sum(-1), pixels[..., 1], sums.sum(-1)], -1)
 
 
-def _histogram(index: Tensor, shape: tuple[int, ...], weights: Tensor | None = None) -> Tensor:
-    """Count, or sum whole numbers, by index: int64, on the CPU."""
+def _index(shape: tuple[int, ...], *places: Tensor) -> Tensor:
+    """Return each pixel's index in a flat table of the shape: int16 if that is enough, which is faster."""
+    index = places[0].to(torch.int16 if math.prod(shape) < 1 << 15 else torch.int32)
+    for length, place in zip(shape[1:], places[1:], strict=True):
+        index.mul_(length).add_(place)
+    return index
+
+
+def _histogram(index: Tensor, shape: tuple[int, ...], weights: Tensor | None = None) -> Integers:
+    """Count, or sum whole numbers, by index: int64."""
     size, index = math.prod(shape), index.flatten()
     if index.device.type == "cpu":  # float64 sums of whole numbers are exact
         counts = torch.bincount(index, None if weights is None else weights.flatten().double(), size).long()
     else:
         values = torch.ones_like(index, dtype=torch.int64) if weights is None else weights.flatten().long()
         counts = values.new_zeros(size).scatter_add_(0, index.long(), values).cpu()
-    return counts.view(shape)
+    return counts.view(shape).numpy()
 
 
 def _sizes(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:

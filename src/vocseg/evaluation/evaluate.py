@@ -178,23 +178,21 @@ def evaluate_split(
             scored = score_pixels(logits, masks, segmenter.info.temperature)
             predictions = scored.classes
             for sample, prediction, mask, loss, confidence in zip(batch, predictions, masks, *scored[::2], strict=True):
-                image = ConfusionMatrix(classes, matrix.device)
-                image.update(prediction, mask)
-                matrix.merge(image)
-                total += loss.to(matrix.device)
                 if per_image:
-                    details = count_image(mask, prediction, confidence, len(classes))
-                    kept.append(CountedImage(sample.name, truth_hash(sample.mask), image.counts.int(), loss, details))
+                    counts = count_image(mask, prediction, confidence, len(classes))
+                    kept.append(CountedImage(sample.name, truth_hash(sample.mask), loss, *counts))
+                else:
+                    matrix.update(prediction, mask)
+                    total += loss.to(matrix.device)
             if save_masks is not None:
                 labels = predictions if shared is None else shared.labels_of(predictions)
                 for sample, prediction in zip(batch, labels.cpu(), strict=True):
                     draw.save_mask(prediction, save_masks / f"{sample.name}.png", palette, MARK)
+    if per_image:
+        return Evaluation.from_record(Record.of(classes, kept), dataset.split, about or {}, time.perf_counter() - start)
     matrix.counts, loss = gather(matrix.counts), float(gather(total))
     seconds, pixels = time.perf_counter() - start, int(matrix.counts.sum())
-    scores = matrix.compute()
-    if per_image:
-        return Evaluation.from_record(Record.of(classes, kept), dataset.split, about or {}, seconds)
-    return Evaluation(scores, loss / pixels if pixels else None, len(dataset), dataset.split, seconds, about or {})
+    return Evaluation(matrix.compute(), loss / pixels if pixels else None, len(dataset), dataset.split, seconds, about or {})
 
 
 class SharedClasses(NamedTuple):

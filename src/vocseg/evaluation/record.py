@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vocseg.errors import DataError, InputError, reason
-from vocseg.evaluation.counts import Counts, checked, count_image, shapes
+from vocseg.evaluation.counts import Counts, Integers, checked, count_image, shapes
 from vocseg.evaluation.statistics import as_number, hits_and_unions, ious, mean_over_classes
 from vocseg.metrics import confusion_matrix
 from vocseg.utils.files import RECORD_FILES, replacing
@@ -32,19 +32,19 @@ def truth_hash(mask: Tensor) -> str:
 
 
 class CountedImage(NamedTuple):
-    """An image's id, the hash of its truth, its matrix, its summed loss (NaN for saved masks), and its other counts."""
+    """An image's id, the hash of its truth, its summed loss (NaN for saved masks), its matrix, and its other counts."""
 
     id: str
     truth: str
-    matrix: Tensor
     loss: Tensor | float
+    matrix: Integers
     details: Counts
 
 
 def count_masks(name: str, prediction: Tensor, truth: Tensor, classes: int) -> CountedImage:
     """Count an image of saved masks, integers, H x W; raises InputError as :func:`confusion_matrix` does."""
-    matrix = confusion_matrix(prediction, truth, classes)
-    return CountedImage(name, truth_hash(truth), matrix, math.nan, count_image(truth, prediction, None, classes))
+    confusion_matrix(prediction, truth, classes)  # looks at the labels
+    return CountedImage(name, truth_hash(truth), math.nan, *count_image(truth, prediction, None, classes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ class Record:
     def of(cls, classes: Sequence[str], images: Sequence[CountedImage]) -> Record:
         """Make a record of images."""
         size = len(classes)
-        matrices = np.array([image.matrix.cpu().numpy() for image in images], np.int32).reshape(-1, size, size)
+        matrices = np.array([image.matrix for image in images], np.int32).reshape(-1, size, size)
         ids, truth = tuple(image.id for image in images), tuple(image.truth for image in images)
         details = {name: np.array([image.details[name] for image in images]) for name in (images[0].details if images else ())}
         return cls(tuple(classes), ids, truth, matrices, np.array([float(image.loss) for image in images]), details)
