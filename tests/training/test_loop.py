@@ -434,7 +434,8 @@ def test_tensorboard_shows_what_was_measured(quick: TrainConfig, val_set: SplitD
     shown = events.Images(f"val/{val_set.names[0]}")
     assert [image.step for image in shown] == [row["iteration"] for row in rows]
     height, width = val_set.read(0).image.shape[1:]  # of the ground truth and the prediction, with a gap
-    assert shown[0].height == height and shown[0].width >= 2 * width
+    assert shown[0].height == height
+    assert shown[0].width >= 2 * width
 
 
 def test_tensorboard_shows_each_epoch_once_after_a_kill(quick: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:

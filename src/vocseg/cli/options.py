@@ -85,6 +85,8 @@ class Network(Machine):
     weights: Weights = None
     max_short_side: Annotated[int | None, Parameter(validator=Number(gte=0))] = None
     """Shorter side in pixels to which larger images are shrunk for the network. 0: none. Default: 640 or the model's."""
+    tta: Literal["none", "flip", "multiscale"] = "none"
+    """Test-time augmentation: mean probabilities of the image and its mirror image, or of both at scales 0.75, 1, 1.25."""
     exact: Flag = False
     """Run the network unchanged in float32, not rewritten for speed."""
     batch_size: Positive | None = None

@@ -52,6 +52,7 @@ def predict(
         palette: File with other colors for classes: lines `name r g b`.
     """
     find_images(images, out)  # fail before torch is imported
+    from vocseg.inference.augment import cost_line
     from vocseg.inference.predict import predict as run
 
     log_to_terminal()
@@ -59,6 +60,8 @@ def predict(
         images, out, model=model, classes=class_names(classes), overlay=overlay, opacity=opacity, palette=palette, json=json,
         title="predict", **asdict(network),
     )  # fmt: skip
+    if network.tta != "none":
+        say(cost_line(network.tta))
     _show(result, f"{'masks and overlays' if overlay else 'masks'} in {out}")
     result.check()
 

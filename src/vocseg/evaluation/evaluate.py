@@ -28,6 +28,7 @@ from vocseg.evaluation.counts import count_image
 from vocseg.evaluation.record import CountedImage, Record, truth_hash
 from vocseg.evaluation.result import MASKS, Evaluation, result_files
 from vocseg.evaluation.temperature import PixelSample, check_fit, save_calibrated
+from vocseg.inference.augment import Augmentation, cost_line
 from vocseg.inference.engines import EngineName
 from vocseg.inference.images import stacked, to_pixels
 from vocseg.inference.segmenter import Segmenter, as_segmenter
@@ -55,6 +56,7 @@ def evaluate(
     engine: EngineName = "auto",
     exact: bool = False,
     max_short_side: int | None = None,
+    tta: Augmentation = "none",
     match_classes: bool = False,
     batch_size: int | None = None,
     workers: int | None = None,
@@ -67,7 +69,7 @@ def evaluate(
     """Score a model on a split: images at their own size, one confusion matrix over all, without void pixels.
 
     ``model`` is a name, a model file, a network (if it does not say what it predicts, the classes of the data), or a
-    :class:`vocseg.Segmenter`, which brings the options from ``weights`` to ``max_short_side`` itself. ``data`` is a
+    :class:`vocseg.Segmenter`, which brings the options from ``weights`` to ``tta`` itself. ``data`` is a
     folder in VOC layout, of which ``split`` and ``mask_dir`` are read, or a data set of (image, mask) pairs.
     ``match_classes`` scores the classes that model and data both name: the model chooses among these, and pixels of the
     data's other classes do not count. ``batch_size``: images of equal size in a batch; by default 16 on a GPU and 1 on
@@ -103,8 +105,10 @@ def evaluate(
     else:
         refuse_to_replace(outputs, [name, weights])
     options = {"weights": weights, "device": device, "precision": precision, "engine": engine, "exact": exact}
-    segmenter = as_segmenter(model, classes=None if name else dataset.classes, max_short_side=max_short_side, **options)
+    segmenter = as_segmenter(model, classes=None if name else dataset.classes, max_short_side=max_short_side, tta=tta, **options)
     about = {"model": name or segmenter.info.architecture, "precision": segmenter.precision, "data": _root(dataset)}
+    if segmenter.tta != "none":
+        about["tta"] = cost_line(segmenter.tta)
     if dataset.classes is None:
         dataset.classes = segmenter.info.classes
     shared = _shared_classes(segmenter.info, dataset.classes, about["data"], match_classes)

@@ -23,6 +23,7 @@ from vocseg.errors import DataError, ModelError, SettingError
 from vocseg.evaluation.record import CountedImage, Record, count_masks
 from vocseg.evaluation.result import Evaluation
 from vocseg.evaluation.submission_check import FOLDER, examine
+from vocseg.inference.augment import Augmentation
 from vocseg.inference.engines import EngineName
 from vocseg.inference.segmenter import Segmenter, as_segmenter
 from vocseg.models import ModelInfo
@@ -74,6 +75,7 @@ def submit(
     engine: EngineName = "auto",
     exact: bool = False,
     max_short_side: int | None = None,
+    tta: Augmentation = "none",
     batch_size: int | None = None,
     json: str | Path | None = None,
     title: str | None = None,
@@ -114,7 +116,7 @@ def submit(
     else:
         options = {"weights": weights, "device": device, "precision": precision, "engine": engine, "exact": exact}
         classes = None if named else voc.CLASSES
-        segmenter = as_segmenter(cast(Any, source), classes=classes, max_short_side=max_short_side, **options)
+        segmenter = as_segmenter(cast(Any, source), classes=classes, max_short_side=max_short_side, tta=tta, **options)
         _check_model(segmenter.info, task)
         named = named or segmenter.info.architecture
         predictions = _predicted(segmenter, [folder.image(name) for name in names], batch_size)

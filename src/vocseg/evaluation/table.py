@@ -32,6 +32,8 @@ def evaluation_report(result: Evaluation, title: str) -> Group:
         f"classes, {result.seconds:.1f} s",
     ]
     lines += _more_scores(result)
+    if result.about.get("tta"):
+        lines.append(result.about["tta"])
     if result.about.get("not_scored"):
         lines.append(f"not predicted by the model, so not scored: {result.about['not_scored']}")
     lines += [f"note: {line}" for line in result.warnings()]

@@ -14,6 +14,7 @@ from torch import nn
 
 from vocseg.data.color_table import read_colors
 from vocseg.errors import DataError, InputError, OutputError, SettingError, nearest, reason
+from vocseg.inference.augment import Augmentation
 from vocseg.inference.engines import EngineName
 from vocseg.inference.segmenter import Segmentation, Segmenter, as_segmenter
 from vocseg.inference.sources import find_images, output_names
@@ -101,6 +102,7 @@ def predict(
     engine: EngineName = "auto",
     exact: bool = False,
     max_short_side: int | None = None,
+    tta: Augmentation = "none",
     batch_size: int | None = None,
     json: str | Path | None = None,
     title: str | None = None,
@@ -108,7 +110,7 @@ def predict(
     """Segment image files; write a palette PNG NAME.png and an overlay NAME_overlay.jpg of each to the folder ``out``.
 
     ``images``: files, folders, which are searched with all below them and whose structure is kept, and glob patterns.
-    ``model`` and the options from ``weights`` to ``max_short_side`` are those of :class:`vocseg.Segmenter`, which may be
+    ``model`` and the options from ``weights`` to ``tta`` are those of :class:`vocseg.Segmenter`, which may be
     given as ``model`` itself. ``opacity``: of the overlays' tint, 0..1. ``palette``: other colors for classes, by name.
     ``json``: a file for areas, times and errors, written even if the call fails half-way. ``title``: shows a progress
     bar on a terminal.
@@ -139,7 +141,7 @@ def predict(
     if not 0 <= opacity <= 1:
         raise SettingError(f"opacity {opacity} must lie in 0..1")
     options = {"weights": weights, "classes": classes, "device": device, "precision": precision, "engine": engine, "exact": exact}
-    segmenter = as_segmenter(model, **options, max_short_side=max_short_side)
+    segmenter = as_segmenter(model, **options, max_short_side=max_short_side, tta=tta)
     info = segmenter.info if palette is None else _recolored(segmenter.info, palette)
     writable_folder(out)
     stream = segmenter.stream([file.path for file in files], batch_size=batch_size, on_error="skip")

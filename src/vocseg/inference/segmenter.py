@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from vocseg.data.transforms.geometry import resize_image
 from vocseg.errors import DataError, ModelError, SettingError, reason
+from vocseg.inference.augment import Augmentation, averaged_logits
 from vocseg.inference.engines import CPU_ENGINES, EngineName
 from vocseg.inference.images import ImageLike, Size, batches_by_size, stacked, to_pixels
 from vocseg.inference.optimize import OptimizedModel, probe
@@ -63,8 +64,9 @@ class Segmenter:
     or onnxruntime (:func:`vocseg.inference.engines.choose_engine`). With ``exact`` the network runs as it was trained,
     in float32; otherwise rewritten (:mod:`vocseg.inference.optimize`), which gives the same masks except for rounding.
     ``max_short_side``: larger images are shrunk for the network to this shorter side in pixels, and the mask is brought
-    back to their size; None: 640, or what the model says; 0: no image is shrunk. Raises ModelError for a model or engine,
-    SettingError for another setting, that cannot be used.
+    back to their size; None: 640, or what the model says; 0: no image is shrunk. ``tta``: test-time augmentation, the mean
+    of the probabilities of the image and its mirror image (flip, 2 passes), or of both at three scales (multiscale, 6).
+    Raises ModelError for a model or engine, SettingError for another setting, that cannot be used.
 
     Several threads may use one Segmenter; each gets the masks that it would get alone. So does a process made by
     ``fork``, on a CPU with the engine torch: it has one of torch's threads, since others do not survive a fork. On a GPU
@@ -92,12 +94,14 @@ class Segmenter:
         engine: EngineName = "auto",
         exact: bool = False,
         max_short_side: int | None = None,
+        tta: Augmentation = "none",
     ) -> None:
         if not Segmenter._fork_is_safe and hasattr(os, "register_at_fork"):
             # With more than one thread, torch would wait forever for those of the parent process.
             os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
             Segmenter._fork_is_safe = True
         self._process, self._engine = os.getpid(), engine
+        self.tta: Augmentation = tta
         if max_short_side is not None and max_short_side < 0:
             raise SettingError(f"max_short_side is {max_short_side}, not a number of pixels, or 0 for no limit")
         precision = str(precision).removeprefix("torch.")
@@ -218,13 +222,16 @@ class Segmenter:
             total = 1  # auto may have prepared another engine
         size = (images.shape[2], images.shape[3])
         inputs = resize_image(images, self.network_size(*size))
+        return averaged_logits(partial(self._run, total=total), inputs, self.tta).upsampled(size)
+
+    def _run(self, inputs: Tensor, total: int) -> LowResLogits:
         network = self.network
         results = [
             network(part, total) if isinstance(network, OptimizedModel) else network.low_res_logits(part)["out"]
             for part in (torch.split(inputs, 1) if self.device.type == "cpu" else [inputs.to(self.device, non_blocking=True)])
         ]
         values = results[0].values if len(results) == 1 else torch.cat([result.values for result in results])
-        return LowResLogits(values, results[0].steps).upsampled(size)
+        return LowResLogits(values, results[0].steps)
 
 
 def as_segmenter(model: str | Path | nn.Module | Segmenter, **options: Any) -> Segmenter:
