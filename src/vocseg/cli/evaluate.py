@@ -17,6 +17,7 @@ def evaluate(
     save_masks: Path | None = None,
     network: Network = Network(),
     fit_temperature: Path | None = None,
+    conventions: Flag = False,
     out: Results = None,
     json: Json = None,
 ) -> None:
@@ -36,11 +37,12 @@ def evaluate(
         match_classes: Score the classes that model and data both name, if the model has others too.
         save_masks: Write the predicted masks to this folder, as palette PNGs named by id.
         fit_temperature: Write the model to this new file with the temperature that fits its probabilities to the split.
+        conventions: Also print the mIoU as other tools compute it, to compare with their numbers.
     """
     data_folder(truth.data)  # fail before torch is imported
     from vocseg.cli.console import log_to_terminal, terminal
     from vocseg.evaluation.evaluate import evaluate as run
-    from vocseg.evaluation.table import evaluation_report
+    from vocseg.evaluation.table import conventions_report, evaluation_report
 
     log_to_terminal()
     result = run(
@@ -49,3 +51,5 @@ def evaluate(
     )  # fmt: skip
     title = f"{model} in {result.about['precision']} on {truth.split} of {result.about['data']}"
     terminal().print(evaluation_report(result, title), crop=False)
+    if conventions:
+        terminal().print(conventions_report(result), crop=False)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from vocseg.cli.options import Json, Results, Truth
+from vocseg.cli.options import Flag, Json, Results, Truth
 from vocseg.data.layout import data_folder
 
 
-def score(masks: Path, /, *, truth: Truth = Truth(), out: Results = None, json: Json = None) -> None:
+def score(masks: Path, /, *, truth: Truth = Truth(), conventions: Flag = False, out: Results = None, json: Json = None) -> None:
     """Score a folder of mask PNGs from any tool.
 
     One mask per image of the split, named `<id>.png`: palette or grayscale PNG of the image's size, values are class
@@ -19,15 +19,19 @@ def score(masks: Path, /, *, truth: Truth = Truth(), out: Results = None, json: 
     ```
     vocseg score masks --data data --split val
     vocseg score masks --data data --json scores.json
+    vocseg score masks --data data --conventions
     ```
 
     Args:
         masks: Folder of the predicted masks.
+        conventions: Also print the mIoU as other tools compute it, to compare with their numbers.
     """
     data_folder(truth.data)  # fail before torch is imported
     from vocseg.cli.console import terminal
     from vocseg.evaluation.score import score as run
-    from vocseg.evaluation.table import evaluation_report
+    from vocseg.evaluation.table import conventions_report, evaluation_report
 
     result = run(masks, **asdict(truth), out=out, json=json, title=f"score {truth.split}")
     terminal().print(evaluation_report(result, f"{masks} on {truth.split} of {result.about['data']}"), crop=False)
+    if conventions:
+        terminal().print(conventions_report(result), crop=False)

@@ -30,6 +30,7 @@ Counts = Mapping[str, Integers]
 - ``trimap``: true positives and unions of the pixels within each of DISTANCES, 6 x 2 x K.
 - ``sizes``: of the components of the truth by share of the image (SHARES) and class, 5 x K x 5: how many, how many with an
   IoU of 0.5 or more, pixels, true positives, unions.
+- ``void``: predicted class of the void pixels, K.
 - ``calibration``: at boundaries and inside, by predicted class and bin of confidence, 2 x K x 15 x 3: pixels, right ones,
   sum of the confidence in units of 1 / STEPS. Missing for masks without probabilities.
 """
@@ -56,6 +57,7 @@ def shapes(classes: int) -> dict[str, tuple[int, ...]]:
         "boundary": (2, classes),
         "trimap": (len(DISTANCES), 2, classes),
         "sizes": (len(SHARES) - 1, classes, 5),
+        "void": (classes,),
         "calibration": (2, classes, BINS, 3),
     }
 
@@ -81,7 +83,8 @@ def count_image(truth: Tensor, prediction: Tensor, confidence: Tensor | None, cl
     distance = band_width(*truth.shape)
     levels, void = boundary_levels(truth, DISTANCES), truth == voc.VOID
     joint = _joint(truth, prediction, levels, distance, classes)
-    if int(joint[..., classes, :].sum()) != int(void.sum()):
+    on_void = joint[..., classes, :].sum((0, 1, 2))
+    if int(on_void.sum()) != int(void.sum()):
         confusion_matrix(prediction, truth, classes)  # raises
     joint = joint[..., :classes, :]
     by_level = joint.sum((1, 2))
@@ -92,6 +95,7 @@ def count_image(truth: Tensor, prediction: Tensor, confidence: Tensor | None, cl
         "boundary": np.stack([near, bands - near]).astype(np.int32),
         "trimap": hits_and_unions(by_level.cumsum(0)[: len(DISTANCES)]).astype(np.int32),
         "sizes": _sizes(truth.cpu().numpy(), prediction.cpu().numpy(), classes),
+        "void": on_void.astype(np.int32),
     }
     if confidence is not None:
         group = void.to(torch.uint8).mul_(2).add_(levels > DISTANCES.index(AT_BOUNDARY))

@@ -15,6 +15,7 @@ import torch
 from vocseg.errors import DataError, InputError
 from vocseg.evaluation.boundary import BoundaryScores, SizeScore, size_scores, trimap_scores
 from vocseg.evaluation.calibration import Calibration, TemperatureFit
+from vocseg.evaluation.conventions import Convention, conventions
 from vocseg.evaluation.record import ARRAYS, TABLE, Record
 from vocseg.evaluation.statistics import FEW_IMAGES, Interval, as_pair, jackknife, lost_classes
 from vocseg.metrics import ClassScore, Scores, scores
@@ -127,6 +128,18 @@ class Evaluation:
             return None
         return Calibration.of(self.record.details["calibration"], self.record.classes)
 
+    def conventions(self) -> list[Convention]:
+        """Compute the mIoU of the same predictions as other tools do, to compare with their numbers; InputError without counts.
+
+        >>> import vocseg
+        >>> from vocseg.data.samples import FOLDER
+        >>> rows = vocseg.evaluate("vocseg-s", FOLDER, "samples", device="cpu").conventions()
+        >>> [row.name for row in rows if row.miou is None]  # two of 21 classes occur
+        ['torchvision references']
+        """
+        record = self._record()
+        return conventions(record.matrices, record.details.get("void"), record.classes)
+
     def warnings(self) -> list[str]:
         """Say why the interval may be too narrow: few images, or classes that few images show."""
         if self.record is None or self.interval is None:
@@ -164,6 +177,8 @@ class Evaluation:
         values["trimap"] = [{"distance": distance, "miou": miou} for distance, miou in self.trimap.items()]
         values["sizes"] = [row.to_dict() for row in self.sizes]
         values["calibration"] = self.calibration and self.calibration.to_dict()
+        if self.record is not None:
+            values["conventions"] = {row.name: row.miou for row in self.conventions()}
         if self.temperature is not None:
             values["temperature"] = self.temperature.to_dict()
         return values

@@ -41,6 +41,16 @@ def evaluation_report(result: Evaluation, title: str) -> Group:
     return Group(Text(title, no_wrap=True, overflow="ignore"), table, head.append("\n".join(lines), style="not bold"))
 
 
+def conventions_report(result: Evaluation) -> Table:
+    """Lay out the mIoU as other tools compute it; print it with ``crop=False``."""
+    numbers = (Column(name, justify="right", no_wrap=True) for name in ("mIoU %", "gap"))
+    table = Table(Column("as computed by", no_wrap=True), *numbers, "what differs", header_style="bold")
+    for row in result.conventions():
+        gap = None if row.miou is None or result.miou is None else row.miou - result.miou
+        table.add_row(row.name, percent(row.miou), points(gap), row.differs)
+    return table
+
+
 def _more_scores(result: Evaluation) -> list[str]:
     """Say in a line each: boundaries, sizes, calibration, a fitted temperature."""
     lines = []
