@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from vocseg.download.voc import DownloadResult, download
     from vocseg.evaluation.compare import Comparison, compare
     from vocseg.evaluation.evaluate import evaluate
+    from vocseg.evaluation.label_errors import find_label_errors
+    from vocseg.evaluation.label_result import LabelErrors
     from vocseg.evaluation.result import Evaluation
     from vocseg.evaluation.score import score
     from vocseg.evaluation.submission import Submission, submit
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from vocseg.models.registry import create_model, list_models, register_model
     from vocseg.training.api import TrainResult, train
     from vocseg.training.config import TrainConfig
+    from vocseg.training.folds import train_folds
     from vocseg.utils.system import set_max_pixels, tune_process
 
 __version__ = "0.1.0"
@@ -60,6 +63,7 @@ __all__ = [
     "ExportError",
     "ExportReport",
     "InputError",
+    "LabelErrors",
     "ModelError",
     "ModelInfo",
     "OutputError",
@@ -83,6 +87,7 @@ __all__ = [
     "evaluate",
     "examine",
     "export",
+    "find_label_errors",
     "list_models",
     "predict",
     "register_model",
@@ -90,6 +95,7 @@ __all__ = [
     "set_max_pixels",
     "submit",
     "train",
+    "train_folds",
     "transforms",
     "tune_process",
 ]
@@ -102,6 +108,7 @@ _HOMES = {
     "DownloadResult": "download.voc:DownloadResult",
     "Evaluation": "evaluation.result:Evaluation",
     "ExportReport": "export.report:ExportReport",
+    "LabelErrors": "evaluation.label_result:LabelErrors",
     "ModelInfo": "models.info:ModelInfo",
     "Segmentation": "inference.result:Segmentation",
     "SegmentationModel": "models.base:SegmentationModel",
@@ -119,12 +126,14 @@ _HOMES = {
     "evaluate": "evaluation.evaluate:evaluate",
     "examine": "doctor.examine:examine",
     "export": "export.export:export",
+    "find_label_errors": "evaluation.label_errors:find_label_errors",
     "list_models": "models.registry:list_models",
     "predict": "inference.predict:predict",
     "register_model": "models.registry:register_model",
     "score": "evaluation.score:score",
     "submit": "evaluation.submission:submit",
     "train": "training.api:train",
+    "train_folds": "training.folds:train_folds",
     "transforms": "data.transforms",
     "set_max_pixels": "utils.system:set_max_pixels",
     "tune_process": "utils.system:tune_process",

@@ -14,7 +14,7 @@ from vocseg.training.config import GROUPS, TrainConfig
 
 VERBS = [
     *((verb,) for verb in ("train", "evaluate", "score", "submit", "predict", "models", "export", "bench")),
-    *(("data", verb) for verb in ("download", "synth", "doctor", "convert", "stats", "show")),
+    *(("data", verb) for verb in ("download", "synth", "doctor", "convert", "stats", "show", "errors")),
 ]
 Run = Callable[..., tuple[int, str, str]]
 

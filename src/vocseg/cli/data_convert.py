@@ -81,7 +81,7 @@ def convert(
         objects: COCO: one object per class of an image, or one per connected region.
         crowds: Crowd regions of a COCO source: void, objects, or auto: void, unless every object is a crowd, as some
             tools mark what is painted.
-        corrections: Data set in VOC layout, such as converted LabelMe files, whose masks replace those of the same ids.
+        corrections: Data set of any format, such as LabelMe files, whose masks replace those of the same ids.
         allow_skipped: Convert even if all objects of a class or of an image are of kinds that are not drawn, such as
             boxes and points.
         allow_outside: Follow links, and data.yaml, to files outside of SOURCE.
@@ -93,7 +93,7 @@ def convert(
     from vocseg.utils.files import refuse_to_replace, write_json
     from vocseg.utils.text import counted
 
-    places = [source, images, masks, None if splits is None else Path(splits)]
+    places = [source, images, masks, corrections, None if splits is None else Path(splits)]
     read = (path for place in places if place is not None for path in (place, *place.rglob("*")))
     refuse_to_replace([json], itertools.chain([colors, classes], read))
     report = convert(

@@ -59,7 +59,7 @@ USAGE = {
 """Usage of verbs for which cyclopts shows ``ARGS``, or one argument for several."""
 for parent, prefix, verbs in (
     (app, "", ("predict", "evaluate", "score", "compare", "submit", "demo", "models", "export", "bench")),
-    (data, "data_", ("download", "synth", "doctor", "stats", "show", "convert")),
+    (data, "data_", ("download", "synth", "doctor", "stats", "show", "errors", "convert")),
 ):
     for verb in verbs:
         usage = f"Usage: {USAGE[verb]}\n" if verb in USAGE else None

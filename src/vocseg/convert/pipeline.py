@@ -88,8 +88,8 @@ def convert(
         regular expression whose match in ``folder/id`` names the group. segments:
         COCO only: exact run lengths, or polygons along pixel edges. objects: COCO only: one object per class of an
         image, or one per connected part. crowds: Crowd regions of COCO: ``void``, ``objects``, or ``auto``: void unless
-        every object is one. corrections: A data set in VOC layout, whose masks replace those of the same ids (masks of the same
-        class ids). allow_skipped: Convert even if all objects of a class or an image are of kinds that are not
+        every object is one. corrections: A data set of any format, whose masks replace those of the same ids; classes are matched
+        by name. allow_skipped: Convert even if all objects of a class or an image are of kinds that are not
         drawn (boxes, points, ...). allow_outside: Follow links and data.yaml to files outside of ``source``.
 
     Raises DataError, SettingError or OutputError, naming the file and the value.
@@ -113,7 +113,7 @@ def convert(
     plan = plan_splits(found, splits, seed, group)
     items = _items(found, plan)
     if corrections is not None:
-        correct(found, items, corrections)
+        correct(found, items, Path(corrections), allow_outside)
     if found.fill is None and found.table is None:
         check_palettes(item.origin for item in items)
     with building(out) as folder, ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as workers:

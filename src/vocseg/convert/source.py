@@ -72,6 +72,7 @@ class Source:
     ``classes`` selects among them; otherwise it names the labels 0, 1, 2, ... ``void`` are labels besides 255 that are
     not classes. ``splits`` are the source's own: those of the items, or ``lists`` of images. Masks are read with a
     color ``table``, or painted with ``fill``. ``lost`` are objects of images that are not among the items.
+    ``corrected`` are masks that take the place of items' own, by id.
     """
 
     kind: str
@@ -87,6 +88,7 @@ class Source:
     fill: Fill | None = None
     by_size: bool = False
     lost: list[Lost] = field(default_factory=list)
+    corrected: dict[str, Callable[[list[Lost] | None], Mask]] = field(default_factory=dict)
     splits: Splits = field(init=False, default_factory=dict)
 
     def __post_init__(self, lists: Mapping[str, Collection[Path]] | None) -> None:
@@ -102,6 +104,8 @@ class Source:
 
         Raises DataError if they cannot be read.
         """
+        if item.id in self.corrected:
+            return self.corrected[item.id](lost)
         if self.fill is None:
             return read_labels(item.origin, self.table)
         labels = {name: label for label, name in (self.names or {}).items() if label}

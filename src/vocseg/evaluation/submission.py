@@ -27,6 +27,7 @@ from vocseg.inference.augment import Augmentation
 from vocseg.inference.engines import EngineName
 from vocseg.inference.segmenter import Segmenter, as_segmenter
 from vocseg.models import ModelInfo
+from vocseg.utils.arguments import checked
 from vocseg.utils.files import replacing, write_json
 from vocseg.utils.progress import progress
 from vocseg.utils.tar import write_tar_gz
@@ -61,6 +62,7 @@ class Submission:
         return values | {"source": portable(self.source)} | ({} if self.scores is None else {"scores": self.scores.to_dict()})
 
 
+@checked
 def submit(
     source: str | Path | nn.Module | Segmenter,
     data: str | Path,
@@ -99,8 +101,6 @@ def submit(
     ...     submit("vocseg-s", FOLDER, f"{folder}/masks.tar.gz", on="samples", device="cpu")
     Submission(masks.tar.gz: 4 masks of samples, comp6)
     """
-    if task not in ("comp5", "comp6"):
-        raise SettingError(f"task '{task}' is not comp5 or comp6")
     if on is not None and split is not None:
         raise SettingError(f"split '{split}' is for a submission, on '{on}' for a rehearsal; give one of the two")
     split = on or split or "test"

@@ -17,6 +17,7 @@ from vocseg import voc
 from vocseg.data.image_io import image_size, open_image
 from vocseg.data.layout import VocFolder
 from vocseg.errors import DataError
+from vocseg.utils.arguments import checked
 from vocseg.utils.files import write_json
 from vocseg.utils.progress import bar
 from vocseg.utils.tar import DamagedTar, Member, NotTar, members
@@ -99,6 +100,7 @@ class SubmissionCheck:
         write_json(Path(path), self.to_dict())
 
 
+@checked
 def check_submission(file: str | Path, data: str | Path, split: str = "test", *, title: str | None = None) -> SubmissionCheck:
     """Examine an archive of masks for VOC's test server, made by any tool.
 

@@ -92,6 +92,26 @@ def score_pixels(logits: LowResLogits, target: Tensor, temperature: float = 1.0)
     return ScoredPixels(loss, found, confidence)
 
 
+@torch.no_grad()
+def label_probabilities(logits: LowResLogits, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each pixel's class (uint8), and the probability of its label (float32), both N x H x W.
+
+    ``target``: labels, uint8, N x H x W; the probability of void is 0. An image is the same in any batch.
+    """
+    valid = target != voc.VOID
+    labels = torch.where(valid, target, 0).long()
+    if logits.values.device.type != "cpu":
+        probabilities = logits.full().softmax(1)
+        return probabilities.argmax(1).to(torch.uint8), probabilities.gather(1, labels[:, None])[:, 0] * valid
+    classes, found = torch.empty(target.shape, dtype=torch.uint8), torch.empty(target.shape)
+    for strip in logits.strips():
+        place = strip.image, strip.rows
+        softmax = _softmax(strip.logits, labels[place])
+        classes[place] = softmax.classes
+        found[place] = softmax.loss.neg().exp_().mul_(valid[place])
+    return classes, found
+
+
 class _Softmax(NamedTuple):
     """Of some rows: the classes (uint8), each pixel's cross entropy, and exp(logit - largest) with its sum over classes."""
 

@@ -1,0 +1,117 @@
+"""``vocseg data errors``."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from vocseg.cli.options import DataFolder, Json, Network, Positive
+from vocseg.data.layout import data_folder
+from vocseg.errors import SettingError
+from vocseg.voc import MASKS
+
+Share = Annotated[float, Parameter(validator=Number(gte=0, lte=1))]
+
+
+def errors(
+    data: DataFolder,
+    /,
+    *,
+    model: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())] = None,
+    split: str = "train",
+    mask_dir: str = MASKS,
+    folds: Annotated[int | None, Parameter(validator=Number(gte=2))] = None,
+    config: str | None = None,
+    rank: Literal["region", "softmin"] = "region",
+    min_area: Share = 0.002,
+    limit: Positive = 500,
+    out: Path = Path("errors"),
+    review: Path | None = None,
+    suggest: Path | None = None,
+    to: Literal["labelme", "coco", "voc"] = "labelme",
+    network: Network = Network(),
+    json: Json = None,
+) -> None:
+    """Find images and objects that are probably labeled wrong.
+
+    Ranks images by the probability that a model gives to their labels, and lists objects that are predicted but not
+    labeled, labeled but not predicted, or of another class. Writes a page with crops, `index.html`, and `review.json`.
+
+    ```
+    vocseg data errors data --model runs/deeplabv3_resnet101/best.safetensors --split val --out errors
+    vocseg data errors data --folds 5 --config finetune --out errors
+    vocseg data errors data --review errors/review.json --suggest fixes
+    vocseg data convert data corrected --corrections fixes
+    ```
+
+    A model knows too well the labels that it was trained on. The first line says for how many images that is so. `--folds`
+    trains models that each hold out a part of the split, and scores each image by the one that was not trained on it.
+
+    Args:
+        model: Model files or names; each image is scored by the first that was not trained on it. With `--folds`: the model
+            to train. Default: vocseg-s, or with `--folds` the recipe's.
+        split: Split list in ImageSets/Segmentation.
+        mask_dir: Folder of the masks in the data set, e.g. SegmentationClassAug.
+        folds: Train this many models first, into OUT/folds, which takes as many times as long as one.
+        config: Recipe or TOML file of settings for `--folds`.
+        rank: region: by the lowest mean probability in a window. softmin: of single pixels (Lad and Mueller 2023).
+        min_area: Smallest object that is listed, as a share of its image.
+        limit: Objects that are kept, the most doubtful.
+        out: Folder for the page and `review.json`.
+        review: Use this `review.json` instead of a model. Objects with `"accept": false` are left out.
+        suggest: Write the images of the objects to this new folder, with labels as the model suggests them, to correct.
+        to: Format of `--suggest`.
+    """
+    data_folder(data)  # fail before torch is imported
+    if review is not None and (model or folds):
+        raise SettingError("--review takes what an earlier call found; give no --model and no --folds")
+    if folds is None and config is not None:
+        raise SettingError("--config is for --folds")
+    if folds is not None and len(model or []) > 1:
+        raise SettingError("--folds trains one model; give one --model, or none")
+    from vocseg.cli.console import log_to_terminal, say
+    from vocseg.evaluation.label_components import KINDS
+    from vocseg.evaluation.label_errors import find_label_errors
+    from vocseg.evaluation.label_result import LabelErrors
+    from vocseg.utils.text import counted
+
+    log_to_terminal()
+    if review is not None:
+        result = LabelErrors.load(review, data)
+    else:
+        models = model or ["vocseg-s"]
+        if folds is not None:
+            from vocseg.training.folds import train_folds
+
+            trained = train_folds(
+                data, *(model or []), out=out / "folds", folds=folds, split=split, mask_dir=mask_dir, config=config
+            )
+            models = [*map(str, trained)]
+        result = find_label_errors(
+            data,
+            models,
+            split,
+            mask_dir=mask_dir,
+            rank=rank,
+            min_area=min_area,
+            limit=limit,
+            out=out,
+            title="errors",
+            **asdict(network),
+        )
+    say(f"probabilities {result.sample_note}")
+    say(*(f"{result.found[kind]:,} {text}" for kind, text in KINDS.items()))
+    say("most doubtful images: " + ", ".join(row.id for row in result.images[:5] if row.region is not None))
+    if review is None:
+        say(f"written: {out / 'index.html'}, {out / 'review.json'}")
+    if suggest is not None:
+        ids = result.suggest(suggest, to)
+        say(f"written: {suggest}, {counted(len(ids), 'image')} to correct")
+        say(f"then: vocseg data convert {shlex.quote(data)} NEW --corrections {shlex.quote(str(suggest))}")
+    if json is not None:
+        result.save(json)
