@@ -24,6 +24,7 @@ from vocseg.errors import SettingError
 from vocseg.evaluation.label_components import KINDS, LabelError, label_errors, softmin, worst_region
 from vocseg.evaluation.label_result import PAGE, REVIEW, ImageQuality, LabelErrors, Rank, most_doubtful, ranked
 from vocseg.evaluation.sample import held_out
+from vocseg.inference.augment import Augmentation
 from vocseg.inference.engines import EngineName
 from vocseg.inference.images import stacked
 from vocseg.inference.segmenter import Segmenter, as_segmenter
@@ -51,6 +52,7 @@ def find_label_errors(
     engine: EngineName = "auto",
     exact: bool = False,
     max_short_side: int | None = None,
+    tta: Augmentation = "none",
     batch_size: int | None = None,
     workers: int | None = None,
     rank: Rank = "region",
@@ -93,7 +95,7 @@ def find_label_errors(
     check_palettes(map(folder.mask, dataset.names))
     options = {"weights": weights, "device": device, "precision": precision, "engine": engine, "exact": exact}
     segmenters = [
-        as_segmenter(one, classes=None if name else dataset.classes, max_short_side=max_short_side, **options)
+        as_segmenter(one, classes=None if name else dataset.classes, max_short_side=max_short_side, tta=tta, **options)
         for one, name in zip(models, names, strict=True)
     ]
     for segmenter in segmenters:

@@ -42,7 +42,7 @@ def train_folds(
     >>> from vocseg.data.synthetic import write_synthetic
     >>> folder = Path(tempfile.mkdtemp())
     >>> counts = write_synthetic(folder / "data", train=6, val=1, size=(40, 48))
-    >>> quick = {"iterations": 1, "crop": 32, "batch_size": 2, "workers": 0}
+    >>> quick = {"iterations": 1, "crop": 32, "batch_size": 1, "workers": 0}
     >>> models = train_folds(folder / "data", "two_layer_net", out=folder / "folds", folds=2, **quick)
     >>> [model.relative_to(folder).as_posix() for model in models]
     ['folds/fold-1/last/model.safetensors', 'folds/fold-2/last/model.safetensors']
