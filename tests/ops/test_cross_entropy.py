@@ -7,8 +7,8 @@ import torch
 from torch.nn.functional import cross_entropy, interpolate
 
 from vocseg.ops import low_res_logits
-from vocseg.ops.cross_entropy import pixel_cross_entropy
-from vocseg.ops.low_res_logits import LowResLogits
+from vocseg.ops.cross_entropy import label_probabilities, pixel_cross_entropy
+from vocseg.ops.low_res_logits import LowResLogits, Resize
 
 
 @pytest.mark.parametrize("void", ["none", "some", "all"])
@@ -36,3 +36,20 @@ def test_cross_entropy_and_its_gradient(void: str, size: tuple[int, int], strip:
 def test_no_gradient_wanted() -> None:
     loss, _ = pixel_cross_entropy(LowResLogits(torch.randn(1, 3, 4, 4)).upsampled((8, 8)), torch.zeros(1, 8, 8))
     assert not loss.requires_grad
+
+
+@pytest.mark.parametrize("steps", [(), (Resize(37, 53),)])
+def test_probabilities_of_labels_are_those_of_a_plain_softmax(steps: tuple[Resize, ...]) -> None:
+    values = torch.randn(2, 5, 11, 13) * 4
+    logits = LowResLogits(values, steps)
+    height, width = logits.size
+    labels = torch.randint(0, 5, (2, height, width), dtype=torch.uint8)
+    labels[:, :3] = 255
+    classes, found = label_probabilities(logits, labels)
+    expected = logits.interpolated().double().softmax(1)
+    own = expected.gather(1, labels.where(labels < 255, torch.tensor(0, dtype=torch.uint8)).long()[:, None])[:, 0]
+    assert torch.equal(classes.long(), logits.full().argmax(1))
+    torch.testing.assert_close(found[:, 3:].double(), own[:, 3:], atol=1e-5, rtol=0)
+    assert not found[:, :3].any()
+    alone = label_probabilities(LowResLogits(values[1:], steps), labels[1:])
+    assert torch.equal(alone[1][0], found[1])

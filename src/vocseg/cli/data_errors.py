@@ -29,7 +29,7 @@ def errors(
     config: str | None = None,
     rank: Literal["region", "softmin"] = "region",
     min_area: Share = 0.002,
-    limit: Positive = 500,
+    limit: Positive = 200,
     out: Path = Path("errors"),
     review: Path | None = None,
     suggest: Path | None = None,
@@ -61,7 +61,7 @@ def errors(
         config: Recipe or TOML file of settings for `--folds`.
         rank: region: by the lowest mean probability in a window. softmin: of single pixels (Lad and Mueller 2023).
         min_area: Smallest object that is listed, as a share of its image.
-        limit: Objects that are kept, the most doubtful.
+        limit: Objects of each kind that are kept, the most doubtful.
         out: Folder for the page and `review.json`.
         review: Use this `review.json` instead of a model. Objects with `"accept": false` are left out.
         suggest: Write the images of the objects to this new folder, with labels as the model suggests them, to correct.

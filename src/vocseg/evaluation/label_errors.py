@@ -33,8 +33,8 @@ from vocseg.ops.cross_entropy import label_probabilities
 from vocseg.utils.arguments import checked
 from vocseg.utils.progress import progress
 
-MIN_AREA, LIMIT = 0.002, 500
-"""Smallest object, as a share of its image, and how many objects are kept."""
+MIN_AREA, LIMIT = 0.002, 200
+"""Smallest object, as a share of its image, and how many objects of each kind are kept."""
 
 Model = str | Path | nn.Module | Segmenter
 
@@ -68,8 +68,8 @@ def find_label_errors(
     ``region``, the lowest mean in a window of a twentieth of the longer side
     (:func:`vocseg.evaluation.label_components.worst_region`), which finds wrong objects better than ``softmin`` of single
     pixels (Lad and Mueller 2023). Objects are those that are predicted but not labeled, labeled but not predicted, or of
-    another class, of at least ``min_area`` of their image; the ``limit`` most doubtful are kept. Memory does not grow with
-    the data except for ids and scores.
+    another class, of at least ``min_area`` of their image; the ``limit`` most doubtful of each kind are kept. Memory does
+    not grow with the data except for ids and scores.
 
     ``model``: as for :func:`vocseg.evaluate`, or several: each image is scored by the first that was not trained on it, as
     far as the model files say (:func:`vocseg.train_folds` trains such). A model knows too well the labels that it was
@@ -165,5 +165,5 @@ class _Scorer:
         for error in label_errors(name, self.dataset.classes, mask, predicted, probability, smallest):
             self.found[error.kind] += 1
             self.objects.append(error)
-        if len(self.objects) > 2 * self.limit:  # memory does not grow with the data
+        if len(self.objects) > 2 * len(KINDS) * self.limit:  # memory does not grow with the data
             self.objects = list(most_doubtful(self.objects, self.limit))

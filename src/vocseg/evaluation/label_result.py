@@ -37,13 +37,13 @@ class ImageQuality(NamedTuple):
 class LabelErrors:
     """Images of a split, the most doubtful labels first, and the most doubtful objects.
 
-    ``found``: how many objects of each kind there were, of which ``objects`` has the first ``limit``.
+    ``found``: how many objects of each kind there were, of which ``objects`` has the ``limit`` most doubtful.
 
     >>> import vocseg
     >>> from vocseg.data.samples import FOLDER
     >>> result = vocseg.find_label_errors(FOLDER, "vocseg-s", "samples", device="cpu")
-    >>> len(result.images), result.sample_note.startswith("of 4 images: 4 unknown")
-    (4, True)
+    >>> result.sample_note
+    'perhaps in sample for 4 images: the model does not say which images it was trained on'
     """
 
     data: Path
@@ -66,15 +66,12 @@ class LabelErrors:
         counts = Counter(image.out_of_sample for image in self.images)
         if counts[True] == len(self.images):
             return "out of sample: no image was scored by a model that was trained on it"
-        parts = [f"{counts[True]:,} out of sample"] if counts[True] else []
-        if counts[False]:
-            parts.append(
-                f"{counts[False]:,} in sample, scored by a model that was trained on them and may have learned their errors "
-                "(--folds trains models that were not)"
-            )
-        if counts[None]:
-            parts.append(f"{counts[None]:,} unknown, since the model does not say which images it was trained on")
-        return f"of {counted(len(self.images), 'image')}: " + "; ".join(parts)
+        notes = {
+            True: "out of sample for {}",
+            False: "in sample for {}: the model was trained on them and may have learned their errors (--folds trains others)",
+            None: "perhaps in sample for {}: the model does not say which images it was trained on",
+        }
+        return "; ".join(text.format(counted(counts[key], "image")) for key, text in notes.items() if counts[key])
 
     def merge(self, *others: LabelErrors) -> LabelErrors:
         """Return the result of the images of several, such as shards: the same as of all at once.
@@ -171,5 +168,11 @@ def ranked(images: Iterable[ImageQuality], rank: Rank) -> tuple[ImageQuality, ..
 
 
 def most_doubtful(objects: Iterable[LabelError], limit: int) -> tuple[LabelError, ...]:
-    """Return the most doubtful objects, in order."""
-    return tuple(sorted(objects, key=lambda error: error.order)[:limit])
+    """Return the ``limit`` most doubtful objects of each kind, in order: missing objects have lower doubts than others."""
+    kept: Counter[str] = Counter()
+    found = []
+    for error in sorted(objects, key=lambda error: error.order):
+        kept[error.kind] += 1
+        if kept[error.kind] <= limit:
+            found.append(error)
+    return tuple(found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
@@ -20,14 +19,14 @@ from vocseg.convert.regions import Mask
 from vocseg.data.image_io import read_image, read_mask
 from vocseg.data.layout import VocFolder
 from vocseg.errors import InputError
-from vocseg.evaluation.label_components import KINDS, LabelError
-from vocseg.evaluation.label_result import LabelErrors
+from vocseg.evaluation.label_components import KINDS, Kind, LabelError
+from vocseg.evaluation.label_result import LabelErrors, most_doubtful
 from vocseg.utils.files import write_text
 from vocseg.utils.html import embedded, page, swatch
 from vocseg.utils.text import counted
 
-MAX_OBJECTS, MAX_IMAGES, MAX_ROWS = 60, 12, 200
-"""Objects of all kinds, and images, that the page shows; images that it lists."""
+MAX_OBJECTS, MAX_IMAGES, MAX_ROWS = 24, 12, 200
+"""Objects of a kind, and images, that the page shows; images that it lists."""
 SIDE = 220
 """Longer side of a crop, in pixels."""
 
@@ -70,14 +69,11 @@ def write_page(result: LabelErrors, path: Path) -> None:
     """Write one HTML file, atomically, that needs no other file."""
     folder = VocFolder.find(result.data, result.mask_dir)
     name = folder.root.name
-    shown = Counter(error.kind for error in result.objects[:MAX_OBJECTS])
+    shown = most_doubtful(result.objects, MAX_OBJECTS)
     sections = "".join(
-        f"""<h2 id="{kind}">{text[0].upper()}{text[1:]}: {result.found[kind]:,}</h2>
-<div class="examples">{"".join(_figure(error, folder) for error in result.objects[:MAX_OBJECTS] if error.kind == kind)}</div>
-<p>{shown[kind]:,} shown.</p>"""
-        for kind, text in KINDS.items()
+        _section(kind, result.found[kind], [error for error in shown if error.kind == kind], folder) for kind in KINDS
     )
-    classes = {name for error in result.objects[:MAX_OBJECTS] for name in (error.label, error.suggested)}
+    classes = {name for error in shown for name in (error.label, error.suggested)}
     legend = "".join(
         f'<span class="name">{swatch(voc.PALETTE[label])}{escape(name)}</span>'
         for label, name in enumerate(result.classes)
@@ -107,6 +103,13 @@ of the image wide. Softmin: of single pixels. Sorted by {result.rank}.</p>
 <div class="scroll"><table><thead><tr><th>image</th><th>region</th><th>softmin</th><th>sample</th></tr></thead>
 <tbody>{rows}</tbody></table></div></details>"""
     write_text(path, page(f"{name}: label errors", body))
+
+
+def _section(kind: Kind, found: int, shown: list[LabelError], folder: VocFolder) -> str:
+    text = KINDS[kind]
+    more = f", of which {len(shown):,} are shown" if len(shown) < found else ""
+    figures = "".join(_figure(error, folder) for error in shown)
+    return f"""<h2>{text[0].upper()}{text[1:]}: {found:,}{more}</h2><div class="examples">{figures}</div>"""
 
 
 def _number(score: float | None) -> str:
