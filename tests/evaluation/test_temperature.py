@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from torch.nn.functional import cross_entropy
 
 import vocseg
 from vocseg.data.dataset import SplitDataset
 from vocseg.errors import DataError, ModelError, OutputError
+from vocseg.evaluation.table import evaluation_report
 from vocseg.evaluation.temperature import LIMITS, PixelSample
 from vocseg.models import read_info, save_model
 from vocseg.models.checkpoint import read_model_file
@@ -104,3 +108,17 @@ def test_a_network_and_what_cannot_be_fitted(val_set: SplitDataset, tmp_path: Pa
     for wrong in (0, "2", float("nan"), True):
         with pytest.raises(ModelError, match="temperature"):
             vocseg.ModelInfo("net", ("a", "b"), temperature=wrong)  # type: ignore[arg-type]
+
+
+def test_the_report_has_a_line_for_each_score(val_set: SplitDataset, tmp_path: Path) -> None:
+    model, text = vocseg.create_model("two_layer_net", val_set.classes, "none"), io.StringIO()
+    result = vocseg.evaluate(model, val_set, device="cpu", fit_temperature=tmp_path / "t.safetensors")
+    Console(file=text, width=200).print(evaluation_report(result, "t"))
+    for line in (
+        r"boundary IoU \S+ %( \(.*\))?, band of 1 pixel, 2 % of the diagonal",
+        r"mIoU within 1, 2, 4, 8, 16, 32 pixels of a boundary: (\S+ +){6}%",
+        r"recall of objects by share of the image: \S+( %)? \(0 to 0.05 %\), .*\(above 20 %\)",
+        r"calibration error \(ECE\) \S+ %, \S+ % at boundaries, \S+( %)? inside",
+        r"temperature \S+ fitted on [\d,]+ pixels: loss \S+ before, \S+ after",
+    ):
+        assert re.search(line, text.getvalue()), (line, text.getvalue())

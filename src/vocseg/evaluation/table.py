@@ -56,9 +56,9 @@ def _more_scores(result: Evaluation) -> list[str]:
     lines = []
     if (edges := result.boundary) is not None:
         low, high = edges.width
-        pixels = f"{low}" if low == high else f"{low} to {high}"
+        pixels = counted(low, "pixel") if low == high else f"{low} to {high} pixels"
         around = f" ({span(edges.interval)})" if edges.interval else ""
-        lines.append(f"boundary IoU {percent(edges.miou)} %{around}, band of {pixels} pixels, 2 % of the diagonal")
+        lines.append(f"boundary IoU {percent(edges.miou)} %{around}, band of {pixels}, 2 % of the diagonal")
     if result.trimap:
         distances, values = ", ".join(map(str, result.trimap)), "  ".join(map(percent, result.trimap.values()))
         lines.append(f"mIoU within {distances} pixels of a boundary: {values} %")
