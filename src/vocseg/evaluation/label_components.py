@@ -74,8 +74,8 @@ class LabelError:
     """A connected region of an image that is probably labeled wrong.
 
     ``label`` and ``suggested``: the classes of the labels and of the model. ``doubt``: 1 minus the mean probability that
-    the model gives to the label there. ``area`` in pixels; ``box``: left, top, width, height. ``region``: its pixels as
-    COCO's run lengths. ``accept``: what a reviewer decided; None: nothing yet.
+    the model gives to the label there. ``area`` in pixels; ``box``: left, top, width, height. ``segmentation``: its pixels
+    as COCO's run lengths. ``accept``: what a reviewer decided; None: nothing yet.
     """
 
     id: str
@@ -85,7 +85,7 @@ class LabelError:
     doubt: float
     area: int
     box: tuple[int, int, int, int]
-    region: dict[str, Any]
+    segmentation: dict[str, Any]
     accept: bool | None = None
 
     def __repr__(self) -> str:
@@ -99,7 +99,7 @@ class LabelError:
     def pixels(self, height: int, width: int) -> Pixels:
         """Return the region as pixels of its image: bool, height x width; DataError for an image of another size."""
         found = np.zeros((height, width), dtype=bool)
-        region = rle.decode(self.region, height, width)
+        region = rle.decode(self.segmentation, height, width)
         found[region.box] = region.pixels
         return found
 
