@@ -205,11 +205,11 @@ def test_large_images_are_named(segment: vocseg.Segmenter, photos: Path, tmp_pat
 
 def test_notes_on_how_files_were_read(segment: vocseg.Segmenter, tmp_path: Path) -> None:
     pages = [Image.new("RGB", (20, 20), color) for color in ("red", "blue")]
-    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    pages[0].save(tmp_path / "pages.gif", save_all=True, append_images=pages[1:])
     Image.fromarray(np.full((20, 20), 4000, np.uint16)).save(tmp_path / "deep.png")
     result = vocseg.predict(tmp_path, tmp_path / "out", model=segment)
     found = {row["image"]: row["notes"] for row in result.to_dict()["predictions"]}
     assert found == {
         str(tmp_path / "deep.png"): ["16-bit pixels up to 4,000 are scaled as 12-bit ones"],
-        str(tmp_path / "pages.tif"): ["it holds several images; the first is read"],
+        str(tmp_path / "pages.gif"): ["it holds several images; the first is read"],
     }

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -7,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from vocseg.data import plugins
 from vocseg.errors import DataError, InputError
-from vocseg.inference.sources import Found, find_images, output_names
+from vocseg.inference.sources import Item, find_images, output_names
 
 
 @pytest.fixture
@@ -19,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def names(found: list[Found]) -> list[str]:
+def names(found: list[Item]) -> list[str]:
     return [row.relative.as_posix() for row in found]
 
 
@@ -42,7 +44,7 @@ def test_nothing_there(folder: Path) -> None:
 
 def test_output_names_do_not_collide() -> None:
     given = ["a.jpg", "a.png", "deep/a.jpg", "b.jpg", "b.jpg", "b.jpg"]
-    made = output_names(Found(Path(name), Path(name)) for name in given)
+    made = output_names(Item(Path(name), Path(name)) for name in given)
     assert [name.as_posix() for name in made] == ["a.jpg", "a.png", "deep/a", "b.jpg", "b-2", "b-3"]
     assert len(set(made)) == len(made)
 
@@ -62,7 +64,7 @@ def test_what_is_passed_over_in_a_folder(tmp_path: Path) -> None:
     assert names(find_images(tmp_path / "._a.jpg")) == ["._a.jpg"]  # named by itself
 
 
-@pytest.mark.parametrize("suffix", [".avif", ".HEIC", ".jp2", ".jxl", ".cr2"])
+@pytest.mark.parametrize("suffix", [".HEIC", ".jp2", ".jxl", ".cr2"])
 def test_formats_that_are_not_read_are_named(tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"a{suffix}").touch()
     with pytest.raises(InputError, match=rf"holds no images that can be read: cannot read .*a{suffix}: {suffix} is not supported"):
@@ -71,6 +73,17 @@ def test_formats_that_are_not_read_are_named(tmp_path: Path, suffix: str) -> Non
     skipped: dict[Path, DataError] = {}
     assert names(find_images(tmp_path, skipped=skipped)) == ["b.jpg"]
     assert list(skipped) == [tmp_path / f"a{suffix}"]
+
+
+def test_formats_of_plugins_are_read_if_these_are_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.avif", "b.heic", "c.HEIF"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(plugins, "_is_installed", lambda kind: True)
+    assert names(find_images(tmp_path)) == ["a.avif", "b.heic", "c.HEIF"]
+    monkeypatch.setattr(plugins, "_is_installed", lambda kind: kind == "AVIF")
+    skipped: dict[Path, DataError] = {}
+    assert names(find_images(tmp_path, skipped=skipped)) == ["a.avif"]
+    assert "b.heic: .heic is not supported: HEIC needs the Pillow plug-in pillow-heif" in str(skipped[tmp_path / "b.heic"])
 
 
 def test_loops_pipes_and_dangling_links(tmp_path: Path) -> None:
@@ -112,6 +125,44 @@ def test_files_of_one_name_keep_their_folders_names(tmp_path: Path) -> None:
     assert names(find_images(files)) == ["one/a.jpg", "two/a.jpg", "b.jpg"]
     assert names(find_images([tmp_path / "one", tmp_path / "two"])) == ["one/a.jpg", "two/a.jpg", "b.jpg", "deep/b.jpg"]
     assert names(find_images([files[0], files[0]])) == ["a.jpg", "a.jpg"]
+
+
+def test_lists_name_images_relative_to_themselves(folder: Path, tmp_path: Path) -> None:
+    (folder / "lists").mkdir()
+    (folder / "lists" / "a.txt").write_text("../b.jpg\n\n../deep\n../none.jpg\nhttps://example.org/d%20e.jpg?x=1\n")
+    skipped: dict[Path, DataError] = {}
+    found = find_images(folder / "lists" / "a.txt", skipped=skipped)
+    assert names(found) == ["b.jpg", "c.tif", "out/a.png", "d e.jpg"]
+    assert found[-1].key == "https://example.org/d%20e.jpg?x=1"
+    assert [str(error) for error in skipped.values()] == [
+        f"list {folder / 'lists' / 'a.txt'}: no image or folder {folder / 'lists' / '..' / 'none.jpg'}"
+    ]
+    (folder / "b.csv").write_text('path,class\n"b.jpg",1\na.PNG,2\n')
+    assert names(find_images(folder / "b.csv")) == ["b.jpg", "a.PNG"]  # in its order
+    (folder / "notes.txt").write_text("some\ntext\n")
+    with pytest.raises(InputError, match=r"list .*notes\.txt names no image that can be read: .*no image or folder .*some"):
+        find_images(folder / "notes.txt")
+    skipped = {}
+    assert names(find_images([folder / "notes.txt", folder / "b.jpg"], skipped=skipped)) == ["b.jpg"]
+    assert len(skipped) == 1
+
+
+def test_standard_input(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def given(content: bytes) -> list[Item]:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+        return find_images("-")
+
+    monkeypatch.chdir(folder)
+    assert names(given(b"b.jpg\r\ndeep/c.tif\n")) == ["b.jpg", "c.tif"]
+    [image] = given(b"\xff\xd8\xff\xe0")
+    assert (image.relative, image.key, image.read()) == (Path("stdin"), "standard input", b"\xff\xd8\xff\xe0")
+    with pytest.raises(InputError, match="standard input is empty"):
+        given(b" \n")
+
+
+def test_items_of_a_source_of_ones_own() -> None:
+    items = [Item(Path(f"table/{row}"), Path(f"{row}.jpg"), read=lambda: b"") for row in range(2)]
+    assert find_images(iter(items)) == items
 
 
 def test_no_sources() -> None:

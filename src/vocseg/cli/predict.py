@@ -10,8 +10,8 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from vocseg.cli.console import log_to_terminal, say, terminal
-from vocseg.cli.options import Classes, Json, Network, class_names
-from vocseg.inference.sources import find_images
+from vocseg.cli.options import Classes, Flag, Json, Network, class_names
+from vocseg.inference.sources import STDIN, find_images
 from vocseg.utils.text import counted, shares
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ SHOWN = 20
 
 
 def predict(
-    images: list[Path],
+    images: list[str],
     /,
     *,
     model: str = "vocseg-s",
@@ -30,6 +30,7 @@ def predict(
     overlay: bool = True,
     opacity: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.55,
     palette: Path | None = None,
+    frames: Flag = False,
     classes: Classes = None,
     network: Network = Network(),
     json: Json = None,
@@ -41,24 +42,29 @@ def predict(
     ```
     vocseg predict photo.jpg --model runs/deeplabv3_resnet101/best.safetensors
     vocseg predict holiday/ more/*.png --model deeplabv3_resnet101 --out masks --no-overlay --json areas.json
+    vocseg predict photos.zip images.csv scan.tif https://example.org/photo.jpg
+    find . -name "*.jpg" | vocseg predict -
     ```
 
     Args:
-        images: Image files, folders that are searched for images, and glob patterns.
+        images: Image files, folders that are searched for images, glob patterns, lists (.txt, or the first column of a
+            .csv), archives (.zip, .tar, .tar.gz), addresses (http, https), and - for standard input: an image or a list.
         model: Model file or name. vocseg-s is included in the package.
         out: Output folder for NAME.png (mask) and NAME_overlay.jpg.
         overlay: Write overlays.
         opacity: Opacity of the overlays' colors, 0 to 1.
         palette: File with other colors for classes: lines `name r g b`.
+        frames: Segment each frame of animations (GIF, WebP, PNG, AVIF), not only the first. Of TIFF, each page is taken.
     """
-    find_images(images, out)  # fail before torch is imported
+    if STDIN not in images:
+        find_images(images, out)  # fail before torch is imported
     from vocseg.inference.augment import cost_line
     from vocseg.inference.predict import predict as run
 
     log_to_terminal()
     result = run(
-        images, out, model=model, classes=class_names(classes), overlay=overlay, opacity=opacity, palette=palette, json=json,
-        title="predict", **asdict(network),
+        images, out, model=model, classes=class_names(classes), overlay=overlay, opacity=opacity, palette=palette, frames=frames,
+        json=json, title="predict", **asdict(network),
     )  # fmt: skip
     if network.tta != "none":
         say(cost_line(network.tta))

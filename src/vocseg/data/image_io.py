@@ -27,6 +27,7 @@ from vocseg.data.label_checks import (
     palette_conflict,
     used_colors,
 )  # fmt: skip
+from vocseg.data.plugins import plugin_format
 from vocseg.errors import DataError, ImageError, reason
 from vocseg.utils.system import max_pixels
 
@@ -44,21 +45,19 @@ ROTATED = {5, 6, 7, 8}
 
 @contextmanager
 def open_image(source: str | Path | IO[bytes], what: str = "image", *, decode: bool = True) -> Iterator[Image.Image]:
-    """Open an image of one of FORMATS and decode it, unless ``decode`` is false.
+    """Open an image of one of FORMATS, or AVIF or HEIC with Pillow's plug-in, and decode it, unless ``decode`` is false.
 
     Raises ImageError, naming the file and ``what`` it is, for any other file, for one that is damaged or not a regular
     file, and for an image of more than :func:`max_pixels` pixels.
     """
     path = Path(source) if isinstance(source, str | Path) else None
-    name = f"{what} {path or source}"
+    name = f"{what} {path or getattr(source, 'name', source)}"
     with ExitStack() as files:
         try:
             if path and path.exists() and not stat.S_ISREG(path.stat().st_mode):
                 raise ImageError(f"cannot read {name}: it is not a regular file")
-            image = _identify(files.enter_context(open(path, "rb")) if path else source)  # type: ignore[arg-type]
-            if image.width * image.height > max_pixels():
-                size = f"{image.height}x{image.width}, more than {max_pixels() / 1e6:g} megapixels"
-                raise ImageError(f"cannot read {name}: it is {size}; make it smaller, or raise --max-pixels (set_max_pixels)")
+            image = _identify(files.enter_context(open(path, "rb")) if path else source, what)  # type: ignore[arg-type]
+            refuse_large(image, name)
             if decode:
                 image.load()
         except ImageError:
@@ -69,13 +68,21 @@ def open_image(source: str | Path | IO[bytes], what: str = "image", *, decode: b
         yield image
 
 
-def _identify(file: IO[bytes]) -> Image.Image:
+def refuse_large(image: Image.Image, name: str) -> None:
+    """Raise ImageError for an opened image, or the page it shows, of more than :func:`max_pixels` pixels."""
+    if image.width * image.height > max_pixels():
+        size = f"{image.height}x{image.width}, more than {max_pixels() / 1e6:g} megapixels"
+        raise ImageError(f"cannot read {name}: it is {size}; make it smaller, or raise --max-pixels (set_max_pixels)")
+
+
+def _identify(file: IO[bytes], what: str) -> Image.Image:
     """Open an image as Image.open does, which warns and raises at limits of its own that cannot be set for one call."""
     # Pillow looks at the content, not the suffix, and knows forty more formats. For PostScript it starts Ghostscript,
     # which would run a program that somebody has named photo.jpg.
     file.seek(0)
     prefix = file.read(16)
-    for factory, accepts in (Image.OPEN[name] for name in FORMATS if name in Image.OPEN):
+    extra = plugin_format(prefix) if what == "image" else None  # masks would be lossy
+    for factory, accepts in (Image.OPEN[name] for name in ((extra,) if extra else FORMATS) if name in Image.OPEN):
         if accepts is None or accepts(prefix) is True:
             file.seek(0)
             try:
@@ -105,7 +112,7 @@ def read_image(path: str | Path | IO[bytes], notes: list[str] | None = None) -> 
     # Pillow, not torchvision: the same pixels a millisecond later, but importing torchvision takes more than a second.
     with open_image(path) as image:
         orientation = orientation_of(image)
-        pixels = rgb_pixels(image.transpose(TURNS[orientation]) if orientation != 1 else image, path, notes)
+        pixels = rgb_pixels(image.transpose(TURNS[orientation]) if orientation != 1 else image, getattr(path, "name", path), notes)
         if notes is not None and _has_more(image):
             notes.append("it holds several images; the first is read")
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()

@@ -131,9 +131,7 @@ def _attempt(url: str, part: PartialFile, size: int | None, check_space: Callabl
         if origin.get("url") == url and origin.get("validator"):
             headers["If-Range"] = str(origin["validator"])
     try:
-        # A new opener each time, so that changes of the proxy variables take effect.
-        opener = urllib.request.build_opener(_Http, _Https, _Redirects)
-        with opener.open(urllib.request.Request(url, headers=headers), timeout=timeout) as response:
+        with open_url(urllib.request.Request(url, headers=headers), timeout) as response:
             total = _check_headers(response, url, part, size)
             check_space((total or part.length) - part.length)
             _receive(response, part, total, check_space)
@@ -148,6 +146,12 @@ def _attempt(url: str, part: PartialFile, size: int | None, check_space: Callabl
         raise _Interrupted(f"stalled for {timeout:g} s") from error
     except (OSError, http.client.HTTPException) as error:
         raise _Interrupted(f"connection broken ({reason(error) or type(error).__name__})") from error
+
+
+def open_url(request: urllib.request.Request, timeout: float) -> Any:
+    """Send a request; ``timeout``: seconds for the next bytes, and for so many that the answer does not drip."""
+    # A new opener each time, so that changes of the proxy variables take effect.
+    return urllib.request.build_opener(_Http, _Https, _Redirects).open(request, timeout=timeout)
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

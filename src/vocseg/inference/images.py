@@ -16,10 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 from vocseg.data.image_io import read_image, rgb_pixels
+from vocseg.download.content import download_bytes, is_url
 from vocseg.errors import DataError
 
 ImageLike = str | Path | bytes | IO[bytes] | Image.Image | np.ndarray[Any, Any] | Tensor
-"""A file, its bytes, a Pillow image, or pixels: an array H x W x channels or a tensor channels x H x W."""
+"""A file, an address, a file's bytes, a Pillow image, or pixels: an array H x W x channels or a tensor channels x H x W."""
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -33,6 +34,14 @@ WAITING = 128
 """How many later images an image may wait for others of its size."""
 
 
+class NamedBytes(io.BytesIO):
+    """A file in memory whose ``name`` is shown in errors."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self.name = name
+
+
 def to_pixels(image: Any, notes: list[str] | None = None) -> Tensor:
     """Return an image of any kind as a uint8 RGB tensor, 3 x H x W.
 
@@ -40,6 +49,8 @@ def to_pixels(image: Any, notes: list[str] | None = None) -> Tensor:
     dropped). ``notes``: see :func:`vocseg.data.image_io.read_image`. Raises DataError for anything else, and for a file
     that cannot be read.
     """
+    if is_url(image):
+        return read_image(NamedBytes(download_bytes(str(image)), str(image)), notes)
     if isinstance(image, str | Path):
         if Path(image).is_dir():
             raise DataError(f"{image} is a folder; Segmenter.stream takes folders")
@@ -48,7 +59,7 @@ def to_pixels(image: Any, notes: list[str] | None = None) -> Tensor:
         return read_image(io.BytesIO(image), notes)
     if hasattr(image, "read") and not isinstance(image, Image.Image):
         return read_image(image, notes)
-    pixels = _decoded(image) if isinstance(image, Image.Image) else image
+    pixels = _decoded(image, notes) if isinstance(image, Image.Image) else image
     if isinstance(pixels, np.ndarray) and pixels.dtype.kind in "uf" and pixels.ndim in (2, 3):
         # A copy of what torch cannot share: read-only arrays, negative strides, other byte orders.
         values = np.require(pixels.astype(pixels.dtype.newbyteorder("="), copy=False), requirements=["C", "W"])
@@ -62,11 +73,11 @@ def to_pixels(image: Any, notes: list[str] | None = None) -> Tensor:
     raise DataError(_refusal(image))
 
 
-def _decoded(image: Image.Image) -> NDArray[np.uint8]:
+def _decoded(image: Image.Image, notes: list[str] | None) -> NDArray[np.uint8]:
     """Return a Pillow image as uint8 RGB; it may be a file that is only now read."""
     name = getattr(image, "filename", "") or "in memory"
     try:
-        return rgb_pixels(image, name)
+        return rgb_pixels(image, name, notes)
     except DataError:
         raise
     except Exception as error:

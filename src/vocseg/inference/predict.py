@@ -17,7 +17,7 @@ from vocseg.errors import DataError, InputError, OutputError, SettingError, near
 from vocseg.inference.augment import Augmentation
 from vocseg.inference.engines import EngineName
 from vocseg.inference.segmenter import Segmentation, Segmenter, as_segmenter
-from vocseg.inference.sources import find_images, output_names
+from vocseg.inference.sources import Item, find_images, output_names
 from vocseg.models import ModelInfo
 from vocseg.models.zoo.vocseg_s import NAME as DEFAULT_MODEL
 from vocseg.utils.arguments import checked
@@ -40,7 +40,7 @@ class Prediction:
     was read, if that may surprise.
     """
 
-    image: Path
+    image: Path | str
     name: str
     mask: Path
     overlay: Path | None
@@ -63,7 +63,7 @@ class Predictions:
 
     model: str
     images: tuple[Prediction, ...]
-    errors: dict[Path, DataError]
+    errors: dict[Path | str | int, DataError]
     total: int
 
     def __repr__(self) -> str:
@@ -88,7 +88,7 @@ class Predictions:
 
 @checked
 def predict(
-    images: str | Path | Iterable[str | Path],
+    images: str | Path | Item | Iterable[str | Path | Item],
     out: str | Path = "predictions",
     *,
     model: str | Path | nn.Module | Segmenter = DEFAULT_MODEL,
@@ -104,12 +104,16 @@ def predict(
     max_short_side: int | None = None,
     tta: Augmentation = "none",
     batch_size: int | None = None,
+    frames: bool = False,
     json: str | Path | None = None,
     title: str | None = None,
 ) -> Predictions:
     """Segment image files; write a palette PNG NAME.png and an overlay NAME_overlay.jpg of each to the folder ``out``.
 
-    ``images``: files, folders, which are searched with all below them and whose structure is kept, and glob patterns.
+    ``images``: files, folders, which are searched with all below them and whose structure is kept, glob patterns, lists
+    (.txt, .csv), archives (zip, tar), addresses, ``-`` (standard input), or items of a source of your own
+    (:class:`vocseg.inference.sources.Item`). Each page of a TIFF file, and with ``frames`` each frame of an animation, gets
+    files in a folder of the file's name.
     ``model`` and the options from ``weights`` to ``tta`` are those of :class:`vocseg.Segmenter`, which may be
     given as ``model`` itself. ``opacity``: of the overlays' tint, 0..1. ``palette``: other colors for classes, by name.
     ``json``: a file for areas, times and errors, written even if the call fails half-way. ``title``: shows a progress
@@ -126,17 +130,17 @@ def predict(
     ...     [row.mask.name for row in result.images]
     ['camera.png', 'chelsea.png']
     """
-    out, sources = Path(out), [images] if isinstance(images, str | Path) else list(images)
+    out, sources = Path(out), [images] if isinstance(images, str | Path | Item) else list(images)
     errors: dict[Any, DataError] = {}
-    files = find_images(sources, out, errors)
-    names = output_names(files)
-    masks = [out / f"{name}.png" for name in names]
-    overlays = [out / f"{name}_overlay.jpg" if overlay else None for name in names]
+    found_items = find_images(sources, out, errors)
+    items = [item._replace(output=name) for item, name in zip(found_items, output_names(found_items), strict=True)]
+    masks = [out / f"{name}.png" for name in (item.output for item in items)]
+    overlays = [out / f"{name}_overlay.jpg" if overlay else None for name in (item.output for item in items)]
     named = str(model) if isinstance(model, str | Path) else None
-    read = [*(file.path for file in files), named, weights, *([palette] if isinstance(palette, str | Path) else [])]
+    read = [*(item.path for item in items), named, weights, *([palette] if isinstance(palette, str | Path) else [])]
     refuse_to_replace([*masks, *overlays, None if json is None else Path(json)], read)
-    for source in map(Path, sources):
-        if source.is_dir() and source.resolve() == out.resolve():
+    for source in sources:
+        if not isinstance(source, Item) and Path(source).is_dir() and Path(source).resolve() == out.resolve():
             raise OutputError(f"the folder {out} of the images cannot be that of their masks too; choose another for these")
     if not 0 <= opacity <= 1:
         raise SettingError(f"opacity {opacity} must lie in 0..1")
@@ -144,27 +148,27 @@ def predict(
     segmenter = as_segmenter(model, **options, max_short_side=max_short_side, tta=tta)
     info = segmenter.info if palette is None else _recolored(segmenter.info, palette)
     writable_folder(out)
-    stream = segmenter.stream([file.path for file in files], batch_size=batch_size, on_error="skip")
-    # Files may be named twice: each result belongs to the next of its name.
-    places = iter(zip(files, masks, overlays, strict=True))
+    stream = segmenter.stream(items, batch_size=batch_size, on_error="skip", frames=frames)
     rows: list[Prediction] = []
-    found = Predictions(named or segmenter.info.architecture, (), errors, len(files) + len(errors))
+    found = Predictions(named or segmenter.info.architecture, (), errors, 0)
     try:
         with closing(stream):
-            for result in progress(stream, len(files), title):
-                file, mask, tinted = next(place for place in places if place[0].path == result.source)
+            for result in progress(stream, len(items), title):
+                item = stream.item
+                assert item is not None
+                mask, tinted = out / f"{item.output}.png", out / f"{item.output}_overlay.jpg" if overlay else None
                 try:
                     areas = _write(replace(result, info=info), mask, tinted, opacity)
                 except DataError as error:
-                    errors[file.path] = error
+                    errors[item.key] = error
                     continue
                 size = result.network_size if result.shrunk else None
-                rows.append(Prediction(file.path, str(file.relative), mask, tinted, result.seconds, areas, size, result.notes))
+                rows.append(Prediction(item.key, str(item.relative), mask, tinted, result.seconds, areas, size, result.notes))
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"{len(rows)} of {counted(len(files), 'image')} done, in {out}") from None
+        raise KeyboardInterrupt(f"{len(rows)} of {counted(len(items), 'image')} done, in {out}") from None
     finally:
         errors |= stream.errors
-        found = replace(found, images=tuple(rows))
+        found = replace(found, images=tuple(rows), total=len(rows) + len(errors))
         if json is not None:
             write_json(Path(json), found.to_dict())
     return found

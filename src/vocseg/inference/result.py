@@ -29,9 +29,10 @@ class Segmentation:
     """An image and its mask.
 
     ``image``: uint8 RGB, 3 x H x W. ``mask``: uint8 class ids, H x W. ``info``: the model. ``source``: the image's
-    file, if it came from one. ``seconds``: time from the file or pixels to the mask; for an image of a batch, an equal
-    share of its batch's. ``network_size``: height and width at which the network saw the image. ``notes``: how the file
-    was read, if that may surprise.
+    file or address, if it came from one; of a member of an archive, or a page, the file's path and its name, or number.
+    ``seconds``: time from the file or pixels to the mask; for an image of a batch, an equal share of its batch's.
+    ``network_size``: height and width at which the network saw the image. ``notes``: how the file was read, if that may
+    surprise.
 
     >>> import vocseg
     >>> from vocseg.data.samples import FOLDER
@@ -45,7 +46,7 @@ class Segmentation:
     image: Tensor
     mask: Tensor
     info: ModelInfo
-    source: Path | None = None
+    source: Path | str | None = None
     seconds: float = 0.0
     _logits: Callable[[], LowResLogits] | None = field(default=None, repr=False, compare=False)
     network_size: tuple[int, int] | None = None

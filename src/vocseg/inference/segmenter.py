@@ -133,30 +133,34 @@ class Segmenter:
     ) -> Segmentation | list[Segmentation]:
         """Segment an image, or a list of images in batches of equal size.
 
-        An image is a file, its bytes, an open file, a Pillow image, an array H x W x 3 or a tensor 3 x H x W: RGB, uint8
-        or floats in 0..1; gray images (H x W too) and a fourth channel, alpha, are also taken. Nothing tells OpenCV's
-        BGR from RGB: turn it, ``image[..., ::-1]``. A list gives a list in the same order, with the masks that the images
-        would get one at a time (on a GPU, except for rounding). Raises DataError for what is not a readable image.
+        An image is a file, an address (http, https), a file's bytes, an open file, a Pillow image, an array H x W x 3 or a
+        tensor 3 x H x W: RGB, uint8 or floats in 0..1; gray images (H x W too) and a fourth channel, alpha, are also
+        taken. Nothing tells OpenCV's BGR from RGB: turn it, ``image[..., ::-1]``. A list gives a list in the same order,
+        with the masks that the images would get one at a time (on a GPU, except for rounding). Raises DataError for what
+        is not a readable image.
         """
         if isinstance(image, list | tuple):
             return list(self.stream(image, batch_size=batch_size))
         return self.segment_loaded([load(0, image)], keep_logits=True)[0]
 
     @checked
-    def stream(self, sources: Any, *, batch_size: int | None = None, on_error: OnError = "raise") -> Stream:
+    def stream(self, sources: Any, *, batch_size: int | None = None, on_error: OnError = "raise", frames: bool = False) -> Stream:
         """Segment many images in bounded memory; iterate over the results, in the order of the images.
 
-        ``sources``: a file, a folder (searched with all below it), a glob pattern, or an iterable of images as a call
-        takes them. ``batch_size``: images of equal size that go through the network together; by default 1 on a CPU,
-        where a batch is no faster, and on a GPU as many as 16. ``on_error``: at an image that cannot be read, ``raise``
-        its DataError after the results before it, or ``skip`` it and note the error in the stream's ``errors``.
+        ``sources``: a file, a folder (searched with all below it), a glob pattern, a list (.txt, .csv), an archive (zip,
+        tar), an address, ``-`` (standard input), or an iterable of images as a call takes them or of
+        :class:`vocseg.inference.sources.Item`. Of a TIFF file each page is read; ``frames``: of an animation each frame,
+        not only the first. In an iterable, a file is one image. ``batch_size``: images of equal size that go through the
+        network together; by default 1 on a CPU, where a batch is no faster, and on a GPU as many as 16. ``on_error``: at an
+        image that cannot be read, ``raise`` its DataError after the results before it, or ``skip`` it and note the error in
+        the stream's ``errors``.
 
         >>> from vocseg.data.samples import FOLDER
         >>> segment = Segmenter(device="cpu")
         >>> [result.source.name for result in segment.stream(FOLDER / "JPEGImages" / "c*.jpg")]
         ['camera.jpg', 'chelsea.jpg']
         """
-        return Stream(self, sources, batch_size, on_error)
+        return Stream(self, sources, batch_size, on_error, frames)
 
     def batches(self, items: Iterable[Item], size_of: Callable[[Item], Size], batch_size: int | None) -> Iterator[list[Item]]:
         """Group items by size into batches for the network; see :meth:`stream` for the default ``batch_size``."""

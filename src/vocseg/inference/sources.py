@@ -1,69 +1,134 @@
-"""Where the images of a prediction are, and what its files are called. Does not import torch."""
+"""Where the images of a prediction are, and what its files are called. Does not import torch.
+
+A source is any iterable of :class:`Item`; :func:`find_images` makes them of files, folders, patterns, lists, archives,
+addresses and standard input.
+"""
 
 from __future__ import annotations
 
+import csv
 import glob
 import os
+import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote, urlparse
 
+from vocseg.data.plugins import missing_plugin
+from vocseg.download.content import download_bytes, is_url
 from vocseg.errors import DataError, InputError, reason
-from vocseg.utils.files import MARK
+from vocseg.inference.archives import is_archive, members, safe_name
+from vocseg.utils.files import MARK, read_lines
 from vocseg.utils.text import counted
 from vocseg.voc import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES
 
 Skipped = dict[Any, DataError]
 
+STDIN = "-"
+STDIN_LIMIT = 1 << 30
+"""Most bytes that are read from standard input."""
+LIST_SUFFIXES = (".txt", ".csv")
+HEADERS = ("image", "images", "file", "filename", "file_name", "path")
+"""Names of the first column in the first row of a table, which then is no image."""
 
-class Found(NamedTuple):
-    """An image file, and its path relative to the folder that was searched."""
+
+class Item(NamedTuple):
+    """An image of a source.
+
+    ``path``: its file, or a name. ``relative``: where it is below the folder, archive or list that was searched, which
+    names its outputs. ``read``: returns the image as a Segmenter takes it; by default the file at ``path``. ``member``:
+    position in the archive at ``path``. ``label``: what names it in errors and results, if not ``path``. ``output``: path
+    of its outputs below the output folder, without a suffix; ``predict`` sets it.
+    """
 
     path: Path
     relative: Path
+    read: Callable[[], Any] | None = None
+    member: int | None = None
+    label: Path | str | None = None
+    output: Path | None = None
+
+    @property
+    def key(self) -> Path | str:
+        """What names the image in errors and results."""
+        return self.path if self.label is None else self.label
 
 
-def find_images(sources: str | Path | Iterable[str | Path], out: Path | None = None, skipped: Skipped | None = None) -> list[Found]:
-    """Find the image files of files, folders (searched with all below them) and glob patterns, sorted in each.
+def find_images(
+    sources: str | Path | Item | Iterable[str | Path | Item], out: Path | None = None, skipped: Skipped | None = None
+) -> list[Item]:
+    """Find the images of files, folders (searched with all below them), glob patterns, lists (``.txt``, or the first column
+    of a ``.csv``; paths relative to the list), archives (zip, tar, tar.gz), addresses (http, https) and ``-``, standard
+    input: an image, or a list of paths. Folders and patterns are sorted, all others keep their order.
 
     In a folder, hidden files and folders are passed over, and so are predictions: what is in ``out``, and masks and
-    overlays that vocseg wrote elsewhere. ``skipped`` gets the files and folders there that cannot be read. Raises
-    InputError for a path that does not exist, a pattern that matches nothing, or a folder without images.
+    overlays that vocseg wrote elsewhere. ``skipped`` gets what cannot be read in folders, lists and archives. Raises
+    InputError for a path that does not exist, a pattern that matches nothing, or sources without images.
     """
-    paths = [Path(path) for path in ([sources] if isinstance(sources, str | Path) else sources)]
-    if not paths:
+    given: Sequence[Any] = [sources] if isinstance(sources, str | Path | Item) else list(sources)
+    if not given:
         raise InputError("no images to segment; name files, folders or patterns")
     skipped = {} if skipped is None else skipped
-    found = [found for path in paths for found in _find(path, out, skipped)]
+    found = [item for source in given for item in ([source] if isinstance(source, Item) else _find(source, out, skipped))]
+    if not found:
+        raise InputError(str(next(iter(skipped.values()), f"no images in {', '.join(map(str, given))}")))
     # Files of one name from several folders keep the names of these.
-    tops = {row: Path(os.path.abspath(row.path)).parents[len(row.relative.parts) - 1] for row in found}
-    folders = Counter(relative for relative, _ in {(row.relative, top) for row, top in tops.items()})
-    return [Found(row.path, tops[row].name / row.relative) if folders[row.relative] > 1 else row for row in found]
+    tops = [_top(row) for row in found]
+    folders = Counter(relative for relative, _ in {(row.relative, top) for row, top in zip(found, tops, strict=True)})
+    return [
+        row._replace(relative=top.name / row.relative) if folders[row.relative] > 1 else row
+        for row, top in zip(found, tops, strict=True)
+    ]
 
 
-def _find(path: Path, out: Path | None, skipped: Skipped) -> list[Found]:
+def _top(row: Item) -> Path:
+    """Return the folder or archive that was searched, the host of an address, or the folder of a file."""
+    if row.member is not None:
+        return row.path.with_suffix("")
+    parents = Path(os.path.abspath(row.path)).parents
+    return parents[min(len(row.relative.parts), len(parents)) - 1]
+
+
+def _find(source: str | Path, out: Path | None, skipped: Skipped, base: Path | None = None) -> list[Item]:
+    """Find the images of one source; ``base``: the folder of the list that names it."""
+    text = str(source)
+    if is_url(text):
+        return [_address(text)]
+    if text == STDIN and base is None:
+        return _standard_input(out, skipped)
+    path = Path(source) if base is None else base / source
     if path.is_dir():
-        before, written = len(skipped), 0
-        inside = []
-        for file in sorted(_walk(path, out, skipped)):
-            if _is_prediction(file):
-                written += 1
-            else:
-                inside.append(Found(file, file.relative_to(path)))
-        if not inside:
-            if len(skipped) > before:
-                raise InputError(f"folder {path} holds no images that can be read: {list(skipped.values())[before]}")
-            only = f" except {counted(written, 'mask')} or overlays that vocseg wrote" if written else ""
-            raise InputError(f"folder {path} holds no images{only} ({', '.join(sorted(IMAGE_SUFFIXES))})")
-        return inside
+        return _folder(path, out, skipped)
     if path.exists() and not path.is_file():
         raise InputError(f"{path} is neither a file nor a folder")
+    if path.is_file() and is_archive(path):
+        return _archive(path, skipped)
+    if path.is_file() and base is None and path.suffix.lower() in LIST_SUFFIXES:
+        return _listed(_lines(path), path.parent, f"list {path}", out, skipped)
     matches = [path] if path.is_file() else map(Path, sorted(glob.glob(str(path), recursive=True)))
-    found = [Found(file, Path(file.name)) for file in matches if file.is_file() and (file == path or not _is_prediction(file))]
+    found = [Item(file, Path(file.name)) for file in matches if file.is_file() and (file == path or not _is_prediction(file))]
     if not found:
         raise InputError(f"no image or folder {path}")
     return found
+
+
+def _folder(path: Path, out: Path | None, skipped: Skipped) -> list[Item]:
+    before, written = len(skipped), 0
+    inside = []
+    for file in sorted(_walk(path, out, skipped)):
+        if _is_prediction(file):
+            written += 1
+        else:
+            inside.append(Item(file, file.relative_to(path)))
+    if not inside:
+        if len(skipped) > before:
+            raise InputError(f"folder {path} holds no images that can be read: {list(skipped.values())[before]}")
+        only = f" except {counted(written, 'mask')} or overlays that vocseg wrote" if written else ""
+        raise InputError(f"folder {path} holds no images{only} ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    return inside
 
 
 def _walk(top: Path, out: Path | None, skipped: Skipped) -> Iterator[Path]:
@@ -74,17 +139,30 @@ def _walk(top: Path, out: Path | None, skipped: Skipped) -> Iterator[Path]:
 
     excluded = None if out is None or out.resolve() == top.resolve() else out.resolve()
     for parent, folders, files in os.walk(top, onerror=unreadable):
-        folders[:] = [
-            name for name in folders if not name.startswith((".", "__MACOSX")) and Path(parent, name).resolve() != excluded
-        ]
+        folders[:] = [name for name in folders if not _is_hidden(name) and Path(parent, name).resolve() != excluded]
         for file in (Path(parent, name) for name in files if not name.startswith(".")):
-            if file.suffix.lower() in UNSUPPORTED_SUFFIXES:
-                skipped[file] = DataError(f"cannot read {file}: {file.suffix} is not supported; convert it to JPEG or PNG")
-            elif file.suffix.lower() in IMAGE_SUFFIXES:
+            if _is_image(file, file, skipped):
                 if file.is_file():
                     yield file
                 else:
                     skipped[file] = DataError(f"cannot read {file}: it is not a regular file")
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "__MACOSX"))
+
+
+def _is_image(path: Path, key: Path, skipped: Skipped) -> bool:
+    """Tell by the suffix whether a file is an image that can be read; one of another format goes to ``skipped``."""
+    suffix = path.suffix.lower()
+    if missing := missing_plugin(suffix):
+        skipped[key] = DataError(f"cannot read {key}: {path.suffix} is not supported: {missing}")
+        return False
+    if suffix in IMAGE_SUFFIXES or suffix in (".avif", ".heic", ".heif"):
+        return True
+    if suffix in UNSUPPORTED_SUFFIXES:
+        skipped[key] = DataError(f"cannot read {key}: {path.suffix} is not supported; convert it to JPEG or PNG")
+    return False
 
 
 def _is_prediction(path: Path) -> bool:
@@ -95,10 +173,75 @@ def _is_prediction(path: Path) -> bool:
         return False  # the reader of images says why
 
 
-def output_names(files: Iterable[Found]) -> list[Path]:
+def _archive(path: Path, skipped: Skipped) -> list[Item]:
+    found = []
+    before = len(skipped)
+    try:
+        for member in members(path):
+            key = path / member.name
+            if any(map(_is_hidden, member.name.parts)) or not _is_image(member.name, key, skipped):
+                continue
+            if member.fault:
+                skipped[key] = DataError(f"cannot read {key}: {member.fault}")
+            else:
+                found.append(Item(path, member.name, member=member.position, label=key))
+    except DataError as error:
+        skipped[path] = error
+    if not found and len(skipped) == before:
+        skipped[path] = DataError(f"archive {path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    return found
+
+
+def _address(url: str) -> Item:
+    parsed = urlparse(url)
+    name = safe_name(unquote(parsed.path)).name or "image"
+    return Item(Path(safe_name(parsed.netloc), name), Path(name), partial(download_bytes, url), label=url)
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the entries of a list: lines, or the first column of a table, without its header."""
+    lines = read_lines(path, "list")
+    if path.suffix.lower() != ".csv":
+        return lines
+    rows = [row[0] for row in csv.reader(lines) if row]
+    return rows[1:] if rows and rows[0].strip().lower() in HEADERS else rows
+
+
+def _listed(lines: Iterable[str], base: Path, what: str, out: Path | None, skipped: Skipped) -> list[Item]:
+    """Find the images that lines name; what cannot be found goes to ``skipped``, as one error if nothing is."""
+    found: list[Item] = []
+    lost: Skipped = {}
+    for line in filter(None, map(str.strip, lines)):
+        try:
+            found += _find(line, out, lost, base)
+        except (InputError, OSError, ValueError) as error:
+            lost[Path(line)] = DataError(f"{what}: {reason(error)}")
+    if not found:
+        first = f": {next(iter(lost.values()))}" if lost else ""
+        lost = {Path(what): DataError(f"{what} names no image that can be read{first}")}
+    skipped |= lost
+    return found
+
+
+def _standard_input(out: Path | None, skipped: Skipped) -> list[Item]:
+    content = sys.stdin.buffer.read(STDIN_LIMIT + 1)
+    if not content.strip() or len(content) > STDIN_LIMIT:
+        raise InputError(
+            f"standard input {'has more than 1 GB' if content.strip() else 'is empty'}; pass an image or a list of paths"
+        )
+    try:
+        text = None if b"\0" in content else content.decode()
+    except UnicodeDecodeError:
+        text = None
+    if text is not None:
+        return _listed(text.splitlines(), Path(), "standard input", out, skipped)
+    return [Item(Path("stdin"), Path("stdin"), lambda: content, label="standard input")]
+
+
+def output_names(files: Iterable[Item]) -> list[Path]:
     """Name the output of each image, without a suffix: as the image; if two collide, with its suffix, then a number.
 
-    >>> [str(name) for name in output_names(Found(Path(name), Path(name)) for name in ("a.png", "b.jpg", "a.jpg", "a.jpg"))]
+    >>> [str(name) for name in output_names(Item(Path(name), Path(name)) for name in ("a.png", "b.jpg", "a.jpg", "a.jpg"))]
     ['a.png', 'b', 'a.jpg', 'a-2']
     """
     relative = [found.relative for found in files]

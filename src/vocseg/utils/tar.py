@@ -11,7 +11,7 @@ import re
 import stat
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -56,10 +56,10 @@ class Member:
 
 
 class _Source:
-    """Reads whole numbers of bytes; DamagedTar if the file ends before, or is longer than any archive of masks."""
+    """Reads whole numbers of bytes; DamagedTar if the file ends before, or is longer than ``limit``."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._total = file, 0
+    def __init__(self, file: IO[bytes], limit: int) -> None:
+        self._file, self._total, self._limit = file, 0, limit
 
     def some(self, count: int) -> bytes:
         """Return up to ``count`` bytes, none at the end."""
@@ -70,8 +70,8 @@ class _Source:
         except (OSError, zlib.error) as error:  # gzip's checksum too
             raise DamagedTar(f"it is damaged: {reason(error)}") from error
         self._total += len(content)
-        if self._total > TOTAL_LIMIT:
-            raise DamagedTar(f"it holds more than {TOTAL_LIMIT >> 30} GB; masks of VOC take a hundredth of that")
+        if self._total > self._limit:
+            raise DamagedTar(f"it holds more than {self._limit >> 30} GB")
         return content
 
     def exactly(self, count: int) -> bytes:
@@ -88,13 +88,14 @@ class _Source:
             count -= len(self.exactly(min(count, 1 << 20)))
 
 
-def members(path: Path) -> Iterator[Member]:
+def members(path: Path, limit: int | None = None) -> Generator[Member]:
     """Yield the members of a tar archive, plain or compressed by gzip, in their order.
 
-    Raises NotTar for any other file, DamagedTar for an archive that does not end as it should.
+    ``limit``: of bytes, decompressed; by default TOTAL_LIMIT, a hundred times what VOC's masks take. Raises NotTar for any
+    other file, DamagedTar for an archive that does not end as it should.
     """
     with _opened(path) as file:
-        source = _Source(file)
+        source = _Source(file, TOTAL_LIMIT if limit is None else limit)
         extended: dict[str, str] = {}
         first = True
         while any(header := _first_header(source) if first else source.exactly(BLOCK)):

@@ -1,0 +1,76 @@
+"""Read the items of a source in their order: members of archives, pages of TIFF files, frames of animations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NoReturn
+
+from vocseg.data.pages import may_have_pages, pages
+from vocseg.errors import DataError
+from vocseg.inference.archives import contents
+from vocseg.inference.images import NamedBytes
+from vocseg.inference.sources import Item
+
+
+def one_by_one(images: Iterable[Any], frames: bool = False) -> Iterator[Any]:
+    """Yield one item for each image of the items, and what is no :class:`Item` as it is.
+
+    The content of an archive's member, and the pages of a TIFF file or, with ``frames``, an animation, are read here, in
+    order and one at a time; everything else when the item is read, perhaps in another thread.
+    """
+    for archive, group in groupby(images, key=lambda image: image.path if _is_member(image) else None):
+        if archive is None:
+            for image in group:
+                yield from _images(image, image.path, frames) if isinstance(image, Item) and image.read is None else [image]
+            continue
+        items = list(group)
+        for item, content in zip(items, contents(archive, [item.member for item in items]), strict=True):
+            yield from [_failed(item, content)] if isinstance(content, DataError) else _images(item, content, frames)
+
+
+def _is_member(image: Any) -> bool:
+    return isinstance(image, Item) and image.member is not None
+
+
+def _images(item: Item, content: Path | bytes, frames: bool) -> Iterator[Item]:
+    """Yield the pages of an image, each with a number in its name, or the image itself if it has only one."""
+    whole = item._replace(read=lambda: content)
+    if not may_have_pages(content, frames):
+        yield whole
+        return
+    number, file = 0, content if isinstance(content, Path) else NamedBytes(content, str(item.key))
+    try:
+        for number, page in enumerate(pages(file, item.key), 1):
+            page_name = f"{number:04d}"
+            named = item._replace(
+                relative=item.relative / page_name, label=Path(item.key) / page_name, output=_page_output(item, page_name)
+            )
+            yield _failed(named, page) if isinstance(page, DataError) else named._replace(read=partial(_same, page))
+    except DataError as error:
+        yield _failed(item, error)
+    else:
+        if not number:
+            yield whole
+
+
+def _page_output(item: Item, page_name: str) -> Path | None:
+    """Return the path of a page: in a folder of the file's name with its suffix, so that no other image's is like it."""
+    if item.output is None:
+        return None
+    suffix = item.relative.suffix
+    name = item.output.name if item.output.name.endswith(suffix) else item.output.name + suffix
+    return item.output.with_name(name) / page_name
+
+
+def _same(page: Any) -> Any:
+    return page
+
+
+def _failed(item: Item, error: DataError) -> Item:
+    def read() -> NoReturn:
+        raise error
+
+    return item._replace(read=read)
