@@ -24,7 +24,7 @@ from vocseg.data.layout import VocFolder
 from vocseg.errors import DataError, InputError, OutputError, SettingError, TrainingError, TrainingStopped
 from vocseg.evaluation.evaluate import evaluate_split as evaluate
 from vocseg.inference.segmenter import Segmenter
-from vocseg.models import create_model, read_info
+from vocseg.models import create_model, read_info, save_model
 from vocseg.training import report, validation
 from vocseg.training import run_folder as run_module
 from vocseg.training import setup as train_setup
@@ -456,11 +456,14 @@ def test_tensorboard_shows_each_epoch_once_after_a_kill(quick: TrainConfig, monk
     assert [event.step for event in events.Scalars("miou/val")] == [row["iteration"] for row in run.read_metrics()]
 
 
-def test_fine_tuning_a_model_file_keeps_its_protocol(quick: TrainConfig, tmp_path: Path) -> None:
+def test_fine_tuning_a_model_file_keeps_its_protocol_but_not_its_temperature(quick: TrainConfig, tmp_path: Path) -> None:
     first = fit(replace(quick, iterations=1, augment="center-square"))
+    model = create_model(str(first.best))
+    save_model(first.best, model, replace(model.info, temperature=2.0))
     second = fit(replace(quick, model=str(first.best), iterations=1, lr=0.0, out=str(tmp_path / "second")))
     assert read_info(second.best).short_side == 24
     assert read_info(second.best).architecture == "simple_conv_net"
+    assert read_info(second.best).temperature == 1.0
     one, two = (create_model(str(run.best)).network.state_dict() for run in (first, second))
     assert all(torch.equal(one[key], two[key]) for key in one)
 
