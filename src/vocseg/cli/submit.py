@@ -43,8 +43,9 @@ def submit(
         split: Split list in ImageSets/Segmentation; its images need no masks. Default: test.
         on: Rehearse on a split with ground truth, such as val: make its archive, read it back and score it.
         task: comp5: trained on VOC's own data only. comp6: any other data too.
-        out: File to write. Default: <task>_<split>_cls.tar.gz.
-        check: Examine this archive, made by any tool, and make none; exit code 2 if something is wrong.
+        out: File to write. Default: TASK_SPLIT_cls.tar.gz.
+        check: Examine this archive, made by any tool, and make none; --data has the ids and sizes. Exit code 2 if
+            something is wrong.
     """
     data_folder(data)  # fail before torch is imported
     if (source is None) == (check is None):
