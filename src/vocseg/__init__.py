@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from vocseg.evaluation.evaluate import evaluate
     from vocseg.evaluation.label_errors import find_label_errors
     from vocseg.evaluation.label_result import LabelErrors
+    from vocseg.evaluation.report import report
     from vocseg.evaluation.result import Evaluation
     from vocseg.evaluation.score import score
     from vocseg.evaluation.submission import Submission, submit
@@ -91,6 +92,7 @@ __all__ = [
     "list_models",
     "predict",
     "register_model",
+    "report",
     "score",
     "set_max_pixels",
     "submit",
@@ -130,6 +132,7 @@ _HOMES = {
     "list_models": "models.registry:list_models",
     "predict": "inference.predict:predict",
     "register_model": "models.registry:register_model",
+    "report": "evaluation.report:report",
     "score": "evaluation.score:score",
     "submit": "evaluation.submission:submit",
     "train": "training.api:train",

@@ -75,7 +75,10 @@ def test_version(run: Run) -> None:
         (["train", "--augment", "none"], "--augment"),
         (["evaluate"], "--model requires an argument"),
         (["predict"], "IMAGES"),
-        (["doctor", "data"], "Commands: data, train, predict, evaluate, score, compare, submit, demo, models, export, bench."),
+        (
+            ["doctor", "data"],
+            "Commands: data, train, predict, evaluate, score, compare, report, submit, demo, models, export, bench.",
+        ),
         (["data", "docter"], "Did you mean doctor?"),
         (["predict", "a.jpg", "--device", "gpu"], "Did you mean cuda?"),
         (["predict", "a.jpg", "--precision", "fp16"], "Did you mean float16?"),

@@ -41,6 +41,7 @@ VERBS: dict[str, list[str]] = {
     "evaluate": ["MODEL", "--data", "DATA", "--save-masks", "OUT/masks", "--out", "OUT/val"],
     "score": ["OUT/masks", "--data", "DATA", "--out", "OUT/val-score"],
     "compare": ["OUT/val", "OUT/val-score"],
+    "report": ["OUT/val"],
     "train": ["--data", "DATA", *TRAIN, "--out", "OUT/run"],
     "export": ["MODEL", "--out", "OUT/a.onnx"],
     "bench": ["MODEL", "--size", "32x32", "--rounds", "1", "--no-memory"],

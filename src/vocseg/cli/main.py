@@ -51,6 +51,7 @@ app.command(train_app)
 USAGE = {
     "predict": "vocseg predict [OPTIONS] IMAGES...",
     "compare": "vocseg compare [OPTIONS] A B",
+    "report": "vocseg report [OPTIONS] RESULTS [OTHER]",
     "submit": "vocseg submit [OPTIONS] [SOURCE]",
     "models": "vocseg models [OPTIONS] [PATTERN]",
     "export": "vocseg export [OPTIONS] [MODEL]",
@@ -58,7 +59,7 @@ USAGE = {
 }
 """Usage of verbs for which cyclopts shows ``ARGS``, or one argument for several."""
 for parent, prefix, verbs in (
-    (app, "", ("predict", "evaluate", "score", "compare", "submit", "demo", "models", "export", "bench")),
+    (app, "", ("predict", "evaluate", "score", "compare", "report", "submit", "demo", "models", "export", "bench")),
     (data, "data_", ("download", "synth", "doctor", "stats", "show", "errors", "convert")),
 ):
     for verb in verbs:

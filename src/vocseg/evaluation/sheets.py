@@ -40,7 +40,7 @@ def save_sheets(
     folders = [Path(a), Path(b)]
     about = [about_of(read_scores(folder)) for folder in folders]
     masks = [predictions_of(folder, own) for folder, own in zip(folders, about, strict=True)]
-    voc_folder = _data_of(about[0]) if data is None else VocFolder.find(data)
+    voc_folder = data_of(about[0]) if data is None else VocFolder.find(data)
     out = writable_folder(Path(out))
     gains = [row for row in comparison.images if row[1] > 0][:count]
     losses = [row for row in reversed(comparison.images) if row[1] < 0][:count]
@@ -54,7 +54,8 @@ def save_sheets(
     return written
 
 
-def _data_of(about: Mapping[str, str]) -> VocFolder:
+def data_of(about: Mapping[str, str]) -> VocFolder:
+    """Return the data set that results are of; DataError if it is not at hand."""
     name = about.get("data", "")
     try:
         return VocFolder.find(name)

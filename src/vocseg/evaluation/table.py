@@ -63,7 +63,7 @@ def _more_scores(result: Evaluation) -> list[str]:
         distances, values = ", ".join(map(str, result.trimap)), "  ".join(map(percent, result.trimap.values()))
         lines.append(f"mIoU within {distances} pixels of a boundary: {values} %")
     if result.sizes:
-        rows = (f"{percent(row.recall)} % ({_size(row)})" for row in result.sizes)
+        rows = (f"{percent(row.recall)} % ({size_text(row)})" for row in result.sizes)
         lines.append(f"recall of objects by share of the image: {', '.join(rows)}")
     if (errors := result.calibration) is not None:
         parts = f"{percent(errors.boundary)} % at boundaries, {percent(errors.inside)} % inside"
@@ -74,10 +74,10 @@ def _more_scores(result: Evaluation) -> list[str]:
     return lines
 
 
-def _size(row: SizeScore) -> str:
+def size_text(row: SizeScore) -> str:
     """Name a range of sizes.
 
-    >>> _size(SizeScore(0.01, 0.05, 3, None, None, None)), _size(SizeScore(0.2, 1, 3, None, None, None))
+    >>> size_text(SizeScore(0.01, 0.05, 3, None, None, None)), size_text(SizeScore(0.2, 1, 3, None, None, None))
     ('1 to 5 %', 'above 20 %')
     """
     if row.high == 1:

@@ -34,13 +34,16 @@ th:first-child,td:first-child{text-align:left}
 """
 
 
-def page(title: str, body: str) -> str:
-    """Return a page with the HTML ``body``; ``title`` is plain text. It runs no script and loads nothing from elsewhere."""
+def page(title: str, body: str, style: str = "") -> str:
+    """Return a page with the HTML ``body``; ``title`` is plain text, ``style`` more CSS.
+
+    It runs no script and loads nothing from elsewhere.
+    """
     text = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="generator" content="{MARK.decode()}">
 <meta name="viewport" content="width=device-width,initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{escape(title)}</title><style>{STYLE}</style></head><body>
+<title>{escape(title)}</title><style>{STYLE}{style}</style></head><body>
 {body}
 <p>vocseg {__version__}</p>
 </body></html>
@@ -48,12 +51,16 @@ def page(title: str, body: str) -> str:
     return visible(text, keep="\n")
 
 
-def embedded(image: Image.Image) -> str:
-    """Return an ``img`` element with the image inside, as JPEG."""
+def embedded(image: Image.Image, kind: str = "JPEG", alt: str = "") -> str:
+    """Return an ``img`` element with the image inside, as JPEG or, for images of few colors, PNG; ``alt`` is plain text."""
     buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, "JPEG", quality=85)
+    if kind == "PNG":
+        image.save(buffer, kind, optimize=True)
+    else:
+        image.convert("RGB").save(buffer, kind, quality=85)
     text = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img width="{image.width}" height="{image.height}" alt="" src="data:image/jpeg;base64,{text}">'
+    source = f"data:image/{kind.lower()};base64,{text}"
+    return f'<img width="{image.width}" height="{image.height}" alt="{escape(alt)}" src="{source}">'
 
 
 def swatch(color: tuple[int, int, int]) -> str:
