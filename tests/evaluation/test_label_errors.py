@@ -75,10 +75,17 @@ def test_scores_are_those_of_the_plain_probabilities(result: LabelErrors, data: 
         assert image.softmin == pytest.approx(expected, abs=1e-5)
 
 
-def test_shards_give_the_same_to_the_last_bit(result: LabelErrors, data: Path, segmenter: vocseg.Segmenter) -> None:
+def test_shards_give_the_same_to_the_last_bit(
+    result: LabelErrors, data: Path, segmenter: vocseg.Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for count in (2, 3, 4):
         parts = [find_label_errors(data, segmenter, "samples", min_area=AREA, shard=(number, count)) for number in range(count)]
         assert parts[-1].merge(*parts[:-1]) == result
+    totals = set()
+    real = segmenter.low_res_logits
+    monkeypatch.setattr(segmenter, "low_res_logits", lambda images, total=1: totals.add(total) or real(images, total))
+    find_label_errors(data, segmenter, "samples", shard=(0, 4))
+    assert totals == {4}  # by which an engine is chosen: of the data set, not of the shard
     with pytest.raises(InputError, match="share 4 images; the first: astronaut"):
         result.merge(result)
     with pytest.raises(InputError, match="another rank"):

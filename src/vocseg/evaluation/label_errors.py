@@ -148,7 +148,8 @@ class _Scorer:
         with closing(samples(self.dataset, workers, places)) as read:
             shown = progress(read, len(places), title)
             for batch in segmenter.batches(shown, lambda sample: sample.mask.shape, batch_size):
-                logits = segmenter.low_res_logits(stacked([sample.image for sample in batch]), total=len(places))
+                # All shards get the engine that is chosen for the whole data set.
+                logits = segmenter.low_res_logits(stacked([sample.image for sample in batch]), total=len(self.dataset))
                 if segmenter.info.temperature != 1:
                     logits = replace(logits, values=logits.values.float() / segmenter.info.temperature)
                 masks = stacked([sample.mask for sample in batch])
