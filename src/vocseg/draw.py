@@ -93,12 +93,15 @@ def thumbnail(image: Image.Image, side: int, enlarge: bool = False) -> Image.Ima
     return image.resize(size, Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.NEAREST)
 
 
-def legend(image: Image.Image, rows: Sequence[tuple[str, Sequence[int]]]) -> Image.Image:
-    """Add a strip below ``image`` with a color swatch and a text for each ``(text, RGB)`` of ``rows``."""
+def legend(image: Image.Image, rows: Sequence[tuple[str, Sequence[int]]], height: int | None = None) -> Image.Image:
+    """Add a strip below ``image`` with a color swatch and a text for each ``(text, RGB)`` of ``rows``.
+
+    ``height``: of a line, pixels; by default it grows with the image.
+    """
     if not rows:
         return image
     rows = [(visible(text), color) for text, color in rows]
-    height = max(12, round(min(image.width, 2 * image.height) / 28))
+    height = height or max(12, round(min(image.width, 2 * image.height) / 28))
     font = find_font(height * 0.75, "".join(text for text, _ in rows))
     gap = height // 2
     entries, x, y = [], gap, gap

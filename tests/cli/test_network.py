@@ -42,6 +42,7 @@ VERBS: dict[str, list[str]] = {
     "score": ["OUT/masks", "--data", "DATA", "--out", "OUT/val-score"],
     "compare": ["OUT/val", "OUT/val-score"],
     "report": ["OUT/val"],
+    "submit": ["vocseg-s", "--data", "DATA", "--split", "val", "--out", "OUT/val.tar.gz"],
     "train": ["--data", "DATA", *TRAIN, "--out", "OUT/run"],
     "export": ["MODEL", "--out", "OUT/a.onnx"],
     "bench": ["MODEL", "--size", "32x32", "--rounds", "1", "--no-memory"],
@@ -50,6 +51,7 @@ VERBS: dict[str, list[str]] = {
     "data convert": ["DATA", "OUT/coco", "--to", "coco"],
     "data doctor": ["DATA", "--html", "OUT/d.html"],
     "data stats": ["DATA", "--out", "OUT/plots"],
+    "data errors": ["DATA", "--model", "MODEL", "--split", "val", "--out", "OUT/errors"],
     "data show": ["DATA", "--out", "OUT/show.png"],
     "data synth": ["OUT/synth", "--train", "2", "--val", "1", "--size", "32x32"],
 }

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from vocseg import draw
+from vocseg import draw, voc
 from vocseg.data.image_io import read_image, read_mask
 from vocseg.data.layout import VocFolder, protect_data
 from vocseg.errors import DataError, InputError
@@ -18,6 +19,8 @@ from vocseg.utils.files import MARK, writable_folder
 
 GAINS, LOSSES = "gains.jpg", "losses.jpg"
 """Files of the images that B does better, and worse, than A."""
+LINE = 20
+"""Height of a line of the legend, pixels: as large as the captions."""
 
 
 def predictions_of(folder: Path, about: Mapping[str, str]) -> Path:
@@ -48,8 +51,10 @@ def save_sheets(
     for name, rows in ((GAINS, gains), (LOSSES, losses)):
         if rows:
             protect_data(voc_folder.root, [voc_folder.mask_dir], [out / name])
-            tiles = [tile for row in rows for tile in _tiles(row, voc_folder, masks)]
-            draw.save_image(draw.contact_sheet(tiles, columns=3), out / name, MARK)
+            background, shown = voc.background(voc_folder.classes), set[int]()
+            tiles = [tile for row in rows for tile in _tiles(row, voc_folder, masks, shown)]
+            colors = [(text, voc.PALETTE[label]) for label, text in enumerate(voc_folder.classes) if label in shown - {background}]
+            draw.save_image(draw.legend(draw.contact_sheet(tiles, columns=3), colors, LINE), out / name, MARK)
             written.append(out / name)
     return written
 
@@ -63,7 +68,8 @@ def data_of(about: Mapping[str, str]) -> VocFolder:
         raise DataError(f"the data set of these results, {name or 'unknown'}, is not at hand: name its folder (--data)") from error
 
 
-def _tiles(row: tuple[str, float], folder: VocFolder, masks: Sequence[Path]) -> list[tuple[Image.Image, str]]:
+def _tiles(row: tuple[str, float], folder: VocFolder, masks: Sequence[Path], shown: set[int]) -> list[tuple[Image.Image, str]]:
+    """Draw an image's truth and predictions, with captions; add their labels to those ``shown``."""
     name, effect = row
     image = read_image(folder.image(name))
     labels: list[Tensor] = [read_mask(folder.mask(name)), *(read_mask(path / f"{name}.png") for path in masks)]
@@ -72,5 +78,6 @@ def _tiles(row: tuple[str, float], folder: VocFolder, masks: Sequence[Path]) -> 
             raise InputError(
                 f"image {name} is {tuple(image.shape[1:])} but a mask of it {tuple(label.shape)}: is --data the right one?"
             )
+        shown.update(np.unique(label.numpy()).tolist())
     captions = (f"{name}: truth", "A", f"B {100 * effect:+.2f} points")
     return [(draw.overlay(image, label), text) for label, text in zip(labels, captions, strict=True)]
