@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from vocseg.cli.options import DataFolder, Json, Network, Positive
-from vocseg.data.layout import data_folder
+from vocseg.data.layout import protect_data
 from vocseg.errors import SettingError
 from vocseg.voc import MASKS
 
@@ -67,51 +67,45 @@ def errors(
         suggest: Write the images of the objects to this new folder, with labels as the model suggests them, to correct.
         to: Format of `--suggest`.
     """
-    data_folder(data)  # fail before torch is imported
-    if review is not None and (model or folds):
-        raise SettingError("--review takes what an earlier call found; give no --model and no --folds")
-    if folds is None and config is not None:
-        raise SettingError("--config is for --folds")
-    if folds is not None and len(model or []) > 1:
-        raise SettingError("--folds trains one model; give one --model, or none")
+    protect_data(data, [mask_dir], [json], [review, *(model or [])])  # fail before torch is imported
+    models = model or []
+    _check_use(models, folds, config, review)
     from vocseg.cli.console import log_to_terminal, say
     from vocseg.evaluation.label_components import KINDS
     from vocseg.evaluation.label_errors import find_label_errors
     from vocseg.evaluation.label_result import LabelErrors
+    from vocseg.utils.files import write_json
     from vocseg.utils.text import counted
 
     log_to_terminal()
+    if folds is not None:
+        from vocseg.training.folds import train_folds
+
+        trained = train_folds(data, *models, out=out / "folds", folds=folds, split=split, mask_dir=mask_dir, config=config)
+        models = [*map(str, trained)]
     if review is not None:
         result = LabelErrors.load(review, data)
     else:
-        models = model or ["vocseg-s"]
-        if folds is not None:
-            from vocseg.training.folds import train_folds
-
-            trained = train_folds(
-                data, *(model or []), out=out / "folds", folds=folds, split=split, mask_dir=mask_dir, config=config
-            )
-            models = [*map(str, trained)]
         result = find_label_errors(
-            data,
-            models,
-            split,
-            mask_dir=mask_dir,
-            rank=rank,
-            min_area=min_area,
-            limit=limit,
-            out=out,
-            title="errors",
-            **asdict(network),
-        )
+            data, models or ["vocseg-s"], split, mask_dir=mask_dir, rank=rank, min_area=min_area, limit=limit, out=out,
+            title="errors", **asdict(network),
+        )  # fmt: skip
     say(f"probabilities {result.sample_note}")
     say(*(f"{result.found[kind]:,} {text}" for kind, text in KINDS.items()))
     say("most doubtful images: " + ", ".join(row.id for row in result.images[:5] if row.region is not None))
     if review is None:
         say(f"written: {out / 'index.html'}, {out / 'review.json'}")
     if suggest is not None:
-        ids = result.suggest(suggest, to)
-        say(f"written: {suggest}, {counted(len(ids), 'image')} to correct")
+        say(f"written: {suggest}, {counted(len(result.suggest(suggest, to)), 'image')} to correct")
         say(f"then: vocseg data convert {shlex.quote(data)} NEW --corrections {shlex.quote(str(suggest))}")
     if json is not None:
-        result.save(json)
+        write_json(json, result.to_dict())
+
+
+def _check_use(models: list[str], folds: int | None, config: str | None, review: Path | None) -> None:
+    if review is not None and (models or folds):
+        raise SettingError("--review takes what an earlier call found; give no --model and no --folds")
+    if folds is None and config is not None:
+        raise SettingError("--config is for --folds")
+    if folds is not None and len(models) > 1:
+        raise SettingError("--folds trains one model; give one --model, or none")
