@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from vocseg.cli.console import log_to_terminal, say, terminal
 from vocseg.cli.options import Classes, Flag, Json, Network, class_names
+from vocseg.inference.predictions import Format, Predictions
 from vocseg.inference.sources import STDIN, find_images
 from vocseg.utils.text import counted, shares
-
-if TYPE_CHECKING:
-    from vocseg.inference.predict import Predictions
 
 SHOWN = 20
 """Images, and skipped ones, that are listed."""
@@ -31,11 +29,14 @@ def predict(
     opacity: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.55,
     palette: Path | None = None,
     frames: Flag = False,
+    formats: Annotated[list[Format] | None, Parameter(name="--format", negative=())] = None,
+    skip_existing: Flag = False,
+    watch: Flag = False,
     classes: Classes = None,
     network: Network = Network(),
     json: Json = None,
 ) -> None:
-    """Segment images: write masks and overlays.
+    """Segment images: write masks, overlays, polygons and more.
 
     Each image gets a mask (palette PNG of the image's size) and an overlay with a legend of the classes found.
 
@@ -44,6 +45,9 @@ def predict(
     vocseg predict holiday/ more/*.png --model deeplabv3_resnet101 --out masks --no-overlay --json areas.json
     vocseg predict photos.zip images.csv scan.tif https://example.org/photo.jpg
     find . -name "*.jpg" | vocseg predict -
+    vocseg predict holiday/ --format mask --format coco --format areas
+    vocseg predict holiday/ --skip-existing
+    vocseg predict --watch incoming/ --skip-existing
     ```
 
     Args:
@@ -55,8 +59,12 @@ def predict(
         opacity: Opacity of the overlays' colors, 0 to 1.
         palette: File with other colors for classes: lines `name r g b`.
         frames: Segment each frame of animations (GIF, WebP, PNG, AVIF), not only the first. Of TIFF, each page is taken.
+        formats: What to write, repeatable. Default: mask and overlay. cutout: the image, transparent where it is background.
+            probabilities: float16, .npz. areas: CSV. The others are polygons.
+        skip_existing: Do not segment images whose files of an earlier call are complete.
+        watch: Segment what is in a folder and what arrives there, until Ctrl-C.
     """
-    if STDIN not in images:
+    if STDIN not in images and not watch:
         find_images(images, out)  # fail before torch is imported
     from vocseg.inference.augment import cost_line
     from vocseg.inference.predict import predict as run
@@ -64,11 +72,12 @@ def predict(
     log_to_terminal()
     result = run(
         images, out, model=model, classes=class_names(classes), overlay=overlay, opacity=opacity, palette=palette, frames=frames,
-        json=json, title="predict", **asdict(network),
+        formats=formats, skip_existing=skip_existing, watch=watch, json=json, title="predict", **asdict(network),
     )  # fmt: skip
     if network.tta != "none":
         say(cost_line(network.tta))
-    _show(result, f"{'masks and overlays' if overlay else 'masks'} in {out}")
+    written = ", ".join(dict.fromkeys(formats)) if formats else "masks and overlays" if overlay else "masks"
+    _show(result, f"{written} in {out}")
     result.check()
 
 
@@ -82,6 +91,8 @@ def _show(result: Predictions, written: str) -> None:
         terminal().print(table)
         more = f" ({len(result.images) - SHOWN} not shown)" if len(result.images) > SHOWN else ""
         say(f"{counted(len(result.images), 'image')}{more}; {written}")
+    if result.existing:
+        say(f"{counted(result.existing, 'image')} had results already (--skip-existing)")
     if shrunk := [row for row in result.images if row.network_size]:
         side = max(min(row.network_size or ()) for row in shrunk)
         say(

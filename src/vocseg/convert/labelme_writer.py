@@ -33,16 +33,21 @@ def write_labelme(root: Path, classes: Sequence[str], splits: Splits, each: Call
     """
 
     def write(name: str, image: str, mask: Mask) -> None:
-        content = {
-            "version": VERSION, "flags": {}, "shapes": shapes(mask, classes), "imagePath": image, "imageData": None,
-            "imageHeight": mask.shape[0], "imageWidth": mask.shape[1],
-        }  # fmt: skip
+        content = labelme_content(mask, classes, image)
         (root / "images" / f"{name}.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
     for _ in each(write):
         pass
     for name, lines in {**splits, "classes": classes}.items():
         (root / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def labelme_content(mask: Mask, classes: Sequence[str], image: str) -> dict[str, Any]:
+    """Return the content of the file of a mask (H x W); ``image``: the path of its image relative to the file."""
+    return {
+        "version": VERSION, "flags": {}, "shapes": shapes(mask, classes), "imagePath": image, "imageData": None,
+        "imageHeight": mask.shape[0], "imageWidth": mask.shape[1],
+    }  # fmt: skip
 
 
 def shapes(mask: Mask, classes: Sequence[str]) -> list[dict[str, Any]]:

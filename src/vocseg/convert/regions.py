@@ -223,15 +223,17 @@ def paint(height: int, width: int, regions: Iterable[tuple[Region, int]], by_siz
 def outlines(region: Pixels) -> list[Ring]:
     """Return one ring for each of the :func:`parts` of a region, for formats without holes.
 
-    Holes are cut open: a bridge of zero width runs from the nearest corner of the outline to the hole and back.
+    Holes are cut open.
     """
-    rings = []
-    for outline, holes, _ in parts(region):
-        for hole in holes:
-            at = int(np.abs(outline - hole[0]).sum(1).argmin())
-            outline = np.concatenate((outline[: at + 1], hole, hole[:1], outline[at:]))
-        rings.append(outline)
-    return rings
+    return [cut_open(outline, holes) for outline, holes, _ in parts(region)]
+
+
+def cut_open(outline: Ring, holes: Iterable[Ring]) -> Ring:
+    """Join holes to an outline: a bridge of zero width runs from the nearest corner of the outline to each and back."""
+    for hole in holes:
+        at = int(np.abs(outline - hole[0]).sum(1).argmin())
+        outline = np.concatenate((outline[: at + 1], hole, hole[:1], outline[at:]))
+    return outline
 
 
 def parts(region: Pixels) -> list[Part]:

@@ -1,11 +1,9 @@
-"""Write the masks and overlays of image files."""
+"""Segment images and write the results."""
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,77 +11,24 @@ import torch
 from torch import nn
 
 from vocseg.data.color_table import read_colors
-from vocseg.errors import DataError, InputError, OutputError, SettingError, nearest, reason
+from vocseg.errors import DataError, InputError, OutputError, SettingError, nearest
 from vocseg.inference.augment import Augmentation
 from vocseg.inference.engines import EngineName
-from vocseg.inference.segmenter import Segmentation, Segmenter, as_segmenter
+from vocseg.inference.formats import SINKS, open_sinks
+from vocseg.inference.predictions import Format, Predictions
+from vocseg.inference.run import Run
+from vocseg.inference.segmenter import Segmenter, as_segmenter
+from vocseg.inference.sinks import MaskSink, Sink
 from vocseg.inference.sources import Item, find_images, output_names
+from vocseg.inference.watch import arrivals
 from vocseg.models import ModelInfo
 from vocseg.models.zoo.vocseg_s import NAME as DEFAULT_MODEL
 from vocseg.utils.arguments import checked
 from vocseg.utils.files import refuse_to_replace, writable_folder, write_json
-from vocseg.utils.progress import progress
 from vocseg.utils.text import counted
-
-NAMED = 3
-"""How many unreadable images an error names."""
 
 Palette = str | Path | Mapping[str, tuple[int, int, int]]
 """RGB colors of classes by name, or the file of a color table: lines ``name r g b``."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What was written for an image; ``name``: its path below the folder searched; ``areas``: shares of classes, 0..1.
-
-    ``network_size``: height and width at which the network saw the image, if smaller than it is. ``notes``: how its file
-    was read, if that may surprise.
-    """
-
-    image: Path | str
-    name: str
-    mask: Path
-    overlay: Path | None
-    seconds: float
-    areas: dict[str, float]
-    network_size: tuple[int, int] | None = None
-    notes: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a form ready for JSON."""
-        row = {"image": str(self.image), "mask": str(self.mask), "seconds": round(self.seconds, 4), "areas": self.areas}
-        row |= {} if self.overlay is None else {"overlay": str(self.overlay)}
-        row |= {} if self.network_size is None else {"network_size": list(self.network_size)}
-        return row | ({"notes": list(self.notes)} if self.notes else {})
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What :func:`predict` wrote, and ``errors``: the images it had to skip. ``total``: how many images there were."""
-
-    model: str
-    images: tuple[Prediction, ...]
-    errors: dict[Path | str | int, DataError]
-    total: int
-
-    def __repr__(self) -> str:
-        return f"Predictions({len(self.images)} of {counted(self.total, 'image')} by {self.model}, {len(self.errors)} skipped)"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a form ready for JSON."""
-        skipped = [{"image": str(path), "error": str(error)} for path, error in self.errors.items()]
-        rows = [row.to_dict() for row in self.images]
-        return {"model": self.model, "images": len(rows), "predictions": rows, "skipped": skipped}
-
-    def check(self) -> None:
-        """Raise DataError if images were skipped; it names the first three."""
-        errors = list(self.errors.values())
-        if self.total == 1 and errors:
-            raise errors[0]
-        if errors:
-            more = f"; and {len(errors) - NAMED} more" if len(errors) > NAMED else ""
-            named = "; ".join(map(str, errors[:NAMED]))
-            raise DataError(f"{len(errors)} of {counted(self.total, 'image')} skipped: {named}{more}")
 
 
 @checked
@@ -105,19 +50,25 @@ def predict(
     tta: Augmentation = "none",
     batch_size: int | None = None,
     frames: bool = False,
+    formats: Sequence[Format | type[Sink]] | None = None,
+    skip_existing: bool = False,
+    watch: bool = False,
     json: str | Path | None = None,
     title: str | None = None,
 ) -> Predictions:
-    """Segment image files; write a palette PNG NAME.png and an overlay NAME_overlay.jpg of each to the folder ``out``.
+    """Segment images; write a palette PNG NAME.png and an overlay NAME_overlay.jpg of each to the folder ``out``.
 
     ``images``: files, folders, which are searched with all below them and whose structure is kept, glob patterns, lists
     (.txt, .csv), archives (zip, tar), addresses, ``-`` (standard input), or items of a source of your own
     (:class:`vocseg.inference.sources.Item`). Each page of a TIFF file, and with ``frames`` each frame of an animation, gets
     files in a folder of the file's name.
-    ``model`` and the options from ``weights`` to ``tta`` are those of :class:`vocseg.Segmenter`, which may be
-    given as ``model`` itself. ``opacity``: of the overlays' tint, 0..1. ``palette``: other colors for classes, by name.
-    ``json``: a file for areas, times and errors, written even if the call fails half-way. ``title``: shows a progress
-    bar on a terminal.
+    ``model`` and the options from ``weights`` to ``tta`` are those of :class:`vocseg.Segmenter`, which may be given as
+    ``model`` itself. ``opacity``: of the overlays' tint, 0..1. ``palette``: other colors for classes, by name. ``formats``:
+    what to write instead of masks and, if ``overlay``, overlays: names, or subclasses of
+    :class:`vocseg.inference.sinks.Sink`. ``skip_existing``: do not segment images whose files of an earlier call are
+    complete. ``watch``: predict what is in one folder and what arrives there, until KeyboardInterrupt (Ctrl-C).
+    ``json``: a file for areas, times and errors, written even if the call fails half-way. ``title``: shows a progress bar on
+    a terminal.
 
     An image that cannot be read is skipped; see :meth:`Predictions.check`. Masks and overlays of an earlier call are no
     images. Raises InputError if there are no images, ModelError for a model that cannot be used, OutputError if an output
@@ -131,63 +82,59 @@ def predict(
     ['camera.png', 'chelsea.png']
     """
     out, sources = Path(out), [images] if isinstance(images, str | Path | Item) else list(images)
+    if not 0 <= opacity <= 1:
+        raise SettingError(f"opacity {opacity} must lie in 0..1")
+    kinds = _kinds(formats or (("mask", "overlay") if overlay else ("mask",)), skip_existing)
     errors: dict[Any, DataError] = {}
-    found_items = find_images(sources, out, errors)
-    items = [item._replace(output=name) for item, name in zip(found_items, output_names(found_items), strict=True)]
-    masks = [out / f"{name}.png" for name in (item.output for item in items)]
-    overlays = [out / f"{name}_overlay.jpg" if overlay else None for name in (item.output for item in items)]
+    items = [] if watch else _named(sources, out, errors)
     named = str(model) if isinstance(model, str | Path) else None
     read = [*(item.path for item in items), named, weights, *([palette] if isinstance(palette, str | Path) else [])]
-    refuse_to_replace([*masks, *overlays, None if json is None else Path(json)], read)
+    shared = [out / kind.shared for kind in kinds if kind.shared]
+    files = [kind.path(out, item.output) for item in items for kind in kinds if kind.suffix and not kind.owner]
+    owners = [out / kind.owner for kind in kinds if kind.owner]
+    refuse_to_replace([*files, *shared, *owners, None if json is None else Path(json)], read)
     for source in sources:
         if not isinstance(source, Item) and Path(source).is_dir() and Path(source).resolve() == out.resolve():
             raise OutputError(f"the folder {out} of the images cannot be that of their masks too; choose another for these")
-    if not 0 <= opacity <= 1:
-        raise SettingError(f"opacity {opacity} must lie in 0..1")
+    rounds = arrivals(_watched(sources), out, errors) if watch else [items]
     options = {"weights": weights, "classes": classes, "device": device, "precision": precision, "engine": engine, "exact": exact}
     segmenter = as_segmenter(model, **options, max_short_side=max_short_side, tta=tta)
     info = segmenter.info if palette is None else _recolored(segmenter.info, palette)
-    writable_folder(out)
-    stream = segmenter.stream(items, batch_size=batch_size, on_error="skip", frames=frames)
-    rows: list[Prediction] = []
-    found = Predictions(named or segmenter.info.architecture, (), errors, 0)
+    sinks = open_sinks(kinds, writable_folder(out), info, opacity)
+    run = Run(segmenter, info, sinks, errors, {"batch_size": batch_size, "frames": frames}, skip_existing)
     try:
-        with closing(stream):
-            for result in progress(stream, len(items), title):
-                item = stream.item
-                assert item is not None
-                mask, tinted = out / f"{item.output}.png", out / f"{item.output}_overlay.jpg" if overlay else None
-                try:
-                    areas = _write(replace(result, info=info), mask, tinted, opacity)
-                except DataError as error:
-                    errors[item.key] = error
-                    continue
-                size = result.network_size if result.shrunk else None
-                rows.append(Prediction(item.key, str(item.relative), mask, tinted, result.seconds, areas, size, result.notes))
+        for found in rounds:
+            run.predict(found, title, log_each=watch)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"{len(rows)} of {counted(len(items), 'image')} done, in {out}") from None
+        if not watch:
+            raise KeyboardInterrupt(f"{len(run.rows)} of {counted(len(items), 'image')} done, in {out}") from None
     finally:
-        errors |= stream.errors
-        found = replace(found, images=tuple(rows), total=len(rows) + len(errors))
+        for sink in sinks:
+            sink.close()
+        result = run.result(named or segmenter.info.architecture, shared)
         if json is not None:
-            write_json(Path(json), found.to_dict())
-    return found
+            write_json(Path(json), result.to_dict())
+    return result
 
 
-def _write(result: Segmentation, mask: Path, overlay: Path | None, opacity: float) -> dict[str, float]:
-    """Write the files of an image and return its areas; raise DataError for what only this image cannot do."""
-    try:
-        result.save(mask)
-        if overlay is not None:
-            result.save(overlay, opacity=opacity)
-        return result.areas()
-    except (OutputError, OSError) as error:
-        number = getattr(error, "errno", None) or getattr(error.__cause__, "errno", None)
-        if number in (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ):
-            raise DataError(f"image {result.source} has no output: {reason(error)}") from error
-        raise  # a full disk, say
-    except (MemoryError, RuntimeError, ValueError) as error:
-        raise DataError(f"image {result.source} has no output: {type(error).__name__}: {error}") from error
+def _named(sources: Sequence[Any], out: Path, errors: dict[Any, DataError]) -> list[Item]:
+    """Find the images of the sources, each with the name of its outputs."""
+    found = find_images(sources, out, errors)
+    return [item._replace(output=name) for item, name in zip(found, output_names(found), strict=True)]
+
+
+def _watched(sources: Sequence[Any]) -> Path:
+    if len(sources) != 1 or not isinstance(sources[0], str | Path) or not Path(sources[0]).is_dir():
+        raise InputError(f"one folder can be watched, not {', '.join(str(source) for source in sources) or 'nothing'}")
+    return Path(sources[0])
+
+
+def _kinds(formats: Sequence[Format | type[Sink]], skip_existing: bool) -> list[type[Sink]]:
+    """Return the sinks of formats, each once; SettingError if existing results could not be found again."""
+    kinds = list(dict.fromkeys(SINKS[kind] if isinstance(kind, str) else kind for kind in formats))
+    if skip_existing and MaskSink not in kinds:
+        raise SettingError("skip_existing (--skip-existing) finds earlier results by their masks; add the format mask")
+    return kinds
 
 
 def _recolored(info: ModelInfo, palette: Palette) -> ModelInfo:

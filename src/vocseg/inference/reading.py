@@ -32,7 +32,7 @@ def one_by_one(images: Iterable[Any], frames: bool = False) -> Iterator[Any]:
 
 
 def _is_member(image: Any) -> bool:
-    return isinstance(image, Item) and image.member is not None
+    return isinstance(image, Item) and image.member is not None and image.read is None
 
 
 def _images(item: Item, content: Path | bytes, frames: bool) -> Iterator[Item]:

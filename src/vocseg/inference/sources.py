@@ -109,7 +109,7 @@ def _find(source: str | Path, out: Path | None, skipped: Skipped, base: Path | N
     if path.is_file() and base is None and path.suffix.lower() in LIST_SUFFIXES:
         return _listed(_lines(path), path.parent, f"list {path}", out, skipped)
     matches = [path] if path.is_file() else map(Path, sorted(glob.glob(str(path), recursive=True)))
-    found = [Item(file, Path(file.name)) for file in matches if file.is_file() and (file == path or not _is_prediction(file))]
+    found = [Item(file, Path(file.name)) for file in matches if file.is_file() and (file == path or not is_prediction(file))]
     if not found:
         raise InputError(f"no image or folder {path}")
     return found
@@ -118,8 +118,8 @@ def _find(source: str | Path, out: Path | None, skipped: Skipped, base: Path | N
 def _folder(path: Path, out: Path | None, skipped: Skipped) -> list[Item]:
     before, written = len(skipped), 0
     inside = []
-    for file in sorted(_walk(path, out, skipped)):
-        if _is_prediction(file):
+    for file in sorted(image_files(path, out, skipped)):
+        if is_prediction(file):
             written += 1
         else:
             inside.append(Item(file, file.relative_to(path)))
@@ -131,7 +131,7 @@ def _folder(path: Path, out: Path | None, skipped: Skipped) -> list[Item]:
     return inside
 
 
-def _walk(top: Path, out: Path | None, skipped: Skipped) -> Iterator[Path]:
+def image_files(top: Path, out: Path | None, skipped: Skipped) -> Iterator[Path]:
     """Yield the image files below a folder, except hidden ones and those in ``out``; links to folders are not followed."""
 
     def unreadable(error: OSError) -> None:
@@ -165,7 +165,7 @@ def _is_image(path: Path, key: Path, skipped: Skipped) -> bool:
     return False
 
 
-def _is_prediction(path: Path) -> bool:
+def is_prediction(path: Path) -> bool:
     try:
         with open(path, "rb") as file:
             return MARK in file.read(4096)

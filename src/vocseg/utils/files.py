@@ -27,6 +27,9 @@ YAML_VALUES = 1_000_000
 MARK = b"made by vocseg"
 """A note in the head of images and pages that are written: they may be replaced, and are no input of a prediction."""
 
+AREAS_HEAD = b"image,class,id,pixels,share\r\n"
+"""First line of the table of areas that a prediction writes."""
+
 RECORD_FILES = ("per_image.npz", "per_image.csv")
 """Counts of each image in a folder of results."""
 VOC_FOLDERS = (voc.IMAGES, "ImageSets", "Segmentation", "Annotations")
@@ -125,11 +128,12 @@ def _identity(path: str | Path) -> tuple[int, int] | None:
 
 def _is_output(path: Path) -> bool:
     """Return whether a file looks as if vocseg had written it: JSON, a network, nothing yet, or marked."""
-    if not path.is_file() or path.suffix.lower() in (".onnx", ".xml", ".bin") or path.name in RECORD_FILES:
+    is_network = path.suffix.lower() in (".onnx", ".xml", ".bin") and path.name != "cvat.xml"
+    if not path.is_file() or is_network or path.name in RECORD_FILES:
         return True
     with suppress(OSError), open(path, "rb") as file:
         head = file.read(4096)
-        return not head or MARK in head or head.lstrip().startswith(b"{")
+        return not head or MARK in head or head.startswith(AREAS_HEAD) or head.lstrip().startswith(b"{")
     return True  # the writer says why
 
 

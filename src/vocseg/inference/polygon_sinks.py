@@ -1,0 +1,187 @@
+"""Polygons in the formats of other tools. Filled, they give the mask's pixels exactly; holes are kept or cut open."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+from PIL import Image
+
+from vocseg import draw, voc
+from vocseg.convert.labelme_writer import labelme_content
+from vocseg.convert.regions import cut_open
+from vocseg.errors import OutputError
+from vocseg.inference.georeference import georeference
+from vocseg.inference.result import Segmentation
+from vocseg.inference.sinks import CollectingSink, Sink
+from vocseg.inference.sources import Item
+from vocseg.models import ModelInfo
+from vocseg.utils.files import MARK, write_json, write_text
+from vocseg.utils.text import visible
+
+
+def _rings(result: Segmentation) -> list[tuple[dict[str, Any], np.ndarray]]:
+    """Return the regions of a mask, each with one ring (N x 2), in which holes are cut open."""
+    return [(row, cut_open(np.array(row["polygon"]), [np.array(hole) for hole in row["holes"]])) for row in result.polygons()]
+
+
+def write_classes(out: Path, info: ModelInfo) -> None:
+    """Write ``classes.txt``, with which `vocseg data convert` gives classes the ids of the model."""
+    path, text = out / voc.CLASSES_FILE, "".join(f"{name}\n" for name in info.classes)
+    if path.exists() and path.read_bytes() != text.encode():
+        raise OutputError(f"cannot write {path}: it exists with other classes; choose another folder, or delete it")
+    write_text(path, text)
+
+
+class CocoSink(CollectingSink):
+    """``coco.json``: an annotation for each connected region of a class."""
+
+    shared = "coco.json"
+
+    def __init__(self, out: Path, info: ModelInfo, opacity: float = 0.55) -> None:
+        super().__init__(out, info, opacity)
+        background = voc.background(info.classes)
+        named = {label: name for label, name in enumerate(info.classes) if label != background}
+        self._ids = {label: label + int(0 in named) for label in named}
+        categories = [{"id": self._ids[label], "name": name} for label, name in named.items()]
+        head = {"info": {"description": MARK.decode()}, "categories": categories}
+        self.head = json.dumps(head, ensure_ascii=False)[:-1] + ', "annotations": ['
+        self._images: list[dict[str, Any]] = []
+
+    def write(self, result: Segmentation, item: Item) -> None:
+        height, width = result.mask.shape
+        self._images.append({
+            "id": len(self._images) + 1, "file_name": item.relative.as_posix(), "height": height, "width": width,
+        })  # fmt: skip
+        for row, ring in _rings(result):
+            (left, top), (right, bottom) = ring.min(0).tolist(), ring.max(0).tolist()
+            self.count += 1
+            one = {
+                "id": self.count, "image_id": len(self._images), "category_id": self._ids[row["id"]], "iscrowd": 0,
+                "area": row["area"], "bbox": [left, top, right - left, bottom - top], "segmentation": [ring.reshape(-1).tolist()],
+            }  # fmt: skip
+            self.add(("\n" if self.count == 1 else ",\n") + json.dumps(one))
+
+    def close(self) -> None:
+        self.tail = '\n], "images": ' + json.dumps(self._images, ensure_ascii=False) + "}\n"
+        super().close()
+
+
+class LabelmeSink(Sink):
+    """``labelme/NAME.json``: LabelMe's file, which names the image relative to itself."""
+
+    suffix, folder = ".json", "labelme"
+
+    def write(self, result: Segmentation, item: Item) -> None:
+        path = self.file(item)
+        image = item.relative.as_posix()
+        if item.member is None and item.path.is_file():
+            image = Path(_relative(item.path, path.parent)).as_posix()
+        write_json(path, labelme_content(result.mask.numpy(), result.classes, image))
+
+
+class YoloSink(Sink):
+    """``yolo/``: a data set of Ultralytics' segmentation format, ``data.yaml``, ``images`` and ``labels/NAME.txt``."""
+
+    suffix, folder, owner = ".txt", "yolo/labels", "yolo/data.yaml"
+
+    def __init__(self, out: Path, info: ModelInfo, opacity: float = 0.55) -> None:
+        super().__init__(out, info, opacity)
+        background = voc.background(info.classes)
+        named = [(label, name) for label, name in enumerate(info.classes) if label != background]
+        self._numbers = {label: number for number, (label, _) in enumerate(named)}
+        rows = [f"  {number}: {json.dumps(name, ensure_ascii=False)}" for number, (_, name) in enumerate(named)]
+        self._yaml = "\n".join([f"# {MARK.decode()}", "train: images", "names:", *rows, ""])
+        self._started = False
+
+    def write(self, result: Segmentation, item: Item) -> None:
+        folder = self.out / "yolo"
+        if not self._started:
+            if folder.exists() and any(folder.iterdir()) and not (folder / "data.yaml").is_file():
+                raise OutputError(f"cannot write {folder}: it is not empty, and vocseg did not write it; choose another folder")
+            write_text(folder / "data.yaml", self._yaml)
+            self._started = True
+        size = np.array(result.mask.shape[::-1], dtype=np.float64)
+        lines = []
+        for row, ring in _rings(result):
+            corners = " ".join(f"{part:.9g}" for part in (ring / size).reshape(-1))
+            lines.append(f"{self._numbers[row['id']]} {corners}\n")
+        image = folder / "images" / f"{item.output}{item.path.suffix if item.read is None else '.png'}"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        if item.read is None:
+            shutil.copyfile(item.path, image)
+        else:
+            draw.save_image(Image.fromarray(result.image.permute(1, 2, 0).numpy()), image)
+        write_text(self.file(item), "".join(lines))
+
+
+class GeoJsonSink(Sink):
+    """``NAME.geojson``: polygons with holes, in the coordinates of a GeoTIFF, or in pixels, y down."""
+
+    suffix = ".geojson"
+
+    def write(self, result: Segmentation, item: Item) -> None:
+        place = georeference(item.path) if item.member is None and item.path.is_file() else None
+        features = []
+        for row in result.polygons():
+            rings = [np.array([*ring, ring[0]], dtype=np.float64) for ring in (row["polygon"], *row["holes"])]
+            rings = rings if place is None else [place.apply(ring) for ring in rings]
+            features.append({
+                "type": "Feature", "properties": {"class": row["class"], "id": row["id"], "pixels": row["area"]},
+                "geometry": {"type": "Polygon", "coordinates": [ring.tolist() for ring in rings]},
+            })  # fmt: skip
+        crs = {} if place is None or place.crs is None else {"crs": {"type": "name", "properties": {"name": place.crs}}}
+        write_json(self.file(item), {"type": "FeatureCollection", **crs, "features": features})
+
+
+class CvatSink(CollectingSink):
+    """``cvat.xml``: CVAT for images 1.1."""
+
+    shared = "cvat.xml"
+    head = f'<?xml version="1.0" encoding="utf-8"?>\n<!-- {MARK.decode()} -->\n<annotations>\n<version>1.1</version>\n'
+    tail = "</annotations>\n"
+
+    def write(self, result: Segmentation, item: Item) -> None:
+        height, width = result.mask.shape
+        name = quoteattr(visible(item.relative.as_posix()))
+        self.add(f'<image id="{self.count}" name={name} width="{width}" height="{height}">\n')
+        for row, ring in _rings(result):
+            points = ";".join(f"{x},{y}" for x, y in ring.tolist())
+            label = quoteattr(row["class"])
+            self.add(f'<polygon label={label} source="auto" occluded="0" points="{points}" z_order="0"></polygon>\n')
+        self.add("</image>\n")
+        self.count += 1
+
+
+class LabelStudioSink(CollectingSink):
+    """``label-studio.json``: tasks with polygons, in percent of the image's width and height."""
+
+    shared = "label-studio.json"
+    head, tail = "[", "\n]\n"
+
+    def write(self, result: Segmentation, item: Item) -> None:
+        height, width = result.mask.shape
+        regions = []
+        for number, (row, ring) in enumerate(_rings(result)):
+            value = {"points": (ring * 100 / (width, height)).tolist(), "closed": True, "polygonlabels": [row["class"]]}
+            regions.append({
+                "id": f"r{number}", "type": "polygonlabels", "from_name": "label", "to_name": "image", "image_rotation": 0,
+                "original_width": width, "original_height": height, "value": value,
+            })  # fmt: skip
+        task = {
+            "meta": {"source": MARK.decode()}, "data": {"image": item.relative.as_posix()}, "annotations": [{"result": regions}],
+        }  # fmt: skip
+        self.add(("\n" if self.count == 0 else ",\n") + json.dumps(task, ensure_ascii=False))
+        self.count += 1
+
+
+def _relative(path: Path, folder: Path) -> str:
+    try:
+        return os.path.relpath(path.resolve(), folder.resolve())
+    except ValueError:  # another drive
+        return str(path.resolve())

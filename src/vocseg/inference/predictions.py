@@ -1,0 +1,83 @@
+"""What a call of ``predict`` wrote, and what it had to skip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from vocseg.errors import DataError
+from vocseg.utils.text import counted
+
+Format = Literal[
+    "mask", "overlay", "cutout", "probabilities", "areas", "coco", "labelme", "yolo", "geojson", "cvat", "label-studio"
+]  # fmt: skip
+"""What ``predict`` writes; :mod:`vocseg.inference.formats` has a sink for each."""
+NAMED = 3
+"""How many unreadable images an error names."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was written for an image; ``name``: its path below the folder searched; ``areas``: shares of classes, 0..1.
+
+    ``mask``, ``overlay``: their files, if they were wanted; ``files``: those of other formats. ``network_size``: height and
+    width at which the network saw the image, if smaller than it is. ``notes``: how its file was read, if that may surprise.
+    """
+
+    image: Path | str
+    name: str
+    mask: Path | None
+    overlay: Path | None
+    seconds: float
+    areas: dict[str, float]
+    network_size: tuple[int, int] | None = None
+    notes: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a form ready for JSON."""
+        row: dict[str, Any] = {"image": str(self.image)}
+        row |= {} if self.mask is None else {"mask": str(self.mask)}
+        row |= {"seconds": round(self.seconds, 4), "areas": self.areas}
+        row |= {} if self.overlay is None else {"overlay": str(self.overlay)}
+        row |= {} if self.network_size is None else {"network_size": list(self.network_size)}
+        row |= {"files": [str(file) for file in self.files]} if self.files else {}
+        return row | ({"notes": list(self.notes)} if self.notes else {})
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What :func:`vocseg.predict` wrote, and ``errors``: the images it had to skip.
+
+    ``total``: how many images there were, except the ``existing``: those with complete files of an earlier call.
+    ``shared``: files that all images share.
+    """
+
+    model: str
+    images: tuple[Prediction, ...]
+    errors: dict[Path | str | int, DataError]
+    total: int
+    existing: int = 0
+    shared: tuple[Path, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Predictions({len(self.images)} of {counted(self.total, 'image')} by {self.model}, {len(self.errors)} skipped)"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a form ready for JSON."""
+        skipped = [{"image": str(path), "error": str(error)} for path, error in self.errors.items()]
+        rows = [row.to_dict() for row in self.images]
+        found = {"model": self.model, "images": len(rows), "predictions": rows, "skipped": skipped}
+        found |= {"existing": self.existing} if self.existing else {}
+        return found | ({"files": [str(file) for file in self.shared]} if self.shared else {})
+
+    def check(self) -> None:
+        """Raise DataError if images were skipped; it names the first three."""
+        errors = list(self.errors.values())
+        if self.total == 1 and errors:
+            raise errors[0]
+        if errors:
+            more = f"; and {len(errors) - NAMED} more" if len(errors) > NAMED else ""
+            named = "; ".join(map(str, errors[:NAMED]))
+            raise DataError(f"{len(errors)} of {counted(self.total, 'image')} skipped: {named}{more}")

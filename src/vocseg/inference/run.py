@@ -1,0 +1,114 @@
+"""Send images through a Segmenter, and the results to sinks."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vocseg.data.image_io import read_mask
+from vocseg.errors import DataError, OutputError, reason
+from vocseg.inference.predictions import Prediction, Predictions
+from vocseg.inference.reading import one_by_one
+from vocseg.inference.segmenter import Segmentation, Segmenter
+from vocseg.inference.sinks import MASK, OVERLAY, CollectingSink, Sink
+from vocseg.inference.sources import Item, is_prediction
+from vocseg.models import ModelInfo
+from vocseg.utils.progress import progress
+from vocseg.utils.text import shares
+
+log = logging.getLogger("vocseg.predict")
+
+
+class Run:
+    """A call of ``predict``: ``rows`` of what was written, ``errors`` of what was skipped, and how many were ``existing``.
+
+    ``options``: of :meth:`Segmenter.stream`.
+    """
+
+    def __init__(
+        self, segmenter: Segmenter, info: ModelInfo, sinks: Sequence[Sink], errors: dict[Any, DataError],
+        options: dict[str, Any], skip_existing: bool,
+    ) -> None:  # fmt: skip
+        self.segmenter, self.info, self.sinks, self.errors, self.options = segmenter, info, sinks, errors, options
+        self.skip_existing, self.rows, self.existing = skip_existing, list[Prediction](), 0
+
+    def predict(self, items: Sequence[Item], title: str | None, log_each: bool = False) -> None:
+        """Segment the images and write their results; an image that fails goes to ``errors``."""
+        images = _Remaining(self, items) if self.skip_existing else items
+        stream = self.segmenter.stream(images, on_error="skip", **self.options)
+        try:
+            with closing(stream):
+                for result in progress(stream, len(items), title):
+                    if stream.item is not None:
+                        self._write(replace(result, info=self.info), stream.item)
+                        if log_each and self.rows:
+                            log.info("%s: %s", self.rows[-1].name, ", ".join(shares(self.rows[-1].areas)))
+        finally:
+            self.errors |= stream.errors
+
+    def result(self, model: str, shared: Sequence[Path]) -> Predictions:
+        """Return what was done so far."""
+        return Predictions(
+            model, tuple(self.rows), self.errors, len(self.rows) + len(self.errors), self.existing, tuple(shared)
+        )  # fmt: skip
+
+    def _write(self, result: Segmentation, item: Item) -> None:
+        """Write the files of an image; what only this image cannot do becomes one of the ``errors``."""
+        try:
+            for sink in self.sinks:
+                sink.write(result, item)
+            areas = result.areas()
+        except (OutputError, OSError) as error:
+            number = getattr(error, "errno", None) or getattr(error.__cause__, "errno", None)
+            if number not in (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ):
+                raise  # a full disk, say
+            self.errors[item.key] = DataError(f"image {item.key} has no output: {reason(error)}")
+        except (MemoryError, RuntimeError, ValueError) as error:
+            self.errors[item.key] = DataError(f"image {item.key} has no output: {type(error).__name__}: {error}")
+        except DataError as error:
+            self.errors[item.key] = error
+        else:
+            files = {sink.suffix: sink.file(item) for sink in self.sinks if sink.suffix}
+            mask, overlay = files.pop(MASK, None), files.pop(OVERLAY, None)
+            size = result.network_size if result.shrunk else None
+            row = Prediction(item.key, str(item.relative), mask, overlay, result.seconds, areas, size, result.notes)
+            self.rows.append(replace(row, files=tuple(files.values())))
+
+    def is_done(self, item: Item) -> bool:
+        """Tell whether an earlier call wrote all files of an image; its mask then goes to the sinks of shared files."""
+        files = {sink.suffix: sink.file(item) for sink in self.sinks if sink.suffix}
+        if not all(file.is_file() for file in files.values()) or not is_prediction(files[MASK]):
+            return False
+        if collecting := [sink for sink in self.sinks if isinstance(sink, CollectingSink)]:
+            try:
+                mask = read_mask(files[MASK], len(self.info.classes))
+            except DataError:
+                return False  # of another model
+            for sink in collecting:
+                sink.write(Segmentation(torch.empty(3, 0, 0, dtype=torch.uint8), mask, self.info, item.key), item)
+        self.existing += 1
+        return True
+
+
+class _Remaining:
+    """The images that have no results yet; archives and pages are opened to find theirs."""
+
+    def __init__(self, run: Run, items: Sequence[Item]) -> None:
+        self._run, self._items = run, [item for item in items if not run.is_done(item)]
+        self._outputs = {item.output for item in items}
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[Item]:
+        for item in one_by_one(self._items, self._run.options["frames"]):
+            is_page = item.output not in self._outputs
+            if not is_page or not self._run.is_done(item):
+                yield item

@@ -1,0 +1,132 @@
+"""Where the results of ``predict`` go: masks, overlays, cut-outs, probabilities, areas; polygons are in another module.
+
+A sink of your own is a subclass of :class:`Sink`, passed to ``predict`` in ``formats``.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import tempfile
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+import numpy as np
+from PIL import Image
+
+from vocseg import draw, voc
+from vocseg.inference.result import Segmentation
+from vocseg.inference.sources import Item
+from vocseg.models import ModelInfo
+from vocseg.utils.files import AREAS_HEAD, MARK, replacing
+
+MASK, OVERLAY = ".png", "_overlay.jpg"
+
+
+class Sink:
+    """Writes results below the folder ``out``, which exists before the first :meth:`write`.
+
+    ``suffix``: what is added to an image's name for its file, if each image gets one, in the folder ``folder`` below
+    ``out``. ``shared``: the file below ``out`` that all images share, if there is one; it is written by :meth:`close`.
+    ``owner``: a file below ``out`` that tells that vocseg wrote the files of all images, which themselves do not.
+    """
+
+    suffix: ClassVar[str] = ""
+    folder: ClassVar[str] = ""
+    shared: ClassVar[str] = ""
+    owner: ClassVar[str] = ""
+
+    def __init__(self, out: Path, info: ModelInfo, opacity: float = 0.55) -> None:
+        self.out, self.info, self.opacity = out, info, opacity
+
+    @classmethod
+    def path(cls, out: Path, name: Path | None) -> Path:
+        """Return the file of an image whose output is called ``name``."""
+        return out / cls.folder / f"{name}{cls.suffix}"
+
+    def file(self, item: Item) -> Path:
+        """Return the file of an image."""
+        return self.path(self.out, item.output)
+
+    def write(self, result: Segmentation, item: Item) -> None:
+        """Write the result of an image of a source."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Write what is written once, after the last image."""
+
+
+class MaskSink(Sink):
+    """``NAME.png``: a palette PNG of class ids."""
+
+    suffix = MASK
+
+    def write(self, result: Segmentation, item: Item) -> None:
+        result.save(self.file(item))
+
+
+class OverlaySink(Sink):
+    """``NAME_overlay.jpg``: the image tinted with the mask's colors."""
+
+    suffix = OVERLAY
+
+    def write(self, result: Segmentation, item: Item) -> None:
+        result.save(self.file(item), opacity=self.opacity)
+
+
+class CutoutSink(Sink):
+    """``NAME_cutout.png``: the image, transparent where the mask is background."""
+
+    suffix = "_cutout.png"
+
+    def write(self, result: Segmentation, item: Item) -> None:
+        background = voc.background(result.classes)
+        shown = np.ones(result.mask.shape, dtype=bool) if background is None else result.mask.numpy() != background
+        pixels = np.dstack((result.image.permute(1, 2, 0).numpy(), shown.astype(np.uint8) * 255))
+        draw.save_image(Image.fromarray(pixels), self.file(item), MARK)
+
+
+class ProbabilitySink(Sink):
+    """``NAME.npz``: ``probabilities``, float16, classes x H x W, and the names of the ``classes``."""
+
+    suffix = ".npz"
+
+    def write(self, result: Segmentation, item: Item) -> None:
+        values: dict[str, Any] = {MARK.decode(): np.array(item.relative.as_posix()), "classes": np.array(result.classes)}
+        values["probabilities"] = result.probabilities().numpy().astype(np.float16)
+        with replacing(self.file(item)) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, **values)
+
+
+class CollectingSink(Sink):
+    """A sink of one file, whose parts wait in a temporary file: results need no memory."""
+
+    head = tail = ""
+
+    def __init__(self, out: Path, info: ModelInfo, opacity: float = 0.55) -> None:
+        super().__init__(out, info, opacity)
+        self.count = 0
+        self._parts: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", newline="")  # noqa: SIM115  (closed by close)
+
+    def add(self, text: str) -> None:
+        self._parts.write(text)
+
+    def close(self) -> None:
+        with self._parts as parts, replacing(self.out / self.shared) as temporary:
+            parts.seek(0)
+            with open(temporary, "w", encoding="utf-8", newline="") as file:
+                file.write(self.head)
+                shutil.copyfileobj(parts, file)
+                file.write(self.tail)
+
+
+class AreaSink(CollectingSink):
+    """``areas.csv``: pixels of each class in each image, and their share of it, 0..1."""
+
+    shared = "areas.csv"
+    head = AREAS_HEAD.decode()
+
+    def write(self, result: Segmentation, item: Item) -> None:
+        pixels, rows = result.mask.numel(), csv.writer(self._parts)
+        for name, share in result.areas().items():
+            rows.writerow((item.relative.as_posix(), name, result.classes.index(name), round(share * pixels), f"{share:.6g}"))

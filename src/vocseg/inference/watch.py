@@ -1,0 +1,48 @@
+"""Images that arrive in a folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from vocseg.inference.sources import Item, Skipped, image_files, is_prediction
+
+POLL_SECONDS = 1.0
+
+Stamp = tuple[int, int]
+"""Size in bytes, and time of the last change."""
+
+
+def arrivals(
+    folder: Path, out: Path, skipped: Skipped, pause: float = POLL_SECONDS, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[list[Item]]:
+    """Yield the images below a folder, sorted, as they arrive, without an end; first those that are there.
+
+    A file is taken when two looks, ``pause`` seconds apart, find the same size and time of change, so that it is
+    complete; one that is changed later is taken again. Masks and overlays of vocseg, and what is in ``out``, are no images.
+    """
+    before: dict[Path, Stamp] = {}
+    taken: dict[Path, Stamp] = {}
+    names: dict[Path, Path] = {}
+    while True:
+        now: dict[Path, Stamp] = {}
+        for file in image_files(folder, out, skipped):
+            with suppress(OSError):  # it was moved away
+                found = file.stat()
+                now[file] = (found.st_size, found.st_mtime_ns)
+        ready = [file for file, stamp in sorted(now.items()) if stamp[0] and before.get(file) == stamp != taken.get(file)]
+        taken |= {file: now[file] for file in ready}
+        stems = [file.with_suffix("") for file in now]
+        items = []
+        for file in (file for file in ready if not is_prediction(file)):
+            relative = file.relative_to(folder)
+            name = relative.with_suffix("") if stems.count(file.with_suffix("")) == 1 else relative
+            name = name if names.get(name, file) == file else relative  # another image has it since
+            names[name] = file
+            items.append(Item(file, relative, output=name))
+        if items:
+            yield items
+        before = now
+        sleep(pause)
