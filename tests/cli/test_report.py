@@ -19,3 +19,14 @@ def test_pages_of_one_and_of_two_results(run: Run, synth: Path, model: Path, tmp
     assert "data:image/jpeg" in (tmp_path / "a" / "report.html").read_text()
     fails(run("report", tmp_path / "c"), "scores.json")
     fails(run("report", tmp_path / "a", "--data", tmp_path / "c"), "c")
+
+
+def test_conventions_are_printed(run: Run, synth: Path, model: Path, tmp_path: Path) -> None:
+    code, plain, err = run("evaluate", model, "--data", synth, "--out", tmp_path / "a")
+    assert code == 0, err
+    for verb in (["evaluate", model], ["score", tmp_path / "a" / "masks"]):
+        code, out, err = run(*verb, "--data", synth, "--conventions")
+        assert code == 0, err
+        for name in ("PaddleSeg", "detectron2", "transformers example", "void as error"):
+            assert name in out
+            assert name not in plain

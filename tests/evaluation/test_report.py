@@ -170,7 +170,7 @@ def test_what_cannot_be_written_or_read(folders: tuple[Path, Path], tmp_path: Pa
     vocseg.report(folders[0])
     vocseg.report(folders[0])  # its own page may be replaced
     (tmp_path / "notes.html").write_text("mine")
-    for out in (tmp_path / "notes.html", folders[0] / "scores.json"):
+    for out in (tmp_path / "notes.html", folders[0] / "scores.json", min((folders[0] / "masks").iterdir())):
         with pytest.raises(OutputError):
             vocseg.report(folders[0], out=out)
     with pytest.raises(DataError, match=r"scores\.json"):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vocseg.errors import OutputError
 from vocseg.evaluation import charts, pictures
 from vocseg.evaluation.charts import cells, colored, table
 from vocseg.evaluation.compare import compare
@@ -72,12 +73,14 @@ def report(
     """
     folders = [Path(results)] if other is None else [Path(results), Path(other)]
     path = folders[-1] / (REPORT if other is None else COMPARISON) if out is None else Path(out)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise OutputError(f"cannot write {path}: a page ends in .html")
     refuse_to_replace([path], [file for folder in folders for file in result_files(folder)])
     loaded = [Evaluation.load(folder) for folder in folders]
     if other is None:
         title, body = _of_one(loaded[0], folders, data)
     else:
-        title, body = of_two(compare(folders[0], folders[1], seed=seed), loaded, folders, data)
+        title, body = of_two(compare(*loaded, seed=seed), loaded, folders, data)
     write_text(path, page(title, f"<main>{body}</main>", STYLE))
     return path
 

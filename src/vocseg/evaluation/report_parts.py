@@ -31,7 +31,8 @@ main{max-width:1100px;margin:auto}nav{display:flex;flex-wrap:wrap;gap:.2rem 1rem
 .tiles b{display:block;font-size:1.35rem}.tiles span{font-size:.8rem;opacity:.8}
 .two{display:flex;flex-wrap:wrap;gap:1rem 2.5rem;align-items:flex-start}.two .bars td:nth-child(2){width:40%}
 .two>*{flex:1 1 20rem;max-width:100%;min-width:0}.two>.own{flex:0 1 auto}.diagram{max-width:100%;height:auto}
-.names td:nth-child(2){text-align:left}.wrap td:last-child{white-space:normal;min-width:14rem;text-align:left}
+.names :is(td,th):nth-child(2),.wrap :is(td,th):last-child{text-align:left}
+.wrap td:nth-child(odd){white-space:normal}.wrap td:last-child{min-width:9rem;overflow-wrap:anywhere}
 h2,h3{scroll-margin-top:1rem;overflow-wrap:anywhere}h1{overflow-wrap:anywhere}a{color:inherit;text-decoration-color:#8888}
 section>p{margin:.25rem 0;overflow-wrap:anywhere}
 @media(max-width:640px){.bars td:nth-child(2){width:45%}table{font-size:.78rem}th,td{padding:.15rem .22rem}
