@@ -94,6 +94,21 @@ def test_the_limit_of_pixels_can_be_raised(run: Run, model: Path, tmp_path: Path
     fails(run(*verb, "--max-pixels", "many"), "--max-pixels", "many")
 
 
+def test_standard_input_and_formats(run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
+    verb = ("predict", "-", "--model", model, "--out", tmp_path / "out")
+    for content, name in (((tmp_path / "a.png").read_bytes(), "stdin"), (str(tmp_path / "a.png").encode(), "a")):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+        code, out, err = run(*verb, "--format", "mask", "--format", "areas", "--skip-existing")
+        assert code == 0, err
+        assert f"1 image; mask, areas in {tmp_path / 'out'}" in out
+        assert (tmp_path / "out" / f"{name}.png").is_file()
+    verb = ("predict", tmp_path / "a.png", *verb[2:])
+    assert "1 image had results already" in run(*verb, "--format", "mask", "--skip-existing")[1]
+    fails(run(*verb, "--format", "areas", "--skip-existing"), "add the format mask")
+    fails(run("predict", "--watch", tmp_path / "a.png", "--model", model), "one folder can be watched")
+
+
 def test_warnings_of_libraries_do_not_reach_the_user(model: Path, tmp_path: Path) -> None:
     """In a process of its own: pytest catches warnings."""
     image = io.BytesIO()

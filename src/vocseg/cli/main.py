@@ -134,4 +134,5 @@ def split_common(arguments: list[str]) -> tuple[list[str], argparse.Namespace]:
     common, rest = parser.parse_known_args(arguments)
     if None in common.targets:
         raise InputError("--import needs a Python file or the name of a module")
-    return rest, common
+    # cyclopts takes a lone hyphen for an option.
+    return (["stdin:" if token == "-" else token for token in rest] if rest[:1] == ["predict"] else rest), common

@@ -64,7 +64,7 @@ def predict(
         skip_existing: Do not segment images whose files of an earlier call are complete.
         watch: Segment what is in a folder and what arrives there, until Ctrl-C.
     """
-    if STDIN not in images and not watch:
+    if not watch and not any(image in STDIN for image in images):
         find_images(images, out)  # fail before torch is imported
     from vocseg.inference.augment import cost_line
     from vocseg.inference.predict import predict as run

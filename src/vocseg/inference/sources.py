@@ -27,7 +27,8 @@ from vocseg.voc import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES
 
 Skipped = dict[Any, DataError]
 
-STDIN = "-"
+STDIN = ("-", "stdin:")
+"""Names of standard input; the second is the first after the command line."""
 STDIN_LIMIT = 1 << 30
 """Most bytes that are read from standard input."""
 LIST_SUFFIXES = (".txt", ".csv")
@@ -97,7 +98,7 @@ def _find(source: str | Path, out: Path | None, skipped: Skipped, base: Path | N
     text = str(source)
     if is_url(text):
         return [_address(text)]
-    if text == STDIN and base is None:
+    if text in STDIN and base is None:
         return _standard_input(out, skipped)
     path = Path(source) if base is None else base / source
     if path.is_dir():
