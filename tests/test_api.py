@@ -93,7 +93,7 @@ for source in ("photo.jpg", Path("photo.jpg"), Image.new("RGB", (8, 8)), np.zero
     areas: dict[str, float] = result.areas()
 several: list[vocseg.Segmentation] = segment(["photo.jpg", Image.new("RGB", (8, 8))])
 for result in segment.stream("photos/*.jpg"):
-    result.save("out/" + (result.source.stem if result.source else "image") + ".png")
+    result.save("out/" + (Path(result.source).stem if result.source else "image") + ".png")
 classes: tuple[str, ...] = result.classes
 
 scores: vocseg.Evaluation = vocseg.evaluate(segment, "data", split="val")
