@@ -173,7 +173,7 @@ def evaluate_split(
         shown = progress(read, len(own), title)
         for batch in segmenter.batches(shown, lambda sample: sample.mask.shape, batch_size):
             images, masks = (stacked(tensors) for tensors in zip(*(sample[:2] for sample in batch), strict=True))
-            logits = segmenter.low_res_logits(images, total=len(own))
+            logits = segmenter.low_res_logits(images, total=len(dataset))  # one engine for all shards
             if shared is not None:
                 logits, masks = shared.logits(logits), shared.scored(masks)
             masks = masks.to(logits.values.device, non_blocking=True)
