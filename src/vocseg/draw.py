@@ -28,7 +28,7 @@ STRIP = 256
 def palette_image(mask: Tensor, palette: Colors = voc.PALETTE) -> Image.Image:
     """Make a palette image, with class ids as pixels, of a mask (uint8, H x W); 255 has VOC's void color."""
     image = Image.fromarray(mask.cpu().numpy(), mode="P")
-    image.putpalette(bytes(part for color in _full(palette) for part in color))
+    image.putpalette(bytes(part for color in full_palette(palette) for part in color))
     return image
 
 
@@ -72,7 +72,7 @@ def overlay(
     opacities = np.full((256, 1), opacity, dtype=np.float32)
     if background is not None:
         opacities[background] = 0
-    colors = np.array(_full(palette), dtype=np.float32) * opacities
+    colors = np.array(full_palette(palette), dtype=np.float32) * opacities
     for rows in (slice(start, start + STRIP) for start in range(0, len(labels), STRIP)):  # large images in little memory
         tinted[rows] = (tinted[rows] * (1 - opacities)[labels[rows]] + colors[labels[rows]]).round()
     # Of two lines side by side, one can be seen on any color.
@@ -182,7 +182,7 @@ def find_font(size: float, text: str) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(folder / "mpl-data/fonts/ttf/DejaVuSans.ttf", size)
 
 
-def _full(palette: Colors) -> list[tuple[int, int, int]]:
+def full_palette(palette: Colors) -> list[tuple[int, int, int]]:
     """Extend a palette of fewer classes with VOC's colors to 256."""
     own = [(int(red), int(green), int(blue)) for red, green, blue in palette]
     return (own + list(voc.PALETTE[len(own) :]))[:255] + [voc.PALETTE[voc.VOID]]

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from vocseg import voc
 from vocseg.errors import DataError, ModelError, OutputError
 from vocseg.evaluation.calibration import TemperatureFit
-from vocseg.inference.segmenter import Segmenter, as_model
+from vocseg.inference.segmenter import Segmenter
 from vocseg.models import save_model
+from vocseg.models.any_model import as_model
 from vocseg.models.checkpoint import copy_model
 from vocseg.models.registry import is_file_name
 from vocseg.models.zoo.vocseg_s import NAME, TRAINED

@@ -21,8 +21,9 @@ from vocseg.export.onnx import read_onnx, write_onnx
 from vocseg.export.openvino import read_openvino, write_openvino
 from vocseg.export.parity import Parity, compare, input_of
 from vocseg.export.report import ExportReport
-from vocseg.inference.segmenter import Segmenter, as_model
+from vocseg.inference.segmenter import Segmenter
 from vocseg.models import ModelInfo, SegmentationModel
+from vocseg.models.any_model import as_model
 from vocseg.models.registry import is_file_name, require_trained
 from vocseg.utils.arguments import checked
 from vocseg.utils.files import refuse_to_replace, synchronize, write_json

@@ -22,12 +22,10 @@ from vocseg.inference.images import ImageLike, Size, batches_by_size, stacked, t
 from vocseg.inference.optimize import OptimizedModel, probe
 from vocseg.inference.result import Segmentation as Segmentation
 from vocseg.inference.stream import Loaded, OnError, Stream, load
-from vocseg.models import ModelInfo, SegmentationModel, create_model
-from vocseg.models.adapt import adapt
-from vocseg.models.checkpoint import read_info, read_weights_file
-from vocseg.models.info import names_of
-from vocseg.models.registry import comes_untrained, is_file_name, require_trained
-from vocseg.models.weights import load_weights
+from vocseg.inference.tiles import TILE, TiledSegmentation, segment_tiled
+from vocseg.models import ModelInfo, SegmentationModel
+from vocseg.models.any_model import as_model
+from vocseg.models.registry import require_trained
 from vocseg.models.zoo.vocseg_s import NAME as DEFAULT_MODEL
 from vocseg.ops.low_res_logits import LowResLogits
 from vocseg.utils.arguments import checked
@@ -162,6 +160,24 @@ class Segmenter:
         """
         return Stream(self, sources, batch_size, on_error, frames)
 
+    @checked
+    def segment_tiled(
+        self, source: Any, out: str | Path, *, tile: int = TILE, overlap: int | None = None, title: str | None = None
+    ) -> TiledSegmentation:
+        """Segment a huge image at its full size, tile by tile, and write the mask to ``out``, in bounded memory.
+
+        ``source``: an image as a call takes it; a file is read by parts with the extra ``tiles``. ``out``: a palette image,
+        ``.png``, or ``.tif`` in tiles, with the coordinates of a GeoTIFF. ``tile``: side of what the network sees at once,
+        at most, pixels. ``overlap``: of two tiles, at least; None: a quarter of a tile. ``title``: shows a progress bar on a
+        terminal. Raises DataError for an image that cannot be read, OutputError for a mask that cannot be written.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Segmenter(device="cpu").segment_tiled(torch.zeros(3, 96, 640, dtype=torch.uint8), f"{folder}/mask.png").tiles
+        2
+        """
+        return segment_tiled(self, source, out, tile, overlap, title)
+
     def batches(self, items: Iterable[Item], size_of: Callable[[Item], Size], batch_size: int | None) -> Iterator[list[Item]]:
         """Group items by size into batches for the network; see :meth:`stream` for the default ``batch_size``."""
         if batch_size is not None and batch_size < 1:
@@ -174,6 +190,11 @@ class Segmenter:
             return max(1, min(BATCH_SIZE, BATCH_PIXELS // max(1, height * width, size[0] * size[1])))
 
         return batches_by_size(items, size_of, limit)
+
+    @property
+    def model(self) -> SegmentationModel:
+        """The network with its normalization and padding; rewritten for speed unless ``exact``."""
+        return self.network.model if isinstance(self.network, OptimizedModel) else self.network
 
     def network_size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width at which the network sees an image of ``height`` x ``width`` pixels.
@@ -220,13 +241,17 @@ class Segmenter:
         change how sums are rounded. ``total``: how many images the caller is going to pass in all, by which the engine
         ``auto`` is chosen.
         """
+        size = (images.shape[2], images.shape[3])
+        return self.run(resize_image(images, self.network_size(*size)), total).upsampled(size)
+
+    @torch.inference_mode()
+    def run(self, inputs: Tensor, total: int = 1, tta: Augmentation | None = None) -> LowResLogits:
+        """Run the network on images (RGB, 0..255, N x 3 x H x W) at the size that they have; see :meth:`low_res_logits`."""
         if self._process != os.getpid():
             if self.device.type != "cpu" or self._engine not in ("auto", "torch"):
                 raise ModelError(_FORKED)
             total = 1  # auto may have prepared another engine
-        size = (images.shape[2], images.shape[3])
-        inputs = resize_image(images, self.network_size(*size))
-        return averaged_logits(partial(self._run, total=total), inputs, self.tta).upsampled(size)
+        return averaged_logits(partial(self._run, total=total), inputs, tta or self.tta)
 
     def _run(self, inputs: Tensor, total: int) -> LowResLogits:
         network = self.network
@@ -245,48 +270,3 @@ def as_segmenter(model: str | Path | nn.Module | Segmenter, **options: Any) -> S
     if not isinstance(model, nn.Module):
         require_trained(str(model), options["weights"])
     return Segmenter(model, **options)
-
-
-def _check_named(model: SegmentationModel, name: str, weights: str | None) -> None:
-    """Raise ModelError unless the classes of a model name what its weights predict: other rows would be random."""
-    if not is_file_name(weights or name):
-        if weights in ("none", "backbone") or comes_untrained(name, weights):
-            return  # random on purpose
-        raise ModelError(f"classes name what a network or a file of weights predicts; {name} names its own")
-    state, names = read_weights_file(Path(weights or name))
-    weights = weights or name
-    if names is not None and tuple(names) != model.class_names:
-        raise ModelError(f"{weights} predicts {', '.join(names[:3])}, ... ({len(names)} classes), not the classes that were passed")
-    layers = tuple(f"{layer}.weight" for layer in model.class_layers)
-    counts = {len(value) for key, value in state.items() if key.endswith(layers)} - {len(model.class_names)}
-    if counts:
-        raise ModelError(f"{weights} predicts {counts.pop()} classes, but {len(model.class_names)} names were passed")
-
-
-def as_model(
-    model: str | Path | nn.Module, classes: Sequence[str] | None = None, weights: str | Path | None = None
-) -> SegmentationModel:
-    """Return a model for a name, a file, or any network; ``classes`` are the names that a plain ``nn.Module`` predicts.
-
-    ``weights`` of a network are a file, loaded into it; a model file also names the classes. Raises ModelError if a plain
-    network comes without classes.
-    """
-    if not isinstance(model, nn.Module):
-        weights = None if weights is None else str(weights)
-        built = create_model(str(model), classes, weights)
-        if classes is not None:
-            _check_named(built, str(model), weights)
-        return built
-    if weights is not None:
-        state, names = read_weights_file(Path(weights))
-        if names and not classes and not isinstance(model, SegmentationModel):
-            built = adapt(model, read_info(Path(weights)))
-        else:
-            built = as_model(model, classes)
-        load_weights(built, state, names, str(weights))
-        return built
-    if isinstance(model, SegmentationModel):
-        return model
-    if classes is None:
-        raise ModelError(f"network {type(model).__name__} does not say what it predicts; pass classes=[...], their names in order")
-    return adapt(model, ModelInfo(type(model).__name__, names_of(classes)))
