@@ -33,7 +33,11 @@ class DataError(InputError):
 
 
 class ImageError(DataError):
-    """An image or mask cannot be decoded, or has more pixels than the limit."""
+    """An image or mask cannot be decoded."""
+
+
+class TooManyPixels(ImageError):
+    """An image or mask has more pixels than the limit."""
 
 
 class ModelError(InputError):

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from vocseg.cli.console import log_to_terminal, say, terminal
-from vocseg.cli.options import Classes, Flag, Json, Network, class_names
+from vocseg.cli.options import Classes, Flag, Json, Network, Positive, class_names
 from vocseg.inference.predictions import Format, Predictions
 from vocseg.inference.sources import STDIN, find_images
 from vocseg.utils.text import counted, shares
@@ -29,6 +29,8 @@ def predict(
     opacity: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.55,
     palette: Path | None = None,
     frames: Flag = False,
+    tile: Positive | None = None,
+    overlap: Annotated[int | None, Parameter(validator=Number(gte=0))] = None,
     formats: Annotated[list[Format] | None, Parameter(name="--format", negative=())] = None,
     skip_existing: Flag = False,
     watch: Flag = False,
@@ -44,6 +46,7 @@ def predict(
     vocseg predict photo.jpg --model runs/deeplabv3_resnet101/best.safetensors
     vocseg predict holiday/ more/*.png --model deeplabv3_resnet101 --out masks --no-overlay --json areas.json
     vocseg predict photos.zip images.csv scan.tif https://example.org/photo.jpg
+    vocseg predict aerial.tif slide.png --tile 512
     find . -name "*.jpg" | vocseg predict -
     vocseg predict holiday/ --format mask --format coco --format areas
     vocseg predict holiday/ --skip-existing
@@ -59,6 +62,10 @@ def predict(
         opacity: Opacity of the overlays' colors, 0 to 1.
         palette: File with other colors for classes: lines `name r g b`.
         frames: Segment each frame of animations (GIF, WebP, PNG, AVIF), not only the first. Of TIFF, each page is taken.
+        tile: Segment images at their full size, in tiles of at most so many pixels a side, in bounded memory: for aerial
+            images and microscopy, not for photographs. 512 suits most networks. TIFF gives NAME.tif. Needs the extra
+            `tiles` for images above --max-pixels; TIFF files above it are segmented in tiles anyway.
+        overlap: Pixels that tiles have in common, at least. Default: a quarter of a tile.
         formats: What to write, repeatable. Default: mask and overlay. cutout: the image, transparent where it is background.
             probabilities: float16, .npz. areas: CSV. The others are polygons.
         skip_existing: Do not segment images whose files of an earlier call are complete.
@@ -72,7 +79,8 @@ def predict(
     log_to_terminal()
     result = run(
         images, out, model=model, classes=class_names(classes), overlay=overlay, opacity=opacity, palette=palette, frames=frames,
-        formats=formats, skip_existing=skip_existing, watch=watch, json=json, title="predict", **asdict(network),
+        tile=tile, overlap=overlap, formats=formats, skip_existing=skip_existing, watch=watch, json=json, title="predict",
+        **asdict(network),
     )  # fmt: skip
     if network.tta != "none":
         say(cost_line(network.tta))

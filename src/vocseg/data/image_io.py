@@ -28,7 +28,7 @@ from vocseg.data.label_checks import (
     used_colors,
 )  # fmt: skip
 from vocseg.data.plugins import plugin_format
-from vocseg.errors import DataError, ImageError, reason
+from vocseg.errors import DataError, ImageError, TooManyPixels, reason
 from vocseg.utils.system import max_pixels
 
 Image.preinit()
@@ -48,7 +48,7 @@ def open_image(source: str | Path | IO[bytes], what: str = "image", *, decode: b
     """Open an image of one of FORMATS, or AVIF or HEIC with Pillow's plug-in, and decode it, unless ``decode`` is false.
 
     Raises ImageError, naming the file and ``what`` it is, for any other file, for one that is damaged or not a regular
-    file, and for an image of more than :func:`max_pixels` pixels.
+    file, and TooManyPixels for an image of more than :func:`max_pixels` pixels.
     """
     path = Path(source) if isinstance(source, str | Path) else None
     name = f"{what} {path or getattr(source, 'name', source)}"
@@ -72,7 +72,7 @@ def refuse_large(image: Image.Image, name: str) -> None:
     """Raise ImageError for an opened image, or the page it shows, of more than :func:`max_pixels` pixels."""
     if image.width * image.height > max_pixels():
         size = f"{image.height}x{image.width}, more than {max_pixels() / 1e6:g} megapixels"
-        raise ImageError(f"cannot read {name}: it is {size}; make it smaller, or raise --max-pixels (set_max_pixels)")
+        raise TooManyPixels(f"cannot read {name}: it is {size}; make it smaller, or raise --max-pixels (set_max_pixels)")
 
 
 def _identify(file: IO[bytes], what: str) -> Image.Image:

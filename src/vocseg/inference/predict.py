@@ -20,6 +20,7 @@ from vocseg.inference.run import Run
 from vocseg.inference.segmenter import Segmenter, as_segmenter
 from vocseg.inference.sinks import MaskSink, Sink
 from vocseg.inference.sources import Item, find_images, output_names
+from vocseg.inference.tiled_run import check_formats
 from vocseg.inference.watch import arrivals
 from vocseg.models import ModelInfo
 from vocseg.models.zoo.vocseg_s import NAME as DEFAULT_MODEL
@@ -50,6 +51,8 @@ def predict(
     tta: Augmentation = "none",
     batch_size: int | None = None,
     frames: bool = False,
+    tile: int | None = None,
+    overlap: int | None = None,
     formats: Sequence[Format | type[Sink]] | None = None,
     skip_existing: bool = False,
     watch: bool = False,
@@ -67,6 +70,8 @@ def predict(
     what to write instead of masks and, if ``overlay``, overlays: names, or subclasses of
     :class:`vocseg.inference.sinks.Sink`. ``skip_existing``: do not segment images whose files of an earlier call are
     complete. ``watch``: predict what is in one folder and what arrives there, until KeyboardInterrupt (Ctrl-C).
+    ``tile``: segment images at their full size in tiles of at most so many pixels, which overlap by ``overlap``
+    (:meth:`vocseg.Segmenter.segment_tiled`; a TIFF file gives NAME.tif); without it, only TIFF files above the limit of pixels.
     ``json``: a file for areas, times and errors, written even if the call fails half-way. ``title``: shows a progress bar on
     a terminal.
 
@@ -85,6 +90,8 @@ def predict(
     if not 0 <= opacity <= 1:
         raise SettingError(f"opacity {opacity} must lie in 0..1")
     kinds = _kinds(formats or (("mask", "overlay") if overlay else ("mask",)), skip_existing)
+    if tile is not None:
+        check_formats(kinds)
     errors: dict[Any, DataError] = {}
     items = [] if watch else _named(sources, out, errors)
     named = str(model) if isinstance(model, str | Path) else None
@@ -101,7 +108,7 @@ def predict(
     segmenter = as_segmenter(model, **options, max_short_side=max_short_side, tta=tta)
     info = segmenter.info if palette is None else _recolored(segmenter.info, palette)
     sinks = open_sinks(kinds, writable_folder(out), info, opacity)
-    run = Run(segmenter, info, sinks, errors, {"batch_size": batch_size, "frames": frames}, skip_existing)
+    run = Run(segmenter, info, sinks, errors, {"batch_size": batch_size, "frames": frames}, skip_existing, tile, overlap)
     try:
         for found in rounds:
             run.predict(found, title, log_each=watch)

@@ -19,6 +19,7 @@ from vocseg.inference.reading import one_by_one
 from vocseg.inference.segmenter import Segmentation, Segmenter
 from vocseg.inference.sinks import MASK, OVERLAY, CollectingSink, Sink
 from vocseg.inference.sources import Item, is_prediction
+from vocseg.inference.tiled_run import predict_refused, predict_tiled
 from vocseg.models import ModelInfo
 from vocseg.utils.progress import progress
 from vocseg.utils.text import shares
@@ -29,18 +30,22 @@ log = logging.getLogger("vocseg.predict")
 class Run:
     """A call of ``predict``: ``rows`` of what was written, ``errors`` of what was skipped, and how many were ``existing``.
 
-    ``options``: of :meth:`Segmenter.stream`.
+    ``options``: of :meth:`Segmenter.stream`. ``tile``, ``overlap``: of :meth:`Segmenter.segment_tiled`, if that is wanted.
     """
 
     def __init__(
         self, segmenter: Segmenter, info: ModelInfo, sinks: Sequence[Sink], errors: dict[Any, DataError],
-        options: dict[str, Any], skip_existing: bool,
+        options: dict[str, Any], skip_existing: bool, tile: int | None = None, overlap: int | None = None,
     ) -> None:  # fmt: skip
         self.segmenter, self.info, self.sinks, self.errors, self.options = segmenter, info, sinks, errors, options
         self.skip_existing, self.rows, self.existing = skip_existing, list[Prediction](), 0
+        self.tile, self.overlap = tile, overlap
 
     def predict(self, items: Sequence[Item], title: str | None, log_each: bool = False) -> None:
         """Segment the images and write their results; an image that fails goes to ``errors``."""
+        if self.tile:
+            predict_tiled(self, items, self.tile, self.overlap, title)
+            return
         images = _Remaining(self, items) if self.skip_existing else items
         stream = self.segmenter.stream(images, on_error="skip", **self.options)
         try:
@@ -52,6 +57,7 @@ class Run:
                             log.info("%s: %s", self.rows[-1].name, ", ".join(shares(self.rows[-1].areas)))
         finally:
             self.errors |= stream.errors
+        predict_refused(self, items, title)
 
     def result(self, model: str, shared: Sequence[Path]) -> Predictions:
         """Return what was done so far."""

@@ -10,14 +10,14 @@ import importlib.util
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vocseg.errors import DataError, ImageError, reason
+from vocseg.errors import DataError, ImageError, TooManyPixels, reason
 from vocseg.inference.images import to_pixels
 
 Pixels = NDArray[Any]
@@ -50,7 +50,7 @@ class ImageRows:
 
 @contextmanager
 def open_rows(source: Any) -> Iterator[ImageRows]:
-    """Open an image of any size to be read from top to bottom; what is not a file is in memory already.
+    """Open an image of any size to be read from top to bottom; what is not a file is decoded in one piece.
 
     Raises DataError if the file cannot be read, naming what to install if that would help.
     """
@@ -59,7 +59,18 @@ def open_rows(source: Any) -> Iterator[ImageRows]:
         return
     path = Path(source)
     with ExitStack() as files:
-        yield _opened(path, files)
+        image = _opened(path, files)
+        yield replace(image, blocks=lambda: _decoded(image))
+
+
+def _decoded(image: ImageRows) -> Iterator[NDArray[np.uint8]]:
+    """Yield the blocks of a file; what its decoder raises becomes an ImageError."""
+    try:
+        yield from image.blocks()
+    except ImageError:
+        raise
+    except Exception as error:
+        raise ImageError(f"cannot decode image {image.name}: {reason(error) or type(error).__name__}") from error
 
 
 def _opened(path: Path, files: ExitStack) -> ImageRows:
@@ -75,23 +86,30 @@ def _opened(path: Path, files: ExitStack) -> ImageRows:
             refusals.append(f"{package}: {reason(error) or type(error).__name__}")
     try:
         return in_memory(path)
-    except ImageError as error:
-        why = f" ({'; '.join(refusals)})" if refusals else ""
+    except TooManyPixels as error:
         missing = [package for package, _ in _readers(path)[:1] if importlib.util.find_spec(package) is None]
-        hint = f"; or read it by parts with {missing[0]}: {EXTRA}" if missing and "megapixels" in str(error) else ""
-        raise ImageError(f"{error}{hint}{why}") from error
+        hint = f"; {missing[0]} reads it by parts: {EXTRA}" if missing else ""
+        raise TooManyPixels(f"{error}{hint}{''.join(f'; {refusal}' for refusal in refusals)}") from error
+
+
+def is_tiff(path: Path) -> bool:
+    """Tell by its first bytes whether a file is TIFF or BigTIFF."""
+    return _head(path)[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(12)
+    except OSError:
+        return b""  # Pillow says why
 
 
 def _readers(path: Path) -> list[tuple[str, Callable[[Path, ExitStack], ImageRows]]]:
     """Return the packages that read a file by parts, by its first bytes, best first."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(12)
-    except OSError:
-        return []  # Pillow says why
-    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if is_tiff(path):
         return [("tifffile", tiff_rows), ("rasterio", raster_rows)]
-    loader = {b"\xff\xd8\xff": "jpegload", b"\x89PN": "pngload", b"RIF": "webpload"}.get(head[:3])
+    loader = {b"\xff\xd8\xff": "jpegload", b"\x89PN": "pngload", b"RIF": "webpload"}.get(_head(path)[:3])
     return [("pyvips", lambda path, files: vips_rows(path, loader))] if loader else []
 
 
@@ -252,10 +270,7 @@ def vips_rows(path: Path, loader: str | None) -> ImageRows:
         region = pyvips.Region.new(image)
         for start in range(0, image.height, step):
             rows = min(step, image.height - start)
-            try:
-                data = region.fetch(0, start, image.width, rows)
-            except pyvips.Error as error:
-                raise ImageError(f"cannot decode image {path}: {' '.join(str(error).split())}") from error
+            data = region.fetch(0, start, image.width, rows)
             yield _to_rgb()(np.frombuffer(data, np.uint8).reshape(rows, image.width, image.bands))
 
     return ImageRows(str(path), image.height, image.width, blocks, "pyvips")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 UNIT = 32
-"""Tiles begin at multiples of this, by which networks shrink an image at most: layers inside see it in the same phase."""
+"""Tiles begin at multiples of what a network pads images to, or of this: layers inside it see all in the same phase."""
 
 
 class Grid(NamedTuple):

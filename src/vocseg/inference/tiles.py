@@ -25,6 +25,7 @@ from vocseg.inference.result import Segmentation
 from vocseg.inference.strip_readers import ImageRows, open_rows
 from vocseg.inference.strip_writers import check_suffix, write_strips
 from vocseg.inference.tile_plan import UNIT, Axis, Grid, part, plan
+from vocseg.models import ModelInfo
 from vocseg.ops.low_res_logits import LowResLogits
 from vocseg.utils.files import refuse_to_replace
 from vocseg.utils.progress import progress
@@ -51,7 +52,7 @@ class TiledSegmentation:
     the image. ``notes``: how it was read, if that may surprise.
     """
 
-    mask: Path
+    mask: Path | None
     size: tuple[int, int]
     tile: int
     overlap: int
@@ -70,8 +71,8 @@ class TiledSegmentation:
 def grid_of(segmenter: Segmenter) -> Grid:
     """Find the grid of a network's logits from those of a small image."""
     padding = segmenter.model.padding
-    unit = math.lcm(UNIT, padding.multiple)
-    side = padding.side(2 * unit + (padding.extra == 1))
+    unit = padding.multiple if padding.multiple > 1 else UNIT
+    side = padding.side(4 * unit + (padding.extra == 1))
     logits = segmenter.run(torch.zeros(1, 3, side, side, dtype=torch.uint8), tta="none")
     height = logits.values.shape[2]
     corners = bool(logits.steps and logits.steps[0].align_corners and height > 1 and (side - 1) % (height - 1) == 0)
@@ -82,15 +83,17 @@ def grid_of(segmenter: Segmenter) -> Grid:
 def segment_tiled(
     segmenter: Segmenter,
     source: Any,
-    out: str | Path,
+    out: str | Path | None,
     tile: int = TILE,
     overlap: int | None = None,
     title: str | None = None,
+    info: ModelInfo | None = None,
 ) -> TiledSegmentation:
-    """See :meth:`vocseg.Segmenter.segment_tiled`; ``title`` shows a progress bar on a terminal."""
+    """See :meth:`vocseg.Segmenter.segment_tiled`; ``info``: the model's, with other colors. ``out`` None: no file."""
     begin = time.perf_counter()
-    out = Path(out)
-    check_suffix(out)
+    out, info = None if out is None else Path(out), info or segmenter.info
+    if out is not None:
+        check_suffix(out)
     refuse_to_replace([out], [source] if isinstance(source, str | Path) else [])
     grid = grid_of(segmenter)
     tile, overlap = _sizes(tile, overlap, grid)
@@ -98,23 +101,19 @@ def segment_tiled(
         down, across = plan(image.height, tile, overlap, grid), plan(image.width, tile, overlap, grid)
         work = _Work(segmenter, image, grid, down, across)
         try:
-            write_strips(out, work.strips(title), (image.height, image.width), segmenter.info.palette, image.geo_tags)
+            if out is None:
+                for _ in work.strips(title):
+                    pass
+            else:
+                write_strips(out, work.strips(title), (image.height, image.width), info.palette, image.geo_tags)
         except (MemoryError, RuntimeError) as error:
             raise DataError(f"cannot segment image {source} in tiles of {tile} pixels: {error}") from error
-    info, shares = segmenter.info, work.counts / work.counts.sum()
-    order = sorted(range(len(info.classes)), key=lambda label: -shares[label])
+    taken = time.perf_counter() - begin
+    size, count = (image.height, image.width), len(down.starts) * len(across.starts)
+    overview = work.overview(source, info)
     return TiledSegmentation(
-        out,
-        (image.height, image.width),
-        tile,
-        overlap,
-        len(down.starts) * len(across.starts),
-        {info.classes[label]: float(shares[label]) for label in order if shares[label]},
-        time.perf_counter() - begin,
-        work.overview(source),
-        image.reader,
-        tuple(image.notes),
-    )
+        out, size, tile, overlap, count, work.areas(), taken, overview, image.reader, tuple(image.notes)
+    )  # fmt: skip
 
 
 def _sizes(tile: int, overlap: int | None, grid: Grid) -> tuple[int, int]:
@@ -138,10 +137,17 @@ class _Work:
         self.thumbnail: list[NDArray[np.uint8]] = []
         self.thumbnail_mask: list[NDArray[np.uint8]] = []
 
-    def overview(self, source: Any) -> Segmentation:
+    def areas(self) -> dict[str, float]:
+        """Return the share of the image, 0..1, of each class found, largest first."""
+        classes = self.segmenter.info.classes
+        shares = (self.counts / self.counts.sum()).tolist()
+        found = [(name, share) for name, share in zip(classes, shares, strict=False) if share]
+        return dict(sorted(found, key=lambda item: -item[1]))
+
+    def overview(self, source: Any, info: ModelInfo) -> Segmentation:
         pixels = torch.from_numpy(np.concatenate(self.thumbnail)).permute(2, 0, 1).contiguous()
         path = Path(source) if isinstance(source, str | Path) else None
-        return Segmentation(pixels, torch.from_numpy(np.concatenate(self.thumbnail_mask)), self.segmenter.info, path)
+        return Segmentation(pixels, torch.from_numpy(np.concatenate(self.thumbnail_mask)), info, path)
 
     def strips(self, title: str | None) -> Iterator[NDArray[np.uint8]]:
         """Yield the mask from top to bottom, some rows at a time."""
