@@ -66,7 +66,8 @@ def predict_tiled(run: Run, items: Iterable[Item], tile: int, overlap: int | Non
 def _read(items: Iterable[Item]) -> Iterator[Item]:
     """Yield the items, with the content of archives read in order; files stay as they are."""
     for are_members, group in groupby(items, key=lambda item: item.member is not None):
-        yield from one_by_one(list(group)) if are_members else group
+        found = list(group)
+        yield from one_by_one(found) if are_members else found
 
 
 def _is_done(mask: Path, overlay: Path | None) -> bool:
