@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from vocseg.inference.predict import predict
     from vocseg.inference.result import Segmentation
     from vocseg.inference.segmenter import Segmenter
+    from vocseg.inference.tiles import TiledSegmentation
     from vocseg.metrics import ConfusionMatrix
     from vocseg.models.base import SegmentationModel
     from vocseg.models.info import ModelInfo
@@ -74,6 +75,7 @@ __all__ = [
     "SettingError",
     "Submission",
     "SubmissionCheck",
+    "TiledSegmentation",
     "TrainConfig",
     "TrainResult",
     "TrainingError",
@@ -115,6 +117,7 @@ _HOMES = {
     "Segmentation": "inference.result:Segmentation",
     "SegmentationModel": "models.base:SegmentationModel",
     "Segmenter": "inference.segmenter:Segmenter",
+    "TiledSegmentation": "inference.tiles:TiledSegmentation",
     "Submission": "evaluation.submission:Submission",
     "SubmissionCheck": "evaluation.submission_check:SubmissionCheck",
     "TrainConfig": "training.config:TrainConfig",

@@ -53,6 +53,20 @@ def test_interval_coverage(
     assert capsys.readouterr().out.splitlines()[-1].startswith("| 3 |")
 
 
+def test_tiles(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    script = load("tiles")
+    cells = [(torch.full((3, 40, 60), value, dtype=torch.uint8), torch.zeros(40, 60, dtype=torch.uint8)) for value in range(8)]
+    monkeypatch.setattr(script, "cells", lambda dataset: iter(cells))
+    segment = vocseg.Segmenter("two_layer_net", device="cpu", max_short_side=0)
+    script.measure_scores(None, segment, 8, [64])
+    rows = capsys.readouterr().out.splitlines()[4:]
+    assert [row.split("|")[1].strip() for row in rows] == ["each photograph by itself", "one piece", "tiles of 64"]
+    pytest.importorskip("tifffile")
+    monkeypatch.setattr(script, "WIDTH", 60)
+    script.measure_memory(None, segment, 100, 300, 64)
+    assert "300 x 100 pixels" in capsys.readouterr().out
+
+
 def test_large_images(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--model", "two_layer_net", "--images", "2", "--factors", "1", "2", "--sides", "30", "0")
     run("large_images", SAMPLES, "--split", "samples", *options, monkeypatch=monkeypatch)

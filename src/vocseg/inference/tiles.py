@@ -50,6 +50,15 @@ class TiledSegmentation:
     ``tile``, ``overlap``: pixels, as used; ``tiles``: how many. ``areas``: share of the image, 0..1, of each class found,
     largest first. ``overview``: every n-th pixel of the image and its mask, at most 2048 a side. ``reader``: what read
     the image. ``notes``: how it was read, if that may surprise.
+
+    >>> import tempfile
+    >>> import vocseg
+    >>> from vocseg.data.samples import FOLDER
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     image = FOLDER / "JPEGImages" / "chelsea.jpg"
+    ...     result = vocseg.Segmenter(device="cpu").segment_tiled(image, f"{folder}/mask.png", tile=256)
+    >>> result.size, result.tile, result.overlap, result.tiles
+    ((300, 451), 256, 64, 6)
     """
 
     mask: Path | None

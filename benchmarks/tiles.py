@@ -1,0 +1,113 @@
+"""Segment mosaics of the photographs of a split in tiles: memory and time, or scores beside one piece.
+
+    python benchmarks/tiles.py memory data --height 20000 --width 20000
+    python benchmarks/tiles.py scores data --tiles 512 1024
+
+The first needs the extra ``tiles``, and prints the peak memory of this process, the second mIoU on a mosaic of 375x500
+photographs: each by itself, the mosaic in one piece, and in tiles; and the share of pixels on which tiles agree with one
+piece.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vocseg.data.dataset import SplitDataset
+from vocseg.data.image_io import read_mask
+from vocseg.data.layout import VocFolder
+from vocseg.inference.segmenter import Segmenter
+from vocseg.metrics import ConfusionMatrix
+from vocseg.utils.system import machine, peak_memory
+
+HEIGHT, WIDTH = 375, 500
+"""Size of the photographs that are used, the usual one."""
+SIDE = 256
+
+
+def cells(dataset: SplitDataset) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield image and mask of each photograph of the usual size."""
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        if sample.image.shape[1:] == (HEIGHT, WIDTH):
+            yield sample.image, sample.mask
+
+
+def tiles_of_mosaic(images: list[Tensor], height: int, width: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield the tiles of a mosaic, row by row, in little memory."""
+    per_row = -(-width // WIDTH)
+    held = np.zeros((0, width, 3), np.uint8)
+    number = 0
+    for top in range(0, height, SIDE):
+        rows = min(SIDE, height - top)
+        while len(held) < rows:
+            chosen = [images[(7919 * (number + place)) % len(images)] for place in range(per_row)]
+            held = np.concatenate([held, torch.cat(chosen, 2).permute(1, 2, 0).numpy()[:, :width]])
+            number += per_row
+        yield from (held[:rows, left : left + SIDE] for left in range(0, width, SIDE))
+        held = held[rows:]
+
+
+def measure_memory(dataset: SplitDataset, segment: Segmenter, height: int, width: int, tile: int) -> None:
+    import tifffile
+
+    images = [image for (image, _), _ in zip(cells(dataset), range(64), strict=False)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mosaic.tif"
+        with tifffile.TiffWriter(path, bigtiff=True) as file:
+            options = {"shape": (height, width, 3), "dtype": np.uint8, "tile": (SIDE, SIDE), "photometric": "rgb"}
+            file.write(tiles_of_mosaic(images, height, width), compression="zlib", **options)
+        result = segment.segment_tiled(path, Path(folder) / "mask.tif", tile=tile, title="tiles")
+    print(f"{result.size[1]} x {result.size[0]} pixels, {result.tiles} tiles of {result.tile}: {result.seconds:.0f} s, ", end="")
+    print(f"peak memory {(peak_memory() or 0) / 1e6:.0f} MB")
+
+
+def measure_scores(dataset: SplitDataset, segment: Segmenter, count: int, tiles: list[int]) -> None:
+    found = [cell for cell, _ in zip(cells(dataset), range(count), strict=False)]
+    rows = [found[start : start + 8] for start in range(0, len(found) // 8 * 8, 8)]
+    image = torch.cat([torch.cat([each for each, _ in row], 2) for row in rows], 1)
+    truth = torch.cat([torch.cat([mask for _, mask in row], 1) for row in rows], 0)
+    apart = torch.cat([torch.cat([segment(each).mask for each, _ in row], 1) for row in rows], 0)
+    one = segment(image).mask
+    masks = {"each photograph by itself": apart, "one piece": one}
+    with tempfile.TemporaryDirectory() as folder:
+        for tile in tiles:
+            result = segment.segment_tiled(image, f"{folder}/mask.png", tile=tile)
+            masks[f"tiles of {result.tile}"] = read_mask(f"{folder}/mask.png")
+    print(f"mosaic of {8 * len(rows)} photographs, {image.shape[1]}x{image.shape[2]}\n")
+    print("| | mIoU, % | as one piece, % |\n|---|---:|---:|")
+    for name, mask in masks.items():
+        matrix = ConfusionMatrix(segment.info.classes)
+        matrix.update(mask, truth)
+        print(f"| {name} | {100 * (matrix.compute().miou or 0):.1f} | {100 * (mask == one).double().mean():.2f} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["memory", "scores"])
+    parser.add_argument("data")
+    parser.add_argument("--split", default="val_dev")
+    parser.add_argument("--model", default="vocseg-s")
+    parser.add_argument("--height", type=int, default=20_000)
+    parser.add_argument("--width", type=int, default=20_000)
+    parser.add_argument("--images", type=int, default=80, help="photographs of the mosaic that is scored, a multiple of 8")
+    parser.add_argument("--tiles", type=int, nargs="+", default=[512])
+    arguments = parser.parse_args()
+    dataset = SplitDataset(VocFolder.find(arguments.data), arguments.split)
+    segment = Segmenter(arguments.model, device="cpu", engine="torch", max_short_side=0)
+    print(f"{arguments.model} in {segment.precision}, {machine()}")
+    if arguments.what == "memory":
+        measure_memory(dataset, segment, arguments.height, arguments.width, arguments.tiles[0])
+    else:
+        measure_scores(dataset, segment, arguments.images, arguments.tiles)
+
+
+if __name__ == "__main__":
+    main()
