@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
-from vocseg.utils.text import parse_size
+from vocseg.utils.text import parse_seconds, parse_size
 from vocseg.voc import MASKS
 
 Flag = Annotated[bool, Parameter(negative=())]
@@ -30,6 +30,14 @@ Size = Annotated[
     ),
 ]
 """Height and width in pixels, given as HxW."""
+
+
+def _seconds(kind: object, tokens: Sequence[Token]) -> float:
+    return parse_seconds(tokens[0].value)
+
+
+Seconds = Annotated[float, Parameter(converter=_seconds, n_tokens=1, accepts_keys=False, metavar="TIME")]
+"""A time in seconds, given as 90, 1.5s or 1:30."""
 AnyMasks = Annotated[
     str | None, Parameter(help="Folder of the masks. Default: SegmentationClass, or another SegmentationClass* for missing ones.")
 ]

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from vocseg.cli.console import log_to_terminal, say, terminal
-from vocseg.cli.options import Classes, Flag, Json, Network, Positive, class_names
+from vocseg.cli.options import Classes, Flag, Json, Network, Positive, Seconds, class_names
 from vocseg.inference.predictions import Format, Predictions
 from vocseg.inference.sources import STDIN, find_images
 from vocseg.utils.text import counted, shares
@@ -29,6 +29,10 @@ def predict(
     opacity: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.55,
     palette: Path | None = None,
     frames: Flag = False,
+    stride: Positive = 1,
+    start: Seconds = 0.0,
+    end: Seconds | None = None,
+    every: Seconds | None = None,
     tile: Positive | None = None,
     overlap: Annotated[int | None, Parameter(validator=Number(gte=0))] = None,
     formats: Annotated[list[Format] | None, Parameter(name="--format", negative=())] = None,
@@ -51,17 +55,23 @@ def predict(
     vocseg predict holiday/ --format mask --format coco --format areas
     vocseg predict holiday/ --skip-existing
     vocseg predict --watch incoming/ --skip-existing
+    vocseg predict clip.mp4 --start 0:10 --end 0:20
     ```
 
     Args:
         images: Image files, folders that are searched for images, glob patterns, lists (.txt, or the first column of a
-            .csv), archives (.zip, .tar, .tar.gz), addresses (http, https), and - for standard input: an image or a list.
+            .csv), archives (.zip, .tar, .tar.gz), addresses (http, https), - for standard input (an image or a list),
+            videos, cameras (0) and streams (rtsp://).
         model: Model file or name. vocseg-s is included in the package.
         out: Output folder for NAME.png (mask) and NAME_overlay.jpg.
         overlay: Write overlays.
         opacity: Opacity of the overlays' colors, 0 to 1.
         palette: File with other colors for classes: lines `name r g b`.
         frames: Segment each frame of animations (GIF, WebP, PNG, AVIF), not only the first. Of TIFF, each page is taken.
+        stride: Of a video, segment every N-th frame.
+        start: Of a video, from this time on: seconds, as 90, 1.5s or 1:30.
+        end: Of a video, up to this time.
+        every: Of a video, at most one frame in so much time, e.g. 1s.
         tile: Segment images at their full size, in tiles of at most so many pixels a side, in bounded memory: for aerial
             images and microscopy, not for photographs. 512 suits most networks. TIFF gives NAME.tif. Needs the extra
             `tiles` for images above --max-pixels; TIFF files above it are segmented in tiles anyway.
@@ -79,8 +89,8 @@ def predict(
     log_to_terminal()
     result = run(
         images, out, model=model, classes=class_names(classes), overlay=overlay, opacity=opacity, palette=palette, frames=frames,
-        tile=tile, overlap=overlap, formats=formats, skip_existing=skip_existing, watch=watch, json=json, title="predict",
-        **asdict(network),
+        stride=stride, start=start, end=end, every=every, tile=tile, overlap=overlap, formats=formats,
+        skip_existing=skip_existing, watch=watch, json=json, title="predict", **asdict(network),
     )  # fmt: skip
     if network.tta != "none":
         say(cost_line(network.tta))

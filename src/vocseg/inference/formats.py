@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vocseg.inference import polygon_sinks, sinks
+from vocseg.inference import polygon_sinks, sinks, video_sink
 from vocseg.inference.sinks import Sink
 from vocseg.models import ModelInfo
 
 SINKS: dict[str, type[Sink]] = {
-    "mask": sinks.MaskSink, "overlay": sinks.OverlaySink, "cutout": sinks.CutoutSink, "probabilities": sinks.ProbabilitySink,
+    "mask": sinks.MaskSink, "overlay": video_sink.OverlaySink, "cutout": sinks.CutoutSink, "probabilities": sinks.ProbabilitySink,
     "areas": sinks.AreaSink, "coco": polygon_sinks.CocoSink, "labelme": polygon_sinks.LabelmeSink,
     "yolo": polygon_sinks.YoloSink, "geojson": polygon_sinks.GeoJsonSink, "cvat": polygon_sinks.CvatSink,
     "label-studio": polygon_sinks.LabelStudioSink,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -51,6 +52,10 @@ def predict(
     tta: Augmentation = "none",
     batch_size: int | None = None,
     frames: bool = False,
+    stride: int = 1,
+    start: float = 0.0,
+    end: float | None = None,
+    every: float | None = None,
     tile: int | None = None,
     overlap: int | None = None,
     formats: Sequence[Format | type[Sink]] | None = None,
@@ -62,9 +67,10 @@ def predict(
     """Segment images; write a palette PNG NAME.png and an overlay NAME_overlay.jpg of each to the folder ``out``.
 
     ``images``: files, folders, which are searched with all below them and whose structure is kept, glob patterns, lists
-    (.txt, .csv), archives (zip, tar), addresses, ``-`` (standard input), or items of a source of your own
-    (:class:`vocseg.inference.sources.Item`). Each page of a TIFF file, and with ``frames`` each frame of an animation, gets
-    files in a folder of the file's name.
+    (.txt, .csv), archives (zip, tar), addresses, ``-`` (standard input), videos, cameras and streams, or items of a source
+    of your own (:class:`vocseg.inference.sources.Item`). Each page of a TIFF file, and with ``frames`` each frame of an
+    animation, gets files in a folder of the file's name. So does each frame of a video, of which ``stride`` to ``every``
+    choose some (:meth:`vocseg.Segmenter.stream`); its overlay is one video with the times and the sound of its source.
     ``model`` and the options from ``weights`` to ``tta`` are those of :class:`vocseg.Segmenter`, which may be given as
     ``model`` itself. ``opacity``: of the overlays' tint, 0..1. ``palette``: other colors for classes, by name. ``formats``:
     what to write instead of masks and, if ``overlay``, overlays: names, or subclasses of
@@ -86,7 +92,8 @@ def predict(
     ...     [row.mask.name for row in result.images]
     ['camera.png', 'chelsea.png']
     """
-    out, sources = Path(out), [images] if isinstance(images, str | Path | Item) else list(images)
+    out = Path(out)
+    sources: list[Any] = [images] if isinstance(images, str | Path | Item) else list(images)
     if not 0 <= opacity <= 1:
         raise SettingError(f"opacity {opacity} must lie in 0..1")
     kinds = _kinds(formats or (("mask", "overlay") if overlay else ("mask",)), skip_existing)
@@ -103,20 +110,24 @@ def predict(
     for source in sources:
         if not isinstance(source, Item) and Path(source).is_dir() and Path(source).resolve() == out.resolve():
             raise OutputError(f"the folder {out} of the images cannot be that of their masks too; choose another for these")
+    reading = {"batch_size": batch_size, "frames": frames, "stride": stride, "start": start, "end": end, "every": every}
     rounds = arrivals(_watched(sources), out, errors) if watch else [items]
     options = {"weights": weights, "classes": classes, "device": device, "precision": precision, "engine": engine, "exact": exact}
     segmenter = as_segmenter(model, **options, max_short_side=max_short_side, tta=tta)
     info = segmenter.info if palette is None else _recolored(segmenter.info, palette)
     sinks = open_sinks(kinds, writable_folder(out), info, opacity)
-    run = Run(segmenter, info, sinks, errors, {"batch_size": batch_size, "frames": frames}, skip_existing, tile, overlap)
+    run = Run(segmenter, info, sinks, errors, reading, skip_existing, tile, overlap)
     try:
         for found in rounds:
             run.predict(found, title, log_each=watch)
     except KeyboardInterrupt:
         if not watch:
-            raise KeyboardInterrupt(f"{len(run.rows)} of {counted(len(items), 'image')} done, in {out}") from None
+            total = f"{len(run.rows)} of {counted(len(items), 'image')}"
+            done = counted(len(run.rows), "frame") if any(item.is_video for item in items) else total
+            raise KeyboardInterrupt(f"{done} done, in {out}") from None
     finally:
         for sink in sinks:
+            sink.is_complete = sys.exc_info()[0] is None
             sink.close()
         result = run.result(named or segmenter.info.architecture, shared)
         if json is not None:

@@ -1,4 +1,4 @@
-"""Read the items of a source in their order: members of archives, pages of TIFF files, frames of animations."""
+"""Read the items of a source in their order: members of archives, pages of TIFF files, frames of animations and videos."""
 
 from __future__ import annotations
 
@@ -13,22 +13,26 @@ from vocseg.errors import DataError
 from vocseg.inference.archives import contents
 from vocseg.inference.images import NamedBytes
 from vocseg.inference.sources import Item
+from vocseg.inference.video import Reading, read_frames
 
 
-def one_by_one(images: Iterable[Any], frames: bool = False) -> Iterator[Any]:
+def one_by_one(images: Iterable[Any], reading: Reading) -> Iterator[Any]:
     """Yield one item for each image of the items, and what is no :class:`Item` as it is.
 
-    The content of an archive's member, and the pages of a TIFF file or, with ``frames``, an animation, are read here, in
+    The content of an archive's member, and the pages of a TIFF file, and the frames of a video or an animation, are read here, in
     order and one at a time; everything else when the item is read, perhaps in another thread.
     """
     for archive, group in groupby(images, key=lambda image: image.path if _is_member(image) else None):
         if archive is None:
             for image in group:
-                yield from _images(image, image.path, frames) if isinstance(image, Item) and image.read is None else [image]
+                if not isinstance(image, Item) or image.read is not None:
+                    yield image
+                else:
+                    yield from _video(image, reading) if image.is_video else _images(image, image.path, reading.frames)
             continue
         items = list(group)
         for item, content in zip(items, contents(archive, [item.member for item in items]), strict=True):
-            yield from [_failed(item, content)] if isinstance(content, DataError) else _images(item, content, frames)
+            yield from [_failed(item, content)] if isinstance(content, DataError) else _images(item, content, reading.frames)
 
 
 def _is_member(image: Any) -> bool:
@@ -54,6 +58,24 @@ def _images(item: Item, content: Path | bytes, frames: bool) -> Iterator[Item]:
     else:
         if not number:
             yield whole
+
+
+def _video(item: Item, reading: Reading) -> Iterator[Item]:
+    """Yield the frames of a video, numbered from its start."""
+    is_live = not isinstance(item.key, Path)
+    try:
+        for found in read_frames(str(item.key), item.output or Path(), is_live, reading):
+            if isinstance(found, DataError):
+                yield _failed(item, found)
+                continue
+            frame, pixels = found
+            name = f"{frame.number:06d}"
+            yield item._replace(
+                relative=item.relative / name, read=partial(_same, pixels), output=_page_output(item, name), frame=frame,
+                label=Path(item.path) / name,
+            )  # fmt: skip
+    except DataError as error:
+        yield _failed(item, error)
 
 
 def _page_output(item: Item, page_name: str) -> Path | None:

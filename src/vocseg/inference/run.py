@@ -20,6 +20,7 @@ from vocseg.inference.segmenter import Segmentation, Segmenter
 from vocseg.inference.sinks import MASK, OVERLAY, CollectingSink, Sink
 from vocseg.inference.sources import Item, is_prediction
 from vocseg.inference.tiled_run import predict_refused, predict_tiled
+from vocseg.inference.video import Reading
 from vocseg.models import ModelInfo
 from vocseg.utils.progress import progress
 from vocseg.utils.text import shares
@@ -87,6 +88,10 @@ class Run:
             row = Prediction(item.key, str(item.relative), mask, overlay, result.seconds, areas, size, result.notes)
             self.rows.append(replace(row, files=tuple(files.values())))
 
+    def reading(self) -> Reading:
+        """Return which images of files with several are read."""
+        return Reading(**{name: value for name, value in self.options.items() if name != "batch_size"})
+
     def is_done(self, item: Item) -> bool:
         """Tell whether an earlier call wrote all files of an image; its mask then goes to the sinks of shared files."""
         files = {sink.suffix: sink.file(item) for sink in self.sinks if sink.suffix}
@@ -114,7 +119,7 @@ class _Remaining:
         return len(self._items)
 
     def __iter__(self) -> Iterator[Item]:
-        for item in one_by_one(self._items, self._run.options["frames"]):
+        for item in one_by_one(self._items, self._run.reading()):
             is_page = item.output not in self._outputs
             if not is_page or not self._run.is_done(item):
                 yield item

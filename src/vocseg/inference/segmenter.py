@@ -23,6 +23,7 @@ from vocseg.inference.optimize import OptimizedModel, probe
 from vocseg.inference.result import Segmentation as Segmentation
 from vocseg.inference.stream import Loaded, OnError, Stream, load
 from vocseg.inference.tiles import TILE, TiledSegmentation, segment_tiled
+from vocseg.inference.video import Reading
 from vocseg.models import ModelInfo, SegmentationModel
 from vocseg.models.any_model import as_model
 from vocseg.models.registry import require_trained
@@ -142,23 +143,27 @@ class Segmenter:
         return self.segment_loaded([load(0, image)], keep_logits=True)[0]
 
     @checked
-    def stream(self, sources: Any, *, batch_size: int | None = None, on_error: OnError = "raise", frames: bool = False) -> Stream:
+    def stream(
+        self, sources: Any, *, batch_size: int | None = None, on_error: OnError = "raise", frames: bool = False,
+        stride: int = 1, start: float = 0.0, end: float | None = None, every: float | None = None,
+    ) -> Stream:  # fmt: skip
         """Segment many images in bounded memory; iterate over the results, in the order of the images.
 
         ``sources``: a file, a folder (searched with all below it), a glob pattern, a list (.txt, .csv), an archive (zip,
-        tar), an address, ``-`` (standard input), or an iterable of images as a call takes them or of
-        :class:`vocseg.inference.sources.Item`. Of a TIFF file each page is read; ``frames``: of an animation each frame,
-        not only the first. In an iterable, a file is one image. ``batch_size``: images of equal size that go through the
-        network together; by default 1 on a CPU, where a batch is no faster, and on a GPU as many as 16. ``on_error``: at an
-        image that cannot be read, ``raise`` its DataError after the results before it, or ``skip`` it and note the error in
-        the stream's ``errors``.
+        tar), an address, ``-`` (standard input), a video, a camera (``"0"``), a stream (``rtsp://...``), or an iterable of
+        images as a call takes them or of :class:`vocseg.inference.sources.Item`. Of a TIFF file each page is read;
+        ``frames``: of an animation each frame, not only the first. Of a video, every ``stride``-th frame is read, from
+        ``start`` to ``end`` and at most one ``every`` so many seconds. In an iterable, a file is one image.
+        ``batch_size``: images of equal size that go through the network together; by default 1 on a CPU, where a batch is
+        no faster, and on a GPU as many as 16. ``on_error``: at an image that cannot be read, ``raise`` its DataError after
+        the results before it, or ``skip`` it and note the error in the stream's ``errors``.
 
         >>> from vocseg.data.samples import FOLDER
         >>> segment = Segmenter(device="cpu")
         >>> [result.source.name for result in segment.stream(FOLDER / "JPEGImages" / "c*.jpg")]
         ['camera.jpg', 'chelsea.jpg']
         """
-        return Stream(self, sources, batch_size, on_error, frames)
+        return Stream(self, sources, batch_size, on_error, Reading(frames, stride, start, end, every))
 
     @checked
     def segment_tiled(

@@ -38,6 +38,8 @@ class Sink:
 
     def __init__(self, out: Path, info: ModelInfo, opacity: float = 0.55) -> None:
         self.out, self.info, self.opacity = out, info, opacity
+        self.is_complete = True
+        """Whether the call came to its end; false when :meth:`close` follows an interruption."""
 
     @classmethod
     def path(cls, out: Path, name: Path | None) -> Path:

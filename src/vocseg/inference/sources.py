@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlparse
 
 from vocseg.data.plugins import missing_plugin
@@ -25,12 +25,19 @@ from vocseg.utils.files import MARK, read_lines
 from vocseg.utils.text import counted
 from vocseg.voc import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES
 
+if TYPE_CHECKING:
+    from vocseg.inference.video import Frame
+
 Skipped = dict[Any, DataError]
 
 STDIN = ("-", "stdin:")
 """Names of standard input; the second is the first after the command line."""
 STDIN_LIMIT = 1 << 30
 """Most bytes that are read from standard input."""
+VIDEO_SUFFIXES = (
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".flv", ".wmv", ".ogv", ".3gp", ".mxf",
+)  # fmt: skip
+LIVE = ("rtsp://", "rtsps://", "rtmp://", "rtmps://", "srt://", "udp://", "rtp://")
 LIST_SUFFIXES = (".txt", ".csv")
 HEADERS = ("image", "images", "file", "filename", "file_name", "path")
 """Names of the first column in the first row of a table, which then is no image."""
@@ -42,7 +49,8 @@ class Item(NamedTuple):
     ``path``: its file, or a name. ``relative``: where it is below the folder, archive or list that was searched, which
     names its outputs. ``read``: returns the image as a Segmenter takes it; by default the file at ``path``. ``member``:
     position in the archive at ``path``. ``label``: what names it in errors and results, if not ``path``. ``output``: path
-    of its outputs below the output folder, without a suffix; ``predict`` sets it.
+    of its outputs below the output folder, without a suffix; ``predict`` sets it. ``is_video``: ``path`` is a video, whose
+    images have a ``frame``.
     """
 
     path: Path
@@ -51,6 +59,8 @@ class Item(NamedTuple):
     member: int | None = None
     label: Path | str | None = None
     output: Path | None = None
+    frame: Frame | None = None
+    is_video: bool = False
 
     @property
     def key(self) -> Path | str:
@@ -100,11 +110,15 @@ def _find(source: str | Path, out: Path | None, skipped: Skipped, base: Path | N
         return [_address(text)]
     if text in STDIN and base is None:
         return _standard_input(out, skipped)
+    if text.lower().startswith(LIVE) or _is_camera(text):
+        return [Item(Path(safe_name(text)), Path(safe_name(text).name), label=text, is_video=True)]
     path = Path(source) if base is None else base / source
     if path.is_dir():
         return _folder(path, out, skipped)
     if path.exists() and not path.is_file():
         raise InputError(f"{path} is neither a file nor a folder")
+    if path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES:
+        return [Item(path, Path(path.name), is_video=True)]
     if path.is_file() and is_archive(path):
         return _archive(path, skipped)
     if path.is_file() and base is None and path.suffix.lower() in LIST_SUFFIXES:
@@ -114,6 +128,10 @@ def _find(source: str | Path, out: Path | None, skipped: Skipped, base: Path | N
     if not found:
         raise InputError(f"no image or folder {path}")
     return found
+
+
+def _is_camera(text: str) -> bool:
+    return (text.isdigit() and not Path(text).exists()) or text.startswith("/dev/video")
 
 
 def _folder(path: Path, out: Path | None, skipped: Skipped) -> list[Item]:

@@ -16,6 +16,7 @@ from vocseg.inference.images import NamedBytes, read_ahead, to_pixels
 from vocseg.inference.reading import one_by_one
 from vocseg.inference.result import Segmentation
 from vocseg.inference.sources import Item, find_images
+from vocseg.inference.video import Reading
 
 if TYPE_CHECKING:
     from vocseg.inference.segmenter import Segmenter
@@ -73,12 +74,12 @@ class Stream(Iterator[Segmentation]):
     ``item``: of the last result, if the source has :class:`Item`.
     """
 
-    def __init__(self, segmenter: Segmenter, sources: Any, batch_size: int | None, on_error: OnError, frames: bool = False) -> None:
+    def __init__(self, segmenter: Segmenter, sources: Any, batch_size: int | None, on_error: OnError, reading: Reading) -> None:
         self.errors: dict[Path | str | int, DataError] = {}
         self.item: Item | None = None
         if isinstance(sources, str | Path):
             sources = find_images(sources, skipped=self.errors)
-        self._frames = frames
+        self._reading = reading
         self._results: Any = self._segment(segmenter, sources, batch_size, on_error)
 
     def __next__(self) -> Segmentation:
@@ -118,7 +119,7 @@ class Stream(Iterator[Segmentation]):
             return [None]
 
     def _readable(self, images: Iterable[Any], threads: int, on_error: OnError) -> Iterator[Loaded]:
-        for key, item in read_ahead(load_or_error, enumerate(one_by_one(images, self._frames)), threads):
+        for key, item in read_ahead(load_or_error, enumerate(one_by_one(images, self._reading)), threads):
             if isinstance(item, Loaded):
                 yield item
                 continue

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from vocseg.errors import DataError, SettingError, TooManyPixels
 from vocseg.inference.predictions import Prediction
 from vocseg.inference.reading import one_by_one
-from vocseg.inference.sinks import MaskSink, OverlaySink, Sink
+from vocseg.inference.sinks import MaskSink, Sink
 from vocseg.inference.sources import Item, is_prediction
 from vocseg.inference.stream import load
 from vocseg.inference.strip_readers import is_tiff
 from vocseg.inference.strip_writers import can_write_tiff
 from vocseg.inference.tiles import TILE, segment_tiled
+from vocseg.inference.video import Reading
+from vocseg.inference.video_sink import OverlaySink
 from vocseg.utils.text import counted
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def _read(items: Iterable[Item]) -> Iterator[Item]:
     """Yield the items, with the content of archives read in order; files stay as they are."""
     for are_members, group in groupby(items, key=lambda item: item.member is not None):
         found = list(group)
-        yield from one_by_one(found) if are_members else found
+        yield from one_by_one(found, Reading()) if are_members else found
 
 
 def _is_done(mask: Path, overlay: Path | None) -> bool:

@@ -132,6 +132,8 @@ def _is_output(path: Path) -> bool:
     if not path.is_file() or is_network or path.name in RECORD_FILES:
         return True
     with suppress(OSError), open(path, "rb") as file:
+        if path.suffix.lower() == ".mp4":
+            file.seek(-min(4096, path.stat().st_size), os.SEEK_END)  # its notes are at the end
         head = file.read(4096)
         return not head or MARK in head or head.startswith(AREAS_HEAD) or head.lstrip().startswith(b"{")
     return True  # the writer says why

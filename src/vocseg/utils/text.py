@@ -67,6 +67,19 @@ def shares(areas: Mapping[str, float]) -> list[str]:
     return [f"{name} {share:.1%}" for name, share in areas.items()]
 
 
+def parse_seconds(text: str) -> float:
+    """Parse a time as seconds; raise SettingError for anything else.
+
+    >>> parse_seconds("90"), parse_seconds("1.5s"), parse_seconds("1:30"), parse_seconds("1:00:00.5")
+    (90.0, 1.5, 90.0, 3600.5)
+    """
+    match = re.fullmatch(r"(?:(?:(\d{1,4}):)?(\d{1,4}):)?(\d{1,9}(?:\.\d{1,9})?)s?", text)
+    if not match:
+        raise SettingError(f"time '{text}' is not seconds, minutes:seconds or hours:minutes:seconds, e.g. 1.5s or 1:30")
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return 3600 * hours + 60 * minutes + seconds
+
+
 def parse_size(text: str) -> tuple[int, int]:
     """Parse ``HxW`` into height and width in pixels; raise SettingError for anything else.
 

@@ -1,0 +1,192 @@
+"""A real clip: variable frame rate, sound, rotation. The overlay has the same times, frames and sound."""
+
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import vocseg
+from vocseg.data.samples import FOLDER
+from vocseg.inference.result import Segmentation
+from vocseg.utils.system import set_max_pixels
+
+av = pytest.importorskip("av")
+
+BASE = Fraction(1, 12800)
+
+
+def make_clip(path: Path, frames: int = 60, sound: bool = True, size: tuple[int, int] = (96, 64)) -> Path:
+    """Photographs that move, at a frame rate that changes, with a tone."""
+    photograph = np.array(Image.open(FOLDER / "JPEGImages" / "chelsea.jpg").convert("RGB"))
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt, video.codec_context.time_base = *size, "yuv420p", BASE
+        tone = out.add_stream("aac", rate=16000, layout="mono") if sound else None
+        pts = 0
+        for number in range(frames):
+            frame = av.VideoFrame.from_ndarray(
+                np.ascontiguousarray(photograph[number : number + size[1], number : number + size[0]]), format="rgb24"
+            )
+            frame.pts, frame.time_base = pts, BASE
+            pts += 512 if number % 3 else 1024
+            out.mux(video.encode(frame))
+        out.mux(video.encode())
+        if tone is not None:
+            wave = (np.sin(np.arange(16000 * pts // 12800) / 9) * 9000).astype(np.int16)[None]
+            samples = av.AudioFrame.from_ndarray(wave, format="s16", layout="mono")
+            samples.sample_rate, samples.pts, samples.time_base = 16000, 0, Fraction(1, 16000)
+            out.mux(tone.encode(samples))
+            out.mux(tone.encode())
+    return path
+
+
+def described(path: Path) -> tuple[list[float], float, list[bytes]]:
+    """Times of the frames, duration in seconds, and the sound's packets."""
+    with av.open(str(path)) as container:
+        times = [float(frame.time) for frame in container.decode(video=0)]
+        duration = container.duration / 1e6
+    with av.open(str(path)) as container:
+        sound = [bytes(packet) for packet in container.demux(audio=0)] if container.streams.audio else []
+    return times, duration, sound
+
+
+@pytest.fixture(scope="module")
+def segment() -> vocseg.Segmenter:
+    return vocseg.Segmenter(device="cpu")
+
+
+def test_the_overlay_is_the_clip(segment: vocseg.Segmenter, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mp4")
+    result = vocseg.predict(clip, tmp_path / "out", model=segment)
+    result.check()
+    assert len(result.images) == 60
+    assert [row.mask for row in result.images[:2]] == [tmp_path / "out" / "a.mp4" / f"00000{number}.png" for number in (1, 2)]
+    made = tmp_path / "out" / "a_overlay.mp4"
+    assert {row.overlay for row in result.images} == {made}
+    times, duration, sound = described(clip)
+    new_times, new_duration, new_sound = described(made)
+    assert new_times == pytest.approx(times, abs=1e-4)
+    assert new_duration == pytest.approx(duration, abs=0.09)
+    assert new_sound == sound
+    assert len(sound) > 10
+    assert made.stat().st_size <= 1.5 * clip.stat().st_size
+    before = made.read_bytes()
+    again = vocseg.predict(clip, tmp_path / "out", model=segment, skip_existing=True)
+    assert (len(again.images), again.existing, made.read_bytes()) == (0, 60, before)
+    assert len(vocseg.predict(clip, tmp_path / "out", model=segment, end=0.3).images) == 6  # replaces what vocseg wrote
+    assert described(made)[1] == pytest.approx(0.3, abs=0.09)  # the sound too
+
+
+def test_frames_are_chosen_by_number_and_time(segment: vocseg.Segmenter, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mp4", sound=False)
+    times = described(clip)[0]
+
+    def chosen(**options: float) -> list[int]:
+        return [int(Path(result.source).name) for result in segment.stream(clip, **options)]
+
+    assert chosen() == list(range(1, 61))
+    assert chosen(stride=7) == list(range(1, 61, 7))
+    assert chosen(start=1, end=2) == [number for number, time in enumerate(times, 1) if 1 - 1e-6 <= time < 2]
+    every = chosen(every=0.5)
+    assert every == [next(number for number, time in enumerate(times, 1) if time >= half / 2 - 1e-6) for half in range(7)]
+    for options, message in (({"stride": 0}, "stride is 0"), ({"end": -1.0}, r"end is -1\.0"), ({"every": 0.0}, "every is 0")):
+        with pytest.raises(vocseg.SettingError, match=message):
+            segment.stream(clip, **options)
+
+
+def test_a_part_with_its_sound(segment: vocseg.Segmenter, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mp4")
+    vocseg.predict(clip, tmp_path / "out", model=segment, start=1, stride=2)
+    times, _, sound = described(tmp_path / "out" / "a_overlay.mp4")
+    whole, _, whole_sound = described(clip)
+    wanted = [time for number, time in enumerate(whole) if time >= 1 - 1e-6 and number % 2 == 0]
+    assert times == pytest.approx([time - wanted[0] for time in wanted], abs=1e-4)
+    assert whole_sound[-len(sound) :] == sound
+    assert 0 < len(sound) < len(whole_sound)
+
+
+def test_rotated_clips_are_upright(segment: vocseg.Segmenter, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mp4", frames=3, sound=False)
+    [plain, *_] = [result.image for result in segment.stream(clip)]
+    content = bytearray(clip.read_bytes())
+    at = content.index(b"tkhd") + 44
+    content[at : at + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 64 << 16, 0, 1 << 30)  # clockwise, as phones do
+    clip.write_bytes(content)
+    [turned, *_] = [result.image for result in segment.stream(clip)]
+    assert torch.equal(turned, torch.rot90(plain, -1, (1, 2)))
+    vocseg.predict(clip, tmp_path / "out", model=segment)
+    with av.open(str(tmp_path / "out" / "a_overlay.mp4")) as made:
+        assert (made.streams.video[0].width, made.streams.video[0].height) == (64, 96)
+
+
+def test_odd_sizes_and_other_containers(segment: vocseg.Segmenter, tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as out:
+        video = out.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = 45, 33, "bgr0"
+        for number in range(3):
+            out.mux(video.encode(av.VideoFrame.from_ndarray(np.full((33, 45, 3), 40 * number, np.uint8), format="rgb24")))
+        out.mux(video.encode())
+    result = vocseg.predict(tmp_path / "a.mkv", tmp_path / "out", model=segment)
+    assert Image.open(result.images[2].mask).size == (45, 33)
+    with av.open(str(tmp_path / "out" / "a_overlay.mp4")) as made:
+        assert [(frame.width, frame.height) for frame in made.decode(video=0)] == [(46, 34)] * 3
+
+
+def test_an_interrupted_clip_leaves_no_half_overlay(
+    segment: vocseg.Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = make_clip(tmp_path / "a.mp4", frames=4)
+    real = Segmentation.save
+
+    def save(self: Segmentation, path: Path, **options: float) -> None:
+        if path.name == "000003.png":
+            raise KeyboardInterrupt
+        real(self, path, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Segmentation, "save", save)
+        with pytest.raises(KeyboardInterrupt):
+            vocseg.predict(clip, tmp_path / "out", model=segment)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.mp4"]
+    vocseg.predict(clip, tmp_path / "out", model=segment, skip_existing=True)
+    assert len(described(tmp_path / "out" / "a_overlay.mp4")[0]) == 4
+
+
+def test_what_is_no_video(segment: vocseg.Segmenter, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_text("text")
+    (tmp_path / "b.mp4").write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n")  # a playlist would open addresses
+    result = vocseg.predict([tmp_path / "a.mp4", tmp_path / "b.mp4"], tmp_path / "out", model=segment)
+    assert [str(error).split(":")[0] for error in result.errors.values()] == [
+        f"cannot open video {tmp_path / name}" for name in ("a.mp4", "b.mp4")
+    ]
+    make_clip(tmp_path / "c.mp4", frames=2)
+    set_max_pixels(1000)
+    try:
+        with pytest.raises(vocseg.DataError, match="its frames are 64x96; raise --max-pixels"):
+            list(segment.stream(tmp_path / "c.mp4"))
+    finally:
+        set_max_pixels(100_000_000)
+
+
+def test_cameras_and_streams_go_to_pyav(segment: vocseg.Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip, opened = make_clip(tmp_path / "a.mp4", frames=3), []
+    real = av.open
+
+    def open_(name: str, *given: object, **options: object) -> object:
+        if name in ("/dev/video0", "rtsp://host/live") or name == "0":
+            opened.append((name, options.get("format")))
+            return real(str(clip))
+        return real(name, *given, **options)
+
+    monkeypatch.setattr(av, "open", open_)
+    monkeypatch.chdir(tmp_path)
+    result = vocseg.predict(["0", "rtsp://host/live"], tmp_path / "out", model=segment)
+    assert [name for name, _ in opened] in (["/dev/video0", "rtsp://host/live"], ["0", "rtsp://host/live"])
+    assert len(result.images) == 6
+    assert len(list((tmp_path / "out").glob("*_overlay.mp4"))) == 2
