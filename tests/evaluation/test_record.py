@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +140,18 @@ def test_damaged_results_are_one_line(tmp_path: Path) -> None:
     whole = (tmp_path / "per_image.npz").read_bytes()
     (tmp_path / "per_image.npz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"cannot read .*per_image\.npz"):
+        Evaluation.load(tmp_path)
+    for place in range(0, len(whole), 37):
+        (tmp_path / "per_image.npz").write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        with contextlib.suppress(DataError):  # and nothing else
+            Evaluation.load(tmp_path)
+    arrays = dict(np.load(io.BytesIO(whole)))
+    for name, values in itertools.product(("ids", "truth", "classes", "matrices", "loss"), (np.array(3), np.array(["a"] * 5))):
+        np.savez(tmp_path / "per_image.npz", **arrays | {name: values})
+        with contextlib.suppress(DataError):
+            Evaluation.load(tmp_path)
+    np.savez(tmp_path / "per_image.npz", **arrays | {"ids": np.array(["a"] * 5)})
+    with pytest.raises(DataError, match="twice"):
         Evaluation.load(tmp_path)
     record(4).save(tmp_path)
     with pytest.raises(DataError, match="not of one evaluation"):

@@ -32,11 +32,10 @@ def test_jackknife_is_that_of_the_textbook(seed: int, images: int, classes: int)
     counts = matrices(images, classes, seed)
     whole = plain(counts.sum(0))
     interval = own.jackknife(own.hits_and_unions(counts))[-1]
-    if np.isnan(whole):
+    left = [plain(np.delete(counts, image, 0).sum(0)) for image in range(images)]
+    if np.isnan(left).any():
         assert interval is None
         return
-    left = [plain(np.delete(counts, image, 0).sum(0)) for image in range(images)]
-    left = [whole if np.isnan(value) else value for value in left]
     variance = (images - 1) / images * sum((value - np.mean(left)) ** 2 for value in left)
     half = t.ppf(0.975, images - 1) * np.sqrt(variance)
     assert interval is not None
@@ -96,3 +95,12 @@ def test_nothing_to_resample() -> None:
     assert own.jackknife(own.hits_and_unions(matrices(1))) == [None] * 4
     assert own.percentile_interval(np.array([np.nan])) is None
     assert own.percentile_interval(np.arange(101.0)) == pytest.approx((2.5, 97.5))
+
+
+def test_of_a_class_that_one_image_shows_nothing_is_known() -> None:
+    counts = matrices(6, 2, empty=0)
+    counts = np.pad(counts, ((0, 0), (0, 1), (0, 1)))
+    counts[4, 2, 2] = 9
+    intervals = own.jackknife(own.hits_and_unions(counts))
+    assert intervals[2] is None
+    assert None not in (intervals[0], intervals[1], intervals[3])

@@ -145,6 +145,8 @@ def test_wrong_use(data: Path, masks: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.tar.gz").write_bytes(b"mine")
     with pytest.raises(OutputError, match="vocseg did not write it"):
         vocseg.submit(masks, data, tmp_path / "mine.tar.gz")
+    with pytest.raises(OutputError, match=r"ends in \.tar\.gz"):
+        vocseg.submit(masks, data, next(masks.glob("*.png")), split="val")
 
 
 def png(labels: np.ndarray, mode: str = "P", palette: list[int] | None = None, kind: str = "PNG", **options: object) -> bytes:

@@ -42,9 +42,7 @@ AnyMasks = Annotated[
     str | None, Parameter(help="Folder of the masks. Default: SegmentationClass, or another SegmentationClass* for missing ones.")
 ]
 Json = Annotated[Path | None, Parameter(name="--json", help="Also write the numbers to this JSON file.")]
-Results = Annotated[
-    Path | None, Parameter(help="Also write scores, counts of each image and predictions to this folder, for `compare`.")
-]
+Results = Annotated[Path | None, Parameter(help="Also write the results of each image to this folder, for `compare` and `report`.")]
 Weights = Annotated[
     str | None,
     Parameter(help="coco, voc, backbone, none (see `vocseg models`) or a weights file. Default: the best available."),

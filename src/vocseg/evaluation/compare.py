@@ -114,12 +114,14 @@ def compare(a: Runs, b: Runs, *, seed: int = 0, json: str | Path | None = None) 
         raise InputError("a comparison needs two images or more")
     observed = [np.mean([scores_of(run.sum(0)) for run in side], 0) for side in counts]
     drawn = _resampled(counts, seed)
+    without = [np.mean([leave_one_out(run) for run in side], 0) for side in counts]
+    changes = without[1] - without[0]
+    spread = np.where(np.isnan(changes).any(0), np.nan, drawn[1] - drawn[0])  # of one image alone nothing is known
     rows = [
         Difference(as_number(first), as_number(second), as_number(second - first), percentile_interval(values))
-        for first, second, values in zip(*observed, (drawn[1] - drawn[0]).T, strict=True)
+        for first, second, values in zip(*observed, spread.T, strict=True)
     ]
-    without = [np.mean([leave_one_out(run)[:, -1] for run in side], 0) for side in counts]
-    effects = np.nan_to_num(observed[1][-1] - observed[0][-1] - (without[1] - without[0]))
+    effects = np.nan_to_num(observed[1][-1] - observed[0][-1] - changes[:, -1])
     order = np.lexsort((np.array(ids), -effects))
     result = Comparison(
         names=(names[0], names[1]),

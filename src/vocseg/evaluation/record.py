@@ -161,13 +161,15 @@ class Record:
                 ids, truth, classes = (tuple(map(str, file[name])) for name in ("ids", "truth", "classes"))
                 matrices, loss = file["matrices"], file["loss"].astype(np.float64)
                 details = {name: file[name] for name in shapes(len(classes)) if name in file}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except Exception as error:  # numpy, zipfile and zlib raise many kinds for damaged files
             raise DataError(f"cannot read {path}: {reason(error)}; evaluate or score with --out writes it") from error
         sizes = (len(ids), len(classes), len(classes))
-        if matrices.shape != sizes or not np.issubdtype(matrices.dtype, np.integer) or not len(ids) == len(truth) == len(loss):
+        if matrices.shape != sizes or matrices.dtype.kind not in "iu" or not (len(ids),) == (len(truth),) == loss.shape:
             raise DataError(
                 f"{path} is damaged: matrices of shape {matrices.shape} for {len(ids)} images and {len(classes)} classes"
             )
+        if len(set(ids)) < len(ids):
+            raise DataError(f"{path} is damaged: an image is in it twice")
         if matrices.size and matrices.min() < 0:
             raise DataError(f"{path} is damaged: a count of {matrices.min()} pixels")
         return cls(classes, ids, truth, matrices, loss, checked(details, len(ids), len(classes), path))

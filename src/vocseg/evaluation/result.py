@@ -229,6 +229,8 @@ def result_files(folder: str | Path | None) -> list[Path]:
 
 def read_scores(folder: Path) -> dict[str, Any]:
     """Read ``scores.json`` of a folder of results; DataError if it is missing or damaged."""
+    if not (folder / SCORES).exists():
+        raise DataError(f"no {folder / SCORES}; evaluate or score with --out writes it")
     values = read_json(folder / SCORES)
     if not isinstance(values, dict) or not isinstance(values.get("seconds", 0.0), int | float):
         raise DataError(f"{folder / SCORES} holds no scores: write them again")

@@ -70,7 +70,7 @@ def leave_one_out(counts: Floats) -> Floats:
 
 
 def jackknife(counts: Floats, confidence: float = CONFIDENCE) -> list[Interval | None]:
-    """Return intervals of each class's IoU, then of the mIoU; None if undefined or of fewer than two images.
+    """Return intervals of each class's IoU, then of the mIoU; None if one image alone, or none, shows it.
 
     Jackknife over images with Student's t: Efron and Stein, "The jackknife estimate of variance" (1981). The variance is
     (n - 1) / n times the sum of squared distances of the n leave-one-out scores from their mean.
@@ -82,11 +82,10 @@ def jackknife(counts: Floats, confidence: float = CONFIDENCE) -> list[Interval |
     if number < 2:
         return [None] * len(whole)
     left = leave_one_out(counts)
-    # A class of one image has no IoU without it. Sorted, so that the order of the images does not change the last digits.
-    left = np.sort(np.where(np.isnan(left), whole, left), 0)
+    left = np.sort(left, 0)  # so that the order of the images does not change the last digits
     half = stdtrit(number - 1, (1 + confidence) / 2) * np.sqrt((number - 1) * left.var(0))
     return [
-        None if np.isnan(value) else Interval(max(0.0, float(value - width)), min(1.0, float(value + width)))
+        None if np.isnan(width) else Interval(max(0.0, float(value - width)), min(1.0, float(value + width)))
         for value, width in zip(whole, half, strict=True)
     ]
 

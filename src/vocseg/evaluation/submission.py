@@ -19,7 +19,7 @@ from vocseg.data.dataset import size_text
 from vocseg.data.image_io import check_palettes, image_size, read_mask
 from vocseg.data.label_checks import check_labels_of_split
 from vocseg.data.layout import VocFolder, files_by_stem, protect_data
-from vocseg.errors import DataError, ModelError, SettingError
+from vocseg.errors import DataError, ModelError, OutputError, SettingError
 from vocseg.evaluation.record import CountedImage, Record, count_masks
 from vocseg.evaluation.result import Evaluation
 from vocseg.evaluation.submission_check import FOLDER, examine
@@ -107,6 +107,8 @@ def submit(
     folder = VocFolder.find(data, masks=on is not None)
     names = sorted(folder.ids(split, masks=on is not None))
     out = Path(f"{task}_{split}_cls.tar.gz" if out is None else out)
+    if not out.name.lower().endswith((".tar.gz", ".tgz")):  # it may be a mask
+        raise OutputError(f"cannot write {out}: an archive ends in .tar.gz")
     masks = Path(source) if isinstance(source, str | Path) and Path(source).is_dir() else None
     named = str(source) if isinstance(source, str | Path) else None
     inputs = [named, weights] if masks is None else masks.glob("*")

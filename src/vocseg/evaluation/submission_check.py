@@ -67,7 +67,7 @@ class SubmissionCheck:
     """What is wrong with an archive for VOC's test server; ``images``: of the split. Without faults, ``ok`` is true.
 
     >>> SubmissionCheck(Path("a.zip"), "test", 1456, (Fault("not-tar", 1, ("it is a zip file",)),)).lines()
-    ['not-tar (1): the file is not a tar archive: make a .tar or .tar.gz; such as it is a zip file']
+    ['not-tar (1): the file is not a tar archive: make a .tar or .tar.gz; here: it is a zip file']
     """
 
     file: Path
@@ -86,7 +86,7 @@ class SubmissionCheck:
     def lines(self) -> list[str]:
         """Describe the faults, each with its first examples, in lines of text."""
         lines = [
-            f"{fault.kind} ({fault.number:,}): {FAULTS[fault.kind]}; such as {', '.join(fault.examples)}" for fault in self.faults
+            f"{fault.kind} ({fault.number:,}): {FAULTS[fault.kind]}; here: {', '.join(fault.examples)}" for fault in self.faults
         ]
         return lines or [f"{self.file} is fit to be submitted: {counted(self.images, 'mask')}, one for each image of {self.split}"]
 

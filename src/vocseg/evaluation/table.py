@@ -130,10 +130,10 @@ def comparison_report(comparison: Comparison) -> Group:
 def points(value: float | None) -> str:
     """Format a difference of fractions in percent, with its sign.
 
-    >>> points(0.0123), points(None)
-    ('+1.23', '-')
+    >>> points(0.0123), points(-1e-16), points(None)
+    ('+1.23', '+0.00', '-')
     """
-    return "-" if value is None else f"{100 * value:+.2f}"
+    return "-" if value is None else f"{100 * value:+z.2f}"
 
 
 def signed_span(interval: Interval | None) -> str:
