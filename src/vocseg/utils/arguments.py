@@ -116,4 +116,4 @@ def _texts(kind: Any) -> list[str]:
     if origin in (Mapping, Callable):
         return ["a dict" if origin is Mapping else "a function"]
     name = getattr(origin or kind, "__name__", str(kind))
-    return [NAMES.get(kind) or f"a {name}"]
+    return [NAMES.get(kind) or f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"]
