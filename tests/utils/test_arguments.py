@@ -64,7 +64,7 @@ CALLS: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], str]] = [
     (vocseg.predict, (5,), {}, "predict: images must be a string or a path or an Item or a list"),
     (vocseg.predict, ("x.jpg",), {"opacity": "half"}, "predict: opacity must be a number, not 'half'"),
     (vocseg.convert, (5, "out"), {}, "convert: source must be"),
-    (vocseg.convert, ("in", "out"), {"to": "cocco"}, "must be 'voc' or 'coco' or 'yolo' or 'labelme', not 'cocco'; did you mean 'coco'?"),
+    (vocseg.convert, ("in", "out"), {"to": "cocco"}, "or 'yolo' or 'labelme', not 'cocco'; did you mean 'coco'?"),
     (vocseg.examine, (None,), {}, "examine: data must be a string or a path, not None"),
     (vocseg.examine, ("data",), {"splits": "val"}, "examine: splits must be a list, each a string, not 'val'"),
     (vocseg.download, (5,), {}, "download: folder must be a string or a path, not 5"),
