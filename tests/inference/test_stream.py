@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vocseg.data.image_io import read_image
+from vocseg.data.loader import evaluation_workers
 from vocseg.data.samples import FOLDER
 from vocseg.errors import DataError, InputError
 from vocseg.inference.images import read_ahead
@@ -85,9 +86,10 @@ def test_a_stream_is_read_as_it_is_used(segment: Segmenter, images: list[Tensor]
             yield images[read % len(images)]
 
     stream = segment.stream(endless())
+    ahead = 2 * max(1, evaluation_workers(segment.device)) + 1
     for count in range(1, 4):
         next(stream)
-        assert read == count
+        assert count <= read <= count + ahead
     stream.close()
     assert list(stream) == []
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -13,7 +15,6 @@ from PIL import Image
 import vocseg
 from vocseg.errors import DataError
 from vocseg.inference import watch
-from vocseg.inference.result import Segmentation
 from vocseg.inference.sources import Item
 from vocseg.inference.watch import arrivals
 
@@ -36,15 +37,15 @@ def test_an_interrupted_run_loses_nothing_and_repeats_nothing(
 ) -> None:
     formats = ["mask", "coco", "areas"]
     whole = vocseg.predict(photos, tmp_path / "whole", model=segment, formats=formats)  # type: ignore[arg-type]
-    real = Segmentation.save
+    real, calls = vocseg.Segmenter.segment_loaded, count(1)
 
-    def save(self: Segmentation, path: Path, **options: float) -> None:
-        if path.name == "2.png":
+    def interrupted(self: vocseg.Segmenter, *args: Any) -> Any:
+        if next(calls) == 3:
             raise KeyboardInterrupt
-        real(self, path, **options)
+        return real(self, *args)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Segmentation, "save", save)
+        patched.setattr(vocseg.Segmenter, "segment_loaded", interrupted)
         with pytest.raises(KeyboardInterrupt, match="2 of 4 images done"):
             vocseg.predict(photos, tmp_path / "out", model=segment, formats=formats)  # type: ignore[arg-type]
     assert len(json.loads((tmp_path / "out" / "coco.json").read_text())["images"]) == 2

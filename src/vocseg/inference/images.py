@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -137,7 +137,7 @@ def batches_by_size(
     yield from waiting.values()
 
 
-def read_ahead(read: Callable[[Item], Value], items: Iterable[Item], threads: int) -> Iterator[Value]:
+def read_ahead(read: Callable[[Item], Value], items: Iterable[Item], threads: int) -> Generator[Value]:
     """Apply ``read`` to the items in order, in threads that are at most two results each ahead; with none, on demand."""
     if not threads:
         yield from map(read, items)

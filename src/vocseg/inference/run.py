@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +28,8 @@ from vocseg.utils.progress import progress
 from vocseg.utils.text import shares
 
 log = logging.getLogger("vocseg.predict")
+WAITING = 2
+"""How many results may wait to be written."""
 
 
 class Run:
@@ -51,11 +55,9 @@ class Run:
         stream = self.segmenter.stream(images, on_error="skip", **self.options)
         try:
             with closing(stream):
-                for result in progress(stream, len(items), title):
-                    if stream.item is not None:
-                        self._write(replace(result, info=self.info), stream.item)
-                        if log_each and self.rows:
-                            log.info("%s: %s", self.rows[-1].name, ", ".join(shares(self.rows[-1].areas)))
+                for row in self._written((result, stream.item) for result in progress(stream, len(items), title)):
+                    if log_each and row is not None:
+                        log.info("%s: %s", row.name, ", ".join(shares(row.areas)))
         finally:
             self.errors |= stream.errors
         predict_refused(self, items, title)
@@ -66,8 +68,22 @@ class Run:
             model, tuple(self.rows), self.errors, len(self.rows) + len(self.errors), self.existing, tuple(shared)
         )  # fmt: skip
 
-    def _write(self, result: Segmentation, item: Item) -> None:
+    def _written(self, results: Iterable[tuple[Segmentation, Item | None]]) -> Iterator[Prediction | None]:
+        """Write results in a thread, in order, while the network is at the next images; those it has done are always written."""
+        waiting: deque[Future[Prediction | None]] = deque()
+        with ThreadPoolExecutor(1) as pool:
+            for result in results:
+                waiting.append(pool.submit(self._write, result))
+                if len(waiting) > WAITING:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+    def _write(self, done: tuple[Segmentation, Item | None]) -> Prediction | None:
         """Write the files of an image; what only this image cannot do becomes one of the ``errors``."""
+        result, item = replace(done[0], info=self.info), done[1]
+        if item is None:
+            return None
         try:
             for sink in self.sinks:
                 sink.write(result, item)
@@ -87,6 +103,8 @@ class Run:
             size = result.network_size if result.shrunk else None
             row = Prediction(item.key, str(item.relative), mask, overlay, result.seconds, areas, size, result.notes)
             self.rows.append(replace(row, files=tuple(files.values())))
+            return self.rows[-1]
+        return None
 
     def reading(self) -> Reading:
         """Return which images of files with several are read."""

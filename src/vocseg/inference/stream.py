@@ -92,7 +92,7 @@ class Stream(Iterator[Segmentation]):
 
     def _segment(self, segmenter: Segmenter, images: Any, batch_size: int | None, on_error: OnError) -> Iterator[Any]:
         total = len(images) if hasattr(images, "__len__") else 1
-        items = enumerate(self._readable(images, evaluation_workers(segmenter.device), on_error))
+        items = enumerate(self._readable(images, max(1, evaluation_workers(segmenter.device)), on_error))
         done: dict[int, tuple[Item | None, Segmentation | None]] = {}
         following = 0
         for batch in segmenter.batches(items, lambda item: item[1].pixels.shape[1:], batch_size):
