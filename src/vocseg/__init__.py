@@ -23,6 +23,7 @@ from vocseg.errors import (
 )
 
 if TYPE_CHECKING:
+    from vocseg.app.serve import serve
     from vocseg.convert import ConvertReport, convert
     from vocseg.data import transforms
     from vocseg.data.voc_dataset import VOCDataset
@@ -96,6 +97,7 @@ __all__ = [
     "register_model",
     "report",
     "score",
+    "serve",
     "set_max_pixels",
     "submit",
     "train",
@@ -137,6 +139,7 @@ _HOMES = {
     "register_model": "models.registry:register_model",
     "report": "evaluation.report:report",
     "score": "evaluation.score:score",
+    "serve": "app.serve:serve",
     "submit": "evaluation.submission:submit",
     "train": "training.api:train",
     "train_folds": "training.folds:train_folds",

@@ -13,7 +13,7 @@ from PIL import Image
 from vocseg.training.config import GROUPS, TrainConfig
 
 VERBS = [
-    *((verb,) for verb in ("train", "evaluate", "score", "submit", "predict", "models", "export", "bench")),
+    *((verb,) for verb in ("train", "evaluate", "score", "submit", "predict", "models", "export", "bench", "serve")),
     *(("data", verb) for verb in ("download", "synth", "doctor", "convert", "stats", "show", "errors")),
 ]
 Run = Callable[..., tuple[int, str, str]]
@@ -77,7 +77,7 @@ def test_version(run: Run) -> None:
         (["predict"], "IMAGES"),
         (
             ["doctor", "data"],
-            "Commands: data, train, predict, evaluate, score, compare, report, submit, demo, models, export, bench.",
+            "Commands: data, train, predict, evaluate, score, compare, report, submit, demo, models, export, bench, serve.",
         ),
         (["data", "docter"], "Did you mean doctor?"),
         (["predict", "a.jpg", "--device", "gpu"], "Did you mean cuda?"),

@@ -55,11 +55,12 @@ USAGE = {
     "submit": "vocseg submit [OPTIONS] [SOURCE]",
     "models": "vocseg models [OPTIONS] [PATTERN]",
     "export": "vocseg export [OPTIONS] [MODEL]",
+    "serve": "vocseg serve [OPTIONS] [MODEL]",
     "show": "vocseg data show [OPTIONS] DATA [IDS...]",
 }
 """Usage of verbs for which cyclopts shows ``ARGS``, or one argument for several."""
 for parent, prefix, verbs in (
-    (app, "", ("predict", "evaluate", "score", "compare", "report", "submit", "demo", "models", "export", "bench")),
+    (app, "", ("predict", "evaluate", "score", "compare", "report", "submit", "demo", "models", "export", "bench", "serve")),
     (data, "data_", ("download", "synth", "doctor", "stats", "show", "errors", "convert")),
 ):
     for verb in verbs:

@@ -85,8 +85,8 @@ class Machine:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Network(Machine):
-    """How a network is run for its masks."""
+class Pass(Machine):
+    """How a network is run for the mask of an image."""
 
     weights: Weights = None
     max_short_side: Annotated[int | None, Parameter(validator=Number(gte=0))] = None
@@ -95,5 +95,12 @@ class Network(Machine):
     """Test-time augmentation: mean probabilities of the image and its mirror image, or of both at scales 0.75, 1, 1.25."""
     exact: Flag = False
     """Run the network unchanged in float32, not rewritten for speed."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Network(Pass):
+    """How a network is run for the masks of many images."""
+
     batch_size: Positive | None = None
     """Images of equal size per batch. Default: 16 on a GPU, 1 on a CPU."""

@@ -6,7 +6,7 @@ import stat
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
@@ -34,6 +34,8 @@ from vocseg.utils.system import max_pixels
 Image.preinit()
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 """Pillow's names of the formats that are read, whatever the suffix. MPO (several JPEGs in a file) is opened as JPEG."""
+HEAD = 16
+"""Bytes at the beginning of a file that tell its format."""
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
@@ -80,17 +82,27 @@ def _identify(file: IO[bytes], what: str) -> Image.Image:
     # Pillow looks at the content, not the suffix, and knows forty more formats. For PostScript it starts Ghostscript,
     # which would run a program that somebody has named photo.jpg.
     file.seek(0)
-    prefix = file.read(16)
-    extra = plugin_format(prefix) if what == "image" else None  # masks would be lossy
-    for factory, accepts in (Image.OPEN[name] for name in ((extra,) if extra else FORMATS) if name in Image.OPEN):
-        if accepts is None or accepts(prefix) is True:
-            file.seek(0)
-            try:
-                return factory(file, "")
-            except (SyntaxError, IndexError, TypeError, struct.error):
-                break
+    prefix = file.read(HEAD)
+    kind = image_format(prefix, with_plugins=what == "image")  # masks would be lossy
+    if kind is not None:
+        file.seek(0)
+        with suppress(SyntaxError, IndexError, TypeError, struct.error):
+            return Image.OPEN[kind][0](file, "")
     formats = f"damaged, not an image, or in a format that is not supported ({', '.join(FORMATS)} are)"
     raise ValueError(formats if prefix else "the file is empty")
+
+
+def image_format(head: bytes, with_plugins: bool = True) -> str | None:
+    """Return Pillow's name of the format of a file that begins with the HEAD bytes ``head``; None if it is not read.
+
+    Raises ValueError, saying what to install, for a format whose plug-in is missing.
+    """
+    extra = plugin_format(head) if with_plugins else None
+    for name in (extra,) if extra else FORMATS:
+        accepts = Image.OPEN[name][1] if name in Image.OPEN else lambda head: False
+        if accepts is None or accepts(head) is True:
+            return name
+    return None
 
 
 def orientation_of(image: Image.Image) -> int:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
-_limits = {"pixels": 100_000_000}
+MAX_PIXELS = 100_000_000
+"""Pixels that an image or mask may have, unless another limit is set."""
+_limits: dict[str, int] = {}
 
 
 def find_device(name: str | torch.device) -> torch.device:
@@ -127,9 +129,9 @@ _MALLOPT = {
 """glibc's parameters: tuned, and as they settle by themselves in a process that has freed large blocks (malloc/malloc.c)."""
 
 
-def max_pixels() -> int:
-    """Return how many pixels an image or mask may have; larger ones are refused before they are decoded."""
-    return _limits["pixels"]
+def max_pixels(default: int = MAX_PIXELS) -> int:
+    """Return how many pixels an image or mask may have, ``default`` unless a limit is set; larger ones are not decoded."""
+    return _limits.get("pixels", default)
 
 
 @checked

@@ -1,0 +1,71 @@
+"""Put the app together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from vocseg import __version__, voc
+from vocseg.app.serve import problems
+from vocseg.app.serve.access_log import ID_HEADER, AccessLog
+from vocseg.app.serve.docs_page import docs_page
+from vocseg.app.serve.gate import Access, Gate
+from vocseg.app.serve.limits import Limits
+from vocseg.app.serve.metrics import Metrics
+from vocseg.app.serve.routes import router
+from vocseg.app.serve.service import Service
+from vocseg.data.samples import FOLDER
+from vocseg.inference.segmenter import Segmenter
+
+PAGE = Path(__file__).parent / "page"
+"""The page for a browser: ``index.html``, and what it loads from ``/static/``."""
+
+
+def build(segmenter: Segmenter, limits: Limits, access: Access) -> FastAPI:
+    """Return the app of a service."""
+    service = Service(segmenter, limits)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        warming = asyncio.create_task(service.warm())
+        yield
+        await asyncio.gather(warming, return_exceptions=True)
+        await asyncio.to_thread(service.close)
+
+    app = FastAPI(
+        title="vocseg", version=__version__, description="Masks of images over HTTP.", lifespan=lifespan,
+        docs_url=None, redoc_url=None,
+    )  # fmt: skip
+    app.state.service = service
+    app.state.metrics = Metrics(service)
+    problems.install(app)
+    app.include_router(router)
+    app.add_api_route("/", _index, include_in_schema=False, response_class=Response)
+    app.add_api_route("/docs", _docs, include_in_schema=False, response_class=Response)
+    app.mount("/static", StaticFiles(directory=PAGE))
+    app.mount("/samples", StaticFiles(directory=FOLDER / voc.IMAGES))
+    # The last is the outermost.
+    app.add_middleware(Gate, access=access)
+    if access.cors:
+        shown = [ID_HEADER, "X-Vocseg-Size", "Retry-After", "Server-Timing"]
+        app.add_middleware(
+            CORSMiddleware, allow_origins=access.cors, allow_methods=["GET", "POST"], expose_headers=shown,
+            allow_headers=["Authorization", "Content-Type"],
+        )  # fmt: skip
+    app.add_middleware(AccessLog, metrics=app.state.metrics, timeout=limits.timeout)
+    return app
+
+
+async def _index() -> Response:
+    return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+
+
+async def _docs(request: Request) -> Response:
+    return HTMLResponse(docs_page(request.app.openapi()))

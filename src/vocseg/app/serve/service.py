@@ -1,0 +1,215 @@
+"""The network behind a bounded queue, in threads: several images at a time, each by its share of the processors."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import torch
+from starlette.exceptions import HTTPException
+
+from vocseg.app.serve.limits import Limits
+from vocseg.data.image_io import FORMATS, HEAD, image_format, open_image
+from vocseg.errors import DataError, ImageError
+from vocseg.inference.images import NamedBytes
+from vocseg.inference.result import Segmentation
+from vocseg.inference.segmenter import Segmenter
+from vocseg.inference.sources import Item
+from vocseg.inference.stream import Loaded, load
+
+Answer = TypeVar("Answer")
+Render = Callable[[Segmentation, "Stopwatch"], Answer]
+
+WARM_SIZE = 375, 500
+"""Height and width of the image that is segmented before the service says that it is ready."""
+CLIENT_GONE = 499
+"""Status, in the log, of a request whose client closed the connection."""
+
+
+class Stopwatch:
+    """Times of the stages of an image, ``ms``: wait, decode, network, encode."""
+
+    def __init__(self) -> None:
+        self.ms: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """End a stage."""
+        now = time.perf_counter()
+        self.ms[stage] = round(1000 * (now - self._last), 2)
+        self._last = now
+
+
+class Upload(NamedTuple):
+    """The content of an image file, and what names it in errors."""
+
+    content: bytes
+    name: str = "upload"
+
+
+class Job(Generic[Answer]):
+    """An image on its way; ``render`` makes the answer of its mask."""
+
+    def __init__(self, upload: Upload, render: Render[Answer]) -> None:
+        self.upload: Upload | None = upload
+        self.render = render
+        self.watch = Stopwatch()
+        self.started = False
+
+
+class Service:
+    """Segments uploads in threads. Used from one event loop.
+
+    ``is_warm``: whether the network has run once. ``is_ending``: whether new work is refused.
+    """
+
+    def __init__(self, segmenter: Segmenter, limits: Limits) -> None:
+        self.segmenter, self.limits = segmenter, limits
+        self.is_warm = self.is_ending = False
+        self.taken = 0
+        """Images that wait or are segmented."""
+        self.running = 0
+        self.buffered = 0
+        """Bytes of uploads that arrive."""
+        self.on_times: Callable[[dict[str, float]], None] = lambda times: None
+        self._lock = threading.Lock()
+        self._seconds = 0.5  # of an image, a moving mean
+        self._pool = ThreadPoolExecutor(limits.workers, "vocseg-serve", torch.set_num_threads, (limits.threads,))
+
+    @property
+    def capacity(self) -> int:
+        return self.limits.workers + self.limits.queue
+
+    @property
+    def waiting(self) -> int:
+        return self.taken - self.running
+
+    def check_room(self, images: int = 1) -> None:
+        """Raise 503 if the service ends, 429 if the queue has no room for so many images."""
+        if self.is_ending:
+            raise HTTPException(503, "the server is ending; ask another one, or later", {"Retry-After": "5"})
+        if self.taken + images > self.capacity:
+            seconds = max(1, math.ceil(self.taken * self._seconds / self.limits.workers))
+            message = f"the queue is full: {self.waiting} images wait; try again later"
+            raise HTTPException(429, message, {"Retry-After": str(seconds)})
+
+    async def run(
+        self, uploads: Sequence[Upload], render: Render[Answer], gone: Coroutine[Any, Any, None]
+    ) -> list[Answer | HTTPException]:  # fmt: skip
+        """Segment uploads, and return their answers in order, or what is wrong with each.
+
+        ``gone`` ends when the client has closed the connection; what still waits then leaves the queue. Raises 429, 503
+        and 504 (:class:`HTTPException`) if there is no room or no time.
+        """
+        watcher = asyncio.ensure_future(gone)
+        jobs: list[Job[Answer]] = []
+        futures: list[Future[Answer]] = []
+        try:
+            self.check_room(len(uploads))
+            jobs = [Job(upload, render) for upload in uploads]
+            futures = [self._submit(job) for job in jobs]
+            done = asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True)
+            either: set[asyncio.Future[Any]] = {done, watcher}
+            await asyncio.wait(either, timeout=self.limits.timeout, return_when=asyncio.FIRST_COMPLETED)
+            if done.done():
+                return [_told(answer) for answer in done.result()]
+            done.cancel()
+            if watcher.done():
+                raise HTTPException(CLIENT_GONE, "the client has closed the connection")
+            if any(job.started for job in jobs):
+                raise HTTPException(504, f"no mask within {self.limits.timeout:g} s; send a smaller image")
+            raise HTTPException(503, f"no free worker within {self.limits.timeout:g} s; try again later", {"Retry-After": "1"})
+        finally:
+            watcher.cancel()
+            for job, future in zip(jobs, futures, strict=False):
+                if future.cancel():
+                    job.upload = None  # the pool holds the job until its turn
+
+    def _submit(self, job: Job[Answer]) -> Future[Answer]:
+        with self._lock:
+            self.taken += 1
+        future = self._pool.submit(self._work, job)
+        future.add_done_callback(self._leave)
+        return future
+
+    def _leave(self, future: Future[Any]) -> None:
+        with self._lock:
+            self.taken -= 1
+
+    def _work(self, job: Job[Answer]) -> Answer:
+        upload, watch = job.upload, job.watch
+        assert upload is not None
+        job.started = True
+        with self._lock:
+            self.running += 1
+        start = time.perf_counter()
+        try:
+            watch.lap("wait")
+            loaded = self._load(upload)
+            watch.lap("decode")
+            [result] = self.segmenter.segment_loaded([loaded], keep_logits=True)
+            watch.lap("network")
+            answer = job.render(result, watch)
+            if "encode" not in watch.ms:
+                watch.lap("encode")
+            self.on_times(watch.ms)
+            return answer
+        finally:
+            with self._lock:
+                self.running -= 1
+                self._seconds += (time.perf_counter() - start - self._seconds) / 16
+
+    def _load(self, upload: Upload) -> Loaded:
+        """Decode an upload, unless it has too many pixels or is of another format: 413, 415, 422."""
+        file = NamedBytes(upload.content, upload.name)
+        try:
+            if upload.content and image_format(upload.content[:HEAD]) is None:
+                known = ", ".join(FORMATS)
+                raise HTTPException(415, f"{upload.name} is not an image, or in a format that is not read ({known} are)")
+        except ValueError as error:
+            raise HTTPException(415, f"{upload.name} cannot be read: {error}") from error
+        try:
+            with open_image(file, decode=False) as image:
+                width, height = image.size
+            if width * height > self.limits.max_pixels:
+                most = f"{self.limits.max_pixels / 1e6:g} megapixels"
+                raise HTTPException(413, f"{upload.name} has {width}x{height} pixels, more than {most}; send a smaller image")
+            return load(0, Item(Path(upload.name), Path(upload.name), lambda: file))
+        except ImageError as error:
+            raise HTTPException(422, str(error)) from error
+
+    async def warm(self) -> None:
+        """Run the network once."""
+        height, width = WARM_SIZE
+        image = Loaded(torch.zeros(3, height, width, dtype=torch.uint8), 0, 0.0, [])
+        await asyncio.wrap_future(self._pool.submit(self.segmenter.segment_loaded, [image]))
+        self.is_warm = True
+
+    def end(self) -> None:
+        """Refuse new work from now on."""
+        self.is_ending = True
+
+    async def idle(self) -> None:
+        """Wait until all work is done."""
+        while self.taken:
+            await asyncio.sleep(0.02)
+
+    def close(self) -> None:
+        """End the threads, after what they are at."""
+        self.end()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _told(answer: Answer | BaseException) -> Answer | HTTPException:
+    """Return what a client is told of an error; one that is not of the client's making is raised."""
+    if isinstance(answer, DataError):
+        return HTTPException(500, str(answer))
+    if isinstance(answer, BaseException) and not isinstance(answer, HTTPException):
+        raise answer
+    return answer
