@@ -46,11 +46,13 @@ ROTATED = {5, 6, 7, 8}
 
 
 @contextmanager
-def open_image(source: str | Path | IO[bytes], what: str = "image", *, decode: bool = True) -> Iterator[Image.Image]:
+def open_image(
+    source: str | Path | IO[bytes], what: str = "image", *, decode: bool = True, most: int | None = None
+) -> Iterator[Image.Image]:
     """Open an image of one of FORMATS, or AVIF or HEIC with Pillow's plug-in, and decode it, unless ``decode`` is false.
 
     Raises ImageError, naming the file and ``what`` it is, for any other file, for one that is damaged or not a regular
-    file, and TooManyPixels for an image of more than :func:`max_pixels` pixels.
+    file, and TooManyPixels for an image of more than ``most`` pixels; None: :func:`max_pixels`.
     """
     path = Path(source) if isinstance(source, str | Path) else None
     name = f"{what} {path or getattr(source, 'name', source)}"
@@ -59,7 +61,7 @@ def open_image(source: str | Path | IO[bytes], what: str = "image", *, decode: b
             if path and path.exists() and not stat.S_ISREG(path.stat().st_mode):
                 raise ImageError(f"cannot read {name}: it is not a regular file")
             image = _identify(files.enter_context(open(path, "rb")) if path else source, what)  # type: ignore[arg-type]
-            refuse_large(image, name)
+            refuse_large(image, name, most)
             if decode:
                 image.load()
         except ImageError:
@@ -70,10 +72,11 @@ def open_image(source: str | Path | IO[bytes], what: str = "image", *, decode: b
         yield image
 
 
-def refuse_large(image: Image.Image, name: str) -> None:
-    """Raise ImageError for an opened image, or the page it shows, of more than :func:`max_pixels` pixels."""
-    if image.width * image.height > max_pixels():
-        size = f"{image.height}x{image.width}, more than {max_pixels() / 1e6:g} megapixels"
+def refuse_large(image: Image.Image, name: str, most: int | None = None) -> None:
+    """Raise TooManyPixels for an opened image, or the page it shows, of more than ``most`` pixels; see :func:`open_image`."""
+    most = max_pixels() if most is None else most
+    if image.width * image.height > most:
+        size = f"{image.height}x{image.width}, more than {most / 1e6:g} megapixels"
         raise TooManyPixels(f"cannot read {name}: it is {size}; make it smaller, or raise --max-pixels (set_max_pixels)")
 
 

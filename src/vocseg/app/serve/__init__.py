@@ -69,5 +69,7 @@ def serve(
 
     segmenter = as_segmenter(model, weights=weights, **options)
     most = pixel_limit(MAX_PIXELS) if max_pixels is None else max_pixels
+    if most > pixel_limit():
+        raise SettingError(f"max_pixels is {most}, more than this process reads; call vocseg.set_max_pixels first")
     limits = Limits.of(segmenter.device.type, workers=workers, queue=queue, timeout=timeout, max_bytes=max_bytes, max_pixels=most)
     return build(segmenter, limits, Access(token, tuple(hosts), tuple(cors)))

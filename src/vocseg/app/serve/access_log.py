@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vocseg.app.serve.metrics import Metrics
 from vocseg.app.serve.problems import problem
+from vocseg.app.serve.service import log
 from vocseg.utils.html import POLICY
 from vocseg.utils.text import visible
 
@@ -29,7 +30,6 @@ SAFETY = {
     "form-action 'none'; frame-ancestors 'none'",
 }  # fmt: skip
 """Headers of every answer: a page runs only what comes from here, and nothing is guessed."""
-log = logging.getLogger("vocseg.serve")
 
 
 class AccessLog:

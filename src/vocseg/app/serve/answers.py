@@ -137,7 +137,7 @@ def choose_format(accept: str) -> Format:
         for name, known in kinds.items():
             if kind in known:
                 best[name] = max(best[name], (known.index(kind), weight))
-    name = max(best, key=lambda name: best[name][1])
+    name = max(best, key=lambda name: best[name][::-1])  # of two that are as welcome, the one that is named
     if not best[name][1]:
         raise HTTPException(406, "Accept names neither image/png nor application/json; ?format= has more")
     return name

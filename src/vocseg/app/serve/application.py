@@ -36,7 +36,7 @@ def build(segmenter: Segmenter, limits: Limits, access: Access) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         warming = asyncio.create_task(service.warm())
         yield
-        await asyncio.gather(warming, return_exceptions=True)
+        await warming
         await asyncio.to_thread(service.close)
 
     app = FastAPI(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -13,10 +14,15 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from vocseg.app.serve.problems import problem_json
+from vocseg.app.serve.service import Service
 from vocseg.errors import SettingError, reason
 
 PATIENCE = 10.0
 """Seconds after which a connection on which no request begins, or goes on after its answer, is closed."""
+REPEAT_SECONDS = 0.5
+"""A terminal and a launcher may send a signal twice at once, which counts as one."""
+LINGER = 1.0
+"""Seconds that a refused connection stays open for the client to read why."""
 END_PATIENCE = 60
 """Seconds that the end waits for answers to be sent."""
 
@@ -38,24 +44,31 @@ def address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def settings(app: Any) -> uvicorn.Config:
+    """Return uvicorn's settings for an app of :func:`vocseg.serve`."""
+    return uvicorn.Config(
+        app, http=Protocol, ws="none", lifespan="on", log_config=None, access_log=False, server_header=False,
+        timeout_graceful_shutdown=END_PATIENCE,
+    )  # fmt: skip
+
+
 def run(app: Any, listener: socket.socket, on_start: Callable[[], None] = lambda: None) -> None:
     """Serve an app of :func:`vocseg.serve` on a bound socket until SIGINT or SIGTERM, then end in order.
 
     At the first signal, new work gets 503, what waits or runs is finished, and the function returns. A second signal ends
     at once.
     """
-    config = uvicorn.Config(
-        app, http=Protocol, ws="none", lifespan="on", log_config=None, access_log=False, server_header=False,
-        timeout_graceful_shutdown=END_PATIENCE,
-    )  # fmt: skip
-    _Server(config, app, on_start).run(sockets=[listener])
+    Server(settings(app), app.state.service, on_start).run(sockets=[listener])
 
 
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, app: Any, on_start: Callable[[], None]) -> None:
+class Server(uvicorn.Server):
+    """Ends after the service's work at the first signal, at once at the second."""
+
+    def __init__(self, config: uvicorn.Config, service: Service, on_start: Callable[[], None]) -> None:
         super().__init__(config)
-        self._service = app.state.service
+        self._service = service
         self._on_start = on_start
+        self._since = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending: asyncio.Task[None] | None = None
 
@@ -67,9 +80,13 @@ class _Server(uvicorn.Server):
             self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
         if self._service.is_ending:
-            self.should_exit = self.force_exit = True
+            if now - self._since > REPEAT_SECONDS:
+                self.force_exit = True
+                super().handle_exit(sig, frame)  # which raises the signal again when the server has ended
             return
+        self._since = now
         self._service.end()
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._end)
@@ -87,6 +104,7 @@ class Protocol(H11Protocol):
 
     _watch: asyncio.TimerHandle | None = None
     _seen: object = None
+    _is_refused = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -96,6 +114,10 @@ class Protocol(H11Protocol):
         if self._watch is not None:
             self._watch.cancel()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._is_refused:
+            super().data_received(data)
 
     def _look(self) -> None:
         """Close the connection if no request has begun since the last look, and none is at work."""
@@ -112,4 +134,7 @@ class Protocol(H11Protocol):
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=content), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
+        # Closed at once, with unread bytes, the connection would be reset, and the answer lost.
+        self._is_refused = True
+        self.transport.write_eof()
+        self.loop.call_later(LINGER, self.transport.close)

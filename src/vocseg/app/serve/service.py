@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import threading
 import time
@@ -16,7 +17,7 @@ from starlette.exceptions import HTTPException
 
 from vocseg.app.serve.limits import Limits
 from vocseg.data.image_io import FORMATS, HEAD, image_format, open_image
-from vocseg.errors import DataError, ImageError
+from vocseg.errors import DataError, ImageError, TooManyPixels
 from vocseg.inference.images import NamedBytes
 from vocseg.inference.result import Segmentation
 from vocseg.inference.segmenter import Segmenter
@@ -30,6 +31,9 @@ WARM_SIZE = 375, 500
 """Height and width of the image that is segmented before the service says that it is ready."""
 CLIENT_GONE = 499
 """Status, in the log, of a request whose client closed the connection."""
+
+
+log = logging.getLogger("vocseg.serve")
 
 
 class Stopwatch:
@@ -158,6 +162,7 @@ class Service:
             answer = job.render(result, watch)
             if "encode" not in watch.ms:
                 watch.lap("encode")
+            self.is_warm = True
             self.on_times(watch.ms)
             return answer
         finally:
@@ -175,21 +180,21 @@ class Service:
         except ValueError as error:
             raise HTTPException(415, f"{upload.name} cannot be read: {error}") from error
         try:
-            with open_image(file, decode=False) as image:
-                width, height = image.size
-            if width * height > self.limits.max_pixels:
-                most = f"{self.limits.max_pixels / 1e6:g} megapixels"
-                raise HTTPException(413, f"{upload.name} has {width}x{height} pixels, more than {most}; send a smaller image")
+            with open_image(file, decode=False, most=self.limits.max_pixels):
+                pass
             return load(0, Item(Path(upload.name), Path(upload.name), lambda: file))
         except ImageError as error:
-            raise HTTPException(422, str(error)) from error
+            raise HTTPException(413 if isinstance(error, TooManyPixels) else 422, str(error)) from error
 
     async def warm(self) -> None:
         """Run the network once."""
         height, width = WARM_SIZE
         image = Loaded(torch.zeros(3, height, width, dtype=torch.uint8), 0, 0.0, [])
-        await asyncio.wrap_future(self._pool.submit(self.segmenter.segment_loaded, [image]))
-        self.is_warm = True
+        try:
+            await asyncio.wrap_future(self._pool.submit(self.segmenter.segment_loaded, [image]))
+            self.is_warm = True
+        except Exception:
+            log.exception("the network does not run")
 
     def end(self) -> None:
         """Refuse new work from now on."""

@@ -62,13 +62,13 @@ def _check_length(request: Request, most: int) -> None:
     if text is None:
         return
     if not text.isascii() or not text.isdigit():
-        raise HTTPException(400, f"Content-Length {text[:40]} is not a number", CLOSE)
+        raise HTTPException(400, f"Content-Length {text[:40]} is not a number")
     if len(text) > 18 or int(text) > most:
         raise _too_long(most)
 
 
 def _too_long(most: int) -> HTTPException:
-    return HTTPException(413, f"the request has more than {most:,} bytes; send a smaller file", CLOSE)
+    return HTTPException(413, f"the request has more than {most:,} bytes; send a smaller file")
 
 
 async def _chunks(request: Request, service: Service) -> AsyncIterator[bytes]:
@@ -81,7 +81,7 @@ async def _chunks(request: Request, service: Service) -> AsyncIterator[bytes]:
             if count > service.limits.max_bytes:
                 raise _too_long(service.limits.max_bytes)
             if service.buffered > service.limits.buffered:
-                raise HTTPException(503, "too many uploads at the same time; try again later", CLOSE | {"Retry-After": "1"})
+                raise HTTPException(503, "too many uploads at the same time; try again later", {"Retry-After": "1"})
             yield chunk
     finally:
         service.buffered -= count
@@ -98,7 +98,7 @@ async def _parts(chunks: AsyncIterator[bytes], boundary: bytes, most: int) -> li
             parser.write(chunk)
         parser.finalize()
     except FormParserError as error:
-        raise HTTPException(400, "the multipart body is malformed; check its boundary", CLOSE) from error
+        raise HTTPException(400, "the multipart body is malformed; check its boundary") from error
     if not form.is_complete:
         raise HTTPException(400, "the multipart body ends before its last boundary")
     if not form.contents:
@@ -138,10 +138,10 @@ class _Form:
         field = options.get(b"name", b"").decode("utf-8", "replace")
         if kind != b"form-data" or field != FIELD:
             shown = "without a name" if not field else repr(field[:80])
-            raise HTTPException(422, f"the form has a field {shown}; the only field is {FIELD}", CLOSE)
+            raise HTTPException(422, f"the form has a field {shown}; the only field is {FIELD}")
         if len(self.contents) == self._most:
             hint = "/v1/predict-batch takes several" if self._most == 1 else "send several requests"
-            raise HTTPException(422, f"the form has more than {counted(self._most, 'image')}; {hint}", CLOSE)
+            raise HTTPException(422, f"the form has more than {counted(self._most, 'image')}; {hint}")
         self.contents.append(bytearray())
 
     def _on_data(self, data: bytes, start: int, end: int) -> None:

@@ -1,0 +1,51 @@
+"""The log says what happened, and nothing about what was on the image."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.serve.hostile import FORM, JPEG, field, form
+from vocseg.app.serve.access_log import JsonLines, TextLines
+
+
+def test_lines(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "vocseg.serve")
+    body = form((field(filename="private name.jpg"), JPEG))
+    headers = {"Content-Type": FORM, "X-Request-Id": "a-1", "Authorization": "Bearer hidden"}
+    answer = client.post("/v1/predict?name=private", content=body, headers=headers)
+    assert answer.headers["x-request-id"] == "a-1"
+    [record] = [record for record in caplog.records if hasattr(record, "access")]
+    line = JsonLines().format(record)
+    row = json.loads(line)
+    expected = {
+        "id": "a-1",
+        "method": "POST",
+        "path": "/v1/predict",
+        "status": 200,
+        "received": len(body),
+        "width": 60,
+        "height": 40,
+    }
+    assert {name: row[name] for name in expected} == expected
+    assert {"time", "client", "ms", "wait", "decode", "network", "encode", "format"} <= row.keys()
+    for text in (line, TextLines().format(record)):
+        assert not any(secret in text for secret in ("private", "hidden", "\n"))
+
+
+@pytest.mark.parametrize("given", ["", "two words", "x" * 65, "a\tb", "<script>", "%0a"])
+def test_ids_that_are_not_taken(client: TestClient, given: str) -> None:
+    answer = client.get("/v1/health", headers={"X-Request-Id": given})
+    assert len(answer.headers["x-request-id"]) == 32
+
+
+def test_paths_cannot_forge_lines(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "vocseg.serve")
+    client.get("/a%0a2026-01-01%20POST%1b[2J" + "x" * 500)
+    [record] = [record for record in caplog.records if hasattr(record, "access")]
+    assert "\n" not in TextLines().format(record)
+    assert "\x1b" not in TextLines().format(record)
+    assert len(TextLines().format(record)) < 600
