@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install demo test lowest lint bench docs clean
+.PHONY: install demo test test-browser lowest lint bench docs clean
 
 install: $(INSTALLED)
 
@@ -25,7 +25,13 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --durations=10 --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet -m "not browser" --durations=10 --numprocesses 2 --dist loadfile
+
+# The page of `vocseg serve` in Debian's Chromium, which is installed if it is missing and this is root.
+test-browser: $(INSTALLED)
+	@command -v chromium > /dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -qq --no-install-recommends chromium > /dev/null; } \
+	  || { echo "the tests of the page need Chromium; on Debian and Ubuntu: apt install chromium"; exit 1; }
+	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet -m browser tests/browser
 
 # The lowest versions that pyproject.toml allows, in an environment of their own, run the verbs and the API. Export is not
 # tested with them: torch 2.6 cannot trace LRASPP for images of any size.

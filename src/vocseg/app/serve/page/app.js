@@ -2,10 +2,11 @@
 
 import { ask } from "./api.js";
 import * as classes from "./classes.js";
+import { drawable } from "./decode.js";
 import * as live from "./live.js";
 import { complain, explain, say } from "./messages.js";
 import { byId, save, show, stem } from "./page.js";
-import { drawable, post, segment, sendSmaller, setLimits, shown } from "./segment.js";
+import { post, segment, sendSmaller, setLimits, shown } from "./segment.js";
 import * as stage from "./stage.js";
 
 // ---- images
@@ -104,7 +105,7 @@ async function describeModel() {
   const model = await (await ask("v1/model")).json();
   const names = model.classes.map(({ name }) => name);
   const objects = names.filter((name) => !classes.isBackground(name));
-  const known = `${objects.length} classes${objects.length < names.length ? " and background" : ""}`;
+  const known = `${objects.length} ${objects.length === 1 ? "class" : "classes"}${objects.length < names.length ? " and background" : ""}`;
   setLimits(model.limits);
   byId("model").textContent = model.name;
   byId("known").textContent = `It knows ${known}. Anything else becomes background, or what it resembles.`;

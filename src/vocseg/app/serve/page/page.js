@@ -13,7 +13,7 @@ export function percent(share) {
 
 /** Format a number of bytes. */
 export function megabytes(bytes) {
-  return `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
+  return `${Number((bytes / 1e6).toPrecision(bytes < 1e5 ? 1 : 3))} MB`;
 }
 
 /** Return the name of a file without its suffix. */

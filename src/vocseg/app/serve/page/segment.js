@@ -2,6 +2,7 @@
 
 import { ask } from "./api.js";
 import * as classes from "./classes.js";
+import { drawable } from "./decode.js";
 import { Mask } from "./mask.js";
 import { complain, explain, say, sayBusy } from "./messages.js";
 import { byId, jpeg, megabytes, percent, show, stem } from "./page.js";
@@ -82,11 +83,6 @@ function check(blob, name) {
     return true;
   }
   return false;
-}
-
-/** Return an image, upright, for a canvas; null if this browser cannot decode it (TIFF, HEIC). */
-export function drawable(blob) {
-  return createImageBitmap(blob).catch(() => null);
 }
 
 /** Show an answer over its image. `steady`: rows of classes stay where they are from frame to frame. */

@@ -1,0 +1,104 @@
+"""Fixtures: `vocseg serve` as a process, Chromium, and a page that may neither ask another host nor report an error."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import vocseg
+from vocseg.data.samples import FOLDER
+from vocseg.inference.result import Segmentation
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox", "--disable-dev-shm-usage", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]  # fmt: skip
+PHOTOS = FOLDER / "JPEGImages"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server of its own."""
+    command = [sys.executable, "-m", "vocseg", "serve", "--port", "0", "--device", "cpu"]
+    log = tmp_path_factory.mktemp("serve") / "log.txt"  # not a pipe, which would be full after some requests
+    with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT) as process:
+        while not (found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text())):
+            if process.poll() is not None:
+                pytest.fail(f"vocseg serve ended: {log.read_text()}")
+            time.sleep(0.05)
+        yield found[0]
+        process.terminate()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    with playwright.sync_playwright() as running:
+        chromium = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+class Watched:
+    """A page with what it asked for and reported. ``expected``: parts of messages that a test provokes."""
+
+    def __init__(self, page: Any, server: str) -> None:
+        self.page, self.server = page, server
+        self.asked: list[str] = []
+        self.reported: list[str] = []
+        self.expected: tuple[str, ...] = ()
+        self.in_flight = self.most_in_flight = 0
+        page.on("request", self._on_request)
+        page.on("requestfinished", self._on_end)
+        page.on("requestfailed", self._on_end)
+        page.on("console", lambda message: self.reported.append(message.text))
+        page.on("pageerror", lambda error: self.reported.append(str(error)))
+
+    def _on_request(self, request: Any) -> None:
+        self.asked.append(request.url)
+        if "/v1/predict" in request.url:
+            self.in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self.in_flight)
+
+    def _on_end(self, request: Any) -> None:
+        self.in_flight -= "/v1/predict" in request.url
+
+    def check(self) -> None:
+        elsewhere = [url for url in self.asked if not url.startswith((self.server, f"blob:{self.server}"))]
+        assert not elsewhere
+        assert not [text for text in self.reported if not any(part in text for part in self.expected)]
+        assert self.most_in_flight <= 1
+
+
+@pytest.fixture
+def watched(browser: Any, server: str) -> Iterator[Watched]:
+    """The page, opened; afterwards its requests and its console are checked."""
+    context = browser.new_context(viewport={"width": 1200, "height": 900}, accept_downloads=True)
+    context.set_default_timeout(30_000)
+    one = Watched(context.new_page(), server)
+    one.page.goto(server)
+    yield one
+    context.close()
+    one.check()
+
+
+@pytest.fixture
+def page(watched: Watched) -> Any:
+    return watched.page
+
+
+@pytest.fixture(scope="session")
+def expected() -> dict[str, Segmentation]:
+    """What vocseg.Segmenter says of the sample photographs."""
+    segment = vocseg.Segmenter(device="cpu")
+    return {path.name: segment(path) for path in sorted(PHOTOS.iterdir())}
