@@ -14,8 +14,9 @@ DROP = """([text, name, type, how]) => {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const data = new DataTransfer();
   data.items.add(new File([bytes], name, { type }));
-  if (how === "paste") document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
-  else document.querySelector("#stage").dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+  const event = how === "paste" ? new ClipboardEvent("paste", { clipboardData: data, bubbles: true })
+    : new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+  document.querySelector("#stage").dispatchEvent(event);
 }"""
 PIXEL = """([id, x, y]) => {
   const canvas = document.getElementById(id);
@@ -61,10 +62,10 @@ def point_at(page: Any, x: float, y: float) -> str:
     return str(page.inner_text("#tip"))
 
 
-def download(page: Any, format: str) -> tuple[str, bytes]:
+def download(page: Any, kind: str) -> tuple[str, bytes]:
     """Download a file, and return its name and content."""
     with page.expect_download() as waiting:
-        page.click(f"#downloads [data-format={format}]")
+        page.click(f"#downloads [data-format={kind}]")
     return waiting.value.suggested_filename, Path(waiting.value.path()).read_bytes()
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import steps
-from browser.conftest import PHOTOS, Watched
 from PIL import Image, ImageOps
 
 import vocseg
+from browser import steps
+from browser.watched import PHOTOS, Watched
 from vocseg.inference.result import Segmentation
 
 pytestmark = pytest.mark.browser

@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 import pytest
+
 from browser import steps
-from browser.conftest import PHOTOS, Watched
+from browser.watched import PHOTOS, Watched
 
 pytestmark = pytest.mark.browser
 CAT = PHOTOS / "chelsea.jpg"
@@ -22,9 +23,7 @@ def refuse_once(page: Any, status: int, error: str, headers: dict[str, str] | No
 
 def test_a_text_file_is_not_sent(watched: Watched) -> None:
     steps.bring(watched.page, b"hello", "notes.txt", "text/plain")
-    assert steps.problem(watched.page) == (
-        "notes.txt is not an image (text/plain); JPEG, PNG, WebP, GIF, BMP and TIFF are read."
-    )
+    assert steps.problem(watched.page) == ("notes.txt is not an image (text/plain); JPEG, PNG, WebP, GIF, BMP and TIFF are read.")
     assert not [url for url in watched.asked if "predict" in url]
     steps.bring(watched.page, CAT)
     steps.wait_for_mask(watched.page)

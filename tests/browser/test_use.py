@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+
 from browser import steps
-from browser.conftest import PHOTOS, Watched
+from browser.watched import PHOTOS, Watched
 
 pytestmark = pytest.mark.browser
 CAT = PHOTOS / "chelsea.jpg"
