@@ -29,7 +29,7 @@ async function takeSample(name) {
 }
 
 function listenForFiles() {
-  byId("choose").onclick = () => byId("file").click();
+  byId("choose").onclick = byId("empty").onclick = () => byId("file").click();
   byId("file").onchange = async ({ target }) => {
     const files = [...target.files];
     target.value = ""; // so that the same file can be chosen again

@@ -14,7 +14,9 @@ export async function open() {
   }
   try {
     const wanted = { facingMode: facing, width: { ideal: 1280 }, height: { ideal: 960 } };
-    video.srcObject = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
+    const stream = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
+    close(); // one that was opened in the meantime
+    video.srcObject = stream;
   } catch (error) {
     throw new Error(REASONS[error.name] ?? `The camera cannot be used: ${error.message}`);
   }

@@ -14,7 +14,6 @@ async function start(open = camera.open) {
   begin();
   mark(false);
   complain("");
-  show(byId("result"), false);
   try {
     await open();
   } catch (error) {
@@ -25,7 +24,10 @@ async function start(open = camera.open) {
     stop();
     complain("The camera was switched off.");
   });
+  begin(); // an image may have come in the meantime
   bar(true);
+  show(byId("progress"), false);
+  show(byId("result"), false);
   stage.showVideo();
   show(byId("turn"), (await camera.count()) > 1);
   byId("shoot").focus();

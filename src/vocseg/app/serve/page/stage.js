@@ -82,7 +82,7 @@ export function watchClass(listener) {
 
 /** Switch the slider between the image before (left) and after (right). */
 export function compare(on) {
-  for (const element of [divider, ...frame.querySelectorAll(".tag")]) show(element, on);
+  for (const element of [divider, ...frame.querySelectorAll(".before, .after")]) show(element, on);
   clip();
 }
 
