@@ -119,19 +119,19 @@ def test_polygons_that_are_downloaded_have_the_masks_areas(page: Any, expected: 
     assert {shape["label"] for shape in labelme["shapes"]} - {"background"} == set(areas)  # holes are background
 
 
-def test_the_view_is_downloaded_as_it_is_shown(page: Any) -> None:
+def test_the_overlay_is_downloaded_as_it_is_shown(page: Any) -> None:
     steps.bring(page, CAT)
     steps.wait_for_mask(page)
     with Image.open(CAT) as file:
         photo = np.asarray(file.convert("RGB")).astype(int)
-    _, content = steps.download(page, "view")
+    _, content = steps.download(page, "overlay")
     half = np.asarray(steps.opened(content).convert("RGB")).astype(int)
     assert np.abs(half[150, 225] - (0.4 * photo[150, 225] + 0.6 * np.array([64, 0, 0]))).max() < 4
     page.check("#compare")
     page.fill("#opacity", "100")
-    name, content = steps.download(page, "view")
+    name, content = steps.download(page, "overlay")
     view = np.asarray(steps.opened(content).convert("RGB")).astype(int)
-    assert (name, view.shape) == ("chelsea-view.png", photo.shape)
+    assert (name, view.shape) == ("chelsea-overlay.png", photo.shape)
     assert np.abs(view[:, :220] - photo[:, :220]).max() < 4  # before; decoders differ by a little
     assert (view[140:160, 230:260] == [64, 0, 0]).all()
 
@@ -179,7 +179,7 @@ def test_a_file_that_the_browser_cannot_show_gets_its_mask(page: Any) -> None:
     steps.wait_for_mask(page)
     assert steps.size(page, "overlay") == (451, 300)
     assert "the mask is shown without it" in page.inner_text("#notes")
-    assert steps.opened(steps.download(page, "view")[1]).size == (451, 300)
+    assert steps.opened(steps.download(page, "overlay")[1]).size == (451, 300)
 
 
 def test_a_new_image_cancels_the_one_before(watched: Watched) -> None:

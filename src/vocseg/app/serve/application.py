@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
@@ -49,7 +50,7 @@ def build(segmenter: Segmenter, limits: Limits, access: Access) -> FastAPI:
     app.include_router(router)
     app.add_api_route("/", _index, include_in_schema=False, response_class=Response)
     app.add_api_route("/docs", _docs, include_in_schema=False, response_class=Response)
-    app.mount("/static", StaticFiles(directory=PAGE))
+    app.mount("/static", _PageFiles(directory=PAGE))
     app.mount("/samples", StaticFiles(directory=FOLDER / voc.IMAGES))
     # The last is the outermost.
     app.add_middleware(Gate, access=access)
@@ -61,6 +62,17 @@ def build(segmenter: Segmenter, limits: Limits, access: Access) -> FastAPI:
         )  # fmt: skip
     app.add_middleware(AccessLog, metrics=app.state.metrics, timeout=limits.timeout)
     return app
+
+
+class _PageFiles(StaticFiles):
+    """Files that a browser asks for again after an update, with types that do not come from this machine's settings."""
+
+    def file_response(self, full_path: Any, *arguments: Any, **options: Any) -> Response:
+        response = super().file_response(full_path, *arguments, **options)
+        response.headers["Cache-Control"] = "no-cache"
+        if Path(full_path).suffix == ".js":  # Windows may call it text/plain, which no browser runs
+            response.headers["Content-Type"] = "text/javascript; charset=utf-8"
+        return response
 
 
 async def _index() -> Response:

@@ -83,15 +83,15 @@ function listenForView() {
   stage.compare(byId("compare").checked); // some browsers keep it when the page is loaded again
 }
 
-const ENDINGS = { mask: ".png", view: "-view.png", cutout: "-cutout.png", coco: ".coco.json", labelme: ".json" };
+const ENDINGS = { mask: ".png", overlay: "-overlay.png", cutout: "-cutout.png", coco: ".coco.json", labelme: ".json" };
 
 async function download(format) {
   const { blob, name } = shown();
   const file = stem(name) + ENDINGS[format];
   say(`Preparing ${file} …`);
   try {
-    // The view is what is on the screen, at the image's size; all else is the server's.
-    const content = format === "view" ? stage.composed(await drawable(blob)) : (await post(blob, { format, name })).blob();
+    // The overlay is what is on the screen, at the image's size; all else is the server's.
+    const content = format === "overlay" ? stage.composed(await drawable(blob)) : (await post(blob, { format, name })).blob();
     save(await content, file);
     say(`${file} is saved.`);
   } catch (error) {

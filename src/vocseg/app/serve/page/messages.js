@@ -24,7 +24,7 @@ export function complain(text, { again = false, smaller = false } = {}) {
 /** Say why an image could not be segmented. */
 export function explain(error, name) {
   const status = error instanceof Refusal ? error.status : -1;
-  const told = error.message.replace(/^upload\b/, "it");
+  const told = error.message.replace(/^cannot \w+ image upload: /, "").replace(/^upload\b/, "it");
   const text = status >= 400 && status !== 401 ? `Cannot segment ${name}: ${told}` : told;
   const again = [0, 401, 408, 429].includes(status) || status >= 500;
   complain(text.replace(/\.?$/, "."), { again, smaller: status === 413 });
