@@ -29,7 +29,8 @@ test: lint
 
 # The page of `vocseg serve` in Debian's Chromium, which is installed if it is missing and this is root.
 test-browser: $(INSTALLED)
-	@command -v chromium > /dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -qq --no-install-recommends chromium > /dev/null; } \
+	@command -v chromium > /dev/null || { test "$$(id -u)" = 0 \
+	  && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium > /dev/null; } \
 	  || { echo "the tests of the page need Chromium; on Debian and Ubuntu: apt install chromium"; exit 1; }
 	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet -m browser tests/browser
 

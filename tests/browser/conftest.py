@@ -16,10 +16,9 @@ import vocseg
 from browser.watched import PHOTOS, Watched
 from vocseg.inference.result import Segmentation
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
-    "--no-sandbox", "--disable-dev-shm-usage", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+    "--no-sandbox", "--disable-dev-shm-usage", "--use-fake-device-for-media-stream=device-count=2", "--use-fake-ui-for-media-stream",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]  # fmt: skip
 
@@ -42,6 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
+    playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as running:
         chromium = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield chromium
@@ -51,7 +51,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def watched(browser: Any, server: str) -> Iterator[Watched]:
     """The page, opened; afterwards its requests and its console are checked."""
-    context = browser.new_context(viewport={"width": 1200, "height": 900}, accept_downloads=True)
+    context = browser.new_context(viewport={"width": 1200, "height": 900}, accept_downloads=True, has_touch=True)
     context.set_default_timeout(30_000)
     one = Watched(context.new_page(), server)
     one.page.goto(server)

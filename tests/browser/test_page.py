@@ -47,6 +47,16 @@ def test_the_pointer_names_the_class_of_the_pixel(page: Any, expected: Expected)
     assert page.is_hidden("#tip")
 
 
+def test_a_touch_names_the_class(page: Any) -> None:
+    steps.bring(page, CAT)
+    steps.wait_for_mask(page)
+    box = page.locator("#view").bounding_box()
+    page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert page.inner_text("#tip") == "cat"
+    page.touchscreen.tap(box["x"] + 0.98 * box["width"], box["y"] + 0.02 * box["height"])
+    assert page.inner_text("#tip") == "background"
+
+
 def test_large_images_are_drawn_smaller_and_named_exactly(page: Any) -> None:
     with Image.open(CAT) as photo:
         large = photo.resize((2706, 1800))

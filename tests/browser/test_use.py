@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
 from browser import steps
 from browser.watched import PHOTOS, Watched
@@ -23,7 +22,8 @@ def press_until(page: Any, script: str, key: str = "Tab", most: int = 40) -> Non
 
 
 def assert_accessible(page: Any) -> None:
-    found = Axe().run(page)
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    found = axe.Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
 
 
@@ -119,6 +119,15 @@ def test_live_masks_end_when_a_sample_is_chosen(page: Any) -> None:
     page.locator("#status", has_text="chelsea.jpg: cat ").wait_for()
     assert page.is_hidden("#shooting")
     assert page.inner_text("#rate") == ""
+
+
+def test_the_other_camera(page: Any) -> None:
+    page.click("#camera")
+    first = page.evaluate("document.querySelector('#video').srcObject.id")
+    page.click("#turn")
+    page.locator("#video").wait_for()
+    page.wait_for_timeout(100)
+    assert page.evaluate("document.querySelector('#video').srcObject.id") != first
 
 
 def test_without_a_camera_the_page_says_so(page: Any) -> None:

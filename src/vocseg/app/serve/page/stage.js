@@ -3,6 +3,7 @@
 import { show } from "./page.js";
 
 const LONGEST = 2048; // pixels of a side of the canvases; larger images are drawn smaller, ids stay exact
+const TINY = 256; // pixels of a side below which pixels are shown as squares
 const STEP = 0.02; // of the image's side, for an arrow key
 
 const [stage, empty, frame, view, photo, overlay, video, divider, tip, probe] =
@@ -51,6 +52,7 @@ export function clear() {
 function fit(width, height) {
   frame.style.aspectRatio = `${width} / ${height}`;
   frame.style.setProperty("--ratio", width / height);
+  frame.classList.toggle("tiny", Math.max(width, height) < TINY);
 }
 
 /** Show a mask over the image. `label`: what a screen reader says of it. */
@@ -114,7 +116,7 @@ function name() {
   tip.lastElementChild.textContent = found.name;
   tip.style.left = `${place.x * 100}%`;
   tip.style.top = `${place.y * 100}%`;
-  tip.classList.toggle("left", place.x > 0.7);
+  tip.classList.toggle("left", place.x > 0.55);
   tip.classList.toggle("above", place.y > 0.8);
   return found;
 }
