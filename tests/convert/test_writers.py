@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,11 @@ from pycocotools import mask as reference
 from convert.scenes import masks_of, put, put_images, same, scenes
 from vocseg import voc
 from vocseg.convert import convert
+from vocseg.convert.outlines import filled, trace
+from vocseg.convert.simplify import simplified
 from vocseg.data.image_io import read_mask
 from vocseg.data.layout import VocFolder
+from vocseg.errors import SettingError
 
 
 @pytest.mark.parametrize(
@@ -95,6 +99,39 @@ def test_voc_to_yolo_and_back_loses_void_alone(synth: Path, tmp_path: Path) -> N
     assert same(masks_of(tmp_path / "voc"), {name: np.where(mask == 255, 0, mask) for name, mask in masks_of(synth).items()})
     for split in ("train", "val", "trainval"):
         assert VocFolder.find(tmp_path / "voc").ids(split) == VocFolder.find(synth).ids(split)
+
+
+@pytest.mark.parametrize(
+    "options", [{"to": "coco", "segments": "polygons"}, {"to": "coco", "segments": "polygons", "objects": "parts"}]
+)
+def test_simplified_coco_is_without_gaps(synth: Path, tmp_path: Path, options: dict) -> None:
+    report = convert(synth, tmp_path / "out", simplify=2, **options)
+    convert(tmp_path / "out", tmp_path / "voc")
+    exact, found = masks_of(synth), masks_of(tmp_path / "voc")
+    expected = {
+        name: filled(simplified(trace(mask), mask.shape, 2), mask.shape[1], range(len(mask))) for name, mask in exact.items()
+    }
+    assert same(found, expected)
+    assert not same(found, exact)
+    assert any(str(note).startswith("polygons simplified by up to 2 px: ") for note in report.notes)
+
+
+@pytest.mark.parametrize(("to", "agreement"), [("yolo", 0.97), ("labelme", 0.9)])
+def test_simplified_yolo_and_labelme(synth: Path, tmp_path: Path, to: Any, agreement: float) -> None:
+    convert(synth, tmp_path / "out", to=to, simplify=1)
+    names = None if to == "yolo" else tmp_path / "out" / "classes.txt"
+    convert(tmp_path / "out", tmp_path / "voc", classes=names)
+    exact, found = masks_of(synth), masks_of(tmp_path / "voc")
+    right = [(found[name] == mask)[mask != voc.VOID].mean() for name, mask in exact.items()]
+    assert np.mean(right) > agreement
+
+
+def test_simplify_needs_polygons(synth: Path, tmp_path: Path) -> None:
+    for options in ({"to": "voc"}, {"to": "coco"}):
+        with pytest.raises(
+            SettingError, match=r"simplify \(--simplify\) 1 needs polygons: yolo, labelme, or coco with segments=polygons"
+        ):
+            convert(synth, tmp_path / "out", simplify=1, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.real_voc

@@ -23,6 +23,7 @@ from vocseg.convert.regions import fill
 from vocseg.data.samples import FOLDER
 from vocseg.inference.formats import SINKS, open_sinks
 from vocseg.inference.polygon_sinks import write_classes
+from vocseg.inference.polygons import Polygons
 from vocseg.inference.result import Segmentation
 from vocseg.inference.sinks import Sink
 from vocseg.inference.sources import Item
@@ -38,7 +39,7 @@ def written(masks: list[np.ndarray], folder: Path, *formats: str) -> Path:
     images, out = folder / "images", folder / "out"
     images.mkdir()
     out.mkdir()
-    sinks = open_sinks([SINKS[name] for name in formats], out, INFO, 0.5)
+    sinks = open_sinks([SINKS[name] for name in formats], out, INFO, 0.5, Polygons(INFO))
     for number, mask in enumerate(masks):
         path = images / f"{number}.png"
         noise = np.random.default_rng(number).integers(0, 255, (*mask.shape, 3), dtype=np.uint8)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from vocseg.cli.options import Flag, Json
 from vocseg.errors import DataError
@@ -35,6 +36,7 @@ def convert(
     segments: Literal["rle", "polygons"] = "rle",
     objects: Literal["classes", "parts"] = "classes",
     crowds: Literal["auto", "void", "objects"] = "auto",
+    simplify: Annotated[float, Parameter(validator=Number(gte=0))] = 0.0,
     corrections: Path | None = None,
     allow_skipped: Flag = False,
     allow_outside: Flag = False,
@@ -81,6 +83,8 @@ def convert(
         objects: COCO: one object per class of an image, or one per connected region.
         crowds: Crowd regions of a COCO source: void, objects, or auto: void, unless every object is a crowd, as some
             tools mark what is painted.
+        simplify: Leave out corners of polygons (yolo, labelme, coco with --segments polygons): borders move by so many pixels
+            at most, and neighbors keep common borders. A line says what it cost.
         corrections: Data set of any format, such as LabelMe files, whose masks replace those of the same ids.
         allow_skipped: Convert even if all objects of a class or of an image are of kinds that are not drawn, such as
             boxes and points.
@@ -98,7 +102,7 @@ def convert(
     refuse_to_replace([json], itertools.chain([colors, classes], read))
     report = convert(
         source, out, to=to, kind=kind, images=images, masks=masks, classes=classes, colors=colors, void=void or "", others=others,
-        splits=splits, seed=seed, group=group, segments=segments, objects=objects, crowds=crowds,
+        splits=splits, seed=seed, group=group, segments=segments, objects=objects, crowds=crowds, simplify=simplify,
         corrections=corrections, allow_skipped=allow_skipped, allow_outside=allow_outside,
     )  # fmt: skip
     say(*report.lines())

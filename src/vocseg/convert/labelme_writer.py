@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
 from vocseg import draw, voc
 from vocseg.convert import regions
+from vocseg.convert.outlines import Ring, Traced, enclosed, trace
 from vocseg.convert.readers.tools import LABELME_IGNORE
 from vocseg.convert.regions import Mask, Pixels, Region
+from vocseg.convert.simplifier import Simplifier
 from vocseg.convert.source import Splits
 
 VERSION = "5.5.0"
@@ -24,7 +27,9 @@ NEIGHBORS = ((0, -1), (1, -1), (1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1
 """Steps (x, y) to the eight neighbors of a pixel, clockwise from above."""
 
 
-def write_labelme(root: Path, classes: Sequence[str], splits: Splits, each: Callable[..., Iterator[Any]]) -> None:
+def write_labelme(
+    root: Path, classes: Sequence[str], splits: Splits, each: Callable[..., Iterator[Any]], simplifier: Simplifier
+) -> None:  # fmt: skip
     """Write ``images/<id>.json`` beside each image, lists of the splits, and class names in the order of their ids.
 
     A connected region of a class is a polygon whose corners are pixels, as LabelMe draws it; a few that a polygon cannot
@@ -33,7 +38,8 @@ def write_labelme(root: Path, classes: Sequence[str], splits: Splits, each: Call
     """
 
     def write(name: str, image: str, mask: Mask) -> None:
-        content = labelme_content(mask, classes, image)
+        regions = simplifier(trace(mask), (mask.shape[0], mask.shape[1])) if simplifier.pixels else None
+        content = labelme_content(mask, classes, image, regions)
         (root / "images" / f"{name}.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
     for _ in each(write):
@@ -42,10 +48,14 @@ def write_labelme(root: Path, classes: Sequence[str], splits: Splits, each: Call
         (root / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-def labelme_content(mask: Mask, classes: Sequence[str], image: str) -> dict[str, Any]:
-    """Return the content of the file of a mask (H x W); ``image``: the path of its image relative to the file."""
+def labelme_content(mask: Mask, classes: Sequence[str], image: str, regions: Traced | None = None) -> dict[str, Any]:
+    """Return the content of the file of a mask (H x W); ``image``: the path of its image relative to the file.
+
+    ``regions``: those of all labels, simplified, to be written instead of exact ones.
+    """
+    drawn = shapes(mask, classes) if regions is None else simplified_shapes(regions, classes, (mask.shape[0], mask.shape[1]))
     return {
-        "version": VERSION, "flags": {}, "shapes": shapes(mask, classes), "imagePath": image, "imageData": None,
+        "version": VERSION, "flags": {}, "shapes": drawn, "imagePath": image, "imageData": None,
         "imageHeight": mask.shape[0], "imageWidth": mask.shape[1],
     }  # fmt: skip
 
@@ -66,17 +76,44 @@ def shapes(mask: Mask, classes: Sequence[str]) -> list[dict[str, Any]]:
     return [shape for _, shape in sorted(found, key=lambda row: -row[0])]
 
 
+def simplified_shapes(traced: Traced, classes: Sequence[str], size: tuple[int, int]) -> list[dict[str, Any]]:
+    """Return the shapes of simplified regions, those that enclose others first."""
+    names = dict(enumerate(classes)) | {voc.VOID: LABELME_IGNORE}
+    background = voc.background(classes)
+    found: list[tuple[int, dict[str, Any]]] = []
+    for label, part in ((label, part) for label, parts in traced.items() for part in parts):
+        at_edge = (part.outline.min(0) == 0).any() or (part.outline.max(0) == size[::-1]).any()
+        if label != background or not at_edge:
+            filled = enclosed(part.outline)
+            found.append((filled, _written(names[label], _inside(part.outline))))
+    return [shape for _, shape in sorted(found, key=lambda row: -row[0])]
+
+
+def _inside(ring: Ring) -> NDArray[np.float64]:
+    """Return the pixels inside the corners of a ring, since LabelMe fills the pixels of an outline too."""
+    along = np.roll(ring, -1, axis=0) - ring
+    along = along / np.linalg.norm(along, axis=1, keepdims=True)
+    across = along + np.roll(along, 1, axis=0)
+    inward = np.sign(np.stack([-across[:, 1], across[:, 0]], axis=1).round(9))
+    return np.floor(ring - 0.5 + inward / 2)
+
+
 def _shape(name: str, region: Region) -> dict[str, Any]:
     points = border(region.pixels)
     height, width = region.pixels.shape
     is_exact = len(points) >= 3 and _same(regions.draw("polygon", points, height, width), region.pixels)
-    shape: dict[str, Any] = {"label": name, "points": (points + (region.left, region.top)).tolist()}
-    if not is_exact:
-        ends = (region.left, region.top), (region.left + width - 1, region.top + height - 1)
-        png = draw.encoded(Image.fromarray(region.pixels.astype(np.uint8) * 255))
-        shape = {"label": name, "points": [list(map(float, end)) for end in ends], "mask": base64.b64encode(png).decode()}
-    kind = "polygon" if is_exact else "mask"
-    return shape | {"group_id": None, "description": "", "shape_type": kind, "flags": {}}
+    corner = np.array((region.left, region.top), dtype=np.float64)
+    if is_exact:
+        return _written(name, points + corner)
+    png = draw.encoded(Image.fromarray(region.pixels.astype(np.uint8) * 255))
+    mask = {"mask": base64.b64encode(png).decode(), "shape_type": "mask"}
+    return _written(name, np.stack([corner, corner + (width - 1, height - 1)])) | mask
+
+
+def _written(name: str, points: NDArray[np.float64]) -> dict[str, Any]:
+    return {
+        "label": name, "points": points.tolist(), "group_id": None, "description": "", "shape_type": "polygon", "flags": {},
+    }  # fmt: skip
 
 
 def _same(drawn: Region, pixels: Pixels) -> bool:

@@ -22,12 +22,14 @@ from vocseg.convert.detect import find_source
 from vocseg.convert.labelme_writer import write_labelme
 from vocseg.convert.regions import Mask
 from vocseg.convert.report import ConvertReport, note_skipped
+from vocseg.convert.simplifier import Simplifier
+from vocseg.convert.simplify import check_tolerance
 from vocseg.convert.source import Item, Lost, Skip, Source, is_inside, skipped
 from vocseg.convert.splits import SplitPlan, draw_splits, plan_splits
 from vocseg.convert.writers import write_coco, write_voc, write_yolo
 from vocseg.data.image_io import check_palettes, image_size, open_image, read_image
 from vocseg.data.near_duplicates import Fingerprint, fingerprint
-from vocseg.errors import DataError, ImageError, OutputError
+from vocseg.errors import DataError, ImageError, OutputError, SettingError
 from vocseg.utils.arguments import checked
 from vocseg.utils.files import building
 from vocseg.utils.progress import progress
@@ -60,6 +62,7 @@ def convert(
     segments: Literal["rle", "polygons"] = "rle",
     objects: Literal["classes", "parts"] = "classes",
     crowds: Literal["auto", "void", "objects"] = "auto",
+    simplify: float = 0.0,
     corrections: AnyPath | None = None,
     allow_skipped: bool = False,
     allow_outside: bool = False,
@@ -88,9 +91,11 @@ def convert(
         regular expression whose match in ``folder/id`` names the group. segments:
         COCO only: exact run lengths, or polygons along pixel edges. objects: COCO only: one object per class of an
         image, or one per connected part. crowds: Crowd regions of COCO: ``void``, ``objects``, or ``auto``: void unless
-        every object is one. corrections: A data set of any format, whose masks replace those of the same ids; classes are matched
-        by name. allow_skipped: Convert even if all objects of a class or an image are of kinds that are not
-        drawn (boxes, points, ...). allow_outside: Follow links and data.yaml to files outside of ``source``.
+        every object is one. simplify: Leave out corners of polygons, whose borders move by so many pixels at most, and
+        neighbors keep common ones (:mod:`vocseg.convert.simplify`); the report says what it cost. corrections: A data set
+        of any format, whose masks replace those of the same ids; classes are matched by name. allow_skipped: Convert even
+        if all objects of a class or an image are of kinds that are not drawn (boxes, points, ...). allow_outside: Follow
+        links and data.yaml to files outside of ``source``.
 
     Raises DataError, SettingError or OutputError, naming the file and the value.
 
@@ -105,6 +110,11 @@ def convert(
     source, out = Path(source), Path(out)
     if images is None and source.resolve() in out.resolve().parents:
         raise OutputError(f"{out} is inside {source} and would be read as part of it; choose another folder")
+    check_tolerance(simplify)
+    if simplify and not (to in ("yolo", "labelme") or (to == "coco" and segments == "polygons")):
+        raise SettingError(
+            f"simplify (--simplify) {simplify:g} needs polygons: yolo, labelme, or coco with segments=polygons (--segments)"
+        )
     given, void = parse_classes(classes), parse_names(void)
     images, masks, colors = (None if path is None else Path(path) for path in (images, masks, colors))
     found = find_source(source, kind, images, masks, colors, crowds, allow_outside)
@@ -134,12 +144,15 @@ def convert(
             written = workers.map(lambda item, one: write(item.id, one.image, mapping.ids[found.mask(item)]), items, checked)
             return progress(written, len(items), "write")
 
+        simplifier = Simplifier(simplify, mapping.classes)
         if to == "coco":
             shapes = {"void": bool(counts[:, voc.VOID].any()), "polygons": segments == "polygons", "parts": objects == "parts"}
-            write_coco(folder, mapping.classes, final, each, **shapes)
+            write_coco(folder, mapping.classes, final, each, simplifier, **shapes)
+        elif to == "voc":
+            write_voc(folder, mapping.classes, final, each)
         else:
-            write = write_voc if to == "voc" else write_yolo if to == "yolo" else write_labelme
-            write(folder, mapping.classes, final, each)
+            (write_yolo if to == "yolo" else write_labelme)(folder, mapping.classes, final, each, simplifier)
+    more += [str(loss)] if (loss := simplifier.loss()) else []
     notes = [*found.notes, *notes, *more, f"{counted(len(mapping.classes), 'class')}, {mapping.note}", plan.note]
     return ConvertReport(
         found.kind,

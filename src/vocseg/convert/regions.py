@@ -1,4 +1,4 @@
-"""Fill shapes, paint regions onto masks, and trace their outlines.
+"""Fill shapes, and paint regions onto masks.
 
 Coordinates are x to the right and y down, in pixels; (0, 0) is the upper left corner of the image. A pixel is filled if
 its center is inside, so an outline along pixel edges gives exactly the pixels that it encloses. Only :func:`draw` takes
@@ -7,7 +7,7 @@ corners for pixels. A region is kept as its box: an image may have thousands.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,14 +18,6 @@ from vocseg import voc
 
 Pixels = NDArray[np.bool_]
 Mask = NDArray[np.uint8]
-Ring = NDArray[np.int64]
-"""Corners on pixel edges, N x 2 (x, y); the first is not repeated at the end."""
-Edge = tuple[int, int, int]
-"""Where a pixel's edge starts (x, y), and its direction: an index of STEPS."""
-
-STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
-"""Directions along an outline, clockwise on the screen: right, down, left, up."""
-
 
 MAX_COORDINATE = 1e9
 """In pixels; beyond it, sums lose fractions or overflow."""
@@ -55,14 +47,6 @@ class NotDrawn(Exception):
     def __init__(self, thing: str, why: str, region: Region | None = None, in_part: bool = False, example: str = "") -> None:
         super().__init__(f"{thing} {why}")
         self.thing, self.why, self.region, self.in_part, self.example = thing, why, region, in_part, example
-
-
-class Part(NamedTuple):
-    """A 4-connected part of a region: its outline, the outlines of its holes, and its number of pixels."""
-
-    outline: Ring
-    holes: list[Ring]
-    area: int
 
 
 def _empty(low: ArrayLike, high: ArrayLike, height: int, width: int) -> Region:
@@ -218,62 +202,3 @@ def paint(height: int, width: int, regions: Iterable[tuple[Region, int]], by_siz
             shown[region.box][drawn] = area
         mask[region.box][drawn] = label
     return mask
-
-
-def outlines(region: Pixels) -> list[Ring]:
-    """Return one ring for each of the :func:`parts` of a region, for formats without holes.
-
-    Holes are cut open.
-    """
-    return [cut_open(outline, holes) for outline, holes, _ in parts(region)]
-
-
-def cut_open(outline: Ring, holes: Iterable[Ring]) -> Ring:
-    """Join holes to an outline: a bridge of zero width runs from the nearest corner of the outline to each and back."""
-    for hole in holes:
-        at = int(np.abs(outline - hole[0]).sum(1).argmin())
-        outline = np.concatenate((outline[: at + 1], hole, hole[:1], outline[at:]))
-    return outline
-
-
-def parts(region: Pixels) -> list[Part]:
-    """Find the 4-connected parts of a region, the uppermost, then leftmost, first."""
-    from scipy import ndimage
-
-    labels = ndimage.label(region)[0]
-    areas = np.bincount(labels.ravel())
-    rings: dict[int, list[Ring]] = {}
-    for (x, y, direction), ring in _trace(region):
-        # A ring begins right, above the part's first pixel, or down a hole's left side, to the right of a pixel.
-        rings.setdefault(int(labels[y, x - direction]), []).append(ring)
-    return [Part(outline, holes, int(areas[label])) for label, (outline, *holes) in rings.items()]
-
-
-def _trace(region: Pixels) -> Iterator[tuple[Edge, Ring]]:
-    """Yield closed outlines with the region on their right, each after its first edge, in reading order of these.
-
-    Pixels that only touch at a corner get separate rings.
-    """
-    padded = np.pad(region, 1)
-    edges: set[Edge] = set()
-    for direction, beyond in enumerate((padded[:-2, 1:-1], padded[1:-1, 2:], padded[2:, 1:-1], padded[1:-1, :-2])):
-        ys, xs = np.nonzero(region & ~beyond)
-        # An edge to the right starts at its pixel's upper left corner, an edge down at the upper right one, ...
-        dx, dy = ((0, 0), (1, 0), (1, 1), (0, 1))[direction]
-        edges.update(zip((xs + dx).tolist(), (ys + dy).tolist(), [direction] * len(xs), strict=True))
-    for start in sorted(edges, key=lambda edge: (edge[1], edge[0], edge[2])):
-        if start not in edges:
-            continue
-        corners = []
-        x, y, direction = start
-        while (x, y, direction) in edges:
-            edges.remove((x, y, direction))
-            x, y = x + STEPS[direction][0], y + STEPS[direction][1]
-            # Right first: it stays at the same pixel, so parts that touch at a corner stay apart.
-            turned = next((turn for turn in (1, 0, 3) if (x, y, (direction + turn) % 4) in edges), None)
-            if turned is None:
-                turned = (start[2] - direction) % 4
-            if turned:
-                corners.append((x, y))
-            direction = (direction + turned) % 4
-        yield start, np.array(corners, dtype=np.int64)

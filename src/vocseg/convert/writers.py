@@ -13,9 +13,11 @@ import torch
 from scipy import ndimage
 
 from vocseg import draw, voc
-from vocseg.convert import regions, rle
+from vocseg.convert import rle
+from vocseg.convert.outlines import Traced, cut_open, filled, trace
 from vocseg.convert.readers.coco import VOID_CATEGORY
 from vocseg.convert.regions import Mask
+from vocseg.convert.simplifier import Simplifier
 from vocseg.convert.source import Splits
 
 T = TypeVar("T")
@@ -39,13 +41,21 @@ def write_voc(root: Path, classes: Sequence[str], splits: Splits, each: Each[Non
 
 
 def write_coco(
-    root: Path, classes: Sequence[str], splits: Splits, each: Each[Any], *, void: bool, polygons: bool, parts: bool
+    root: Path,
+    classes: Sequence[str],
+    splits: Splits,
+    each: Each[Any],
+    simplifier: Simplifier,
+    *,
+    void: bool,
+    polygons: bool,
+    parts: bool,
 ) -> None:
     """Write COCO's ``annotations/<split>.json``, as annotations arrive; only the images are kept in memory.
 
     A category's id is the class's id, plus one if no class is background; pixels of the background are in no object.
     With ``void``, it is a crowd region of a last category. An object is all pixels of a class in an image, or with
-    ``parts`` a connected part of them; as run lengths, or as ``polygons`` along pixel edges.
+    ``parts`` a connected part of them; as run lengths, or as ``polygons`` along pixel edges unless they are simplified.
     """
     named = object_ids(classes) | ({voc.VOID: VOID_CATEGORY} if void else {})
     ids = {label: label + int(0 in named) for label in named}
@@ -53,7 +63,10 @@ def write_coco(
     head = json.dumps({"info": {"description": "written by vocseg data convert"}, "categories": categories})
 
     def describe(name: str, image: str, mask: Mask) -> tuple[str, dict[str, Any], list[dict[str, Any]]]:
-        objects = _coco_objects(mask, ids, polygons, parts)
+        regions = simplifier(trace(mask), (mask.shape[0], mask.shape[1])) if polygons else {}
+        if simplifier.pixels:  # void, which is run lengths, goes as far as its neighbors
+            mask = filled(regions, mask.shape[1], range(len(mask)))
+        objects = [one for label in ids for one in _coco_objects(mask, label, ids[label], regions, polygons, parts)]
         return name, {"file_name": image, "height": mask.shape[0], "width": mask.shape[1]}, objects
 
     members = {split: set(names) for split, names in splits.items()}
@@ -77,26 +90,32 @@ def write_coco(
             file.write('\n], "images": ' + json.dumps(images[split]) + "}\n")
 
 
-def _coco_objects(mask: Mask, ids: dict[int, int], polygons: bool, parts: bool) -> list[dict[str, Any]]:
-    objects = []
-    for label, category in ids.items():
-        numbered = ndimage.label(mask == label)[0] if parts else (mask == label).astype(np.int32)
-        for number, (rows, columns) in enumerate(ndimage.find_objects(numbered), 1):
-            region = numbered == number
-            # The format defines crowd regions as run lengths.
-            rings = regions.outlines(region) if polygons and label != voc.VOID else []
-            one = {
-                "category_id": category,
-                "iscrowd": int(label == voc.VOID),
-                "area": int(region.sum()),
-                "bbox": [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start],
-                "segmentation": [ring.reshape(-1).tolist() for ring in rings] or rle.encode(region),
-            }
-            objects.append(one)
-    return objects
+def _coco_objects(
+    mask: Mask, label: int, category: int, regions: Traced, polygons: bool, parts: bool
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """Yield the objects of a label: each of its ``regions``, or all in one, or run lengths."""
+
+    def described(area: int, low: Any, high: Any, segmentation: Any) -> dict[str, Any]:
+        box = [*low, *np.subtract(high, low).tolist()]
+        return {"category_id": category, "iscrowd": int(label == voc.VOID), "area": area, "bbox": box, "segmentation": segmentation}
+
+    if polygons and label != voc.VOID:  # the format defines crowd regions as run lengths
+        found = regions.get(label, [])
+        for group in [[part] for part in found] if parts else [found] if found else []:
+            rings = [cut_open(part.outline, part.holes) for part in group]
+            corners = np.concatenate(rings)
+            outlines = [ring.reshape(-1).tolist() for ring in rings]
+            yield described(sum(part.area for part in group), corners.min(0).tolist(), corners.max(0).tolist(), outlines)
+        return
+    numbered = ndimage.label(mask == label)[0] if parts else (mask == label).astype(np.int32)
+    for number, (rows, columns) in enumerate(ndimage.find_objects(numbered), 1):
+        region = numbered == number
+        yield described(int(region.sum()), (columns.start, rows.start), (columns.stop, rows.stop), rle.encode(region))
 
 
-def write_yolo(root: Path, classes: Sequence[str], splits: Splits, each: Each[tuple[str, str]]) -> None:
+def write_yolo(
+    root: Path, classes: Sequence[str], splits: Splits, each: Each[tuple[str, str]], simplifier: Simplifier
+) -> None:  # fmt: skip
     """Write Ultralytics' segmentation format: ``labels/<image>.txt``, ``data.yaml``, and a list of images per split.
 
     Coordinates are fractions of width and height. The format has neither background nor void: their pixels are in no
@@ -106,8 +125,10 @@ def write_yolo(root: Path, classes: Sequence[str], splits: Splits, each: Each[tu
 
     def write(name: str, image: str, mask: Mask) -> tuple[str, str]:
         size = np.array(mask.shape[::-1], dtype=np.float64)
-        rings = [(number, ring / size) for number, label in enumerate(named) for ring in regions.outlines(mask == label)]
-        lines = [f"{number} " + " ".join(f"{part:.7g}" for part in ring.reshape(-1)) for number, ring in rings]
+        regions = simplifier(trace(mask), (mask.shape[0], mask.shape[1]))
+        found = [(number, part) for number, label in enumerate(named) for part in regions.get(label, [])]
+        rings = [(number, cut_open(part.outline, part.holes) / size) for number, part in found]
+        lines = [f"{number} " + " ".join(f"{value:.7g}" for value in ring.reshape(-1)) for number, ring in rings]
         _write_lines(root / "labels" / f"{name}.txt", lines)
         return name, image
 

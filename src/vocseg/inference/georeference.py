@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +34,12 @@ def georeference(path: Path) -> Georeference | None:
     if path.suffix.lower() not in (".tif", ".tiff"):
         return None
     with open_image(path, decode=False) as image:
-        tags = getattr(image, "tag_v2", {})
-        scale, tie, whole, keys = (tags.get(tag) for tag in (SCALE, TIE_POINT, TRANSFORMATION, KEYS))
+        return from_tags(getattr(image, "tag_v2", {}))
+
+
+def from_tags(tags: Mapping[int, Any]) -> Georeference | None:
+    """Return where the pixels of a TIFF file with some tags are; None if they do not say."""
+    scale, tie, whole, keys = (tags.get(tag) for tag in (SCALE, TIE_POINT, TRANSFORMATION, KEYS))
     if whole and len(whole) == 16:
         matrix = np.array(whole, dtype=np.float64).reshape(4, 4)[:2, [0, 1, 3]]
     elif scale and tie and len(scale) >= 2 and len(tie) >= 6:

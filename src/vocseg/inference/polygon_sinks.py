@@ -1,10 +1,11 @@
-"""Polygons in the formats of other tools. Filled, they give the mask's pixels exactly; holes are kept or cut open."""
+"""Polygons in the formats of other tools. Filled, they give the mask's pixels unless simplified; holes are kept or cut open."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -14,20 +15,41 @@ from PIL import Image
 
 from vocseg import draw, voc
 from vocseg.convert.labelme_writer import labelme_content
-from vocseg.convert.regions import cut_open
+from vocseg.convert.outlines import Part, Ring, cut_open
 from vocseg.errors import OutputError
-from vocseg.inference.georeference import georeference
+from vocseg.inference.georeference import Georeference, georeference
+from vocseg.inference.polygons import Outlined, Polygons
 from vocseg.inference.result import Segmentation
 from vocseg.inference.sinks import CollectingSink, Sink
 from vocseg.inference.sources import Item
+from vocseg.inference.tiles import TiledSegmentation
 from vocseg.models import ModelInfo
-from vocseg.utils.files import MARK, write_json, write_text
+from vocseg.utils.files import MARK, refuse_to_replace, replacing, write_json, write_text
 from vocseg.utils.text import visible
 
 
-def _rings(result: Segmentation) -> list[tuple[dict[str, Any], np.ndarray]]:
-    """Return the regions of a mask, each with one ring (N x 2), in which holes are cut open."""
-    return [(row, cut_open(np.array(row["polygon"]), [np.array(hole) for hole in row["holes"]])) for row in result.polygons()]
+class PolygonSink(Sink):
+    """A sink of polygons; all of a call share ``polygons``."""
+
+    def __init__(self, out: Path, info: ModelInfo, opacity: float = 0.55) -> None:
+        super().__init__(out, info, opacity)
+        self.polygons = Polygons(info)
+
+    def rings(self, result: Outlined) -> Iterator[tuple[int, Part, Ring]]:
+        """Yield the class id of each region, the region, and one ring (N x 2), in which holes are cut open."""
+        for label, part in self.polygons.of(result):
+            yield label, part, cut_open(part.outline, part.holes)
+
+
+class CollectingPolygonSink(PolygonSink, CollectingSink):
+    """A sink of one file with the polygons of all images."""
+
+    def write(self, result: Outlined, item: Item) -> None:
+        """Write the polygons of an image, in one piece or in tiles."""
+        raise NotImplementedError
+
+    def write_tiled(self, result: TiledSegmentation, item: Item) -> None:
+        self.write(result, item)
 
 
 def write_classes(out: Path, info: ModelInfo) -> None:
@@ -38,7 +60,7 @@ def write_classes(out: Path, info: ModelInfo) -> None:
     write_text(path, text)
 
 
-class CocoSink(CollectingSink):
+class CocoSink(CollectingPolygonSink):
     """``coco.json``: an annotation for each connected region of a class."""
 
     shared = "coco.json"
@@ -53,17 +75,17 @@ class CocoSink(CollectingSink):
         self.head = json.dumps(head, ensure_ascii=False)[:-1] + ', "annotations": ['
         self._images: list[dict[str, Any]] = []
 
-    def write(self, result: Segmentation, item: Item) -> None:
-        height, width = result.mask.shape
+    def write(self, result: Outlined, item: Item) -> None:
+        height, width = result.size
         self._images.append({
             "id": len(self._images) + 1, "file_name": item.relative.as_posix(), "height": height, "width": width,
         })  # fmt: skip
-        for row, ring in _rings(result):
+        for label, part, ring in self.rings(result):
             (left, top), (right, bottom) = ring.min(0).tolist(), ring.max(0).tolist()
             self.count += 1
             one = {
-                "id": self.count, "image_id": len(self._images), "category_id": self._ids[row["id"]], "iscrowd": 0,
-                "area": row["area"], "bbox": [left, top, right - left, bottom - top], "segmentation": [ring.reshape(-1).tolist()],
+                "id": self.count, "image_id": len(self._images), "category_id": self._ids[label], "iscrowd": 0,
+                "area": part.area, "bbox": [left, top, right - left, bottom - top], "segmentation": [ring.reshape(-1).tolist()],
             }  # fmt: skip
             self.add(("\n" if self.count == 1 else ",\n") + json.dumps(one))
 
@@ -72,7 +94,7 @@ class CocoSink(CollectingSink):
         super().close()
 
 
-class LabelmeSink(Sink):
+class LabelmeSink(PolygonSink):
     """``labelme/NAME.json``: LabelMe's file, which names the image relative to itself."""
 
     suffix, folder = ".json", "labelme"
@@ -82,10 +104,11 @@ class LabelmeSink(Sink):
         image = item.relative.as_posix()
         if item.member is None and item.path.is_file():
             image = Path(_relative(item.path, path.parent)).as_posix()
-        write_json(path, labelme_content(result.mask.numpy(), result.classes, image))
+        regions = self.polygons.regions(result) if self.polygons.simplify else None
+        write_json(path, labelme_content(result.mask.numpy(), result.classes, image, regions))
 
 
-class YoloSink(Sink):
+class YoloSink(PolygonSink):
     """``yolo/``: a data set of Ultralytics' segmentation format, ``data.yaml``, ``images`` and ``labels/NAME.txt``."""
 
     suffix, folder, owner = ".txt", "yolo/labels", "yolo/data.yaml"
@@ -108,9 +131,9 @@ class YoloSink(Sink):
             self._started = True
         size = np.array(result.mask.shape[::-1], dtype=np.float64)
         lines = []
-        for row, ring in _rings(result):
+        for label, _, ring in self.rings(result):
             corners = " ".join(f"{part:.9g}" for part in (ring / size).reshape(-1))
-            lines.append(f"{self._numbers[row['id']]} {corners}\n")
+            lines.append(f"{self._numbers[label]} {corners}\n")
         image = folder / "images" / f"{item.output}{item.path.suffix if item.read is None else '.png'}"
         image.parent.mkdir(parents=True, exist_ok=True)
         if item.read is None:
@@ -120,55 +143,69 @@ class YoloSink(Sink):
         write_text(self.file(item), "".join(lines))
 
 
-class GeoJsonSink(Sink):
+class GeoJsonSink(PolygonSink):
     """``NAME.geojson``: polygons with holes, in the coordinates of a GeoTIFF, or in pixels, y down."""
 
     suffix = ".geojson"
 
     def write(self, result: Segmentation, item: Item) -> None:
-        place = georeference(item.path) if item.member is None and item.path.is_file() else None
-        features = []
-        for row in result.polygons():
-            rings = [np.array([*ring, ring[0]], dtype=np.float64) for ring in (row["polygon"], *row["holes"])]
-            rings = rings if place is None else [place.apply(ring) for ring in rings]
-            features.append({
-                "type": "Feature", "properties": {"class": row["class"], "id": row["id"], "pixels": row["area"]},
-                "geometry": {"type": "Polygon", "coordinates": [ring.tolist() for ring in rings]},
-            })  # fmt: skip
+        self._write(result, item, georeference(item.path) if item.member is None and item.path.is_file() else None)
+
+    def write_tiled(self, result: TiledSegmentation, item: Item) -> None:
+        self._write(result, item, result.place)
+
+    def _write(self, result: Outlined, item: Item, place: Georeference | None) -> None:
         crs = {} if place is None or place.crs is None else {"crs": {"type": "name", "properties": {"name": place.crs}}}
-        write_json(self.file(item), {"type": "FeatureCollection", **crs, "features": features})
+        head = json.dumps({"type": "FeatureCollection", **crs})[:-1] + ', "features": ['
+        path = self.file(item)
+        refuse_to_replace([path])
+        with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+            file.write(head)
+            for number, (label, part) in enumerate(self.polygons.of(result)):
+                file.write((",\n" if number else "\n") + json.dumps(self._feature(label, part, place), ensure_ascii=False))
+            file.write("\n]}\n")
+
+    def _feature(self, label: int, part: Part, place: Georeference | None) -> dict[str, Any]:
+        rings = [np.concatenate((ring, ring[:1])) for ring in part.rings]
+        return {
+            "type": "Feature", "properties": {"class": self.info.classes[label], "id": label, "pixels": part.area},
+            "geometry": {
+                "type": "Polygon",
+                "coordinates": [(ring if place is None else place.apply(ring.astype(np.float64))).tolist() for ring in rings],
+            },
+        }  # fmt: skip
 
 
-class CvatSink(CollectingSink):
+class CvatSink(CollectingPolygonSink):
     """``cvat.xml``: CVAT for images 1.1."""
 
     shared = "cvat.xml"
     head = f'<?xml version="1.0" encoding="utf-8"?>\n<!-- {MARK.decode()} -->\n<annotations>\n<version>1.1</version>\n'
     tail = "</annotations>\n"
 
-    def write(self, result: Segmentation, item: Item) -> None:
-        height, width = result.mask.shape
+    def write(self, result: Outlined, item: Item) -> None:
+        height, width = result.size
         name = quoteattr(visible(item.relative.as_posix()))
         self.add(f'<image id="{self.count}" name={name} width="{width}" height="{height}">\n')
-        for row, ring in _rings(result):
+        for label, _, ring in self.rings(result):
             points = ";".join(f"{x},{y}" for x, y in ring.tolist())
-            label = quoteattr(row["class"])
-            self.add(f'<polygon label={label} source="auto" occluded="0" points="{points}" z_order="0"></polygon>\n')
+            named = quoteattr(self.info.classes[label])
+            self.add(f'<polygon label={named} source="auto" occluded="0" points="{points}" z_order="0"></polygon>\n')
         self.add("</image>\n")
         self.count += 1
 
 
-class LabelStudioSink(CollectingSink):
+class LabelStudioSink(CollectingPolygonSink):
     """``label-studio.json``: tasks with polygons, in percent of the image's width and height."""
 
     shared = "label-studio.json"
     head, tail = "[", "\n]\n"
 
-    def write(self, result: Segmentation, item: Item) -> None:
-        height, width = result.mask.shape
+    def write(self, result: Outlined, item: Item) -> None:
+        height, width = result.size
         regions = []
-        for number, (row, ring) in enumerate(_rings(result)):
-            value = {"points": (ring * 100 / (width, height)).tolist(), "closed": True, "polygonlabels": [row["class"]]}
+        for number, (label, _, ring) in enumerate(self.rings(result)):
+            value = {"points": (ring * 100 / (width, height)).tolist(), "closed": True, "polygonlabels": [self.info.classes[label]]}
             regions.append({
                 "id": f"r{number}", "type": "polygonlabels", "from_name": "label", "to_name": "image", "image_rotation": 0,
                 "original_width": width, "original_height": height, "value": value,

@@ -15,7 +15,8 @@ from vocseg.data.color_table import read_colors
 from vocseg.errors import DataError, InputError, OutputError, SettingError, nearest
 from vocseg.inference.augment import Augmentation
 from vocseg.inference.engines import EngineName
-from vocseg.inference.formats import SINKS, open_sinks
+from vocseg.inference.formats import SINKS, check_simplify, open_sinks
+from vocseg.inference.polygons import Polygons
 from vocseg.inference.predictions import Format, Predictions
 from vocseg.inference.run import Run
 from vocseg.inference.segmenter import Segmenter, as_segmenter
@@ -59,6 +60,7 @@ def predict(
     tile: int | None = None,
     overlap: int | None = None,
     formats: Sequence[Format | type[Sink]] | None = None,
+    simplify: float = 0.0,
     skip_existing: bool = False,
     watch: bool = False,
     json: str | Path | None = None,
@@ -74,8 +76,10 @@ def predict(
     ``model`` and the options from ``weights`` to ``tta`` are those of :class:`vocseg.Segmenter`, which may be given as
     ``model`` itself. ``opacity``: of the overlays' tint, 0..1. ``palette``: other colors for classes, by name. ``formats``:
     what to write instead of masks and, if ``overlay``, overlays: names, or subclasses of
-    :class:`vocseg.inference.sinks.Sink`. ``skip_existing``: do not segment images whose files of an earlier call are
-    complete. ``watch``: predict what is in one folder and what arrives there, until KeyboardInterrupt (Ctrl-C).
+    :class:`vocseg.inference.sinks.Sink`. ``simplify``: leave out corners of polygons, whose borders move by so many pixels at
+    most (:meth:`vocseg.Segmentation.polygons`); what that lost is in the result's ``simplified``. ``skip_existing``: do not
+    segment images whose files of an earlier call are complete. ``watch``: predict what is in one folder and what arrives
+    there, until KeyboardInterrupt (Ctrl-C).
     ``tile``: segment images at their full size in tiles of at most so many pixels, which overlap by ``overlap``
     (:meth:`vocseg.Segmenter.segment_tiled`; a TIFF file gives NAME.tif); without it, only TIFF files above the limit of pixels.
     ``json``: a file for areas, times and errors, written even if the call fails half-way. ``title``: shows a progress bar on
@@ -97,8 +101,9 @@ def predict(
     if not 0 <= opacity <= 1:
         raise SettingError(f"opacity {opacity} must lie in 0..1")
     kinds = _kinds(formats or (("mask", "overlay") if overlay else ("mask",)), skip_existing)
+    check_simplify(simplify, kinds)
     if tile is not None:
-        check_formats(kinds)
+        check_formats(kinds, skip_existing)
     errors: dict[Any, DataError] = {}
     items = [] if watch else _named(sources, out, errors)
     named = str(model) if isinstance(model, str | Path) else None
@@ -115,7 +120,8 @@ def predict(
     options = {"weights": weights, "classes": classes, "device": device, "precision": precision, "engine": engine, "exact": exact}
     segmenter = as_segmenter(model, **options, max_short_side=max_short_side, tta=tta)
     info = segmenter.info if palette is None else _recolored(segmenter.info, palette)
-    sinks = open_sinks(kinds, writable_folder(out), info, opacity)
+    polygons = Polygons(info, simplify)
+    sinks = open_sinks(kinds, writable_folder(out), info, opacity, polygons)
     run = Run(segmenter, info, sinks, errors, reading, skip_existing, tile, overlap)
     try:
         for found in rounds:
@@ -129,7 +135,7 @@ def predict(
         for sink in sinks:
             sink.is_complete = sys.exc_info()[0] is None
             sink.close()
-        result = run.result(named or segmenter.info.architecture, shared)
+        result = replace(run.result(named or segmenter.info.architecture, shared), simplified=polygons.loss())
         if json is not None:
             write_json(Path(json), result.to_dict())
     return result

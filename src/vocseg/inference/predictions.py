@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vocseg.errors import DataError
 from vocseg.utils.text import counted
+
+if TYPE_CHECKING:
+    from vocseg.convert.simplifier import Simplification
 
 Format = Literal[
     "mask", "overlay", "cutout", "probabilities", "areas", "coco", "labelme", "yolo", "geojson", "cvat", "label-studio"
@@ -51,7 +54,7 @@ class Predictions:
     """What :func:`vocseg.predict` wrote, and ``errors``: the images it had to skip.
 
     ``total``: how many images there were, except the ``existing``: those with complete files of an earlier call.
-    ``shared``: files that all images share.
+    ``shared``: files that all images share. ``simplified``: what leaving out corners of polygons lost, if that was wanted.
     """
 
     model: str
@@ -60,6 +63,7 @@ class Predictions:
     total: int
     existing: int = 0
     shared: tuple[Path, ...] = ()
+    simplified: Simplification | None = None
 
     def __repr__(self) -> str:
         return f"Predictions({len(self.images)} of {counted(self.total, 'image')} by {self.model}, {len(self.errors)} skipped)"
@@ -70,6 +74,7 @@ class Predictions:
         rows = [row.to_dict() for row in self.images]
         found = {"model": self.model, "images": len(rows), "predictions": rows, "skipped": skipped}
         found |= {"existing": self.existing} if self.existing else {}
+        found |= {} if self.simplified is None else {"simplified": self.simplified.to_dict()}
         return found | ({"files": [str(file) for file in self.shared]} if self.shared else {})
 
     def check(self) -> None:

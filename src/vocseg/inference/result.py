@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from PIL import Image
@@ -17,6 +17,9 @@ from vocseg.models import ModelInfo
 from vocseg.ops.low_res_logits import LowResLogits
 from vocseg.utils.files import MARK, refuse_to_replace, write_json
 from vocseg.utils.text import shares
+
+if TYPE_CHECKING:
+    from vocseg.convert.outlines import Part
 
 Kind = Literal["mask", "overlay", "polygons"]
 
@@ -64,6 +67,11 @@ class Segmentation:
         return self.network_size is not None and self.network_size[0] < self.mask.shape[0]
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the image."""
+        return self.mask.shape[0], self.mask.shape[1]
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of their ids."""
         return self.info.classes
@@ -87,24 +95,23 @@ class Segmentation:
             raise ValueError("a Segmentation that no Segmenter made has no probabilities")
         return (self._logits().full()[0] / self.info.temperature).softmax(0).cpu()
 
-    def polygons(self) -> list[dict[str, Any]]:
+    def regions(self) -> dict[int, list[Part]]:
+        """Return the connected regions of every class, background too, by id: ``outline``, ``holes`` (N x 2; x, y), ``area``."""
+        from vocseg.convert.outlines import trace  # brings twenty modules with it
+
+        return trace(self.mask.cpu().numpy())
+
+    def polygons(self, simplify: float = 0.0) -> list[dict[str, Any]]:
         """Return the connected regions of every class except background, ready for JSON, largest first.
 
         Each is a dict of ``class``, ``id``, ``area`` in pixels, ``polygon`` and ``holes``: lists of corners [x, y]
         along pixel edges, (0, 0) the image's upper left corner. Filling a polygon without its holes gives exactly the
-        region's pixels.
+        region's pixels. ``simplify``: leave out corners; borders move by so many pixels at most, and neighbors keep common
+        ones (:mod:`vocseg.convert.simplify`); ``area`` stays that of the mask.
         """
-        from vocseg.convert.regions import parts  # brings twenty modules with it
+        from vocseg.inference.polygons import rows
 
-        found: list[dict[str, Any]] = []
-        for label in range(len(self.classes)):
-            if label == voc.background(self.classes):
-                continue
-            region = (self.mask == label).numpy()
-            for part in parts(region) if region.any() else []:
-                head = {"class": self.classes[label], "id": label, "area": part.area}
-                found.append(head | {"polygon": part.outline.tolist(), "holes": [hole.tolist() for hole in part.holes]})
-        return sorted(found, key=lambda row: -row["area"])
+        return rows(self, self.info, simplify)
 
     def overlay(self, opacity: float = 0.55) -> Image.Image:
         """Draw the image tinted with the mask's colors over a legend of the classes found; ``opacity``: of the tint, 0..1.

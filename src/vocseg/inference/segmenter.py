@@ -167,21 +167,23 @@ class Segmenter:
 
     @checked
     def segment_tiled(
-        self, source: Any, out: str | Path, *, tile: int = TILE, overlap: int | None = None, title: str | None = None
-    ) -> TiledSegmentation:
+        self, source: Any, out: str | Path, *, tile: int = TILE, overlap: int | None = None, title: str | None = None,
+        polygons: bool = False,
+    ) -> TiledSegmentation:  # fmt: skip
         """Segment a huge image at its full size, tile by tile, and write the mask to ``out``, in bounded memory.
 
         ``source``: an image as a call takes it; a file is read by parts with the extra ``tiles``. ``out``: a palette image,
         ``.png``, or ``.tif`` in tiles, with the coordinates of a GeoTIFF. ``tile``: side of what the network sees at once,
         at most, pixels. ``overlap``: of two tiles, at least; None: a quarter of a tile. ``title``: shows a progress bar on a
-        terminal. Raises DataError for an image that cannot be read, OutputError for a mask that cannot be written.
+        terminal. ``polygons``: trace regions too, whose corners are held in memory. Raises DataError for an image that
+        cannot be read, OutputError for a mask that cannot be written.
 
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Segmenter(device="cpu").segment_tiled(torch.zeros(3, 96, 640, dtype=torch.uint8), f"{folder}/mask.png").tiles
         2
         """
-        return segment_tiled(self, source, out, tile, overlap, title)
+        return segment_tiled(self, source, out, tile, overlap, title, polygons=polygons)
 
     def batches(self, items: Iterable[Item], size_of: Callable[[Item], Size], batch_size: int | None) -> Iterator[list[Item]]:
         """Group items by size into batches for the network; see :meth:`stream` for the default ``batch_size``."""

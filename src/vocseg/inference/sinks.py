@@ -6,10 +6,11 @@ A sink of your own is a subclass of :class:`Sink`, passed to ``predict`` in ``fo
 from __future__ import annotations
 
 import csv
+import math
 import shutil
 import tempfile
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -19,6 +20,9 @@ from vocseg.inference.result import Segmentation
 from vocseg.inference.sources import Item
 from vocseg.models import ModelInfo
 from vocseg.utils.files import AREAS_HEAD, MARK, replacing
+
+if TYPE_CHECKING:
+    from vocseg.inference.tiles import TiledSegmentation
 
 MASK, OVERLAY = ".png", "_overlay.jpg"
 
@@ -54,6 +58,10 @@ class Sink:
         """Write the result of an image of a source."""
         raise NotImplementedError
 
+    def write_tiled(self, result: TiledSegmentation, item: Item) -> None:
+        """Write the result of an image that was segmented in tiles; not every sink can, without all pixels at once."""
+        raise NotImplementedError
+
     def close(self) -> None:
         """Write what is written once, after the last image."""
 
@@ -66,6 +74,9 @@ class MaskSink(Sink):
     def write(self, result: Segmentation, item: Item) -> None:
         result.save(self.file(item))
 
+    def write_tiled(self, result: TiledSegmentation, item: Item) -> None:
+        """Nothing: it was written strip by strip."""
+
 
 class OverlaySink(Sink):
     """``NAME_overlay.jpg``: the image tinted with the mask's colors."""
@@ -74,6 +85,9 @@ class OverlaySink(Sink):
 
     def write(self, result: Segmentation, item: Item) -> None:
         result.save(self.file(item), opacity=self.opacity)
+
+    def write_tiled(self, result: TiledSegmentation, item: Item) -> None:
+        result.overview.save(self.file(item), opacity=self.opacity)
 
 
 class CutoutSink(Sink):
@@ -129,6 +143,12 @@ class AreaSink(CollectingSink):
     head = AREAS_HEAD.decode()
 
     def write(self, result: Segmentation, item: Item) -> None:
-        pixels, rows = result.mask.numel(), csv.writer(self._parts)
-        for name, share in result.areas().items():
-            rows.writerow((item.relative.as_posix(), name, result.classes.index(name), round(share * pixels), f"{share:.6g}"))
+        self._add(result.areas(), result.mask.numel(), item)
+
+    def write_tiled(self, result: TiledSegmentation, item: Item) -> None:
+        self._add(result.areas, math.prod(result.size), item)
+
+    def _add(self, areas: dict[str, float], pixels: int, item: Item) -> None:
+        rows = csv.writer(self._parts)
+        for name, share in areas.items():
+            rows.writerow((item.relative.as_posix(), name, self.info.classes.index(name), round(share * pixels), f"{share:.6g}"))

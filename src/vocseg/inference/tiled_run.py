@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vocseg.errors import DataError, SettingError, TooManyPixels
+from vocseg.inference.formats import SINKS
+from vocseg.inference.polygon_sinks import PolygonSink
 from vocseg.inference.predictions import Prediction
 from vocseg.inference.reading import one_by_one
-from vocseg.inference.sinks import MaskSink, Sink
+from vocseg.inference.sinks import CollectingSink, MaskSink, Sink
 from vocseg.inference.sources import Item, is_prediction
 from vocseg.inference.stream import load
 from vocseg.inference.strip_readers import is_tiff
@@ -23,14 +26,32 @@ from vocseg.utils.text import counted
 if TYPE_CHECKING:
     from vocseg.inference.run import Run
 
-KINDS = (MaskSink, OverlaySink)
-"""What is written of images in tiles."""
+
+def can_tile(kind: type[Sink]) -> bool:
+    """Tell whether a sink writes images in tiles."""
+    return kind.write_tiled is not Sink.write_tiled
 
 
-def check_formats(kinds: Iterable[type[Sink]]) -> None:
+def check_formats(kinds: Iterable[type[Sink]], skip_existing: bool) -> None:
     """Raise SettingError for formats that are not written of images in tiles."""
-    if others := [kind.__name__ for kind in kinds if kind not in KINDS]:
-        raise SettingError(f"of images in tiles (tile, --tile), masks and overlays are written, not {others[0]}")
+    for kind in kinds:
+        if not can_tile(kind):
+            raise SettingError(
+                f"of images in tiles (tile, --tile), formats are {', '.join(_tiled_formats())}, not {_name(kind)}, which needs all "
+                "pixels at once"
+            )
+        if skip_existing and issubclass(kind, CollectingSink):
+            raise SettingError(
+                f"of images in tiles (tile, --tile), {kind.shared} cannot be made from existing masks; leave out --skip-existing"
+            )
+
+
+def _name(kind: type[Sink]) -> str:
+    return next((name for name, sink in SINKS.items() if sink is kind), kind.__name__)
+
+
+def _tiled_formats() -> list[str]:
+    return [name for name, kind in SINKS.items() if can_tile(kind)]
 
 
 def predict_refused(run: Run, items: Sequence[Item], title: str | None) -> None:
@@ -39,8 +60,8 @@ def predict_refused(run: Run, items: Sequence[Item], title: str | None) -> None:
     A photograph is better shrunk than segmented at full size.
     """
     refused = [item for item in items if isinstance(run.errors.get(item.key), TooManyPixels)]
-    only_files = all(isinstance(sink, KINDS) for sink in run.sinks)
-    huge = [item for item in refused if only_files and item.read is None and item.member is None and is_tiff(item.path)]
+    can_write = all(can_tile(type(sink)) for sink in run.sinks)
+    huge = [item for item in refused if can_write and item.read is None and item.member is None and is_tiff(item.path)]
     for item in refused:
         error = run.errors.pop(item.key)
         if item not in huge:
@@ -49,18 +70,18 @@ def predict_refused(run: Run, items: Sequence[Item], title: str | None) -> None:
 
 
 def predict_tiled(run: Run, items: Iterable[Item], tile: int, overlap: int | None, title: str | None) -> None:
-    """Segment images in tiles and write masks (TIFF of a TIFF file, else PNG) and overlays, of fewer pixels."""
+    """Segment images in tiles and write the results; a TIFF file gets a TIFF mask, and overlays have fewer pixels."""
     for item in _read(items):
         try:
             source = item.path if item.read is None else load(0, item).pixels
-            files = {type(sink): sink.file(item) for sink in run.sinks}
-            mask, overlay = files.get(MaskSink), files.get(OverlaySink)
+            files = {type(sink): sink.file(item) for sink in run.sinks if sink.suffix}
+            mask = files.get(MaskSink)
             if mask is not None and isinstance(source, Path) and is_tiff(source) and can_write_tiff():
-                mask = mask.with_name(mask.name.removesuffix(mask.suffix) + ".tif")
-            if run.skip_existing and mask is not None and _is_done(mask, overlay):
+                files[MaskSink] = mask = mask.with_name(mask.name.removesuffix(mask.suffix) + ".tif")
+            if run.skip_existing and mask is not None and _is_done(mask, files.values()):
                 run.existing += 1
                 continue
-            run.rows.append(_written(run, item, source, mask, overlay, tile, overlap, title))
+            run.rows.append(_written(run, item, source, files, tile, overlap, title))
         except DataError as error:
             run.errors[item.key] = error
 
@@ -72,17 +93,19 @@ def _read(items: Iterable[Item]) -> Iterator[Item]:
         yield from one_by_one(found, Reading()) if are_members else found
 
 
-def _is_done(mask: Path, overlay: Path | None) -> bool:
-    return mask.is_file() and is_prediction(mask) and (overlay is None or overlay.is_file())
+def _is_done(mask: Path, files: Iterable[Path]) -> bool:
+    return all(file.is_file() for file in files) and is_prediction(mask)
 
 
 def _written(
-    run: Run, item: Item, source: Any, mask: Path | None, overlay: Path | None, tile: int, overlap: int | None, title: str | None
+    run: Run, item: Item, source: Any, files: dict[type[Sink], Path], tile: int, overlap: int | None, title: str | None
 ) -> Prediction:
-    result = segment_tiled(run.segmenter, source, mask, tile, overlap, title, run.info)
-    if overlay is not None:
-        opacity = next(sink.opacity for sink in run.sinks if isinstance(sink, OverlaySink))
-        result.overview.save(overlay, opacity=opacity)
+    polygons, mask = any(isinstance(sink, PolygonSink) for sink in run.sinks), files.pop(MaskSink, None)
+    result = segment_tiled(run.segmenter, source, mask, tile, overlap, title, run.info, polygons)
+    for sink in run.sinks:
+        sink.write_tiled(result, item)
     tiles = counted(result.tiles, "tile")
     notes = (f"segmented at full size in {tiles} of {result.tile} pixels that overlap by {result.overlap}", *result.notes)
-    return Prediction(item.key, str(item.relative), mask, overlay, result.seconds, result.areas, None, notes)
+    overlay = files.pop(OverlaySink, None)
+    row = Prediction(item.key, str(item.relative), mask, overlay, result.seconds, result.areas, None, notes)
+    return replace(row, files=tuple(files.values()))

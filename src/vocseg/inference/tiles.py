@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from vocseg.errors import DataError, SettingError
+from vocseg.inference.georeference import Georeference, from_tags
 from vocseg.inference.result import Segmentation
 from vocseg.inference.strip_readers import ImageRows, open_rows
 from vocseg.inference.strip_writers import check_suffix, write_strips
@@ -31,6 +32,7 @@ from vocseg.utils.files import refuse_to_replace
 from vocseg.utils.progress import progress
 
 if TYPE_CHECKING:
+    from vocseg.convert.outlines import Part, Tracer
     from vocseg.inference.segmenter import Segmenter
 
 TILE = 512
@@ -49,7 +51,7 @@ class TiledSegmentation:
 
     ``tile``, ``overlap``: pixels, as used; ``tiles``: how many. ``areas``: share of the image, 0..1, of each class found,
     largest first. ``overview``: every n-th pixel of the image and its mask, at most 2048 a side. ``reader``: what read
-    the image. ``notes``: how it was read, if that may surprise.
+    the image. ``notes``: how it was read, if that may surprise. ``place``: where the pixels of a GeoTIFF are.
 
     >>> import tempfile
     >>> import vocseg
@@ -71,6 +73,20 @@ class TiledSegmentation:
     overview: Segmentation
     reader: str
     notes: tuple[str, ...] = ()
+    place: Georeference | None = None
+    _regions: dict[int, list[Part]] | None = field(default=None, repr=False, compare=False)
+
+    def regions(self) -> dict[int, list[Part]]:
+        """Return the connected regions as :meth:`Segmentation.regions` does; SettingError if polygons were not wanted."""
+        if self._regions is None:
+            raise SettingError("no polygons were traced; segment_tiled(..., polygons=True) traces them")
+        return self._regions
+
+    def polygons(self, simplify: float = 0.0) -> list[dict[str, Any]]:
+        """Return polygons as :meth:`Segmentation.polygons` does; SettingError if they were not wanted."""
+        from vocseg.inference.polygons import rows
+
+        return rows(self, self.overview.info, simplify)
 
     def __repr__(self) -> str:
         height, width = self.size
@@ -97,6 +113,7 @@ def segment_tiled(
     overlap: int | None = None,
     title: str | None = None,
     info: ModelInfo | None = None,
+    polygons: bool = False,
 ) -> TiledSegmentation:
     """See :meth:`vocseg.Segmenter.segment_tiled`; ``info``: the model's, with other colors. ``out`` None: no file."""
     begin = time.perf_counter()
@@ -108,7 +125,7 @@ def segment_tiled(
     tile, overlap = _sizes(tile, overlap, grid)
     with open_rows(source) as image:
         down, across = plan(image.height, tile, overlap, grid), plan(image.width, tile, overlap, grid)
-        work = _Work(segmenter, image, grid, down, across)
+        work = _Work(segmenter, image, grid, down, across, polygons)
         try:
             if out is None:
                 for _ in work.strips(title):
@@ -119,9 +136,10 @@ def segment_tiled(
             raise DataError(f"cannot segment image {source} in tiles of {tile} pixels: {error}") from error
     taken = time.perf_counter() - begin
     size, count = (image.height, image.width), len(down.starts) * len(across.starts)
-    overview = work.overview(source, info)
+    overview, place = work.overview(source, info), from_tags({code: value for code, _, _, value, _ in image.geo_tags})
+    regions = None if work.tracer is None else work.tracer.parts()
     return TiledSegmentation(
-        out, size, tile, overlap, count, work.areas(), taken, overview, image.reader, tuple(image.notes)
+        out, size, tile, overlap, count, work.areas(), taken, overview, image.reader, tuple(image.notes), place, regions
     )  # fmt: skip
 
 
@@ -136,15 +154,24 @@ def _sizes(tile: int, overlap: int | None, grid: Grid) -> tuple[int, int]:
     return side, min(math.ceil(wanted / grid.unit) * grid.unit, side - grid.corners - grid.unit)
 
 
-class _Work:
-    """The state of a segmentation: counts of classes, and the overview."""
+def _tracer(width: int) -> Tracer:
+    from vocseg.convert.outlines import Tracer  # brings twenty modules with it
 
-    def __init__(self, segmenter: Segmenter, image: ImageRows, grid: Grid, down: Axis, across: Axis) -> None:
+    return Tracer(width)
+
+
+class _Work:
+    """The state of a segmentation: counts of classes, the overview, and outlines if polygons are wanted."""
+
+    def __init__(
+        self, segmenter: Segmenter, image: ImageRows, grid: Grid, down: Axis, across: Axis, polygons: bool = False
+    ) -> None:  # fmt: skip
         self.segmenter, self.image, self.grid, self.down, self.across = segmenter, image, grid, down, across
         self.counts = np.zeros(256, dtype=np.int64)
         self.every = math.ceil(max(image.height, image.width) / OVERVIEW)
         self.thumbnail: list[NDArray[np.uint8]] = []
         self.thumbnail_mask: list[NDArray[np.uint8]] = []
+        self.tracer = _tracer(image.width) if polygons else None
 
     def areas(self) -> dict[str, float]:
         """Return the share of the image, 0..1, of each class found, largest first."""
@@ -233,6 +260,8 @@ class _Work:
             place = column * stride
             mask[:, place : place + columns.pixels] = classes[rows.skip :, columns.skip :][: rows.pixels, : columns.pixels]
         self.counts += np.bincount(mask.ravel(), minlength=256)
+        if self.tracer is not None:
+            self.tracer.add(mask)
         every = self.every
         self.thumbnail_mask.append(mask[-(start * stride) % every :: every, ::every].copy())
         yield mask
