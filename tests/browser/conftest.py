@@ -18,8 +18,8 @@ from vocseg.inference.result import Segmentation
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
-    "--no-sandbox", "--disable-dev-shm-usage", "--use-fake-device-for-media-stream=device-count=2", "--use-fake-ui-for-media-stream",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--no-sandbox", "--disable-dev-shm-usage", "--use-fake-device-for-media-stream=device-count=2",
+    "--use-fake-ui-for-media-stream", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]  # fmt: skip
 
 
