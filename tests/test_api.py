@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import io
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,11 @@ def test_functions_keep_their_names_when_a_room_of_that_name_is_imported() -> No
     """`export` is a function of the API and the folder that it is defined in."""
     done = python("import vocseg.export.onnx, vocseg; from vocseg.export import onnx; print(vocseg.export.__name__, onnx.__name__)")
     assert done.stdout == "export vocseg.export.onnx\n", done.stderr
+
+
+def test_the_package_can_be_sent_to_other_processes() -> None:
+    """As cloudpickle does with a function that uses it."""
+    assert pickle.loads(pickle.dumps(vocseg)) is vocseg
 
 
 def test_unknown_names_are_attribute_errors() -> None:

@@ -170,5 +170,9 @@ class _Package(ModuleType):
         if not (name in _HOMES and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
+    def __reduce__(self) -> Any:
+        """Let functions that use ``vocseg`` be sent to other processes (cloudpickle: Ray, Dask, joblib)."""
+        return import_module, (self.__name__,)
+
 
 sys.modules[__name__].__class__ = _Package
