@@ -249,12 +249,12 @@ class Server:
             ticks += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
         return ticks / os.sysconf("SC_CLK_TCK")
 
-    def megabytes(self) -> float:
-        """Return the memory that the processes hold, in MB; what they share counts once."""
+    def megabytes(self, kind: str = "Pss") -> float:
+        """Return the memory that the processes hold, in MB: what they share counts once; of kind Anonymous, without files."""
         total = 0
         for pid in self.processes():
             rows = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-            total += next(int(row.split()[1]) for row in rows if row.startswith("Pss:"))
+            total += next(int(row.split()[1]) for row in rows if row.startswith(f"{kind}:"))
         return total * 1024 / 1e6
 
 
@@ -294,9 +294,11 @@ def show(servers: list[Server], found: dict[str, list[dict[str, Any]]], requests
 def endure(workers: int, clients: int, requests: int) -> None:
     """Send many requests to vocseg, and print its memory now and then."""
     server = Server("vocseg", workers)
+    print(f"at the start: {server.megabytes('Anonymous'):.0f} MB")
     for done in range(0, requests, SHOWN):
         found = server.measure(clients, min(SHOWN, requests - done))
-        print(f"{done + SHOWN} requests: {server.megabytes():.0f} MB, {SHOWN / found['seconds']:.1f} requests/s", flush=True)
+        memory = server.megabytes("Anonymous")
+        print(f"{done + SHOWN} requests: {memory:.0f} MB, {SHOWN / found['seconds']:.1f} requests/s", flush=True)
     server.end()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 
@@ -9,7 +10,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.serve.hostile import FORM, JPEG, field, form
-from vocseg.app.serve.access_log import JsonLines, TextLines
+from app.serve.test_service import forever
+from vocseg.app.serve.access_log import AccessLog, JsonLines, TextLines
 
 
 def test_lines(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
@@ -49,3 +51,15 @@ def test_paths_cannot_forge_lines(client: TestClient, caplog: pytest.LogCaptureF
     assert "\n" not in TextLines().format(record)
     assert "\x1b" not in TextLines().format(record)
     assert len(TextLines().format(record)) < 600
+
+
+def test_a_client_that_does_not_read_its_answer(client: TestClient) -> None:
+    async def run() -> None:
+        app = AccessLog(client.app, client.app.state.metrics, timeout=0.05)  # type: ignore[arg-type, attr-defined]
+        scope = {
+            "type": "http", "method": "GET", "path": "/v1/health", "raw_path": b"/v1/health", "query_string": b"", "root_path": "",
+            "headers": [(b"host", b"localhost")], "http_version": "1.1", "scheme": "http",
+        }  # fmt: skip
+        await app(scope, forever, lambda message: forever())
+
+    asyncio.run(asyncio.wait_for(run(), 20))

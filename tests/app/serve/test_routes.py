@@ -249,3 +249,16 @@ def test_accept(accept: str, wanted: str) -> None:
 def test_accept_of_other_types(client: TestClient, content: bytes) -> None:
     answer = client.post("/v1/predict", files=file(content), headers={"Accept": "audio/mpeg"})
     assert (answer.status_code, list(answer.json())) == (406, ["error"])
+
+
+def test_it_opens_no_connection(client: TestClient, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        pytest.fail("a connection")
+
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(f"socket.socket.{name}", refuse)
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    for name in MEDIA_TYPES:
+        assert client.post(f"/v1/predict?format={name}", files=file(content)).status_code == 200
+    for path in ("/", "/docs", "/openapi.json", "/v1/model", "/metrics"):
+        assert client.get(path).status_code == 200

@@ -42,6 +42,6 @@ class Limits:
         return cls(workers, max(1, cores() // workers), queue, float(timeout), max_bytes, max_pixels)
 
     @property
-    def buffered(self) -> int:
+    def max_buffered(self) -> int:
         """Bytes of all uploads that may be in memory while they arrive."""
         return BUFFERS * self.max_bytes

@@ -80,7 +80,7 @@ async def _chunks(request: Request, service: Service) -> AsyncIterator[bytes]:
             service.buffered += len(chunk)
             if count > service.limits.max_bytes:
                 raise _too_long(service.limits.max_bytes)
-            if service.buffered > service.limits.buffered:
+            if service.buffered > service.limits.max_buffered:
                 raise HTTPException(503, "too many uploads at the same time; try again later", {"Retry-After": "1"})
             yield chunk
     finally:
