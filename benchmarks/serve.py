@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import base64
 import http.client
-import io
 import json
 import os
 import signal
@@ -30,104 +29,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from serve_peers import jpegs
 
-SIZE = 500, 375
 MODES = ("bare", "vocseg", "litserve", "gradio")
 SHOWN = 1000
 """Requests after which the memory is printed."""
-
-
-def jpegs() -> list[bytes]:
-    """Return the sample photographs as JPEG files of SIZE."""
-    from vocseg.data.samples import FOLDER
-
-    found = []
-    for path in sorted((FOLDER / "JPEGImages").glob("*.jpg")):
-        content = io.BytesIO()
-        Image.open(path).convert("RGB").resize(SIZE).save(content, "JPEG", quality=90)
-        found.append(content.getvalue())
-    return found
-
-
-def bare(workers: int) -> None:
-    """Segment as many images in memory as each line of standard input says, and print the seconds."""
-    import torch
-
-    import vocseg
-    from vocseg.inference.images import to_pixels
-    from vocseg.utils.system import cores
-
-    vocseg.tune_process()
-    segment, images = vocseg.Segmenter(device="cpu"), [to_pixels(content) for content in jpegs()]
-    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(max(1, cores() // workers),))
-    for line in sys.stdin:
-        start = time.perf_counter()
-        list(pool.map(lambda number: segment.low_res_logits(images[number % len(images)][None]).classes(), range(int(line))))
-        print(time.perf_counter() - start, flush=True)
-
-
-def litserve_api() -> Any:
-    """Return LitServe's object; its workers, started with spawn, make theirs by this function too."""
-    import litserve
-    from fastapi import Response
-
-    class Api(litserve.LitAPI):
-        def __reduce__(self) -> Any:
-            return litserve_api, (), self.__dict__
-
-        def setup(self, device: str) -> None:
-            import torch
-
-            import vocseg
-
-            vocseg.tune_process()
-            torch.set_num_threads(1)
-            self.segment = vocseg.Segmenter(device="cpu")
-
-        def decode_request(self, request):  # type: ignore[no-untyped-def]  # LitServe looks at annotations
-            return base64.b64decode(request["image"])
-
-        def predict(self, content: bytes) -> Any:
-            return self.segment(content)
-
-        def encode_response(self, result: Any) -> Response:
-            from vocseg.app.serve.answers import mask_png
-
-            return Response(mask_png(result), media_type="image/png")
-
-    return Api()
-
-
-def serve_litserve(port: int, workers: int) -> None:
-    """LitServe, with a process a worker."""
-    import litserve
-
-    server = litserve.LitServer(litserve_api(), accelerator="cpu", workers_per_device=workers)
-    server.run(host="127.0.0.1", port=port, log_level="error", generate_client_file=False)
-
-
-def serve_gradio(port: int, workers: int) -> None:
-    """gradio, with as many images at a time."""
-    import gradio
-    import torch
-
-    import vocseg
-    from vocseg import draw
-
-    vocseg.tune_process()
-    torch.set_num_threads(1)
-    segment = vocseg.Segmenter(device="cpu")
-
-    def mask(image: Any) -> Any:
-        torch.set_num_threads(1)
-        result = segment(image)
-        return draw.palette_image(result.mask, result.info.palette)
-
-    page = gradio.Interface(
-        mask, gradio.Image(type="pil"), gradio.Image(type="pil", format="png"), api_name="mask", concurrency_limit=workers
-    )
-    page.launch(server_name="127.0.0.1", server_port=port, quiet=True)
 
 
 def one_request(connection: http.client.HTTPConnection, path: str, body: bytes) -> bytes:
@@ -198,7 +104,8 @@ class Server:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.mode = mode
-        command = [sys.executable, __file__, "--role", mode, "--port", str(self.port), "--workers", str(workers)]
+        peers = str(Path(__file__).with_name("serve_peers.py"))
+        command = [sys.executable, peers, mode, "--port", str(self.port), "--workers", str(workers)]
         if mode == "vocseg":
             command = [sys.executable, "-m", "vocseg", "serve", "--port", str(self.port), "--workers", str(workers)]
         pipe = subprocess.PIPE if mode == "bare" else subprocess.DEVNULL
@@ -310,15 +217,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2, help="images that each server segments at a time")
     parser.add_argument("--endurance", action="store_true", help=f"print vocseg's memory each {SHOWN} of --requests")
-    parser.add_argument("--role", choices=("load", *MODES), help=argparse.SUPPRESS)
+    parser.add_argument("--role", choices=("load",), help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.role == "load":
         load(given.modes[0], given.port, given.clients, given.requests)
-    elif given.role == "bare":
-        bare(given.workers)
-    elif given.role:
-        {"litserve": serve_litserve, "gradio": serve_gradio}[given.role](given.port, given.workers)
     elif given.endurance:
         endure(given.workers, given.clients, given.requests)
     else:
