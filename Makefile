@@ -23,6 +23,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	test ! -x $(BIN)/hadolint || $(BIN)/hadolint Dockerfile
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet -m "not browser" --durations=10 --numprocesses 2 --dist loadfile
