@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from vocseg.cli.options import Pass, Positive
+from vocseg.cli.options import Classes, Pass, Positive, class_names
 
 Text = Annotated[list[str] | None, Parameter(negative=())]
 TOKEN = "VOCSEG_TOKEN"
@@ -28,6 +28,7 @@ def serve(
     timeout: float = 30.0,
     max_bytes: Positive = 32 << 20,
     log_format: Literal["text", "json"] = "text",
+    classes: Classes = None,
     run: Pass = Pass(),
 ) -> None:
     """Segment images over HTTP, and in a browser. Needs the extra `serve`.
@@ -74,7 +75,7 @@ def serve(
     with listen(host, port) as listener:
         app = make_app(
             model, token=token, hosts=allow_host or (), cors=cors or (), workers=workers, queue=queue, timeout=timeout,
-            max_bytes=max_bytes, **asdict(run),
+            max_bytes=max_bytes, classes=class_names(classes), **asdict(run),
         )  # fmt: skip
         log = log_to_stdout(log_format)
         shown = address(host, listener.getsockname()[1])

@@ -185,6 +185,7 @@ def test_the_description_works_without_a_network(client: TestClient) -> None:
 
 def test_the_page_may_run_only_what_comes_from_here(client: TestClient) -> None:
     answer = client.get("/")
+    assert client.head("/").status_code == 200
     assert answer.headers["content-type"].startswith("text/html")
     policy = answer.headers["content-security-policy"]
     assert "script-src 'self';" in policy

@@ -140,6 +140,19 @@ def test_many_clients_get_their_own_masks(open_server: Callable[..., Any], segme
         assert np.array_equal(np.array(Image.open(io.BytesIO(found[number]))), masks[number % 4].numpy())
 
 
+def test_200_clients_at_once_get_a_mask_or_are_told_to_wait(open_server: Callable[..., Any]) -> None:
+    server, found = open_server(queue=8), list[int]()
+    threads = [threading.Thread(target=lambda: found.append(server.post(IMAGE, JPEG)[0])) for _ in range(200)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 200
+    assert set(found) <= {200, 429}
+    assert server.post(IMAGE, JPEG)[0] == 200
+    assert server.service.taken == 0
+
+
 def test_a_port_that_is_taken() -> None:
     with listen("127.0.0.1", 0) as first:
         first.listen()

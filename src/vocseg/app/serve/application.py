@@ -48,7 +48,7 @@ def build(segmenter: Segmenter, limits: Limits, access: Access) -> FastAPI:
     app.state.metrics = Metrics(service)
     problems.install(app)
     app.include_router(router)
-    app.add_api_route("/", _index, include_in_schema=False, response_class=Response)
+    app.add_api_route("/", _index, methods=["GET", "HEAD"], include_in_schema=False, response_class=Response)
     app.add_api_route("/docs", _docs, include_in_schema=False, response_class=Response)
     app.mount("/static", _PageFiles(directory=PAGE))
     app.mount("/samples", StaticFiles(directory=FOLDER / voc.IMAGES))
