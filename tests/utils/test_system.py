@@ -96,6 +96,17 @@ def test_memory_of_this_process() -> None:
     assert (resident_memory() or 0) > resident // 2
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"), [("max 100000", 8), ("150000 100000", 2), ("20000 100000", 1), ("9900000 100000", 8), ("", 8)]
+)
+def test_a_containers_share_of_the_processors(text: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)), raising=False)
+    monkeypatch.setattr("vocseg.utils.system.CPU_SHARE", tmp_path / "cpu.max")
+    assert cores() == 8
+    (tmp_path / "cpu.max").write_text(text)
+    assert cores() == expected
+
+
 def test_cores_and_machine() -> None:
     assert 1 <= cores() <= (os.cpu_count() or 1)
     assert f"torch {torch.__version__}" in machine()

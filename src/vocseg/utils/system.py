@@ -22,6 +22,8 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 MAX_PIXELS = 100_000_000
 """Pixels that an image or mask may have, unless another limit is set."""
+CPU_SHARE = Path("/sys/fs/cgroup/cpu.max")
+"""Microseconds of processor time that a container may use in a period, and the period (cgroup v2)."""
 _limits: dict[str, int] = {}
 
 
@@ -149,8 +151,13 @@ def set_max_pixels(pixels: int) -> None:
 
 
 def cores() -> int:
-    """Return how many processors this process may use, at least 1."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many processors this process may use, at least 1; a container's share, rounded up, if it has one."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = map(int, CPU_SHARE.read_text(encoding="utf-8").split())
+    except (OSError, ValueError):  # another system, or no limit: "max 100000"
+        return allowed
+    return max(1, min(allowed, -(-quota // max(1, period))))
 
 
 def resident_memory() -> int | None:
