@@ -27,6 +27,8 @@ def serve(
     queue: Positive = 32,
     timeout: float = 30.0,
     max_bytes: Positive = 32 << 20,
+    label_studio_url: Annotated[str | None, Parameter(env_var="LABEL_STUDIO_URL", show_env_var=True)] = None,
+    label_studio_key: Annotated[str | None, Parameter(env_var="LABEL_STUDIO_API_KEY", show_env_var=True)] = None,
     log_format: Literal["text", "json"] = "text",
     classes: Classes = None,
     run: Pass = Pass(),
@@ -56,6 +58,8 @@ def serve(
         queue: Images that may wait; more get status 429.
         timeout: Seconds that an upload may take, and then its answer.
         max_bytes: Bytes that a request may have. --max-pixels limits images; here the default is 25 million.
+        label_studio_url: Address of the Label Studio whose images are read for its tasks, e.g. http://localhost:8080.
+        label_studio_key: Access token that Label Studio gave out. Better set in the environment.
         log_format: Lines of the log: text, or JSON objects.
     """
     from vocseg.app.serve import require_packages
@@ -75,7 +79,8 @@ def serve(
     with listen(host, port) as listener:
         app = make_app(
             model, token=token, hosts=allow_host or (), cors=cors or (), workers=workers, queue=queue, timeout=timeout,
-            max_bytes=max_bytes, classes=class_names(classes), **asdict(run),
+            max_bytes=max_bytes, label_studio_url=label_studio_url, label_studio_key=label_studio_key,
+            classes=class_names(classes), **asdict(run),
         )  # fmt: skip
         log = log_to_stdout(log_format)
         shown = address(host, listener.getsockname()[1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -202,19 +202,32 @@ class LabelStudioSink(CollectingPolygonSink):
     head, tail = "[", "\n]\n"
 
     def write(self, result: Outlined, item: Item) -> None:
-        height, width = result.size
-        regions = []
-        for number, (label, _, ring) in enumerate(self.rings(result)):
-            value = {"points": (ring * 100 / (width, height)).tolist(), "closed": True, "polygonlabels": [self.info.classes[label]]}
-            regions.append({
-                "id": f"r{number}", "type": "polygonlabels", "from_name": "label", "to_name": "image", "image_rotation": 0,
-                "original_width": width, "original_height": height, "value": value,
-            })  # fmt: skip
+        regions = label_studio_regions(self.polygons.of(result), result.size, dict(enumerate(self.info.classes)))
         task = {
             "meta": {"source": MARK.decode()}, "data": {"image": item.relative.as_posix()}, "annotations": [{"result": regions}],
         }  # fmt: skip
         self.add(("\n" if self.count == 0 else ",\n") + json.dumps(task, ensure_ascii=False))
         self.count += 1
+
+
+def label_studio_regions(
+    parts: Iterable[tuple[int, Part]], size: tuple[int, int], labels: Mapping[int, str], name: str = "label", to_name: str = "image"
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Return Label Studio's results for the regions (class id and part) of an image of ``size`` (height, width).
+
+    ``labels``: of class ids; classes without one are left out. ``name``, ``to_name``: of the project's tags.
+    """
+    height, width = size
+    regions: list[dict[str, Any]] = []
+    for label, part in parts:
+        if label in labels:
+            points = (cut_open(part.outline, part.holes) * 100 / (width, height)).tolist()
+            regions.append({
+                "id": f"r{len(regions)}", "type": "polygonlabels", "from_name": name, "to_name": to_name, "image_rotation": 0,
+                "original_width": width, "original_height": height,
+                "value": {"points": points, "closed": True, "polygonlabels": [labels[label]]},
+            })  # fmt: skip
+    return regions
 
 
 def _relative(path: Path, folder: Path) -> str:

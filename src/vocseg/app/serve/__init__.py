@@ -1,7 +1,8 @@
 """The HTTP service: masks over HTTP, and a page for a browser.
 
 ``service`` runs the network behind a bounded queue, ``uploads`` reads requests, ``answers`` writes results, ``routes`` has
-the addresses, ``gate`` decides who may ask, ``access_log`` and ``metrics`` tell what happened, ``server`` listens.
+the addresses, ``label_studio`` those for that tool, ``gate`` decides who may ask, ``access_log`` and ``metrics`` tell what
+happened, ``server`` listens.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ def serve(
     timeout: float = 30.0,
     max_bytes: int = 32 << 20,
     max_pixels: int | None = None,
+    label_studio_url: str | None = None,
+    label_studio_key: str | None = None,
     **options: Any,
 ) -> App:
     """Return the ASGI app of the HTTP service, for uvicorn, gunicorn, Ray Serve or a test; `vocseg serve` runs it.
@@ -57,6 +60,7 @@ def serve(
     segmented at the same time, each with an equal share of the processors; None: on a CPU one for each processor.
     ``queue``: images that may wait; more get status 429. ``timeout``: seconds for an upload, and again for its answer.
     ``max_bytes``: of a request. ``max_pixels``: of an image; None: 25 million, or what :func:`vocseg.set_max_pixels` says.
+    ``label_studio_url``, ``label_studio_key``: the Label Studio whose images are read for its tasks, and its access token.
     Raises ModelError for a model, SettingError for a setting, that cannot be used, or if the extra ``serve`` is missing.
 
     >>> app = serve(device="cpu", queue=8)
@@ -66,10 +70,12 @@ def serve(
     require_packages()
     from vocseg.app.serve.application import build
     from vocseg.app.serve.gate import Access
+    from vocseg.app.serve.label_studio.images import LabelStudio
 
     segmenter = as_segmenter(model, weights=weights, **options)
     most = pixel_limit(MAX_PIXELS) if max_pixels is None else max_pixels
     if most > pixel_limit():
         raise SettingError(f"max_pixels is {most}, more than this process reads; call vocseg.set_max_pixels first")
     limits = Limits.of(segmenter.device.type, workers=workers, queue=queue, timeout=timeout, max_bytes=max_bytes, max_pixels=most)
-    return build(segmenter, limits, Access(token, tuple(hosts), tuple(cors)))
+    access = Access(token, tuple(hosts), tuple(cors))
+    return build(segmenter, limits, access, LabelStudio(label_studio_url, label_studio_key))

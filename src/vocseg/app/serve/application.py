@@ -18,6 +18,8 @@ from vocseg.app.serve import problems
 from vocseg.app.serve.access_log import ID_HEADER, AccessLog
 from vocseg.app.serve.docs_page import docs_page
 from vocseg.app.serve.gate import Access, Gate
+from vocseg.app.serve.label_studio.images import LabelStudio
+from vocseg.app.serve.label_studio.routes import router as label_studio_router
 from vocseg.app.serve.limits import Limits
 from vocseg.app.serve.metrics import Metrics
 from vocseg.app.serve.routes import router
@@ -29,7 +31,7 @@ PAGE = Path(__file__).parent / "page"
 """The page for a browser: ``index.html``, and what it loads from ``/static/``."""
 
 
-def build(segmenter: Segmenter, limits: Limits, access: Access) -> FastAPI:
+def build(segmenter: Segmenter, limits: Limits, access: Access, label_studio: LabelStudio) -> FastAPI:
     """Return the app of a service."""
     service = Service(segmenter, limits)
 
@@ -46,8 +48,10 @@ def build(segmenter: Segmenter, limits: Limits, access: Access) -> FastAPI:
     )  # fmt: skip
     app.state.service = service
     app.state.metrics = Metrics(service)
+    app.state.label_studio, app.state.label_studio_requests = label_studio, 0
     problems.install(app)
     app.include_router(router)
+    app.include_router(label_studio_router)
     app.add_api_route("/", _index, methods=["GET", "HEAD"], include_in_schema=False, response_class=Response)
     app.add_api_route("/docs", _docs, include_in_schema=False, response_class=Response)
     app.mount("/static", _PageFiles(directory=PAGE))

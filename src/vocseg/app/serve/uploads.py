@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from python_multipart import MultipartParser
@@ -25,22 +26,34 @@ CLOSE = {"Connection": "close"}
 async def read_uploads(request: Request, service: Service, most: int) -> list[Upload]:
     """Return the images of a request, 1 to ``most``. Raises 400, 408, 411, 413, 415, 422 or 503 (HTTPException)."""
     kind, options = _content_type(request)
+    async with _arriving(request, service) as chunks:
+        if kind == "multipart/form-data":
+            contents = await _parts(chunks, options.get(b"boundary", b""), most)
+        else:
+            contents = [b"".join([chunk async for chunk in chunks])]
+    if len(contents) == 1:
+        return [Upload(contents[0])]
+    return [Upload(content, f"{FIELD} {number}") for number, content in enumerate(contents, 1)]
+
+
+async def read_body(request: Request, service: Service) -> bytes:
+    """Return the body of a request of another kind, JSON. Raises what :func:`read_uploads` does."""
+    async with _arriving(request, service) as chunks:
+        return b"".join([chunk async for chunk in chunks])
+
+
+@asynccontextmanager
+async def _arriving(request: Request, service: Service) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Have the body arrive, within the limits of bytes and time."""
     _check_length(request, service.limits.max_bytes)
     try:
         async with asyncio.timeout(service.limits.timeout):
-            chunks = _chunks(request, service)
-            if kind == "multipart/form-data":
-                contents = await _parts(chunks, options.get(b"boundary", b""), most)
-            else:
-                contents = [b"".join([chunk async for chunk in chunks])]
+            yield _chunks(request, service)
     except TimeoutError as error:
         message = f"the request did not arrive within {service.limits.timeout:g} s"
         raise HTTPException(408, message, CLOSE) from error
     except ClientDisconnect as error:
         raise HTTPException(CLIENT_GONE, "the client has closed the connection") from error
-    if len(contents) == 1:
-        return [Upload(contents[0])]
-    return [Upload(content, f"{FIELD} {number}") for number, content in enumerate(contents, 1)]
 
 
 def _content_type(request: Request) -> tuple[str, dict[bytes, bytes]]:
