@@ -72,6 +72,18 @@ def test_a_server_that_does_not_answer(watched: Watched) -> None:
     assert page.is_hidden("#problem")
 
 
+def test_a_sample_is_asked_for_again(watched: Watched) -> None:
+    page = watched.page
+    watched.expected = ("ERR_FAILED",)
+    steps.bring(page, PHOTOS / "astronaut.jpg")
+    steps.wait_for_mask(page)
+    page.route("**/samples/*", lambda route: route.abort(), times=1)
+    page.click("[data-name='chelsea.jpg']")
+    steps.problem(page)
+    page.click("#again")
+    page.locator("#status", has_text="chelsea.jpg: cat").wait_for()
+
+
 def test_offline(watched: Watched) -> None:
     watched.expected = ("ERR_INTERNET_DISCONNECTED",)
     watched.page.context.set_offline(True)
@@ -137,3 +149,7 @@ def test_without_a_token_the_page_says_so(watched: Watched) -> None:
     page.reload()
     page.click("#token-cancel")
     assert steps.problem(page) == "This server needs a token."
+    page.unroute("**/v1/*")
+    page.click("#again")
+    page.locator("#model", has_text="vocseg-s").wait_for()
+    assert page.is_hidden("#problem")

@@ -122,12 +122,25 @@ def test_live_masks_end_when_a_sample_is_chosen(page: Any) -> None:
 
 
 def test_the_other_camera(page: Any) -> None:
+    shown = "document.querySelector('#video').srcObject?.id"
     page.click("#camera")
-    first = page.evaluate("document.querySelector('#video').srcObject.id")
+    page.locator("#turn").wait_for()
+    first = page.evaluate(shown)
     page.click("#turn")
-    page.locator("#video").wait_for()
-    page.wait_for_timeout(100)
-    assert page.evaluate("document.querySelector('#video').srcObject.id") != first
+    while page.evaluate(shown) in (None, first):
+        page.wait_for_timeout(20)
+    page.click("#shoot")
+    steps.wait_for_mask(page)
+
+
+def test_the_other_camera_fails(page: Any) -> None:
+    page.click("#camera")
+    page.locator("#turn").wait_for()
+    page.evaluate("() => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', 'NotReadableError')); }")
+    page.click("#turn")
+    assert steps.problem(page) == "The camera is used by another program."
+    assert page.is_visible("#camera")
+    assert page.is_visible("#empty")
 
 
 def test_without_a_camera_the_page_says_so(page: Any) -> None:

@@ -24,7 +24,7 @@ async function takeSample(name) {
   try {
     await segment(await (await ask(`samples/${name}`)).blob(), name);
   } catch (error) {
-    explain(error, name);
+    explain(error, name, () => takeSample(name));
   }
 }
 
@@ -41,7 +41,6 @@ function listenForFiles() {
     if (event.clipboardData.files.length) take([...event.clipboardData.files]);
     else complain("The clipboard holds no image.");
   });
-  byId("again").onclick = () => shown() && segment(shown().blob, shown().name);
   byId("smaller").onclick = sendSmaller;
 }
 
@@ -95,14 +94,25 @@ async function download(format) {
     save(await content, file);
     say(`${file} is saved.`);
   } catch (error) {
-    explain(error, name);
+    explain(error, name, () => download(format));
   }
 }
 
 // ---- the model
 
 async function describeModel() {
-  const model = await (await ask("v1/model")).json();
+  try {
+    tell(await (await ask("v1/model")).json());
+  } catch (error) {
+    const again = () => {
+      complain("");
+      describeModel();
+    };
+    complain(error.message, { again });
+  }
+}
+
+function tell(model) {
   const names = model.classes.map(({ name }) => name);
   const objects = names.filter((name) => !classes.isBackground(name));
   const known = `${objects.length} ${objects.length === 1 ? "class" : "classes"}${objects.length < names.length ? " and background" : ""}`;
@@ -119,4 +129,4 @@ listenForFiles();
 listenForDrops();
 listenForView();
 live.listen();
-describeModel().catch((error) => complain(error.message));
+describeModel();

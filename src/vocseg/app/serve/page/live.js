@@ -14,12 +14,16 @@ async function start(open = camera.open) {
   begin();
   mark(false);
   complain("");
+  enable(false); // a camera that is opening has no picture yet
   try {
     await open();
   } catch (error) {
-    stop();
+    enable(true);
+    if (error.name === "AbortError") return; // an image has come in the meantime
+    end();
     return complain(error.message);
   }
+  enable(true);
   camera.watchEnd(() => {
     stop();
     complain("The camera was switched off.");
@@ -36,7 +40,10 @@ async function start(open = camera.open) {
 
 /** Switch the camera off; the last frame of live masks stays. */
 export function stop() {
-  if (!camera.isOpen()) return;
+  if (camera.isOpen()) end();
+}
+
+function end() {
   const hadFocus = byId("shooting").contains(document.activeElement);
   begin();
   mark(false);
@@ -45,6 +52,10 @@ export function stop() {
   if (!byId("video").hidden) stage.clear();
   if (hadFocus) byId("camera").focus();
   say("The camera is off.");
+}
+
+function enable(on) {
+  for (const id of ["camera", "shoot", "live", "turn", "stop"]) byId(id).disabled = !on;
 }
 
 function bar(isOpen) {
@@ -91,7 +102,7 @@ async function live() {
   } catch (error) {
     if (error.name === "AbortError") return;
     mark(false);
-    explain(error, "the camera’s image");
+    explain(error, "the camera’s image", live);
   }
 }
 

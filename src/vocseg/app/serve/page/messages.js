@@ -12,20 +12,21 @@ export function sayBusy(seconds) {
   say(`The server is busy; trying again in ${seconds} s …`);
 }
 
-/** Say what went wrong, with buttons for what may help; an empty text takes the box away. */
-export function complain(text, { again = false, smaller = false } = {}) {
+/** Say what went wrong, with buttons for what may help: `again()`, a smaller copy. An empty text takes the box away. */
+export function complain(text, { again = null, smaller = false } = {}) {
   show(byId("problem"), text !== "");
   byId("problem").querySelector("p").textContent = text;
-  show(byId("again"), again);
+  show(byId("again"), again !== null);
+  byId("again").onclick = again;
   show(byId("smaller"), smaller);
   if (text) say("");
 }
 
-/** Say why an image could not be segmented. */
-export function explain(error, name) {
+/** Say why an image could not be segmented; `again()` is offered if that may help. */
+export function explain(error, name, again) {
   const status = error instanceof Refusal ? error.status : -1;
   const told = error.message.replace(/^cannot \w+ image upload: /, "").replace(/^upload\b/, "it");
   const text = status >= 400 && status !== 401 ? `Cannot segment ${name}: ${told}` : told;
-  const again = [0, 401, 408, 429].includes(status) || status >= 500;
-  complain(text.replace(/\.?$/, "."), { again, smaller: status === 413 });
+  const mayHelp = [0, 401, 408, 429].includes(status) || status >= 500;
+  complain(text.replace(/\.?$/, "."), { again: mayHelp ? again : null, smaller: status === 413 });
 }

@@ -65,7 +65,7 @@ export async function segment(blob, name) {
     describe(answer, name, performance.now() - start);
     bitmap?.close();
   } catch (error) {
-    if (error.name !== "AbortError") explain(error, name);
+    if (error.name !== "AbortError") explain(error, name, () => segment(blob, name));
   } finally {
     if (!signal.aborted) show(byId("progress"), false);
   }
