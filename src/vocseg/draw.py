@@ -21,7 +21,7 @@ from vocseg.utils.text import visible
 Colors = Sequence[Sequence[int]]
 """RGB, 0..255, of each class."""
 
-STRIP = 256
+STRIP = 1024
 """Rows of an image that are tinted at a time."""
 
 
@@ -68,17 +68,19 @@ def overlay(
     112 pixels have no outlines, which would hide them.
     """
     labels = mask.cpu().numpy()
-    tinted = image.permute(1, 2, 0).cpu().numpy().copy()
-    opacities = np.full((256, 1), opacity, dtype=np.float32)
+    shades = np.full(256, round(255 * opacity), dtype=np.uint8)
     if background is not None:
-        opacities[background] = 0
-    colors = np.array(full_palette(palette), dtype=np.float32) * opacities
-    for rows in (slice(start, start + STRIP) for start in range(0, len(labels), STRIP)):  # large images in little memory
-        tinted[rows] = (tinted[rows] * (1 - opacities)[labels[rows]] + colors[labels[rows]]).round()
+        shades[background] = 0
+    tinted = Image.new("RGB", labels.shape[::-1])
+    for top in range(0, len(labels), STRIP):  # large images in little memory
+        rows = slice(top, top + STRIP)
+        part = Image.merge("RGB", [Image.fromarray(plane) for plane in image[:, rows].cpu().numpy()])
+        part.paste(palette_image(mask[rows], palette).convert("RGB"), mask=Image.fromarray(shades[labels[rows]]))
+        tinted.paste(part, (0, top))
     # Of two lines side by side, one can be seen on any color.
-    tinted[_edges(labels[::-1, ::-1])[::-1, ::-1]] = 0
-    tinted[_edges(labels)] = 255
-    return Image.fromarray(tinted)
+    tinted.paste("black", mask=Image.fromarray(_edges(labels[::-1, ::-1])[::-1, ::-1]))
+    tinted.paste("white", mask=Image.fromarray(_edges(labels)))
+    return tinted
 
 
 def thumbnail(image: Image.Image, side: int, enlarge: bool = False) -> Image.Image:

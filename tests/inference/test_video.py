@@ -14,6 +14,9 @@ from PIL import Image
 import vocseg
 from vocseg.data.samples import FOLDER
 from vocseg.inference.result import Segmentation
+from vocseg.inference.sources import Item
+from vocseg.inference.video import Reading, read_frames
+from vocseg.inference.video_sink import MaskVideoSink, OverlaySink
 from vocseg.utils.system import set_max_pixels
 
 av = pytest.importorskip("av")
@@ -81,6 +84,94 @@ def test_the_overlay_is_the_clip(segment: vocseg.Segmenter, tmp_path: Path) -> N
     assert (len(again.images), again.existing, made.read_bytes()) == (0, 60, before)
     assert len(vocseg.predict(clip, tmp_path / "out", model=segment, end=0.3).images) == 6  # replaces what vocseg wrote
     assert described(made)[1] == pytest.approx(0.3, abs=0.09)  # the sound too
+
+
+def gray_levels(path: Path) -> list[np.ndarray]:
+    with av.open(str(path)) as container:
+        assert (container.streams.video[0].codec_context.name, container.streams.video[0].codec_context.pix_fmt) == ("ffv1", "gray")
+        return [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize(
+    "chosen", [{}, {"stride": 3}, {"start": 1.0, "end": 2.0}, {"every": 0.5}], ids=lambda chosen: "".join(chosen) or "all"
+)
+def test_a_video_of_masks_is_the_masks(segment: vocseg.Segmenter, tmp_path: Path, chosen: dict[str, float]) -> None:
+    clip = make_clip(tmp_path / "a.mp4", frames=30)
+    vocseg.predict(clip, tmp_path / "png", model=segment, formats=["mask", "overlay"], **chosen)
+    [row, *_] = vocseg.predict(clip, tmp_path / "out", model=segment, formats=["mask-video"], **chosen).images
+    assert row.mask == tmp_path / "out" / "a_mask.mkv"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a_mask.mkv"]
+    masks = [np.array(Image.open(path)) for path in sorted((tmp_path / "png" / "a.mp4").iterdir())]
+    stored = gray_levels(row.mask)
+    assert len(masks) > 1
+    assert len(stored) == len(masks)
+    assert all(np.array_equal(one, other) for one, other in zip(stored, masks, strict=True))
+    times = described(tmp_path / "png" / "a_overlay.mp4")[0]
+    assert described(row.mask)[0] == pytest.approx(times, abs=6e-4)  # Matroska has milliseconds
+
+
+def test_all_ids_are_stored(tmp_path: Path) -> None:
+    mask = torch.arange(256, dtype=torch.uint8).reshape(16, 16)
+    clip = make_clip(tmp_path / "a.mp4", frames=2, size=(16, 16))
+    sink = MaskVideoSink(tmp_path, vocseg.Segmenter("two_layer_net", device="cpu").info)
+    for frame, pixels in read_frames(str(clip), Path("a"), False, Reading()):
+        item = Item(clip, Path("a.mp4"), frame=frame, is_video=True)
+        sink.write(Segmentation(torch.from_numpy(pixels).permute(2, 0, 1), mask, sink.info), item)
+    sink.close()
+    assert all(np.array_equal(stored, mask.numpy()) for stored in gray_levels(tmp_path / "a_mask.mkv"))
+
+
+def test_images_beside_a_video_of_masks(segment: vocseg.Segmenter, tmp_path: Path) -> None:
+    make_clip(tmp_path / "a.mp4", frames=2)
+    Image.new("RGB", (9, 9)).save(tmp_path / "b.png")
+    rows = vocseg.predict([tmp_path / "a.mp4", tmp_path / "b.png"], tmp_path / "out", model=segment, formats=["mask-video"]).images
+    assert [row.mask.name for row in rows] == ["a_mask.mkv", "a_mask.mkv", "b.png"]
+    with pytest.raises(vocseg.SettingError, match="mask and mask-video write the same masks; choose one"):
+        vocseg.predict(tmp_path / "a.mp4", tmp_path / "out", model=segment, formats=["mask", "mask-video"])
+
+
+@pytest.mark.parametrize("formats", [["mask", "overlay"], ["mask-video"], ["mask-video", "overlay"]], ids="+".join)
+def test_clips_are_skipped_only_if_the_same_frames_are_there(segment: vocseg.Segmenter, tmp_path: Path, formats: list[str]) -> None:
+    clip, out = make_clip(tmp_path / "a.mp4", frames=6), tmp_path / "out"
+
+    def predict(**chosen: float) -> tuple[int, ...]:
+        result = vocseg.predict(clip, out, model=segment, formats=formats, skip_existing=True, **chosen)
+        result.check()
+        made = {len(described(path)[0]) for path in out.glob("a_*.m*")}
+        return len(result.images), result.existing, *made
+
+    assert predict(stride=2) == (3, 0, 3)
+    assert predict(stride=2) == (0, 3, 3)
+    assert predict() == (6, 0, 6)
+    assert predict() == (0, 6, 6)
+    if "mask" in formats:
+        (out / "a.mp4" / "000004.png").unlink()
+        assert predict() == (6, 0, 6)
+
+
+@pytest.mark.parametrize("name", ["a_overlay.mp4", "a_mask.mkv"])
+def test_foreign_clips_are_not_replaced(segment: vocseg.Segmenter, tmp_path: Path, name: str) -> None:
+    clip = make_clip(tmp_path / "a.mp4", frames=2)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_bytes(clip.read_bytes())
+    with pytest.raises(vocseg.OutputError, match=f"{name}: it exists, and vocseg did not write it"):
+        vocseg.predict(clip, tmp_path / "out", model=segment, formats=["mask-video", "overlay"])
+    assert (tmp_path / "out" / name).read_bytes() == clip.read_bytes()
+
+
+@pytest.mark.parametrize("color", [(230, 30, 40), (30, 200, 60), (20, 40, 220)])
+def test_overlays_keep_colors(segment: vocseg.Segmenter, tmp_path: Path, color: tuple[int, int, int]) -> None:
+    sink = OverlaySink(tmp_path, segment.info)
+    clip = make_clip(tmp_path / "a.mp4", frames=1)
+    [(frame, _)] = read_frames(str(clip), Path("a"), False, Reading())
+    image = torch.tensor(color, dtype=torch.uint8)[:, None, None].expand(3, 64, 96)
+    result = Segmentation(image, torch.zeros(64, 96, dtype=torch.uint8), segment.info)
+    sink.write(result, Item(clip, Path("a.mp4"), frame=frame, is_video=True))
+    sink.close()
+    [(_, pixels)] = read_frames(str(tmp_path / "a_overlay.mp4"), Path("a"), False, Reading())
+    assert np.abs(pixels.astype(int) - color).max() <= 6
+    with av.open(str(tmp_path / "a_overlay.mp4")) as made:
+        assert made.streams.video[0].codec_context.colorspace == 1  # BT.709, so that players show the same
 
 
 def test_frames_are_chosen_by_number_and_time(segment: vocseg.Segmenter, tmp_path: Path) -> None:

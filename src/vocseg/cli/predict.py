@@ -58,6 +58,7 @@ def predict(
     vocseg predict holiday/ --skip-existing
     vocseg predict --watch incoming/ --skip-existing
     vocseg predict clip.mp4 --start 0:10 --end 0:20
+    vocseg predict clip.mp4 --format overlay --format mask-video
     ```
 
     Args:
@@ -78,7 +79,7 @@ def predict(
             images and microscopy, not for photographs. 512 suits most networks. TIFF gives NAME.tif. Needs the extra
             `tiles` for images above --max-pixels; TIFF files above it are segmented in tiles anyway.
         overlap: Pixels that tiles have in common, at least. Default: a quarter of a tile.
-        formats: What to write, repeatable. Default: mask and overlay. cutout: the image, transparent where it is background.
+        formats: What to write, repeatable. Default: mask and overlay. mask-video: all masks of a video in one lossless file. cutout: the image, transparent where it is background.
             probabilities: float16, .npz. areas: CSV. The others are polygons.
         simplify: Leave out corners of polygons: borders move by so many pixels at most, and neighbors keep common borders. 1
             leaves a fifth of the corners. A line says what it cost.

@@ -14,8 +14,9 @@ from vocseg.inference.sinks import Sink
 from vocseg.models import ModelInfo
 
 SINKS: dict[str, type[Sink]] = {
-    "mask": sinks.MaskSink, "overlay": video_sink.OverlaySink, "cutout": sinks.CutoutSink, "probabilities": sinks.ProbabilitySink,
-    "areas": sinks.AreaSink, "coco": polygon_sinks.CocoSink, "labelme": polygon_sinks.LabelmeSink,
+    "mask": sinks.MaskSink, "mask-video": video_sink.MaskVideoSink, "overlay": video_sink.OverlaySink, "cutout": sinks.CutoutSink,
+    "probabilities": sinks.ProbabilitySink, "areas": sinks.AreaSink,
+    "coco": polygon_sinks.CocoSink, "labelme": polygon_sinks.LabelmeSink,
     "yolo": polygon_sinks.YoloSink, "geojson": polygon_sinks.GeoJsonSink, "cvat": polygon_sinks.CvatSink,
     "label-studio": polygon_sinks.LabelStudioSink,
 }  # fmt: skip

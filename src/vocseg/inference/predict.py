@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from vocseg.inference.segmenter import Segmenter, as_segmenter
 from vocseg.inference.sinks import MaskSink, Sink
 from vocseg.inference.sources import Item, find_images, output_names
 from vocseg.inference.tiled_run import check_formats
+from vocseg.inference.video_sink import MaskVideoSink
 from vocseg.inference.watch import arrivals
 from vocseg.models import ModelInfo
 from vocseg.models.zoo.vocseg_s import NAME as DEFAULT_MODEL
@@ -109,7 +111,7 @@ def predict(
     named = str(model) if isinstance(model, str | Path) else None
     read = [*(item.path for item in items), named, weights, *([palette] if isinstance(palette, str | Path) else [])]
     shared = [out / kind.shared for kind in kinds if kind.shared]
-    files = [kind.path(out, item.output) for item in items for kind in kinds if kind.suffix and not kind.owner]
+    files = [kind.path(out, item) for item in items for kind in kinds if kind.suffix and not kind.owner]
     owners = [out / kind.owner for kind in kinds if kind.owner]
     refuse_to_replace([*files, *shared, *owners, None if json is None else Path(json)], read)
     for source in sources:
@@ -132,9 +134,11 @@ def predict(
             done = counted(len(run.rows), "frame") if any(item.is_video for item in items) else total
             raise KeyboardInterrupt(f"{done} done, in {out}") from None
     finally:
-        for sink in sinks:
-            sink.is_complete = sys.exc_info()[0] is None
-            sink.close()
+        is_complete = sys.exc_info()[0] is None
+        with ExitStack() as closing_sinks:  # each, even if one fails
+            for sink in reversed(sinks):
+                sink.is_complete = is_complete
+                closing_sinks.callback(sink.close)
         result = replace(run.result(named or segmenter.info.architecture, shared), simplified=polygons.loss())
         if json is not None:
             write_json(Path(json), result.to_dict())
@@ -156,7 +160,9 @@ def _watched(sources: Sequence[Any]) -> Path:
 def _kinds(formats: Sequence[Format | type[Sink]], skip_existing: bool) -> list[type[Sink]]:
     """Return the sinks of formats, each once; SettingError if existing results could not be found again."""
     kinds = list(dict.fromkeys(SINKS[kind] if isinstance(kind, str) else kind for kind in formats))
-    if skip_existing and MaskSink not in kinds:
+    if MaskSink in kinds and MaskVideoSink in kinds:
+        raise SettingError("the formats mask and mask-video write the same masks; choose one")
+    if skip_existing and not any(issubclass(kind, MaskSink) for kind in kinds):
         raise SettingError("skip_existing (--skip-existing) finds earlier results by their masks; add the format mask")
     return kinds
 

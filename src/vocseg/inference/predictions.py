@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from vocseg.convert.simplifier import Simplification
 
 Format = Literal[
-    "mask", "overlay", "cutout", "probabilities", "areas", "coco", "labelme", "yolo", "geojson", "cvat", "label-studio"
+    "mask", "mask-video", "overlay", "cutout", "probabilities", "areas", "coco", "labelme", "yolo", "geojson", "cvat",
+    "label-studio",
 ]  # fmt: skip
 """What ``predict`` writes; :mod:`vocseg.inference.formats` has a sink for each."""
 NAMED = 3

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from functools import partial
-from itertools import groupby
+from itertools import count, groupby, takewhile
 from pathlib import Path
 from typing import Any, NoReturn
 
 from vocseg.data.pages import may_have_pages, pages
 from vocseg.errors import DataError
 from vocseg.inference.archives import contents
-from vocseg.inference.images import NamedBytes
+from vocseg.inference.images import NamedBytes, read_ahead
 from vocseg.inference.sources import Item
 from vocseg.inference.video import Reading, read_frames
 
@@ -62,9 +63,8 @@ def _images(item: Item, content: Path | bytes, frames: bool) -> Iterator[Item]:
 
 def _video(item: Item, reading: Reading) -> Iterator[Item]:
     """Yield the frames of a video, numbered from its start."""
-    is_live = not isinstance(item.key, Path)
     try:
-        for found in read_frames(str(item.key), item.output or Path(), is_live, reading):
+        for found in _ahead(read_frames(str(item.key), item.output or Path(), item.is_live, reading)):
             if isinstance(found, DataError):
                 yield _failed(item, found)
                 continue
@@ -76,6 +76,12 @@ def _video(item: Item, reading: Reading) -> Iterator[Item]:
             )  # fmt: skip
     except DataError as error:
         yield _failed(item, error)
+
+
+def _ahead(values: Generator[Any]) -> Iterator[Any]:
+    """Yield what a generator yields, which runs in a thread, a little ahead."""
+    with closing(values), closing(read_ahead(lambda _: next(values, None), count(), 1)) as found:
+        yield from takewhile(lambda value: value is not None, found)
 
 
 def _page_output(item: Item, page_name: str) -> Path | None:

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import torch
 
 from vocseg.data.image_io import read_mask
 from vocseg.errors import DataError, OutputError, reason
+from vocseg.inference.clip_writer import is_clip_of
 from vocseg.inference.predictions import Prediction, Predictions
 from vocseg.inference.reading import one_by_one
 from vocseg.inference.segmenter import Segmentation, Segmenter
@@ -23,6 +26,7 @@ from vocseg.inference.sinks import MASK, OVERLAY, CollectingSink, Sink
 from vocseg.inference.sources import Item, is_prediction
 from vocseg.inference.tiled_run import predict_refused, predict_tiled
 from vocseg.inference.video import Reading
+from vocseg.inference.video_sink import ClipSink
 from vocseg.models import ModelInfo
 from vocseg.utils.progress import progress
 from vocseg.utils.text import shares
@@ -45,6 +49,7 @@ class Run:
         self.segmenter, self.info, self.sinks, self.errors, self.options = segmenter, info, sinks, errors, options
         self.skip_existing, self.rows, self.existing = skip_existing, list[Prediction](), 0
         self.tile, self.overlap = tile, overlap
+        self._collecting = [sink for sink in sinks if isinstance(sink, CollectingSink)]
 
     def predict(self, items: Sequence[Item], title: str | None, log_each: bool = False) -> None:
         """Segment the images and write their results; an image that fails goes to ``errors``."""
@@ -98,7 +103,7 @@ class Run:
         except DataError as error:
             self.errors[item.key] = error
         else:
-            files = {sink.suffix: sink.file(item) for sink in self.sinks if sink.suffix}
+            files = self._files(item)
             mask, overlay = files.pop(MASK, None), files.pop(OVERLAY, None)
             size = result.network_size if result.shrunk else None
             row = Prediction(item.key, str(item.relative), mask, overlay, result.seconds, areas, size, result.notes)
@@ -110,34 +115,67 @@ class Run:
         """Return which images of files with several are read."""
         return Reading(**{name: value for name, value in self.options.items() if name != "batch_size"})
 
+    def remaining_frames(self, item: Item) -> Iterator[Item]:
+        """Yield the frames of a video that have no results yet; all of them, if a video is made of them."""
+        frames, reading = partial(one_by_one, [item], self.reading()), self.reading()
+        clips = [sink.file(item) for sink in self.sinks if isinstance(sink, ClipSink)]
+        if not clips:
+            yield from (frame for frame in frames() if not self.is_done(frame))
+            return
+        done: list[Item] = []
+        if not item.is_live and all(is_clip_of(clip, reading) for clip in clips):
+            for frame in frames():
+                if not self.exists(frame):
+                    break
+                done.append(frame._replace(read=None))
+            else:
+                for frame in done:
+                    self.is_done(frame)
+                return
+        yield from frames()
+
+    def exists(self, item: Item) -> bool:
+        """Tell whether all files of an image are there, and sinks of shared files can read its mask."""
+        files = self._files(item)
+        mask = files[MASK]
+        return (
+            all(file.is_file() for file in files.values()) and is_prediction(mask) and (mask.suffix == MASK or not self._collecting)
+        )
+
+    def _files(self, item: Item) -> dict[str, Path]:
+        return {sink.suffix: sink.file(item) for sink in self.sinks if sink.suffix}
+
     def is_done(self, item: Item) -> bool:
         """Tell whether an earlier call wrote all files of an image; its mask then goes to the sinks of shared files."""
-        files = {sink.suffix: sink.file(item) for sink in self.sinks if sink.suffix}
-        if not all(file.is_file() for file in files.values()) or not is_prediction(files[MASK]):
+        if not self.exists(item):
             return False
-        if collecting := [sink for sink in self.sinks if isinstance(sink, CollectingSink)]:
+        if self._collecting:
             try:
-                mask = read_mask(files[MASK], len(self.info.classes))
+                mask = read_mask(self._files(item)[MASK], len(self.info.classes))
             except DataError:
                 return False  # of another model
-            for sink in collecting:
+            for sink in self._collecting:
                 sink.write(Segmentation(torch.empty(3, 0, 0, dtype=torch.uint8), mask, self.info, item.key), item)
         self.existing += 1
         return True
 
 
 class _Remaining:
-    """The images that have no results yet; archives and pages are opened to find theirs."""
+    """The images that have no results yet; archives, pages and videos are opened to find theirs."""
 
     def __init__(self, run: Run, items: Sequence[Item]) -> None:
-        self._run, self._items = run, [item for item in items if not run.is_done(item)]
+        self._run, self._items = run, [item for item in items if item.is_video or not run.is_done(item)]
         self._outputs = {item.output for item in items}
 
     def __len__(self) -> int:
         return len(self._items)
 
     def __iter__(self) -> Iterator[Item]:
-        for item in one_by_one(self._items, self._run.reading()):
-            is_page = item.output not in self._outputs
-            if not is_page or not self._run.is_done(item):
-                yield item
+        for is_video, group in groupby(self._items, key=lambda item: item.is_video):
+            if is_video:
+                yield from chain.from_iterable(map(self._run.remaining_frames, group))
+                continue
+            for item in one_by_one(group, self._run.reading()):
+                is_page = item.output not in self._outputs
+                if not is_page or not self._run.is_done(item):
+                    yield item

@@ -46,13 +46,13 @@ class Sink:
         """Whether the call came to its end; false when :meth:`close` follows an interruption."""
 
     @classmethod
-    def path(cls, out: Path, name: Path | None) -> Path:
-        """Return the file of an image whose output is called ``name``."""
-        return out / cls.folder / f"{name}{cls.suffix}"
+    def path(cls, out: Path, item: Item) -> Path:
+        """Return the file of an image below ``out``."""
+        return out / cls.folder / f"{item.output}{cls.suffix}"
 
     def file(self, item: Item) -> Path:
         """Return the file of an image."""
-        return self.path(self.out, item.output)
+        return self.path(self.out, item)
 
     def write(self, result: Segmentation, item: Item) -> None:
         """Write the result of an image of a source."""

@@ -63,6 +63,11 @@ class Item(NamedTuple):
     is_video: bool = False
 
     @property
+    def is_live(self) -> bool:
+        """Whether it is a camera or a stream, or a frame of one."""
+        return self.is_video and (self.frame.is_live if self.frame else not isinstance(self.key, Path))
+
+    @property
     def key(self) -> Path | str:
         """What names the image in errors and results."""
         return self.path if self.label is None else self.label

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -48,8 +48,8 @@ class Frame(NamedTuple):
     """Where an image is in a video.
 
     ``source``: what PyAV opens; ``clip``: path of the clip's output below the output folder; ``pts``: time of the frame in
-    units of ``time_base``; ``first``: that of the first frame that is read, if ``start`` was given, otherwise 0; ``end``:
-    seconds after which nothing is read.
+    units of ``time_base``; ``first``: that of the first frame that is read, if ``start`` was given, otherwise that at which
+    the file starts; ``reading``: which frames are read.
     """
 
     source: str
@@ -59,7 +59,7 @@ class Frame(NamedTuple):
     time_base: Fraction
     first: int
     is_live: bool
-    end: float
+    reading: Reading
 
 
 def open_video(source: str) -> Any:
@@ -80,10 +80,11 @@ def open_video(source: str) -> Any:
         raise DataError(f"cannot open video {source}: {reason(error)}") from error
 
 
-def read_frames(source: str, clip: Path, is_live: bool, reading: Reading) -> Iterator[tuple[Frame, NDArray[np.uint8]] | DataError]:
-    """Yield frames, upright, RGB, H x W x 3; a DataError where some are damaged. Raises DataError for what is no video."""
-    import av
+def read_frames(source: str, clip: Path, is_live: bool, reading: Reading) -> Generator[tuple[Frame, NDArray[np.uint8]] | DataError]:
+    """Yield frames, upright, RGB, H x W x 3; a DataError where some are damaged.
 
+    Raises DataError for what is no video, or if no frame is chosen.
+    """
     with open_video(source) as container:
         if not container.streams.video:
             raise DataError(f"cannot read {source}: it has no video")
@@ -91,24 +92,51 @@ def read_frames(source: str, clip: Path, is_live: bool, reading: Reading) -> Ite
         stream.thread_type = "AUTO"
         if stream.width * stream.height > max_pixels():
             raise DataError(f"cannot read {source}: its frames are {stream.height}x{stream.width}; raise --max-pixels")
-        end = float("inf") if reading.end is None else reading.end
-        number, following, first = 0, reading.start, None
-        for packet in container.demux(stream):
-            try:
-                decoded = packet.decode()
-            except av.error.FFmpegError as error:
-                yield DataError(f"cannot decode video {source} after frame {number}: {reason(error)}")
-                continue
-            for frame in decoded:
-                number += 1
-                time = float(frame.time or 0.0) - float((stream.start_time or 0) * stream.time_base)
-                if time >= end:
-                    return
-                if time + 1e-6 < following or (number - 1) % reading.stride:
-                    continue
-                following += (1 + int((time + 1e-6 - following) // reading.every)) * reading.every if reading.every else 0
-                pts = int(frame.pts or 0)
-                first = pts if first is None else first
-                place = Frame(source, clip, number, pts, stream.time_base, first if reading.start else 0, is_live, end)
-                pixels = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-                yield place, np.ascontiguousarray(pixels)
+        yield from _chosen(container, stream, source, clip, is_live, reading)
+
+
+def _chosen(
+    container: Any, stream: Any, source: str, clip: Path, is_live: bool, reading: Reading
+) -> Iterator[tuple[Frame, NDArray[np.uint8]] | DataError]:
+    """Yield the frames of a stream that ``reading`` chooses."""
+    start = float((stream.start_time or 0) * stream.time_base)
+    first = None if reading.start else max(0, round((container.start_time or 0) / 1e6 / stream.time_base))
+    number, count, time, following = 0, 0, 0.0, reading.start
+    for frame in _decoded(container, stream, source):
+        if isinstance(frame, DataError):
+            yield frame
+            continue
+        number += 1
+        time = float(frame.pts * stream.time_base) - start
+        if reading.end is not None and time >= reading.end:
+            break
+        if time + 1e-6 < following or (number - 1) % reading.stride:
+            continue
+        following += (1 + int((time + 1e-6 - following) // reading.every)) * reading.every if reading.every else 0
+        count += 1
+        first = frame.pts if first is None else first
+        pixels = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+        yield Frame(source, clip, number, frame.pts, stream.time_base, first, is_live, reading), np.ascontiguousarray(pixels)
+    if not count:
+        why = f"none of its {number} frames, which end at {time:.1f} s, is between start and end" if number else "it has no frames"
+        raise DataError(f"cannot read {source}: {why}")
+
+
+def _decoded(container: Any, stream: Any, source: str) -> Iterator[Any]:
+    """Yield all frames with their times, in order; a DataError where some are damaged."""
+    import av
+
+    number, last = 0, -1
+    step = max(1, round(1 / (stream.average_rate or 30) / stream.time_base))
+    for packet in container.demux(stream):
+        try:
+            decoded = packet.decode()
+        except av.error.FFmpegError as error:
+            yield DataError(f"cannot decode video {source} after frame {number}: {reason(error)}")
+            continue
+        for frame in decoded:
+            number += 1
+            pts = frame.dts if frame.pts is None else frame.pts
+            frame.pts = last + step if pts is None else max(pts, last + 1)  # some files and cameras give none, or go back
+            last = frame.pts
+            yield frame
