@@ -79,8 +79,9 @@ def predict(
             images and microscopy, not for photographs. 512 suits most networks. TIFF gives NAME.tif. Needs the extra
             `tiles` for images above --max-pixels; TIFF files above it are segmented in tiles anyway.
         overlap: Pixels that tiles have in common, at least. Default: a quarter of a tile.
-        formats: What to write, repeatable. Default: mask and overlay. mask-video: all masks of a video in one lossless file. cutout: the image, transparent where it is background.
-            probabilities: float16, .npz. areas: CSV. The others are polygons.
+        formats: What to write, repeatable. Default: mask and overlay. mask-video: all masks of a video in one lossless file.
+            cutout: the image, transparent where it is background. probabilities: float16, .npz. areas: CSV. The others are
+            polygons.
         simplify: Leave out corners of polygons: borders move by so many pixels at most, and neighbors keep common borders. 1
             leaves a fifth of the corners. A line says what it cost.
         skip_existing: Do not segment images whose files of an earlier call are complete.

@@ -52,16 +52,21 @@ class ClipWriter:
             self._out: Any = files.enter_context(av.open(str(temporary), "w", format=encoding.container))
             self._out.metadata["comment"] = comment(frame.reading)
             source = None if frame.is_live else files.enter_context(open_video(frame.source))
-            video = None if source is None else source.streams.video[0]
-            options = encoding.options | (_limit(video, source) if encoding.like_source and source else {})
-            self._stream: Any = self._out.add_stream(encoding.codec, rate=(video and video.average_rate) or 30, options=options)
-            self._stream.height, self._stream.width = (side + side % 2 * encoding.like_source for side in shape[:2])
-            self._stream.pix_fmt, self._stream.codec_context.time_base = encoding.stored, frame.time_base
-            if encoding.like_source:
-                self._stream.codec_context.colorspace, self._stream.codec_context.color_range = BT709, LIMITED
+            self._stream = self._add_stream(self._out, source)
             has_sound = encoding.like_source and source is not None and source.streams.audio
             self._sound = iter(self._packets(source)) if has_sound else iter(())
             self._files = files.pop_all()
+
+    def _add_stream(self, out: Any, source: Any) -> Any:
+        """Begin the stream of frames."""
+        kind, video = self._encoding, None if source is None else source.streams.video[0]
+        options = kind.options | (_limit(video, source) if kind.like_source and source else {})
+        stream = out.add_stream(kind.codec, rate=(video and video.average_rate) or 30, options=options)
+        stream.height, stream.width = (side + side % 2 * kind.like_source for side in self._shape[:2])
+        stream.pix_fmt, stream.codec_context.time_base = kind.stored, self._frame.time_base
+        if kind.like_source:
+            stream.codec_context.colorspace, stream.codec_context.color_range = BT709, LIMITED
+        return stream
 
     def add(self, pixels: NDArray[np.uint8], frame: Frame) -> None:
         """Write the next frame, after the sound before it."""
