@@ -72,7 +72,7 @@ def test_predictions_come_back_as_the_mask(client: TestClient, segmenter: vocseg
     source.mkdir()
     for number, (pixels, prediction) in enumerate(zip(images, results, strict=True)):
         (source / f"{number}.png").write_bytes(png(pixels))
-        annotation = {"result": prediction["result"], "was_canceled": False}
+        annotation = {"result": prediction["result"], "was_cancelled": False}
         export.append({"id": number, "data": {"image": f"/data/upload/7/0a1b2c3d-{number}.png"}, "annotations": [annotation]})
     (source / "export.json").write_text(json.dumps(export))
     vocseg.convert(source, out, classes=",".join(segmenter.info.classes))

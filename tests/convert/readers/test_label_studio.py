@@ -38,7 +38,7 @@ def label_studio(folder: Path) -> Scenes:
         mask[14:17, 10:14] = 2
         made[f"p_{number}"] = mask
         url = f"/data/upload/1/0123abcd-{name.replace(' ', '%20')}.jpg" if number else f"/data/local-files/?d=images/{name}.jpg"
-        canceled = {"was_canceled": True, "result": []}
+        canceled = {"was_cancelled": True, "result": []}
         tasks.append({"id": number, "data": {"image": url}, "annotations": [canceled, {"result": result}]})
     tasks.append({"id": 9, "data": {"image": "x.jpg"}, "annotations": []})
     put(folder / "export.json", tasks)

@@ -69,14 +69,14 @@ def _shapes(task: Any) -> tuple[list[tuple[str | None, dict[str, Any]]] | None, 
     annotations = task.get("annotations", task.get("completions")) if isinstance(task, dict) else None
     if not isinstance(annotations, list):
         raise DataError("it has no list 'annotations', as Label Studio's JSON export has")
-    usable = [one for one in annotations if not one.get("was_canceled")]
+    usable = [one for one in annotations if not one.get("was_cancelled")]
     chosen = next((one for one in usable if one.get("ground_truth")), usable[0] if usable else None)
     shapes, lost = [], []
     for annotation in annotations:
         for one in _regions(annotation):
             value, kind = one["value"], one.get("type")
             if annotation is not chosen:
-                why = "of canceled annotations" if annotation.get("was_canceled") else "of further annotations of a task"
+                why = "of canceled annotations" if annotation.get("was_cancelled") else "of further annotations of a task"
                 lost.append(Lost(None, "region", why, f"task {task.get('id')}"))
             elif any(key in value for key in ("rle", "points", "vertices", "x", "imageDataURL")):
                 labels = next((value[key] for key in value if key.endswith("labels") and value[key]), [None])
