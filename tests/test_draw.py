@@ -65,6 +65,16 @@ def test_all_classes_are_tinted_without_a_background() -> None:
         assert (pixels[4, 1].tolist(), pixels[4, 7].tolist()) == want
 
 
+@pytest.mark.parametrize("opacity", [0.0, 0.3, 0.55, 1.0])
+def test_tints_are_rounded_means(opacity: float) -> None:
+    image = torch.arange(256, dtype=torch.uint8).expand(3, 256, 256)[:, :, :100]  # too narrow for outlines
+    mask = torch.arange(256, dtype=torch.uint8)[:, None].expand(256, 100)
+    share = np.where(np.arange(256) == 0, 0, opacity)[:, None, None]
+    mixed = np.array(draw.full_palette(voc.PALETTE), dtype=np.float64)[:, None] * share
+    want = image.permute(1, 2, 0).numpy() * (1 - share) + mixed
+    assert np.abs(np.array(draw.overlay(image, mask, opacity=opacity)) - want).max() <= 0.5 + 1e-4
+
+
 def test_tinting_strips_is_tinting_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     image = torch.randint(0, 256, (3, 150, 130), dtype=torch.uint8)
     mask = torch.randint(0, 256, (150, 130), dtype=torch.uint8)
@@ -84,7 +94,9 @@ def test_legends_grow_with_the_image() -> None:
 def test_outlines_are_as_wide_to_the_eye(size: int, width: int) -> None:
     labels = np.zeros((size, size + 10), dtype=np.uint8)
     labels[:, 20:] = 1
-    assert draw._edges(labels).sum(1).tolist() == [width] * size
+    white, black = draw._outlines(labels)
+    assert white.sum(1).tolist() == black.sum(1).tolist() == [width] * size
+    assert not (white & black).any()
 
 
 @pytest.mark.parametrize("width", [1, 20, 500])

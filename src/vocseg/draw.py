@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib.util
 import io
 import itertools
+import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
@@ -21,8 +24,10 @@ from vocseg.utils.text import visible
 Colors = Sequence[Sequence[int]]
 """RGB, 0..255, of each class."""
 
-STRIP = 1024
+STRIP = 256
 """Rows of an image that are tinted at a time."""
+BLACK, WHITE = 256, 257
+"""Looks of pixels besides those of the labels 0 to 255."""
 
 
 def palette_image(mask: Tensor, palette: Colors = voc.PALETTE) -> Image.Image:
@@ -47,6 +52,8 @@ def save_image(image: Image.Image, path: Path, note: bytes = b"") -> None:
     if kind == "PNG" and note:
         options["pnginfo"] = PngInfo()
         options["pnginfo"].add_text("Software", note)
+    if kind == "PNG" and image.mode == "P":
+        options["compress_type"] = zlib.Z_RLE  # less than half the time for regions of one label, and no larger
     content = encoded(image, kind, **options)
     with replacing(path) as temporary:
         temporary.write_bytes(content)
@@ -67,20 +74,31 @@ def overlay(
     ``opacity``: of the colors, 0..1. ``background``: the class that is not tinted; None: all are. Images with a side below
     112 pixels have no outlines, which would hide them.
     """
-    labels = mask.cpu().numpy()
-    shades = np.full(256, round(255 * opacity), dtype=np.uint8)
+    labels, pixels = mask.cpu().numpy(), image.cpu().numpy()
+    tints = _tints(tuple(full_palette(palette)), opacity, background)
+    white, black = _outlines(labels)
+    tinted = np.empty(pixels.shape, dtype=np.uint8)
+    for rows in (slice(start, start + STRIP) for start in range(0, len(labels), STRIP)):  # large images in little memory
+        looks = labels[rows].astype(np.intp)
+        looks[black[rows]] = BLACK
+        looks[white[rows]] = WHITE
+        looks <<= 8
+        for channel, values in enumerate(tints):
+            tinted[channel, rows] = values.take(looks | pixels[channel, rows])
+    return Image.merge("RGB", [Image.fromarray(plane) for plane in tinted])
+
+
+@lru_cache(maxsize=16)
+def _tints(colors: tuple[tuple[int, int, int], ...], opacity: float, background: int | None) -> NDArray[np.uint8]:
+    """Return what becomes of each value, 0..255, under each label and BLACK and WHITE: uint8, 3 x (258 * 256)."""
+    opacities = np.full((256, 1), opacity, dtype=np.float32)
     if background is not None:
-        shades[background] = 0
-    tinted = Image.new("RGB", labels.shape[::-1])
-    for top in range(0, len(labels), STRIP):  # large images in little memory
-        rows = slice(top, top + STRIP)
-        part = Image.merge("RGB", [Image.fromarray(plane) for plane in image[:, rows].cpu().numpy()])
-        part.paste(palette_image(mask[rows], palette).convert("RGB"), mask=Image.fromarray(shades[labels[rows]]))
-        tinted.paste(part, (0, top))
-    # Of two lines side by side, one can be seen on any color.
-    tinted.paste("black", mask=Image.fromarray(_edges(labels[::-1, ::-1])[::-1, ::-1]))
-    tinted.paste("white", mask=Image.fromarray(_edges(labels)))
-    return tinted
+        opacities[background] = 0
+    values = np.arange(256, dtype=np.float32)
+    mixed = [values * (1 - opacities) + np.array(part, dtype=np.float32)[:, None] * opacities for part in zip(*colors, strict=True)]
+    tints = np.pad(np.stack(mixed).round().astype(np.uint8), ((0, 0), (0, 2), (0, 0)))
+    tints[:, WHITE] = 255
+    return tints.reshape(3, -1)
 
 
 def thumbnail(image: Image.Image, side: int, enlarge: bool = False) -> Image.Image:
@@ -173,7 +191,11 @@ def font_families(text: str) -> list[str]:
 
 def find_font(size: float, text: str) -> ImageFont.FreeTypeFont:
     """Load a font for ``text``, ``size`` pixels high."""
-    family = font_families(text)[-1]
+    return _font(font_families(text)[-1], size)
+
+
+@lru_cache(maxsize=16)
+def _font(family: str, size: float) -> ImageFont.FreeTypeFont:
     if family != "DejaVu Sans":
         from matplotlib.font_manager import findfont
 
@@ -190,13 +212,18 @@ def full_palette(palette: Colors) -> list[tuple[int, int, int]]:
     return (own + list(voc.PALETTE[len(own) :]))[:255] + [voc.PALETTE[voc.VOID]]
 
 
-def _edges(labels: np.ndarray) -> np.ndarray:
-    """Find pixels whose label differs from one to the right or below.
+def _outlines(labels: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Find pixels whose label differs from one to the right or below, and those that differ from one to the left or above.
 
-    The reach grows with the image, so that outlines look equally wide when large images are shown smaller.
+    Of two lines side by side, one can be seen on any color. The reach grows with the image, so that outlines look equally wide
+    when large images are shown smaller.
     """
-    edges = np.zeros(labels.shape, dtype=bool)
+    before, after = np.zeros(labels.shape, dtype=bool), np.zeros(labels.shape, dtype=bool)
     for distance in range(1, 1 + min(8, round(min(labels.shape) / 375 + 0.2))):
-        edges[:, :-distance] |= labels[:, :-distance] != labels[:, distance:]
-        edges[:-distance] |= labels[:-distance] != labels[distance:]
-    return edges
+        for changes, first, second in (
+            (labels[:, :-distance] != labels[:, distance:], before[:, :-distance], after[:, distance:]),
+            (labels[:-distance] != labels[distance:], before[:-distance], after[distance:]),
+        ):
+            first |= changes
+            second |= changes
+    return before, after

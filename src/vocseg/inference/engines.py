@@ -2,7 +2,8 @@
 
 An engine takes layers in eval mode with batch normalization folded, and returns a function from normalized, padded
 images (float32, N x 3 x H x W, any size) to the values of the main output (float32 or the engine's precision, N x
-classes x h x w). Several threads may call that function at the same time.
+classes x h x w). Several threads may call that function at the same time; with torch and OpenVINO, a call computes in as many
+threads as torch has in the thread that calls.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from vocseg.errors import ModelError
+from vocseg.utils.system import cores
 from vocseg.utils.telemetry import import_onnxruntime, import_openvino, unreported
 
 EngineName = Literal["auto", "torch", "compile", "openvino", "onnxruntime"]
@@ -35,6 +37,9 @@ CPU_ENGINES = ("openvino", "onnxruntime")
 
 MANY = 200
 """Number of images from which converting a network for OpenVINO, which takes seconds, pays off."""
+
+AT_ONCE = 4
+"""How many images a stream has in the network at the same time, at most: each takes memory."""
 
 CONVERTING = threading.RLock()
 """Held while a network is converted: tracers and compilers keep state for the whole process."""
@@ -118,13 +123,27 @@ def openvino_engine(layers: nn.Module, precision: torch.dtype, example: Tensor) 
         warnings.simplefilter("ignore")  # torch announces a successor of this tracer, and warns of sizes
         traced: Any = torch.jit.trace(layers, example, check_trace=False, strict=False)  # type: ignore[no-untyped-call]
         graph = openvino.convert_model(torch.jit.freeze(traced), input=[openvino.PartialShape([-1, example.shape[1], -1, -1])])
-    compiled = compile_graph(graph, precision)
-    return lambda images: torch.from_numpy(compiled(images.contiguous().numpy()))
+    compiled: dict[int, Callable[[Array], Array]] = {}
+
+    def run(images: Tensor) -> Tensor:
+        threads = torch.get_num_threads()
+        if threads not in compiled:
+            with CONVERTING:
+                if threads not in compiled:
+                    compiled[threads] = compile_graph(graph, precision, max(1, min(AT_ONCE, cores() // threads)))
+        return torch.from_numpy(compiled[threads](images.contiguous().numpy()))
+
+    run(example)
+    return run
 
 
-def compile_graph(graph: Any, precision: torch.dtype | None) -> Callable[[Array], Array]:
-    """Return what runs an OpenVINO graph on the CPU, from any number of threads; None: OpenVINO chooses the precision."""
-    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+def compile_graph(graph: Any, precision: torch.dtype | None, at_once: int = 1) -> Callable[[Array], Array]:
+    """Return what runs an OpenVINO graph on the CPU, from any number of threads; None: OpenVINO chooses the precision.
+
+    ``at_once``: how many calls compute at the same time, each in as many threads as torch has; others wait.
+    """
+    threads = {"NUM_STREAMS": at_once, "INFERENCE_NUM_THREADS": at_once * torch.get_num_threads()}
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", **threads}
     if precision is not None:
         settings["INFERENCE_PRECISION_HINT"] = {torch.float32: "f32", torch.bfloat16: "bf16"}[precision]
     compiled = import_openvino().compile_model(graph, "CPU", settings)

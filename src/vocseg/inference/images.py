@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import IO, Any, TypeVar
 
 import numpy as np
@@ -137,19 +138,41 @@ def batches_by_size(
     yield from waiting.values()
 
 
-def read_ahead(read: Callable[[Item], Value], items: Iterable[Item], threads: int) -> Generator[Value]:
-    """Apply ``read`` to the items in order, in threads that are at most two results each ahead; with none, on demand."""
+def read_ahead(
+    read: Callable[[Item], Value], items: Iterable[Item], threads: int, *, each: int = 2, share: bool = False
+) -> Generator[Value]:
+    """Apply ``read`` to the items in order, in threads that are at most ``each`` results ahead; with none, on demand.
+
+    ``share``: torch computes in each of the threads with an equal share of the threads that it has here.
+    """
     if not threads:
         yield from map(read, items)
         return
     waiting: deque[Future[Value]] = deque()
-    pool = ThreadPoolExecutor(threads)
+    pool = _sharing_pool(threads) if share else ThreadPoolExecutor(threads)
     try:
         for item in items:
             waiting.append(pool.submit(read, item))
-            if len(waiting) > 2 * threads:
+            if len(waiting) > each * threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _sharing_pool(threads: int) -> ThreadPoolExecutor:
+    """Start threads in which torch has an equal share of the threads that it has here, which keeps its own."""
+    own, started = torch.get_num_threads(), Barrier(threads + 1)
+
+    def start() -> None:
+        torch.get_num_threads()  # a thread's first call takes the number of the process
+        torch.set_num_threads(max(1, own // threads))
+        started.wait()
+
+    pool = ThreadPoolExecutor(threads, initializer=start)
+    for _ in range(threads):
+        pool.submit(int)  # or they would start later
+    started.wait()
+    torch.set_num_threads(own)  # for threads that start from now on
+    return pool

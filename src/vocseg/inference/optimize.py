@@ -72,8 +72,12 @@ class OptimizedModel:
         values = self._run(total)(model.pad(model.normalize(images)))
         return model.upsample(values, images.shape[2], images.shape[3])
 
+    def engine_for(self, total: int) -> EngineName:
+        """Return the engine that runs ``total`` images."""
+        return choose_engine(self.engine, self.device, total)
+
     def _run(self, total: int) -> Run:
-        name = choose_engine(self.engine, self.device, total)
+        name = self.engine_for(total)
         if name not in self._runs:
             with CONVERTING:  # by the first of several threads
                 if name not in self._runs:

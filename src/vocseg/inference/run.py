@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain, groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -60,7 +60,8 @@ class Run:
         stream = self.segmenter.stream(images, on_error="skip", **self.options)
         try:
             with closing(stream):
-                for row in self._written((result, stream.item) for result in progress(stream, len(items), title)):
+                results = ((result, cast(Item, stream.item)) for result in progress(stream, len(items), title))
+                for row in self._written(results):
                     if log_each and row is not None:
                         log.info("%s: %s", row.name, ", ".join(shares(row.areas)))
         finally:
@@ -73,22 +74,20 @@ class Run:
             model, tuple(self.rows), self.errors, len(self.rows) + len(self.errors), self.existing, tuple(shared)
         )  # fmt: skip
 
-    def _written(self, results: Iterable[tuple[Segmentation, Item | None]]) -> Iterator[Prediction | None]:
+    def _written(self, results: Iterable[tuple[Segmentation, Item]]) -> Iterator[Prediction | None]:
         """Write results in a thread, in order, while the network is at the next images; those it has done are always written."""
         waiting: deque[Future[Prediction | None]] = deque()
         with ThreadPoolExecutor(1) as pool:
             for result in results:
-                waiting.append(pool.submit(self._write, result))
+                waiting.append(pool.submit(self._write, *result))
                 if len(waiting) > WAITING:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
 
-    def _write(self, done: tuple[Segmentation, Item | None]) -> Prediction | None:
+    def _write(self, result: Segmentation, item: Item) -> Prediction | None:
         """Write the files of an image; what only this image cannot do becomes one of the ``errors``."""
-        result, item = replace(done[0], info=self.info), done[1]
-        if item is None:
-            return None
+        result = replace(result, info=self.info)
         try:
             for sink in self.sinks:
                 sink.write(result, item)

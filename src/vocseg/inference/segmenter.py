@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vocseg.data.transforms.geometry import resize_image
 from vocseg.errors import DataError, ModelError, SettingError, reason
 from vocseg.inference.augment import Augmentation, averaged_logits
-from vocseg.inference.engines import CPU_ENGINES, EngineName
+from vocseg.inference.engines import AT_ONCE, CPU_ENGINES, EngineName
 from vocseg.inference.images import ImageLike, Size, batches_by_size, stacked, to_pixels
 from vocseg.inference.optimize import OptimizedModel, probe
 from vocseg.inference.result import Segmentation as Segmentation
@@ -197,6 +197,17 @@ class Segmenter:
             return max(1, min(BATCH_SIZE, BATCH_PIXELS // max(1, height * width, size[0] * size[1])))
 
         return batches_by_size(items, size_of, limit)
+
+    def images_at_once(self, total: int) -> int:
+        """Return how many images a stream of ``total`` has in the network at once, each in an equal share of torch's threads.
+
+        One after another in all threads takes longer. Torch's convolutions in float32 add up in an order that depends on the
+        number of threads; there, images go one by one, so that each gets the mask that it would get alone.
+        """
+        network = self.network
+        engine = network.engine_for(total) if isinstance(network, OptimizedModel) and self.device.type == "cpu" else None
+        are_same = engine == "openvino" or (engine == "torch" and self.precision == "bfloat16")
+        return min(AT_ONCE, torch.get_num_threads()) if are_same else 1
 
     @property
     def model(self) -> SegmentationModel:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from torch import Tensor
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 
 OnError = Literal["raise", "skip"]
 
+LARGE = 1 << 25
+"""Pixels of an image above which it is segmented while no other large one is, which bounds the memory."""
+
 
 class Loaded(NamedTuple):
     """An image in memory, uint8 RGB, 3 x H x W; its file, or its number; the seconds that reading took; notes; its item."""
@@ -36,6 +43,14 @@ class Loaded(NamedTuple):
     @property
     def source(self) -> Path | str | None:
         return None if isinstance(self.key, int) else self.key
+
+
+class Done(NamedTuple):
+    """What became of an image of a stream; its file, or its number, and its item."""
+
+    key: Path | str | int
+    item: Item | None
+    result: Segmentation | DataError
 
 
 def load(number: int, image: Any) -> Loaded:
@@ -70,7 +85,7 @@ def load_or_error(numbered: tuple[int, Any]) -> tuple[Path | str | int, Loaded |
 class Stream(Iterator[Segmentation]):
     """Results in the order of the images, made by :meth:`Segmenter.stream`.
 
-    ``errors``: of the images that could not be read so far, by file or address, or by position in the source.
+    ``errors``: of the images before the last result that could not be read, by file or address, or by position in the source.
     ``item``: of the last result, if the source has :class:`Item`.
     """
 
@@ -92,37 +107,51 @@ class Stream(Iterator[Segmentation]):
 
     def _segment(self, segmenter: Segmenter, images: Any, batch_size: int | None, on_error: OnError) -> Iterator[Any]:
         total = len(images) if hasattr(images, "__len__") else 1
-        items = enumerate(self._readable(images, max(1, evaluation_workers(segmenter.device)), on_error))
-        done: dict[int, tuple[Item | None, Segmentation | None]] = {}
+        done: dict[int, Done] = {}  # by the image's number
+        loaded = self._readable(images, max(1, evaluation_workers(segmenter.device)), on_error, done)
+        batches = segmenter.batches(loaded, lambda image: image[1].pixels.shape[1:], batch_size)
+        first = list(islice(batches, segmenter.images_at_once(total)))
+        threads = len(first) if len(first) > 1 else 0
+        segment = partial(_segmented, segmenter, total, Lock())
+        segmented = read_ahead(segment, chain(first, batches), threads, each=1, share=True)
         following = 0
-        for batch in segmenter.batches(items, lambda item: item[1].pixels.shape[1:], batch_size):
-            results = self._attempt(segmenter, [item for _, item in batch], total, on_error)
-            done.update({number: (item.item, result) for (number, item), result in zip(batch, results, strict=True)})
+        for results in chain(segmented, [()]):  # errors of the last images may follow the last results
+            done.update(results)
             while following in done:
-                item, result = done.pop(following)
+                key, item, result = done.pop(following)
                 following += 1
-                if result is not None:
+                if isinstance(result, Segmentation):
                     yield item, result
-        if on_error == "raise" and self.errors:
+                elif on_error == "raise":
+                    raise result
+                else:
+                    self.errors[key] = result
+        if on_error == "raise" and self.errors:  # of finding the images
             raise next(iter(self.errors.values()))
 
-    def _attempt(self, segmenter: Segmenter, batch: list[Loaded], total: int, on_error: OnError) -> list[Any]:
-        """Segment a batch; if that fails, for want of memory most often, one by one, with None for an image that fails."""
-        try:
-            return segmenter.segment_loaded(batch, total)
-        except DataError as error:
-            if len(batch) > 1:
-                return [self._attempt(segmenter, [item], total, on_error)[0] for item in batch]
-            if on_error == "raise":
-                raise
-            self.errors[batch[0].key] = error
-            return [None]
-
-    def _readable(self, images: Iterable[Any], threads: int, on_error: OnError) -> Iterator[Loaded]:
-        for key, item in read_ahead(load_or_error, enumerate(one_by_one(images, self._reading)), threads):
-            if isinstance(item, Loaded):
-                yield item
+    def _readable(
+        self, images: Iterable[Any], threads: int, on_error: OnError, failed: dict[int, Done]
+    ) -> Iterator[tuple[int, Loaded]]:
+        """Yield the images that can be read, with their numbers; the errors of the others go to ``failed``."""
+        numbered = enumerate(one_by_one(images, self._reading))
+        for number, (key, image) in enumerate(read_ahead(load_or_error, numbered, threads)):
+            if isinstance(image, Loaded):
+                yield number, image
                 continue
-            self.errors[key] = item
+            failed[number] = Done(key, None, image)
             if on_error == "raise":
                 return  # the results of the images before it come first
+
+
+def _segmented(segmenter: Segmenter, total: int, large: Lock, batch: list[tuple[int, Loaded]]) -> list[tuple[int, Done]]:
+    """Segment a batch; if that fails, for want of memory most often, one by one; large images one at a time in any case."""
+    images = [image for _, image in batch]
+    results: Sequence[Segmentation | DataError]
+    try:
+        with large if images[0].pixels.numel() > 3 * LARGE else nullcontext():
+            results = segmenter.segment_loaded(images, total)
+    except DataError as error:
+        if len(batch) > 1:
+            return [_segmented(segmenter, total, large, [numbered])[0] for numbered in batch]
+        results = [error]
+    return [(number, Done(image.key, image.item, result)) for (number, image), result in zip(batch, results, strict=True)]
