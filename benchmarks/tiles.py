@@ -1,6 +1,7 @@
 """Segment mosaics of the photographs of a split in tiles: memory and time, or scores beside one piece.
 
     python benchmarks/tiles.py memory data --height 20000 --width 20000
+    python benchmarks/tiles.py memory data --height 5000 --polygons
     python benchmarks/tiles.py scores data --tiles 512 1024
 
 The first needs the extra ``tiles``, and prints the peak memory of this process, the second mIoU on a mosaic of 375x500
@@ -55,7 +56,7 @@ def tiles_of_mosaic(images: list[Tensor], height: int, width: int) -> Iterator[N
         held = held[rows:]
 
 
-def measure_memory(dataset: SplitDataset, segment: Segmenter, height: int, width: int, tile: int) -> None:
+def measure_memory(dataset: SplitDataset, segment: Segmenter, height: int, width: int, tile: int, polygons: bool) -> None:
     import tifffile
 
     images = [image for (image, _), _ in zip(cells(dataset), range(64), strict=False)]
@@ -64,9 +65,12 @@ def measure_memory(dataset: SplitDataset, segment: Segmenter, height: int, width
         with tifffile.TiffWriter(path, bigtiff=True) as file:
             options = {"shape": (height, width, 3), "dtype": np.uint8, "tile": (SIDE, SIDE), "photometric": "rgb"}
             file.write(tiles_of_mosaic(images, height, width), compression="zlib", **options)
-        result = segment.segment_tiled(path, Path(folder) / "mask.tif", tile=tile, title="tiles")
+        result = segment.segment_tiled(path, Path(folder) / "mask.tif", tile=tile, title="tiles", polygons=polygons)
     print(f"{result.size[1]} x {result.size[0]} pixels, {result.tiles} tiles of {result.tile}: {result.seconds:.0f} s, ", end="")
     print(f"peak memory {(peak_memory() or 0) / 1e6:.0f} MB")
+    if polygons:
+        rings = [ring for parts in result.regions().values() for part in parts for ring in part.rings]
+        print(f"{len(rings):,} rings of {sum(map(len, rings)):,} corners")
 
 
 def measure_scores(dataset: SplitDataset, segment: Segmenter, count: int, tiles: list[int]) -> None:
@@ -99,12 +103,13 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=20_000)
     parser.add_argument("--images", type=int, default=80, help="photographs of the mosaic that is scored, a multiple of 8")
     parser.add_argument("--tiles", type=int, nargs="+", default=[512])
+    parser.add_argument("--polygons", action="store_true", help="trace polygons too")
     arguments = parser.parse_args()
     dataset = SplitDataset(VocFolder.find(arguments.data), arguments.split)
     segment = Segmenter(arguments.model, device="cpu", engine="torch", max_short_side=0)
     print(f"{arguments.model} in {segment.precision}, {machine()}")
     if arguments.what == "memory":
-        measure_memory(dataset, segment, arguments.height, arguments.width, arguments.tiles[0])
+        measure_memory(dataset, segment, arguments.height, arguments.width, arguments.tiles[0], arguments.polygons)
     else:
         measure_scores(dataset, segment, arguments.images, arguments.tiles)
 

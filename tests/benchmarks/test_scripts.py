@@ -63,8 +63,10 @@ def test_tiles(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
     assert [row.split("|")[1].strip() for row in rows] == ["each photograph by itself", "one piece", "tiles of 64"]
     pytest.importorskip("tifffile")
     monkeypatch.setattr(script, "WIDTH", 60)
-    script.measure_memory(None, segment, 100, 300, 64)
-    assert "300 x 100 pixels" in capsys.readouterr().out
+    script.measure_memory(None, segment, 100, 300, 64, True)
+    out = capsys.readouterr().out
+    assert "300 x 100 pixels" in out
+    assert " corners" in out
 
 
 def test_large_images(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

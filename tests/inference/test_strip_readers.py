@@ -12,7 +12,7 @@ from PIL import Image
 
 import vocseg
 from vocseg.data.image_io import read_image
-from vocseg.errors import DataError
+from vocseg.errors import DataError, ImageError
 from vocseg.inference import strip_readers
 from vocseg.inference.strip_readers import open_rows
 
@@ -142,6 +142,21 @@ def test_rasterio_reads_the_same(pixels: np.ndarray[Any, Any], tmp_path: Path, m
     assert np.array_equal(_read(tmp_path / "a.tif", "rasterio")[0], pixels)
 
 
+def test_rasterio_keeps_coordinates(pixels: np.ndarray[Any, Any], tmp_path: Path) -> None:
+    rasterio, tifffile = pytest.importorskip("rasterio"), pytest.importorskip("tifffile")
+    with rasterio.open(
+        tmp_path / "a.tif", "w", driver="GTiff", width=WIDTH, height=HEIGHT, count=3, dtype="uint8", compress="lzw",
+        crs="EPSG:32633", transform=rasterio.transform.from_origin(4e5, 5e6, 0.5, 0.5),
+    ) as file:  # fmt: skip
+        file.write(pixels.transpose(2, 0, 1))
+    result = vocseg.Segmenter("two_layer_net", device="cpu").segment_tiled(tmp_path / "a.tif", tmp_path / "mask.tif")
+    with rasterio.open(tmp_path / "mask.tif") as file:
+        assert (file.crs.to_epsg(), tuple(file.transform)[:6]) == (32633, (0.5, 0, 4e5, 0, -0.5, 5e6))
+    assert result.place is not None
+    assert result.place.crs == "urn:ogc:def:crs:EPSG::32633"
+    assert tifffile.TiffFile(tmp_path / "mask.tif").pages[0].is_tiled
+
+
 @pytest.mark.parametrize("kind", ["a.png", "a.jpg", "gray.png", "alpha.png", "palette.png", "turned.jpg", "a.webp"])
 def test_pyvips_reads_as_in_one_piece(kind: str, pixels: np.ndarray[Any, Any], tmp_path: Path) -> None:
     pytest.importorskip("pyvips")
@@ -156,12 +171,42 @@ def test_pyvips_reads_as_in_one_piece(kind: str, pixels: np.ndarray[Any, Any], t
     assert np.abs(read.astype(int) - whole).max() <= (3 if kind.endswith(".jpg") else 0)
 
 
-def test_truncated_jpeg_is_an_error(pixels: np.ndarray[Any, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+def test_truncated_jpeg_and_png_are_errors(name: str, pixels: np.ndarray[Any, Any], tmp_path: Path) -> None:
     pytest.importorskip("pyvips")
-    Image.fromarray(pixels).save(tmp_path / "a.jpg")
-    (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:9000])
-    with pytest.raises(DataError, match=r"cannot decode image .*a\.jpg"):
-        vocseg.Segmenter("two_layer_net", device="cpu").segment_tiled(tmp_path / "a.jpg", tmp_path / "mask.png")
+    path = tmp_path / name
+    Image.fromarray(pixels).save(path)
+    path.write_bytes(path.read_bytes()[:9000])
+    with pytest.raises(DataError, match=rf"cannot decode image .*{name}: it is truncated or damaged"):
+        vocseg.Segmenter("two_layer_net", device="cpu").segment_tiled(path, tmp_path / "mask.png")
+    assert not (tmp_path / "mask.png").exists()
+
+
+def test_cmyk_reads_as_in_one_piece(pixels: np.ndarray[Any, Any], tmp_path: Path) -> None:
+    Image.fromarray(pixels).convert("CMYK").save(tmp_path / "a.jpg")
+    assert np.array_equal(_read(tmp_path / "a.jpg", "Pillow")[0], _pillow(tmp_path / "a.jpg"))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int16])
+def test_what_is_no_image_of_bytes_says_why(kind: Any, pixels: np.ndarray[Any, Any], tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "a.tif", pixels.astype(kind), photometric="rgb")
+    with (
+        ExitStack() as files,
+        pytest.raises(ImageError, match=rf"cannot decode image .*; tifffile: pixels of {kind.__name__} and kind RGB"),
+    ):
+        files.enter_context(open_rows(tmp_path / "a.tif"))
+
+
+def test_more_bands_than_three(pixels: np.ndarray[Any, Any], tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    bands = np.dstack([pixels, pixels[..., :2]])
+    tifffile.imwrite(tmp_path / "a.tif", bands, photometric="minisblack", planarconfig="contig")
+    tifffile.imwrite(tmp_path / "b.tif", bands.transpose(2, 0, 1), photometric="minisblack", planarconfig="separate")
+    for name in ("a.tif", "b.tif"):
+        read, notes = _read(tmp_path / name, "tifffile")
+        assert np.array_equal(read, pixels)
+        assert notes == ["of its 5 bands, the first three are read as red, green and blue"]
 
 
 def _without(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:

@@ -7,6 +7,7 @@ to the limit of pixels, if the package is not installed. All are optional (the e
 from __future__ import annotations
 
 import importlib.util
+import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -28,6 +29,8 @@ LARGEST_CHUNK = 512 << 20
 """Bytes that a row of tiles, or a compressed strip, of a TIFF file may have decoded."""
 GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737, 42113)
 """GeoTIFF: scale, tie points, transformation, keys and their values; GDAL's value for missing data is not kept."""
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it says before it raises is no line of ours
+BANDS = "of its {} bands, the first three are read as red, green and blue"
 EXTRA = "pip install 'vocseg[tiles]'"
 
 
@@ -89,7 +92,9 @@ def _opened(path: Path, files: ExitStack) -> ImageRows:
     except TooManyPixels as error:
         missing = [package for package, _ in _readers(path)[:1] if importlib.util.find_spec(package) is None]
         hint = f"; {missing[0]} reads it by parts: {EXTRA}" if missing else ""
-        raise TooManyPixels(f"{error}{hint}{''.join(f'; {refusal}' for refusal in refusals)}") from error
+        raise TooManyPixels("; ".join([f"{error}{hint}", *refusals])) from error
+    except ImageError as error:
+        raise ImageError("; ".join([str(error), *refusals])) from error
 
 
 def is_tiff(path: Path) -> bool:
@@ -138,16 +143,22 @@ def tiff_rows(path: Path, files: ExitStack) -> ImageRows:
     notes, colors = [], _to_rgb(_colormap(page) if kind == "PALETTE" else None)
     if len(file.series) > 1 or len(file.series[0].pages) > 1:
         notes.append("it holds several images; the first is read")
+    if page.samplesperpixel > (2 if kind == "MINISBLACK" else 4):
+        notes.append(BANDS.format(page.samplesperpixel))
     stored = _contiguous if page.is_contiguous and (page.planarconfig == 1 or page.samplesperpixel == 1) else _segments
     if stored is _segments:
         next(_segments(file, page))  # a missing codec shows now
     if page.dtype == np.uint16:
         colors = _to_rgb(scaled_by=_highest((block.max() for block in stored(file, page)), notes))
-    tags = [page.tags[code] for code in GEO_TAGS if code in page.tags]
     return ImageRows(
-        str(path), page.imagelength, page.imagewidth, lambda: map(colors, stored(file, page)), "tifffile", notes,
-        [(tag.code, int(tag.dtype), tag.count, tag.value, True) for tag in tags],
+        str(path), page.imagelength, page.imagewidth, lambda: map(colors, stored(file, page)), "tifffile", notes, _geo_tags(page)
     )  # fmt: skip
+
+
+def _geo_tags(page: Any) -> list[Any]:
+    """Return the tags of a GeoTIFF, as tifffile's extra tags."""
+    tags = [page.tags[code] for code in GEO_TAGS if code in page.tags]
+    return [(tag.code, int(tag.dtype), tag.count, tag.value, True) for tag in tags]
 
 
 def _contiguous(file: Any, page: Any) -> Iterator[Pixels]:
@@ -239,10 +250,16 @@ def raster_rows(path: Path, files: ExitStack) -> ImageRows:
             window = Window(0, start, file.width, min(step, file.height - start))
             yield file.read(window=window).transpose(1, 2, 0)
 
-    notes: list[str] = []
+    notes = [BANDS.format(file.count)] if file.count > 4 else []
     table = np.array([color[:3] for _, color in sorted(file.colormap(1).items())], np.uint8) if _has_palette(file) else None
     scale = _highest((block.max() for block in blocks()), notes) if "uint16" in file.dtypes else 0
-    return ImageRows(str(path), file.height, file.width, lambda: map(_to_rgb(table, scale), blocks()), "rasterio", notes)
+    colors, geo_tags = _to_rgb(table, scale), []
+    if importlib.util.find_spec("tifffile") is not None:
+        import tifffile
+
+        with tifffile.TiffFile(path) as tagged:
+            geo_tags = _geo_tags(tagged.pages[0])
+    return ImageRows(str(path), file.height, file.width, lambda: map(colors, blocks()), "rasterio", notes, geo_tags)
 
 
 def _has_palette(file: Any) -> bool:
@@ -257,6 +274,8 @@ def vips_rows(path: Path, loader: str | None) -> ImageRows:
         return getattr(pyvips.Image, loader or "")(str(path), access=access, fail_on="truncated")
 
     image = opened("sequential")
+    if image.interpretation == "cmyk":
+        raise CannotRead("its colors are CMYK")  # by a profile, they would differ from those of one piece
     if image.get_typeof("orientation") and image.get("orientation") != 1:
         image = opened("random").autorot()  # by a temporary file
     if image.interpretation not in ("srgb", "b-w"):
@@ -270,7 +289,10 @@ def vips_rows(path: Path, loader: str | None) -> ImageRows:
         region = pyvips.Region.new(image)
         for start in range(0, image.height, step):
             rows = min(step, image.height - start)
-            data = region.fetch(0, start, image.width, rows)
+            try:
+                data = region.fetch(0, start, image.width, rows)
+            except pyvips.Error as error:
+                raise ImageError(f"cannot decode image {path}: it is truncated or damaged") from error
             yield _to_rgb()(np.frombuffer(data, np.uint8).reshape(rows, image.width, image.bands))
 
     return ImageRows(str(path), image.height, image.width, blocks, "pyvips")
