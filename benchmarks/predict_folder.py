@@ -7,7 +7,7 @@ Bare: decoded images, as many at once as ``predict`` has, each in its thread wit
 only the network and the arg max of its logits. So what is added is decoding, encoding, writing, and handing over. CPU time
 is of all threads of the process; unlike the time that passes, it hardly depends on what else runs on the machine.
 
-``--memory N`` predicts N images, those of the folder over and over, each fourth at a quarter of its area, and prints the
+``--memory N`` predicts N images, those of the folder over and over, three of four with sides of a quarter, and prints the
 memory that the process holds.
 """
 
@@ -113,7 +113,7 @@ def memory(segmenter: Segmenter, files: Sequence[Path], count: int) -> None:
     def items() -> Iterator[Item]:
         for number in range(count):
             file = files[number % len(files)]
-            yield Item(file, Path(f"{number}.jpg"), read=partial(quarter, file) if number % 4 == 3 else None)
+            yield Item(file, Path(f"{number}.jpg"), read=partial(quarter, file) if number % 4 else None)
 
     print(machine(), segmenter, f"{torch.get_num_threads()} threads")
     with tempfile.TemporaryDirectory() as out:
@@ -121,7 +121,7 @@ def memory(segmenter: Segmenter, files: Sequence[Path], count: int) -> None:
 
 
 def quarter(file: Path) -> Tensor:
-    return read_image(file)[:, ::2, ::2].contiguous()
+    return read_image(file)[:, ::4, ::4].contiguous()
 
 
 if __name__ == "__main__":

@@ -130,6 +130,23 @@ def test_cutouts_probabilities_and_areas(segment: vocseg.Segmenter, tmp_path: Pa
     }
 
 
+def test_probabilities_are_of_the_pass_that_made_the_mask(
+    segment: vocseg.Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes, run = [], segment.run
+    monkeypatch.setattr(segment, "run", lambda *arguments: passes.append(1) or run(*arguments))
+    paths = sorted((FOLDER / "JPEGImages").glob("c*.jpg"))
+    for batch_size in (1, 8):
+        passes.clear()
+        vocseg.predict(paths * 2, tmp_path, model=segment, formats=["mask", "probabilities"], batch_size=batch_size)
+        assert len(passes) == 4 // min(2, batch_size)
+    for file in sorted(tmp_path.glob("*.npz")):
+        with np.load(file) as stored:
+            mask = np.array(Image.open(file.with_suffix(".png")))
+            chosen = np.take_along_axis(stored["probabilities"], mask[None].astype(int), 0)[0]
+            assert (chosen >= stored["probabilities"].max(0) - 1e-3).all()
+
+
 def test_every_format_at_once_and_again(segment: vocseg.Segmenter, tmp_path: Path) -> None:
     photographs = FOLDER / "JPEGImages"
     for _ in range(2):

@@ -24,6 +24,7 @@ from vocseg.inference.reading import one_by_one
 from vocseg.inference.segmenter import Segmentation, Segmenter
 from vocseg.inference.sinks import MASK, OVERLAY, CollectingSink, Sink
 from vocseg.inference.sources import Item, is_prediction
+from vocseg.inference.stream import Stream
 from vocseg.inference.tiled_run import predict_refused, predict_tiled
 from vocseg.inference.video import Reading
 from vocseg.inference.video_sink import ClipSink
@@ -57,7 +58,8 @@ class Run:
             predict_tiled(self, items, self.tile, self.overlap, title)
             return
         images = _Remaining(self, items) if self.skip_existing else items
-        stream = self.segmenter.stream(images, on_error="skip", **self.options)
+        needs_logits = any(sink.needs_logits for sink in self.sinks)
+        stream = Stream(self.segmenter, images, self.options["batch_size"], "skip", self.reading(), needs_logits)
         try:
             with closing(stream):
                 results = ((result, cast(Item, stream.item)) for result in progress(stream, len(items), title))

@@ -229,7 +229,7 @@ class Segmenter:
         return max(1, round(height * factor)), max(1, round(width * factor))
 
     def segment_loaded(self, batch: Sequence[Loaded], total: int = 1, keep_logits: bool = False) -> list[Segmentation]:
-        """Segment images of one size in memory; ``total``: see :meth:`low_res_logits`. ``keep_logits``: for a single image."""
+        """Segment images of one size in memory; ``total``: see :meth:`low_res_logits`. ``keep_logits``: for probabilities."""
         start = time.perf_counter()
         try:
             logits = self.low_res_logits(stacked([item.pixels for item in batch]), total)
@@ -241,8 +241,8 @@ class Segmenter:
         seconds = (time.perf_counter() - start) / len(batch)
         results = []
         size = self.network_size(masks.shape[1], masks.shape[2])
-        for item, mask in zip(batch, masks, strict=True):
-            again = (lambda: logits) if keep_logits else partial(self.low_res_logits, item.pixels[None], total)
+        for number, (item, mask) in enumerate(zip(batch, masks, strict=True)):
+            again = partial(logits.of_image, number) if keep_logits else partial(self.low_res_logits, item.pixels[None], total)
             taken = item.seconds + seconds
             results.append(Segmentation(item.pixels, mask, self.info, item.source, taken, again, size, tuple(item.notes)))
         return results

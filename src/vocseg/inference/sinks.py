@@ -32,6 +32,7 @@ class Sink:
 
     ``suffix``: what is added to an image's name for its file, if each image gets one, in the folder ``folder`` below
     ``out``. ``shared``: the file below ``out`` that all images share, if there is one; it is written by :meth:`close`.
+    ``needs_logits``: whether probabilities are used, so that a result keeps what they are made of until it is written.
     ``owner``: a file below ``out`` that tells that vocseg wrote the files of all images, which themselves do not.
     """
 
@@ -39,6 +40,7 @@ class Sink:
     folder: ClassVar[str] = ""
     shared: ClassVar[str] = ""
     owner: ClassVar[str] = ""
+    needs_logits: ClassVar[bool] = False
 
     def __init__(self, out: Path, info: ModelInfo, opacity: float = 0.55) -> None:
         self.out, self.info, self.opacity = out, info, opacity
@@ -105,7 +107,7 @@ class CutoutSink(Sink):
 class ProbabilitySink(Sink):
     """``NAME.npz``: ``probabilities``, float16, classes x H x W, and the names of the ``classes``."""
 
-    suffix = ".npz"
+    suffix, needs_logits = ".npz", True
 
     def write(self, result: Segmentation, item: Item) -> None:
         values: dict[str, Any] = {MARK.decode(): np.array(item.relative.as_posix()), "classes": np.array(result.classes)}

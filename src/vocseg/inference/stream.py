@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
 from itertools import chain, islice
@@ -89,13 +89,16 @@ class Stream(Iterator[Segmentation]):
     ``item``: of the last result, if the source has :class:`Item`.
     """
 
-    def __init__(self, segmenter: Segmenter, sources: Any, batch_size: int | None, on_error: OnError, reading: Reading) -> None:
+    def __init__(
+        self, segmenter: Segmenter, sources: Any, batch_size: int | None, on_error: OnError, reading: Reading,
+        keep_logits: bool = False,
+    ) -> None:  # fmt: skip
         self.errors: dict[Path | str | int, DataError] = {}
         self.item: Item | None = None
         if isinstance(sources, str | Path):
             sources = find_images(sources, skipped=self.errors)
         self._reading = reading
-        self._results: Any = self._segment(segmenter, sources, batch_size, on_error)
+        self._results: Any = self._segment(segmenter, sources, batch_size, on_error, keep_logits)
 
     def __next__(self) -> Segmentation:
         self.item, result = next(self._results)
@@ -105,14 +108,16 @@ class Stream(Iterator[Segmentation]):
         """Stop reading ahead; the stream ends."""
         self._results.close()
 
-    def _segment(self, segmenter: Segmenter, images: Any, batch_size: int | None, on_error: OnError) -> Iterator[Any]:
+    def _segment(
+        self, segmenter: Segmenter, images: Any, batch_size: int | None, on_error: OnError, keep_logits: bool
+    ) -> Iterator[Any]:
         total = len(images) if hasattr(images, "__len__") else 1
         done: dict[int, Done] = {}  # by the image's number
         loaded = self._readable(images, max(1, evaluation_workers(segmenter.device)), on_error, done)
         batches = segmenter.batches(loaded, lambda image: image[1].pixels.shape[1:], batch_size)
         first = list(islice(batches, segmenter.images_at_once(total)))
         threads = len(first) if len(first) > 1 else 0
-        segment = partial(_segmented, segmenter, total, Lock())
+        segment = partial(_segmented, partial(segmenter.segment_loaded, total=total, keep_logits=keep_logits), Lock())
         segmented = read_ahead(segment, chain(first, batches), threads, each=1, share=True)
         following = 0
         for results in chain(segmented, [()]):  # errors of the last images may follow the last results
@@ -143,15 +148,17 @@ class Stream(Iterator[Segmentation]):
                 return  # the results of the images before it come first
 
 
-def _segmented(segmenter: Segmenter, total: int, large: Lock, batch: list[tuple[int, Loaded]]) -> list[tuple[int, Done]]:
+def _segmented(
+    segment: Callable[[list[Loaded]], list[Segmentation]], large: Lock, batch: list[tuple[int, Loaded]]
+) -> list[tuple[int, Done]]:
     """Segment a batch; if that fails, for want of memory most often, one by one; large images one at a time in any case."""
     images = [image for _, image in batch]
     results: Sequence[Segmentation | DataError]
     try:
         with large if images[0].pixels.numel() > 3 * LARGE else nullcontext():
-            results = segmenter.segment_loaded(images, total)
+            results = segment(images)
     except DataError as error:
         if len(batch) > 1:
-            return [_segmented(segmenter, total, large, [numbered])[0] for numbered in batch]
+            return [_segmented(segment, large, [numbered])[0] for numbered in batch]
         results = [error]
     return [(number, Done(image.key, image.item, result)) for (number, image), result in zip(batch, results, strict=True)]

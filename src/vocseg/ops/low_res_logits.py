@@ -121,6 +121,10 @@ class LowResLogits:
         """Return the steps along the two axes as matrices on the CPU, H x h and W x w; None, None without steps."""
         return _matrices(self._shape, self.steps) if self.steps else (None, None)
 
+    def of_image(self, number: int) -> LowResLogits:
+        """Return the logits of one image."""
+        return LowResLogits(self.values[number : number + 1], self.steps)
+
     def upsampled(self, size: Shape, align_corners: bool = False) -> LowResLogits:
         """Return these logits followed by (one more) bilinear upsampling, to ``size``."""
         return self if self.size == tuple(size) else LowResLogits(self.values, (*self.steps, Resize(*size, align_corners)))
