@@ -172,8 +172,9 @@ def test_the_end_finishes_what_is_there_and_refuses_more(held: Held) -> None:
 def test_it_is_ready_when_the_network_has_run(held: Held, open_client: Callable[..., TestClient]) -> None:
     import vocseg.app.serve.application as application
     from vocseg.app.serve.gate import Access
+    from vocseg.app.serve.label_studio.images import LabelStudio
 
-    app = application.build(held, LIMITS, Access())  # type: ignore[arg-type]
+    app = application.build(held, LIMITS, Access(), LabelStudio(None, None))  # type: ignore[arg-type]
     with TestClient(app, base_url="http://localhost") as client:
         assert held.began.acquire(timeout=20)
         answer = client.get("/v1/ready")
