@@ -8,6 +8,7 @@ import itertools
 import json
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -149,8 +150,9 @@ def test_probabilities_are_of_the_pass_that_made_the_mask(
 
 def test_every_format_at_once_and_again(segment: vocseg.Segmenter, tmp_path: Path) -> None:
     photographs = FOLDER / "JPEGImages"
+    formats: list[Any] = [name for name in SINKS if name != "mask-video"]  # the same masks as mask
     for _ in range(2):
-        result = vocseg.predict(photographs, tmp_path / "out", model=segment, formats=list(SINKS))  # type: ignore[arg-type]
+        result = vocseg.predict(photographs, tmp_path / "out", model=segment, formats=formats)
         result.check()
     for row in result.images:
         assert all(file.is_file() for file in (row.mask, row.overlay, *row.files) if file)
