@@ -173,10 +173,11 @@ def compare(modes: list[str], workers: int, clients: int, requests: int, rounds:
     """Alternate rounds between the servers, and print a table."""
     found: dict[str, list[dict[str, Any]]] = {mode: [] for mode in modes}
     with ExitStack() as ends:
-        servers = [Server(mode, workers) for mode in modes]
-        for server in servers:
-            ends.callback(server.end)
-            server.measure(clients, 4 * clients)
+        servers = []
+        for mode in modes:
+            servers.append(Server(mode, workers))
+            ends.callback(servers[-1].end)
+            servers[-1].measure(clients, 4 * clients)
         for _ in range(rounds):
             for server in servers:
                 found[server.mode].append(server.measure(clients, requests))
