@@ -29,7 +29,7 @@ def test_find_review_and_take_back(run: Run, data: Path, tmp_path: Path) -> None
     out = tmp_path / "errors"
     code, text, err = run("data", "errors", data, "--split", "samples", "--min-area", 0.1, "--out", out)
     assert code == 0, err
-    assert "1 predicted objects that the labels do not have" in text
+    assert "predicted objects that the labels do not have: 1" in text
     assert "probabilities perhaps in sample for 4 images" in text
     assert "most doubtful images: chelsea" in text
     assert (out / "index.html").is_file()

@@ -91,7 +91,7 @@ def errors(
             title="errors", **asdict(network),
         )  # fmt: skip
     say(f"probabilities {result.sample_note}")
-    say(*(f"{result.found[kind]:,} {text}" for kind, text in KINDS.items()))
+    say(*(f"{text}: {result.found[kind]:,}" for kind, text in KINDS.items()))
     say("most doubtful images: " + ", ".join(row.id for row in result.images[:5] if row.region is not None))
     if review is None:
         say(f"written: {out / 'index.html'}, {out / 'review.json'}")
