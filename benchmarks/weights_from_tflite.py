@@ -2,16 +2,17 @@
 
     pip install ai-edge-litert
     curl -LO https://github.com/google-coral/test_data/raw/master/deeplabv3_mnv2_pascal_quant.tflite
-    python benchmarks/weights_from_tflite.py deeplabv3_mnv2_pascal_quant.tflite deeplabv3_mnv2.safetensors
+    python benchmarks/weights_from_tflite.py deeplabv3_mnv2_pascal_quant.tflite deeplabv3_mnv2.safetensors --photographs data
 
 Weights become floating-point numbers. The file's convolutions include their batch normalization, so the network's batch
-normalization only adds their biases.
+normalization only adds their biases. With --photographs, a folder of 64 or more, it is given their mean and variance
+instead, such that the network computes the same and can be trained with batch normalization.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,12 @@ from torch import Tensor, nn
 
 from vocseg import voc
 from vocseg.bench.tflite import TfliteNetwork
-from vocseg.models import create_model, save_model
+from vocseg.data.image_io import read_image
+from vocseg.data.layout import IMAGE_SUFFIXES
+from vocseg.models import SegmentationModel, create_model, save_model
 
 BLOCKS = 17
+PHOTOGRAPHS = 96
 PYRAMID = ("image_pooling", "aspp0", "concat_projection", "logits/semantic")
 
 
@@ -72,13 +76,43 @@ def fill(network: nn.Module, values: Sequence[tuple[Tensor, Tensor]]) -> None:
             convolution.bias.copy_(biases)  # type: ignore[union-attr]
 
 
+@torch.no_grad()
+def measure_norms(model: SegmentationModel, photographs: Iterable[Path]) -> None:
+    """Give each batch normalization the mean and variance of its inputs, without a change of what it computes."""
+    norms = [part for part in model.network.modules() if isinstance(part, nn.BatchNorm2d)]
+    sums = {norm: torch.zeros(3, norm.num_features, dtype=torch.float64) for norm in norms}
+
+    def measure(norm: nn.Module, inputs: tuple[Tensor]) -> None:
+        values = inputs[0].double()
+        sums[norm] += torch.stack([torch.ones_like(values).sum((0, 2, 3)), values.sum((0, 2, 3)), values.square().sum((0, 2, 3))])
+
+    handles = [norm.register_forward_pre_hook(measure) for norm in norms]
+    for path in photographs:
+        model(read_image(path)[None])
+    for handle in handles:
+        handle.remove()
+    for norm, (number, total, squares) in sums.items():
+        mean = total / number
+        variance = (squares / number - mean.square()).clamp(min=0)
+        factor = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()  # type: ignore[operator,union-attr]
+        norm.bias.add_(factor * (mean - norm.running_mean))  # type: ignore[operator]
+        norm.weight.copy_(factor * (variance + norm.eps).sqrt())
+        norm.running_mean.copy_(mean)  # type: ignore[operator,union-attr]
+        norm.running_var.copy_(variance)  # type: ignore[operator,union-attr]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--photographs", type=Path, metavar="FOLDER", help="with images that set the batch normalization")
     arguments = parser.parse_args()
-    model = create_model("deeplabv3_mobilenet_v2", voc.CLASSES)
+    model = create_model("deeplabv3_mobilenet_v2", voc.CLASSES).eval()
     fill(model.network, list(constants(arguments.network)))
+    if arguments.photographs:
+        found = [path for path in sorted(arguments.photographs.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES]
+        step = max(1, len(found) // PHOTOGRAPHS)
+        measure_norms(model, found[::step][:PHOTOGRAPHS])
     save_model(arguments.out, model, replace(model.info, trained_on="COCO and VOC trainaug, by TensorFlow"))
     print(arguments.out)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -150,6 +151,10 @@ class SegmentationModel(nn.Module):
     def head_parameters(self) -> list[nn.Parameter]:
         """Return the parameters of the layers with one output per class."""
         return [parameter for name in self.class_layers for parameter in self.network.get_submodule(name).parameters()]
+
+    def adopt(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the state dict of a network that this one builds upon under this one's names; any other unchanged."""
+        return state
 
     def without_auxiliary(self) -> SegmentationModel:
         """Remove the auxiliary head, which only training uses, in place, and return the model."""

@@ -52,7 +52,7 @@ def merge_weights(
     """Return the state dict that :func:`load_weights` loads; the model may be on the meta device."""
     architecture = model.info.architecture
     own = model.network.state_dict()
-    state = _without_prefix(state, own)
+    state = model.adopt(_without_prefix(state, own))
     rows = _matching_rows(classes, model.info.classes)
     class_layers = tuple(f"{layer}." for layer in model.class_layers)
     merged: dict[str, Tensor] = {}

@@ -44,10 +44,13 @@ class DeepLabMobileNetV2(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute logits at a sixteenth of the size of the (padded) images, with aligned corners."""
-        features = self.features(images)
+        return self.classifier(self.context(self.features(images)))
+
+    def context(self, features: Tensor) -> Tensor:
+        """Join the backbone's features with their mean over the image: N x 256 x h x w."""
         own = self.aspp0(features)
         pooled = self.image_pooling(features.mean((2, 3), keepdim=True)).expand_as(own)
-        return self.classifier(self.concat_projection(torch.cat([pooled, own], 1)))
+        return self.concat_projection(torch.cat([pooled, own], 1))
 
 
 class DeepLabMobileNetModel(SegmentationModel):
