@@ -91,17 +91,6 @@ def test_gallery(synth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert (tmp_path / "gallery.jpg").is_file()
 
 
-def test_mix_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    models = [create_model("two_layer_net", ["a", "b"]) for _ in range(2)]
-    for number, model in enumerate(models):
-        save_model(tmp_path / f"{number}.safetensors", model)
-    shares = [f"{tmp_path / '0.safetensors'}=0.25", f"{tmp_path / '1.safetensors'}=0.75"]
-    run("mix_weights", *shares, "--out", tmp_path / "mixed.safetensors", monkeypatch=monkeypatch)
-    mixed = create_model(str(tmp_path / "mixed.safetensors")).network.affine1.weight
-    expected = 0.25 * models[0].network.affine1.weight + 0.75 * models[1].network.affine1.weight
-    torch.testing.assert_close(mixed, expected, rtol=1e-2, atol=1e-3)
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_gpu_check_without_a_gpu_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as stop:

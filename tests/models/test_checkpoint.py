@@ -65,9 +65,9 @@ def test_metadata_of_another_form(text: str, tmp_path: Path) -> None:
         create_model(str(tmp_path / "m.safetensors"))
 
 
-@pytest.mark.parametrize("compact", [False, True])
-def test_a_flipped_bit_is_found(compact: bool, tmp_path: Path) -> None:
-    save_model(tmp_path / "m.safetensors", create_model("simple_conv_net", ["a", "b"]), compact=compact)
+@pytest.mark.parametrize("half", [False, True])
+def test_a_flipped_bit_is_found(half: bool, tmp_path: Path) -> None:
+    save_model(tmp_path / "m.safetensors", create_model("simple_conv_net", ["a", "b"]), half=half)
     content = bytearray((tmp_path / "m.safetensors").read_bytes())
     create_model(str(tmp_path / "m.safetensors"))
     content[-1000] ^= 4
@@ -89,7 +89,7 @@ def test_a_flipped_bit_in_a_weights_file_is_found(tmp_path: Path) -> None:
 def test_a_full_disk_is_a_failure_and_keeps_the_old_file(tmp_path: Path) -> None:
     """What the system refuses to write, as it does on a full disk: a process of its own, whose files stay below 64 KB."""
     file = tmp_path / "m.safetensors"
-    save_model(file, create_model("two_layer_net"), compact=True)
+    save_model(file, create_model("two_layer_net"), half=True)
     before = file.read_bytes()
     code = f"""
 import resource, signal
@@ -122,3 +122,18 @@ def test_foreign_pickles_are_not_executed(tmp_path: Path, capsys: pytest.Capture
     with pytest.raises(ModelError, match=r"list\.pth holds no state dict"):
         read_weights_file(tmp_path / "list.pth")
     assert "executed" not in capsys.readouterr().out
+
+
+def test_half_files_have_half_the_size_and_eleven_bits(tmp_path: Path) -> None:
+    model = create_model("simple_conv_net", ["a", "b"])
+    with torch.no_grad():
+        kernel = next(value for value in model.network.parameters() if value.dim() == 4)
+        kernel[0] = 1e6  # beyond float16: stays as it is
+    for half in (False, True):
+        save_model(tmp_path / f"{half}.safetensors", model, half=half)
+    plain, small = ((tmp_path / f"{half}.safetensors").stat().st_size for half in (False, True))
+    assert 0.5 * plain < small < 0.6 * plain
+    again = create_model(str(tmp_path / "True.safetensors")).network.state_dict()
+    for name, value in model.network.state_dict().items():
+        assert again[name].dtype == value.dtype
+        torch.testing.assert_close(again[name], value, rtol=2**-11, atol=1e-7)

@@ -28,7 +28,8 @@ def test_the_backbone_may_learn_slower() -> None:
     settings = TrainConfig(optimizer="adamw", lr=1e-3, head_lr_factor=2.0, backbone_lr_factor=0.1)
     rates = {id(p): group["lr"] for group in build_optimizer(model, settings).param_groups for p in group["params"]}
     for name, parameter in model.network.named_parameters():
-        factor = 0.1 if name.startswith("encoder.") else 2.0 if name.startswith("classifier.") else 1.0
+        head = name.startswith(("base.classifier.", "decoder.classifier."))
+        factor = 2.0 if head else 0.1 if name.startswith("base.") else 1.0
         assert rates[id(parameter)] == pytest.approx(1e-3 * factor), name
 
 
@@ -78,7 +79,7 @@ def test_frozen_parts_stay(name: str, what: str) -> None:
     changed = {key for key, value in after.items() if not torch.equal(value, before[key]) and "tracked" not in key}
     norms = {name for name, module in model.network.named_modules() if isinstance(module, torch.nn.BatchNorm2d)}
     in_norm = {key for key in changed if key.rpartition(".")[0] in norms}
-    in_backbone = {key for key in changed if "backbone" in key or "encoder" in key}
+    in_backbone = {key for key in changed if key.startswith(("backbone.", "encoder.", "base."))}
     assert changed
     assert bool(in_norm) == (what != "batch-norm")
     assert bool(in_backbone) == (what != "backbone")

@@ -85,7 +85,7 @@ def evaluate(
 
     >>> from vocseg.data.samples import FOLDER
     >>> result = evaluate("vocseg-s", FOLDER, "samples", device="cpu")
-    >>> result.images, result.per_class["cat"].iou > 0.9
+    >>> result.images, result.per_class["cat"].iou > 0.8
     (4, True)
     """
     dataset = _dataset(data, split, mask_dir)

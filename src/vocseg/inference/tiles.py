@@ -60,7 +60,7 @@ class TiledSegmentation:
     ...     image = FOLDER / "JPEGImages" / "chelsea.jpg"
     ...     result = vocseg.Segmenter(device="cpu").segment_tiled(image, f"{folder}/mask.png", tile=256)
     >>> result.size, result.tile, result.overlap, result.tiles
-    ((300, 451), 256, 64, 6)
+    ((300, 451), 241, 64, 6)
     """
 
     mask: Path | None

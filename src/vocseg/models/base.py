@@ -145,8 +145,9 @@ class SegmentationModel(nn.Module):
         return [self.network.get_submodule(path) for path in self.backbone_layers]
 
     def backbone_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters of the backbone."""
-        return [parameter for part in self.backbone() for parameter in part.parameters()]
+        """Return the parameters of the backbone, without a class layer in it."""
+        heads = {id(parameter) for parameter in self.head_parameters()}
+        return [parameter for part in self.backbone() for parameter in part.parameters() if id(parameter) not in heads]
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Return the parameters of the layers with one output per class."""

@@ -21,7 +21,6 @@ from vocseg import __version__
 from vocseg.errors import ModelError, reason
 from vocseg.models.base import SegmentationModel
 from vocseg.models.info import ModelInfo
-from vocseg.models.quantize import pack, unpack
 from vocseg.utils.files import replacing
 
 METADATA_KEY = "vocseg"
@@ -31,17 +30,21 @@ WRAPPERS = ("model", "state_dict", "model_state_dict", "model_state", "network")
 """Keys under which training programs store the state dict in a checkpoint."""
 
 
-def save_model(path: Path, model: SegmentationModel, info: ModelInfo | None = None, *, compact: bool = False) -> None:
+def save_model(path: Path, model: SegmentationModel, info: ModelInfo | None = None, *, half: bool = False) -> None:
     """Write a model file atomically; raise OutputError if it cannot be written.
 
-    ``info`` replaces the model's own. ``compact`` writes most weights as int8 (:mod:`vocseg.models.quantize`), which
-    takes little more than a quarter of the size.
+    ``info`` replaces the model's own. ``half`` writes matrices and kernels as float16, in half the size; they are read as
+    float32.
     """
     # The format refuses tied tensors and writes views as a whole: plain copies are neither.
     state = {key: value.detach().cpu().contiguous().clone() for key, value in model.network.state_dict().items()}
-    if compact:
-        state = pack(state)
+    if half:
+        state = {key: value.half() if _fits_half(value) else value for key, value in state.items()}
     _write(path, info or model.info, state)
+
+
+def _fits_half(value: Tensor) -> bool:
+    return value.dim() > 1 and value.is_floating_point() and bool(value.abs().amax() < torch.finfo(torch.float16).max)
 
 
 def copy_model(source: Path, target: Path, **changes: Any) -> None:
@@ -50,7 +53,7 @@ def copy_model(source: Path, target: Path, **changes: Any) -> None:
     Raises ModelError if the source is not a complete model file, OutputError if the target cannot be written.
     """
     info = read_info(source)
-    _write(target, replace(info, **changes), _read_safetensors(source, "model", weights=True, packed=True)[0])
+    _write(target, replace(info, **changes), _read_safetensors(source, "model", weights=True, as_stored=True)[0])
 
 
 def _write(path: Path, info: ModelInfo, state: dict[str, Tensor]) -> None:
@@ -86,8 +89,8 @@ def _read(path: Path, weights: bool) -> tuple[ModelInfo, dict[str, Tensor]]:
     return ModelInfo.from_json(metadata[METADATA_KEY], path), state
 
 
-def _read_safetensors(path: Path, kind: str, weights: bool, packed: bool = False) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read tensors (``packed``: as they are stored) and metadata.
+def _read_safetensors(path: Path, kind: str, weights: bool, as_stored: bool = False) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read tensors (float16 as float32, unless ``as_stored``) and metadata.
 
     Raises ModelError if the file is not a ``kind`` file, or its checksum is wrong.
     """
@@ -99,7 +102,9 @@ def _read_safetensors(path: Path, kind: str, weights: bool, packed: bool = False
         expected = _CHECKSUM.search(text) if weights else None
         if expected is not None and expected[1] != _checksum(text[: expected.start()] + "}", state):
             raise ModelError(f"{path} is damaged: its checksum is wrong; copy or download it again")
-        return (state if packed else unpack(state)), metadata
+        if not as_stored:
+            state = {key: value.float() if value.dtype == torch.float16 else value for key, value in state.items()}
+        return state, metadata
     except (SafetensorError, OSError, RuntimeError) as error:
         raise ModelError(f"{path} is not a {kind} file: {reason(error)}") from error
 

@@ -72,7 +72,7 @@ def test_distance_is_that_of_standardised_features(model: SegmentationModel) -> 
     torch.testing.assert_close(got, plain, rtol=1e-3, atol=1e-4)
     got.backward()
     assert all(parameter.grad is not None for parameter in hints.parameters())
-    assert student.network.encoder.conv_stem.weight.grad is not None
+    assert student.network.base.features[0][0].weight.grad is not None
 
 
 @pytest.mark.parametrize(

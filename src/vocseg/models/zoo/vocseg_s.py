@@ -90,7 +90,7 @@ class VocsegS(nn.Module):
 class VocsegSModel(SegmentationModel):
     align_corners = True
     backbone_layers = ("base",)
-    feature_layers: ClassVar[dict[str, str]] = {"encoder": "base.features", "pyramid": "base.concat_projection"}
+    feature_layers: ClassVar[dict[str, str]] = {"encoder": "base.features.17", "pyramid": "base.concat_projection"}
 
     def adopt(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Take ``deeplabv3_mobilenet_v2`` as the base, under a decoder that changes nothing yet."""
