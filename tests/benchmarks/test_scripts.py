@@ -13,7 +13,7 @@ from benchmarks.scripts import FOLDER, load
 from vocseg.data.layout import VocFolder
 from vocseg.data.samples import FOLDER as SAMPLES
 from vocseg.evaluation.counts import count_image
-from vocseg.models import create_model, save_model
+from vocseg.models import create_model
 
 
 def run(name: str, *arguments: object, monkeypatch: pytest.MonkeyPatch) -> None:
