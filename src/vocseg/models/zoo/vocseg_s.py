@@ -55,8 +55,8 @@ class Decoder(nn.Module):
         self.detail4 = _pointwise(fine, 32)
         self.decode4 = _separable(128, 64)
         self.classifier = nn.Conv2d(64, num_classes, 1)
-        nn.init.zeros_(self.classifier.weight)
-        nn.init.zeros_(self.classifier.bias)
+        for parameter in self.classifier.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, fine: Tensor, middle: Tensor, deep: Tensor, context: Tensor) -> Tensor:
         wide = self.wide_project(torch.cat([branch(deep) for branch in self.wide], 1))
