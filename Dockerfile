@@ -4,7 +4,7 @@ WORKDIR /source
 # Torch's wheels for CPUs, which are a tenth of the size of those for GPUs.
 RUN python -m venv /opt/vocseg && \
   /opt/vocseg/bin/pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu "torch>=2.6" "torchvision>=0.21"
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY src src
 RUN /opt/vocseg/bin/pip install --no-cache-dir '.[serve]'
 

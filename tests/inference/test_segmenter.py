@@ -122,7 +122,7 @@ def test_an_enlarged_image_has_the_mask_of_the_small_one() -> None:
     assert not whole.shrunk
     assert not segment(path).shrunk
     assert result.mask.shape == (1200, 1804)
-    assert float((result.mask[2::4, 2::4] == mask).float().mean()) > 0.95
+    assert float((result.mask[2::4, 2::4] == mask).float().mean()) > 0.9
     assert result.mask.unique().numel() <= whole.mask.unique().numel()
 
 

@@ -83,7 +83,7 @@ def test_strips_and_images_smaller_than_a_tile(size: tuple[int, int], tmp_path: 
 def test_grids_of_networks() -> None:
     assert tiles.grid_of(SEGMENTERS[False])[:3] == (4, False, 32)
     assert tiles.grid_of(SEGMENTERS[True])[:3] == (4, True, 16)
-    assert tiles.grid_of(vocseg.Segmenter(device="cpu"))[:3] == (4, False, 32)
+    assert tiles.grid_of(vocseg.Segmenter(device="cpu"))[:3] == (4, True, 16)
     thirds = vocseg.Segmenter(nn.Conv2d(3, 2, 3, stride=3, padding=1), classes=["a", "b"], device="cpu")
     assert tiles.grid_of(thirds)[:3] == (3, False, 96)
 
