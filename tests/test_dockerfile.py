@@ -45,6 +45,6 @@ def test_it_does_not_run_as_root() -> None:
 def test_what_it_copies_is_sent_to_the_builder() -> None:
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     copied = [name for text in instructions("COPY") if "--from" not in text for name in text.split()[:-1]]
-    assert copied == ["pyproject.toml", "README.md", "LICENSE", "src"]
+    assert copied == ["pyproject.toml", "README.md", "LICENSE", "NOTICE", "src"]
     assert {f"!{name}" for name in copied} <= set(ignored)
     assert all((ROOT / name).exists() for name in copied)
