@@ -96,12 +96,12 @@ def measure(segmenter: vocseg.Segmenter, clip: Path, frames: list[NDArray[np.uin
         for kinds in formats
     }
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-    for number in range(rounds + 1):
+    bare(segmenter, frames[:10])  # warms up
+    for _ in range(rounds):
         for name, run in ways.items():
             start, cpu = time.perf_counter(), time.process_time()
             run()
-            if number:  # the first round warms up
-                spent[name].append((time.perf_counter() - start, time.process_time() - cpu))
+            spent[name].append((time.perf_counter() - start, time.process_time() - cpu))
     first = spent["bare forward passes"]
     print("| | frames a second | of bare | CPU, ms a frame | of bare |\n|---|---:|---:|---:|---:|")
     for name, times in spent.items():

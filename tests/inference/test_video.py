@@ -281,3 +281,73 @@ def test_cameras_and_streams_go_to_pyav(segment: vocseg.Segmenter, tmp_path: Pat
     assert [name for name, _ in opened] in (["/dev/video0", "rtsp://host/live"], ["0", "rtsp://host/live"])
     assert len(result.images) == 6
     assert len(list((tmp_path / "out").glob("*_overlay.mp4"))) == 2
+
+
+def test_clips_in_folders(segment: vocseg.Segmenter, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    make_clip(folder / "a.mp4", frames=2)
+    Image.new("RGB", (9, 9)).save(folder / "b.png")
+    (folder / "program.ts").write_text("let a = 1;")
+    (folder / "c.zip").write_bytes(b"")
+    with caplog.at_level("INFO"):
+        for _ in range(2):  # the second time, with the results of the first, which are no images
+            result = vocseg.predict(folder, folder / "out", model=segment, formats=["mask-video", "overlay"])
+            result.check()
+            assert [row.name for row in result.images] == ["a.mp4/000001", "a.mp4/000002", "b.png"]
+    assert f"folder {folder}: 1 archive passed over ({folder / 'c.zip'}, ...); name archives to read them" in caplog.messages
+    (folder / "out").rename(folder / "before")
+    assert len(vocseg.predict(folder, folder / "out", model=segment).images) == 3
+
+
+def test_tiles_of_frames(segment: vocseg.Segmenter, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mp4", frames=4, size=(400, 200))
+    result = vocseg.predict(clip, tmp_path / "out", model=segment, tile=256, stride=2)
+    result.check()
+    assert [row.mask.name for row in result.images] == ["000001.png", "000003.png"]
+    assert "in 2 tiles" in result.images[0].notes[0]
+    assert len(described(tmp_path / "out" / "a_overlay.mp4")[0]) == 2
+    again = vocseg.predict(clip, tmp_path / "out", model=segment, tile=256, stride=2, skip_existing=True)
+    assert (len(again.images), again.existing) == (0, 2)
+
+
+def test_damaged_and_empty_clips(segment: vocseg.Segmenter, tmp_path: Path) -> None:
+    make_clip(tmp_path / "whole.mkv", frames=30, sound=False)
+    content = (tmp_path / "whole.mkv").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(content[: len(content) * 2 // 3])
+    result = vocseg.predict(tmp_path / "cut.mkv", tmp_path / "out", model=segment)
+    assert 0 < len(result.images) < 30
+    assert len(described(tmp_path / "out" / "cut_overlay.mp4")[0]) == len(result.images)
+    (tmp_path / "cut.mp4").write_bytes(make_clip(tmp_path / "whole.mp4", frames=9).read_bytes()[:-2000])
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    with av.open(str(tmp_path / "sound.mp4"), "w") as out:
+        tone = out.add_stream("aac", rate=16000, layout="mono")
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.int16), format="s16", layout="mono")
+        samples.sample_rate = 16000
+        out.mux(tone.encode(samples))
+        out.mux(tone.encode())
+    for name, message in (
+        ("cut.mp4", "cannot open video"), ("empty.mp4", "cannot open video"), ("sound.mp4", "it has no video"),
+    ):  # fmt: skip
+        with pytest.raises(vocseg.DataError, match=message) as error:
+            vocseg.predict(tmp_path / name, tmp_path / "out", model=segment).check()
+        assert "\n" not in str(error.value)
+    with pytest.raises(vocseg.DataError, match=r"none of its 30 frames, which end at 1\.\d s, is between start and end"):
+        vocseg.predict(tmp_path / "whole.mkv", tmp_path / "out", model=segment, start=99).check()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cut.mkv", "cut_overlay.mp4"]
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p10le", "yuva420p", "gray", "bgr0"])
+@pytest.mark.parametrize("size", [(1, 1), (40, 1), (33, 17)])
+def test_pixels_and_sizes_of_all_kinds(segment: vocseg.Segmenter, tmp_path: Path, pixels: str, size: tuple[int, int]) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as out:
+        video = out.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = *size, pixels
+        for number in range(2):
+            image = np.full((size[1], size[0], 3), 90 * number, np.uint8)
+            out.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        out.mux(video.encode())
+    result = vocseg.predict(tmp_path / "a.mkv", tmp_path / "out", model=segment, formats=["mask-video", "overlay"])
+    result.check()
+    assert [mask.shape for mask in gray_levels(result.images[0].mask)] == [size[::-1]] * 2
+    assert len(described(result.images[0].overlay)[0]) == 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import glob
+import logging
 import os
 import sys
 from collections import Counter
@@ -28,6 +29,8 @@ from vocseg.voc import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES
 if TYPE_CHECKING:
     from vocseg.inference.video import Frame
 
+log = logging.getLogger("vocseg.predict")
+
 Skipped = dict[Any, DataError]
 
 STDIN = ("-", "stdin:")
@@ -37,6 +40,8 @@ STDIN_LIMIT = 1 << 30
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".flv", ".wmv", ".ogv", ".3gp", ".mxf",
 )  # fmt: skip
+FOLDER_VIDEO_SUFFIXES = tuple(suffix for suffix in VIDEO_SUFFIXES if suffix != ".ts")
+"""Of videos that are searched for: most .ts files are programs."""
 LIVE = ("rtsp://", "rtsps://", "rtmp://", "rtmps://", "srt://", "udp://", "rtp://")
 LIST_SUFFIXES = (".txt", ".csv")
 HEADERS = ("image", "images", "file", "filename", "file_name", "path")
@@ -80,8 +85,8 @@ def find_images(
     of a ``.csv``; paths relative to the list), archives (zip, tar, tar.gz), addresses (http, https) and ``-``, standard
     input: an image, or a list of paths. Folders and patterns are sorted, all others keep their order.
 
-    In a folder, hidden files and folders are passed over, and so are predictions: what is in ``out``, and masks and
-    overlays that vocseg wrote elsewhere. ``skipped`` gets what cannot be read in folders, lists and archives. Raises
+    In a folder, hidden files and folders are passed over, archives with a note, and predictions: what is in ``out``, and masks
+    and overlays that vocseg wrote elsewhere. ``skipped`` gets what cannot be read in folders, lists and archives. Raises
     InputError for a path that does not exist, a pattern that matches nothing, or sources without images.
     """
     given: Sequence[Any] = [sources] if isinstance(sources, str | Path | Item) else list(sources)
@@ -141,12 +146,16 @@ def _is_camera(text: str) -> bool:
 
 def _folder(path: Path, out: Path | None, skipped: Skipped) -> list[Item]:
     before, written = len(skipped), 0
-    inside = []
-    for file in sorted(image_files(path, out, skipped)):
+    inside, passed = [], list[Path]()
+    for file in sorted(image_files(path, out, skipped, passed)):
         if is_prediction(file):
             written += 1
         else:
-            inside.append(Item(file, file.relative_to(path)))
+            inside.append(Item(file, file.relative_to(path), is_video=is_video(file)))
+    if passed:
+        log.info(
+            "folder %s: %s passed over (%s, ...); name archives to read them", path, counted(len(passed), "archive"), passed[0]
+        )
     if not inside:
         if len(skipped) > before:
             raise InputError(f"folder {path} holds no images that can be read: {list(skipped.values())[before]}")
@@ -155,8 +164,16 @@ def _folder(path: Path, out: Path | None, skipped: Skipped) -> list[Item]:
     return inside
 
 
-def image_files(top: Path, out: Path | None, skipped: Skipped) -> Iterator[Path]:
-    """Yield the image files below a folder, except hidden ones and those in ``out``; links to folders are not followed."""
+def is_video(file: Path) -> bool:
+    """Tell by the suffix whether a file in a folder is a video."""
+    return file.suffix.lower() in FOLDER_VIDEO_SUFFIXES
+
+
+def image_files(top: Path, out: Path | None, skipped: Skipped, passed: list[Path] | None = None) -> Iterator[Path]:
+    """Yield the images and videos below a folder, except hidden ones and those in ``out``; links to folders are not followed.
+
+    ``passed`` gets the archives.
+    """
 
     def unreadable(error: OSError) -> None:
         skipped[Path(error.filename)] = DataError(f"cannot read folder {error.filename}: {reason(error)}")
@@ -165,7 +182,9 @@ def image_files(top: Path, out: Path | None, skipped: Skipped) -> Iterator[Path]
     for parent, folders, files in os.walk(top, onerror=unreadable):
         folders[:] = [name for name in folders if not _is_hidden(name) and Path(parent, name).resolve() != excluded]
         for file in (Path(parent, name) for name in files if not name.startswith(".")):
-            if _is_image(file, file, skipped):
+            if passed is not None and is_archive(file):
+                passed.append(file)
+            elif is_video(file) or _is_image(file, file, skipped):
                 if file.is_file():
                     yield file
                 else:
@@ -192,6 +211,8 @@ def _is_image(path: Path, key: Path, skipped: Skipped) -> bool:
 def is_prediction(path: Path) -> bool:
     try:
         with open(path, "rb") as file:
+            if path.suffix.lower() == ".mp4":
+                file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))  # its notes are at the end
             return MARK in file.read(4096)
     except OSError:
         return False  # the reader of images says why

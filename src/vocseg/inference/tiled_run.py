@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,6 @@ from vocseg.inference.stream import load
 from vocseg.inference.strip_readers import is_tiff
 from vocseg.inference.strip_writers import can_write_tiff
 from vocseg.inference.tiles import TILE, segment_tiled
-from vocseg.inference.video import Reading
 from vocseg.inference.video_sink import OverlaySink
 from vocseg.utils.text import counted
 
@@ -71,14 +70,14 @@ def predict_refused(run: Run, items: Sequence[Item], title: str | None) -> None:
 
 def predict_tiled(run: Run, items: Iterable[Item], tile: int, overlap: int | None, title: str | None) -> None:
     """Segment images in tiles and write the results; a TIFF file gets a TIFF mask, and overlays have fewer pixels."""
-    for item in _read(items):
+    for item in _read(items, run):
         try:
             source = item.path if item.read is None else load(0, item).pixels
             files = {type(sink): sink.file(item) for sink in run.sinks if sink.suffix}
             mask = files.get(MaskSink)
             if mask is not None and isinstance(source, Path) and is_tiff(source) and can_write_tiff():
                 files[MaskSink] = mask = mask.with_name(mask.name.removesuffix(mask.suffix) + ".tif")
-            if run.skip_existing and mask is not None and _is_done(mask, files.values()):
+            if run.skip_existing and item.frame is None and mask is not None and _is_done(mask, files.values()):
                 run.existing += 1
                 continue
             run.rows.append(_written(run, item, source, files, tile, overlap, title))
@@ -86,11 +85,14 @@ def predict_tiled(run: Run, items: Iterable[Item], tile: int, overlap: int | Non
             run.errors[item.key] = error
 
 
-def _read(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield the items, with the content of archives read in order; files stay as they are."""
-    for are_members, group in groupby(items, key=lambda item: item.member is not None):
+def _read(items: Iterable[Item], run: Run) -> Iterator[Item]:
+    """Yield the items, with the content of archives and the frames of videos read in order; files stay as they are."""
+    for (is_member, is_video), group in groupby(items, key=lambda item: (item.member is not None, item.is_video)):
         found = list(group)
-        yield from one_by_one(found, Reading()) if are_members else found
+        if is_video and run.skip_existing:
+            yield from chain.from_iterable(map(run.remaining_frames, found))
+        else:
+            yield from one_by_one(found, run.reading()) if is_member or is_video else found
 
 
 def _is_done(mask: Path, files: Iterable[Path]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from vocseg.inference.sources import Item, Skipped, image_files, is_prediction
+from vocseg.inference.sources import Item, Skipped, image_files, is_prediction, is_video
 
 POLL_SECONDS = 1.0
 
@@ -41,7 +41,7 @@ def arrivals(
             name = relative.with_suffix("") if stems.count(file.with_suffix("")) == 1 else relative
             name = name if names.get(name, file) == file else relative  # another image has it since
             names[name] = file
-            items.append(Item(file, relative, output=name))
+            items.append(Item(file, relative, output=name, is_video=is_video(file)))
         if items:
             yield items
         before = now

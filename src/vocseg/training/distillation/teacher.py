@@ -15,6 +15,7 @@ from torch import Tensor
 from vocseg.data.image_io import read_image
 from vocseg.data.transforms.geometry import resize_image
 from vocseg.errors import ModelError
+from vocseg.inference.augment import SCALES
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import SegmentationModel, create_model
 from vocseg.models.registry import comes_untrained, is_file_name
@@ -24,9 +25,6 @@ from vocseg.training.distillation.soft_labels import SOFT_CELL
 from vocseg.utils.files import replacing, writable_folder, write_json
 from vocseg.utils.progress import progress
 from vocseg.utils.system import autocast
-
-SCALES = (0.75, 1.0, 1.25)
-"""Scales over which probabilities of whole images are averaged, each as it is and flipped."""
 
 
 def load_teacher(name: str, classes: tuple[str, ...]) -> SegmentationModel:
@@ -56,7 +54,7 @@ class Teacher:
         return soft, {name: self.model.upsample(values.float(), height, width) for name, values in features.items()}
 
 
-def soft_labels(segmenter: Segmenter, image: Tensor, scales: Sequence[float] = SCALES) -> Tensor:
+def soft_labels(segmenter: Segmenter, image: Tensor, scales: Sequence[float] = SCALES["multiscale"]) -> Tensor:
     """Compute class probabilities of an image (uint8 RGB, 3 x H x W) on a grid of cells of ``SOFT_CELL`` pixels.
 
     uint8 (255 = 1), classes x h x w. The mean over scales, each as it is and flipped, of the softmax of each cell's
