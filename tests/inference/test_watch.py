@@ -39,10 +39,10 @@ def test_an_interrupted_run_loses_nothing_and_repeats_nothing(
     whole = vocseg.predict(photos, tmp_path / "whole", model=segment, formats=formats)  # type: ignore[arg-type]
     real, calls = vocseg.Segmenter.segment_loaded, count(1)
 
-    def interrupted(self: vocseg.Segmenter, *args: Any) -> Any:
+    def interrupted(self: vocseg.Segmenter, *args: Any, **options: Any) -> Any:
         if next(calls) == 3:
             raise KeyboardInterrupt
-        return real(self, *args)
+        return real(self, *args, **options)
 
     with monkeypatch.context() as patched:
         patched.setattr(vocseg.Segmenter, "segment_loaded", interrupted)
