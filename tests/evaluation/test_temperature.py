@@ -68,7 +68,7 @@ def test_from_a_split_to_probabilities(val_set: SplitDataset, tmp_path: Path, ru
     model = vocseg.create_model("simple_conv_net", val_set.classes)
     with torch.no_grad():
         model.network.affine2.weight.mul_(30)  # far too sure
-    save_model(tmp_path / "m.safetensors", model, compact=True)
+    save_model(tmp_path / "m.safetensors", model, half=True)
     data, target = val_set.folder.root, tmp_path / "new" / "t.safetensors"
     command = ("evaluate", tmp_path / "m.safetensors", "--data", data, "--device", "cpu", "--json", tmp_path / "s.json")
     code, out, _ = run(*command, "--fit-temperature", target)

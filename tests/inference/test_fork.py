@@ -19,7 +19,7 @@ if os.fork():
 else:
     for use in (lambda: segment(image), lambda: segment([image])[0], lambda: next(segment.stream([image] * 300))):
         try:
-            print(bool((use().mask == mask).all()), flush=True)
+            print(float((use().mask == mask).float().mean()) > 0.999, flush=True)  # one thread rounds otherwise
         except vocseg.ModelError as error:
             print("spawn" in str(error), flush=True)
     one = vocseg.Segmenter(device="cpu", precision="float32", engine=sys.argv[1])

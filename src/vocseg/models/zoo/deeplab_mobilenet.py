@@ -1,8 +1,8 @@
-"""``deeplabv3_mobilenet_v2``: the DeepLabV3 that TensorFlow publishes for phones, on torchvision's MobileNetV2."""
+"""``deeplabv3_mobilenet_v2``: the DeepLabV3 that TensorFlow publishes for phones, on MobileNetV2."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,67 @@ from vocseg.models.info import ModelInfo
 
 NAME = "deeplabv3_mobilenet_v2"
 HALF = (0.5, 0.5, 0.5)
-LAST_STRIDE = 14
-"""Number of the block of MobileNetV2 that halves the size for the fifth time."""
+
+
+class Stage(NamedTuple):
+    """``blocks`` inverted residual blocks that widen ``expansion`` times; the first has the stride, the others the dilation."""
+
+    expansion: int
+    channels: int
+    blocks: int
+    stride: int
+    dilation: int = 1
+
+
+STEM = 32
+STAGES = (
+    Stage(1, 16, 1, 1), Stage(6, 24, 2, 2), Stage(6, 32, 3, 2), Stage(6, 64, 4, 2), Stage(6, 96, 3, 1),
+    Stage(6, 160, 3, 1, 2),  # stride 2 in the classifier; here dilated from its second block on
+    Stage(6, 320, 1, 1, 2),
+)  # fmt: skip
+"""MobileNetV2 (Sandler et al., 2018), table 2, at output stride 16."""
+
+
+def _layer(
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+    activation: type[nn.Module] = nn.ReLU6,
+) -> nn.Sequential:
+    padding = dilation * (kernel // 2)
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, groups, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), activation(inplace=True))
+
+
+class _InvertedResidual(nn.Module):
+    """Expansion, depthwise convolution, projection; names of weights are torchvision's."""
+
+    def __init__(self, inputs: int, stage: Stage, stride: int, dilation: int) -> None:
+        super().__init__()
+        wide = stage.expansion * inputs
+        expand = [_layer(inputs, wide, 1)] if stage.expansion > 1 else []
+        depthwise = _layer(wide, wide, 3, stride, dilation, groups=wide)
+        self.conv = nn.Sequential(
+            *expand, depthwise, nn.Conv2d(wide, stage.channels, 1, bias=False), nn.BatchNorm2d(stage.channels)
+        )
+        self.residual = stride == 1 and inputs == stage.channels
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + self.conv(features) if self.residual else self.conv(features)
+
+
+def _mobilenet_v2() -> nn.Sequential:
+    """Build the backbone without the layer that widens to 1280 channels. torchvision's takes a second to import."""
+    layers: list[nn.Module] = [_layer(3, STEM, 3, 2)]
+    inputs, dilation = STEM, 1
+    for stage in STAGES:
+        for number in range(stage.blocks):
+            layers.append(_InvertedResidual(inputs, stage, 1 if number else stage.stride, dilation))
+            inputs, dilation = stage.channels, stage.dilation
+    return nn.Sequential(*layers)
 
 
 class DeepLabMobileNetV2(nn.Module):
@@ -25,21 +84,11 @@ class DeepLabMobileNetV2(nn.Module):
 
     def __init__(self, num_classes: int, width: int = 256) -> None:
         super().__init__()
-        from torchvision.models import mobilenet_v2
-        from torchvision.ops import Conv2dNormActivation
-
-        # Without the last layer, which widens to 1280 channels for ImageNet's classes.
-        self.features = mobilenet_v2(weights=None).features[:-1]
-        for number, block in enumerate(self.features):
-            depthwise = [part for part in block.modules() if isinstance(part, nn.Conv2d) and part.groups > 1]
-            for conv in depthwise if number >= LAST_STRIDE else ():
-                conv.stride = (1, 1)
-                if number > LAST_STRIDE:
-                    conv.dilation = conv.padding = (2, 2)
-        channels = self.features[-1].out_channels
-        self.image_pooling = Conv2dNormActivation(channels, width, 1)
-        self.aspp0 = Conv2dNormActivation(channels, width, 1)
-        self.concat_projection = Conv2dNormActivation(2 * width, width, 1)
+        self.features = _mobilenet_v2()
+        channels = STAGES[-1].channels
+        self.image_pooling = _layer(channels, width, 1, activation=nn.ReLU)
+        self.aspp0 = _layer(channels, width, 1, activation=nn.ReLU)
+        self.concat_projection = _layer(2 * width, width, 1, activation=nn.ReLU)
         self.classifier = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, images: Tensor) -> Tensor:
