@@ -52,8 +52,6 @@ def save_image(image: Image.Image, path: Path, note: bytes = b"") -> None:
     if kind == "PNG" and note:
         options["pnginfo"] = PngInfo()
         options["pnginfo"].add_text("Software", note)
-    if kind == "PNG" and image.mode == "P":
-        options["compress_type"] = zlib.Z_RLE  # less than half the time for regions of one label, and no larger
     content = encoded(image, kind, **options)
     with replacing(path) as temporary:
         temporary.write_bytes(content)
@@ -61,6 +59,8 @@ def save_image(image: Image.Image, path: Path, note: bytes = b"") -> None:
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     """Return the content of a file of a Pillow image: Pillow itself would not notice that a full disk cuts its file."""
+    if kind == "PNG" and image.mode == "P":
+        options["compress_type"] = zlib.Z_RLE  # less than half the time for regions of one label, and no larger
     content = io.BytesIO()
     image.save(content, kind, **options)
     return content.getvalue()
