@@ -4,7 +4,7 @@
     python benchmarks/video.py data --split val_dev --clip my.mp4 --rounds 5
 
 The clip is made of photographs of the split, over each of which a window moves for 30 frames; it has a variable frame rate
-and sound. Bare: the same frames in memory, of each only the network and the arg max of its logits, in turn with `predict`.
+and sound. Bare: as in predict_folder.py, on the same frames in memory, in turn with `predict`.
 CPU time is of all threads of the process; unlike the time that passes, it hardly depends on what else runs on the machine.
 """
 
@@ -15,7 +15,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import vocseg
@@ -27,10 +29,12 @@ import av  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
+from predict_folder import mask_of  # noqa: E402
 
 from vocseg.data.dataset import SplitDataset  # noqa: E402
 from vocseg.data.layout import VocFolder  # noqa: E402
 from vocseg.data.transforms.geometry import resize_image  # noqa: E402
+from vocseg.inference.images import read_ahead  # noqa: E402
 
 BASE = Fraction(1, 15360)
 """Unit of the times of the clip."""
@@ -83,20 +87,25 @@ def read(path: Path) -> tuple[list[NDArray[np.uint8]], list[float], list[bytes],
     return [frame for frame, _ in frames], [time for _, time in frames], sound, duration
 
 
-def bare(segmenter: vocseg.Segmenter, frames: list[NDArray[np.uint8]]) -> None:
-    for frame in frames:
-        segmenter.low_res_logits(torch.from_numpy(frame).permute(2, 0, 1).contiguous()[None]).classes()
+def bare(segmenter: vocseg.Segmenter, images: list[torch.Tensor]) -> None:
+    """Segment images by the engine that ``auto`` chooses for a clip, whose number of frames is not known."""
+    threads = segmenter.images_at_once(1)
+    segment = partial(mask_of, segmenter, 1)
+    with closing(read_ahead(segment, images, threads if threads > 1 else 0, each=1, share=True)) as masks:
+        for _ in masks:
+            pass
 
 
 def measure(segmenter: vocseg.Segmenter, clip: Path, frames: list[NDArray[np.uint8]], rounds: int, out: Path) -> None:
     formats = [["overlay"], ["overlay", "mask"], ["overlay", "mask-video"]]
-    ways: dict[str, Callable[[], object]] = {"bare forward passes": lambda: bare(segmenter, frames)}
+    images = [torch.from_numpy(frame).permute(2, 0, 1).contiguous() for frame in frames]
+    ways: dict[str, Callable[[], object]] = {"bare forward passes": lambda: bare(segmenter, images)}
     ways |= {
         "predict, " + " and ".join(kinds): lambda kinds=kinds: vocseg.predict(clip, out, model=segmenter, formats=kinds)
         for kinds in formats
     }
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-    bare(segmenter, frames[:10])  # warms up
+    bare(segmenter, images[:10])  # warms up
     for _ in range(rounds):
         for name, run in ways.items():
             start, cpu = time.perf_counter(), time.process_time()
