@@ -69,6 +69,13 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 def overlay(
     image: Tensor, mask: Tensor, palette: Colors = voc.PALETTE, opacity: float = 0.55, background: int | None = voc.BACKGROUND
 ) -> Image.Image:
+    """Draw what :func:`tinted` computes as a Pillow image."""
+    return Image.merge("RGB", [Image.fromarray(plane) for plane in tinted(image, mask, palette, opacity, background)])
+
+
+def tinted(
+    image: Tensor, mask: Tensor, palette: Colors = voc.PALETTE, opacity: float = 0.55, background: int | None = voc.BACKGROUND
+) -> NDArray[np.uint8]:
     """Tint an image (uint8 RGB, 3 x H x W) with the colors of its mask (uint8, H x W), with white and black outlines.
 
     ``opacity``: of the colors, 0..1. ``background``: the class that is not tinted; None: all are. Images with a side below
@@ -77,15 +84,15 @@ def overlay(
     labels, pixels = mask.cpu().numpy(), image.cpu().numpy()
     tints = _tints(tuple(full_palette(palette)), opacity, background)
     white, black = _outlines(labels)
-    tinted = np.empty(pixels.shape, dtype=np.uint8)
+    out = np.empty(pixels.shape, dtype=np.uint8)
     for rows in (slice(start, start + STRIP) for start in range(0, len(labels), STRIP)):  # large images in little memory
         looks = labels[rows].astype(np.intp)
         looks[black[rows]] = BLACK
         looks[white[rows]] = WHITE
         looks <<= 8
         for channel, values in enumerate(tints):
-            tinted[channel, rows] = values.take(looks | pixels[channel, rows])
-    return Image.merge("RGB", [Image.fromarray(plane) for plane in tinted])
+            out[channel, rows] = values.take(looks | pixels[channel, rows])
+    return out
 
 
 @lru_cache(maxsize=16)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
 from contextlib import closing
 from functools import partial
 from itertools import count, groupby, takewhile
@@ -12,9 +12,10 @@ from typing import Any, NoReturn
 from vocseg.data.pages import may_have_pages, pages
 from vocseg.errors import DataError
 from vocseg.inference.archives import contents
+from vocseg.inference.engines import MANY
 from vocseg.inference.images import NamedBytes, read_ahead
 from vocseg.inference.sources import Item
-from vocseg.inference.video import Reading, read_frames
+from vocseg.inference.video import Reading, frame_count, read_frames
 
 
 def one_by_one(images: Iterable[Any], reading: Reading) -> Iterator[Any]:
@@ -34,6 +35,16 @@ def one_by_one(images: Iterable[Any], reading: Reading) -> Iterator[Any]:
         items = list(group)
         for item, content in zip(items, contents(archive, [item.member for item in items]), strict=True):
             yield from [_failed(item, content)] if isinstance(content, DataError) else _images(item, content, reading.frames)
+
+
+def expected(images: Iterable[Any], reading: Reading) -> int:
+    """Return about how many images are in a list of them, with the frames of its videos; 1 for what has no length."""
+    total = len(images) if isinstance(images, Sized) else 1
+    if isinstance(images, Sequence):
+        videos = (image for image in images if isinstance(image, Item) and image.is_video and not image.is_live)
+        for video in takewhile(lambda _: total < MANY, videos):  # more make no difference
+            total += frame_count(str(video.key), reading) - 1
+    return total
 
 
 def _is_member(image: Any) -> bool:

@@ -20,7 +20,7 @@ from vocseg.data.image_io import read_mask
 from vocseg.errors import DataError, OutputError, reason
 from vocseg.inference.clip_writer import is_clip_of
 from vocseg.inference.predictions import Prediction, Predictions
-from vocseg.inference.reading import one_by_one
+from vocseg.inference.reading import expected, one_by_one
 from vocseg.inference.segmenter import Segmentation, Segmenter
 from vocseg.inference.sinks import MASK, OVERLAY, CollectingSink, Sink
 from vocseg.inference.sources import Item, is_prediction
@@ -169,7 +169,7 @@ class _Remaining:
         self._outputs = {item.output for item in items}
 
     def __len__(self) -> int:
-        return len(self._items)
+        return expected(self._items, self._run.reading())
 
     def __iter__(self) -> Iterator[Item]:
         for is_video, group in groupby(self._items, key=lambda item: item.is_video):

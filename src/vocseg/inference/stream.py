@@ -17,7 +17,7 @@ from vocseg.data.loader import evaluation_workers
 from vocseg.download.content import is_url
 from vocseg.errors import DataError, reason
 from vocseg.inference.images import NamedBytes, read_ahead, to_pixels
-from vocseg.inference.reading import one_by_one
+from vocseg.inference.reading import expected, one_by_one
 from vocseg.inference.result import Segmentation
 from vocseg.inference.sources import Item, find_images
 from vocseg.inference.video import Reading
@@ -111,7 +111,7 @@ class Stream(Iterator[Segmentation]):
     def _segment(
         self, segmenter: Segmenter, images: Any, batch_size: int | None, on_error: OnError, keep_logits: bool
     ) -> Iterator[Any]:
-        total = len(images) if hasattr(images, "__len__") else 1
+        total = expected(images, self._reading)
         done: dict[int, Done] = {}  # by the image's number
         loaded = self._readable(images, max(1, evaluation_workers(segmenter.device)), on_error, done)
         batches = segmenter.batches(loaded, lambda image: image[1].pixels.shape[1:], batch_size)

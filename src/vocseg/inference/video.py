@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vocseg.errors import DataError, SettingError, reason
-from vocseg.utils.system import max_pixels
+from vocseg.utils.system import cores, max_pixels
 
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf"
 """Containers that files may be. Playlists are none: they would open other files and addresses."""
@@ -62,6 +62,24 @@ class Frame(NamedTuple):
     reading: Reading
 
 
+def codec_threads() -> int:
+    """Return in how many threads a video is decoded, or encoded: both at once, beside the network, have all cores."""
+    return max(1, cores() // 2)
+
+
+def frame_count(source: str, reading: Reading) -> int:
+    """Return about how many frames are read of a file, as its head tells; 1 if it does not."""
+    try:
+        with open_video(source) as container:
+            seconds, stream = (container.duration or 0) / 1e6, container.streams.video[0]
+            count = stream.frames or seconds * float(stream.average_rate or 0)
+    except (DataError, IndexError):
+        return 1
+    chosen = max(0.0, min(seconds, reading.end or seconds) - reading.start)
+    count *= chosen / seconds / reading.stride if seconds else 0
+    return max(1, int(min(count, chosen / reading.every) if reading.every else count))
+
+
 def open_video(source: str) -> Any:
     """Open a file, a camera (its number, or ``/dev/video0``) or an address (rtsp://) with PyAV."""
     try:
@@ -89,7 +107,7 @@ def read_frames(source: str, clip: Path, is_live: bool, reading: Reading) -> Gen
         if not container.streams.video:
             raise DataError(f"cannot read {source}: it has no video")
         stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
+        stream.thread_type, stream.codec_context.thread_count = "AUTO", codec_threads()
         if stream.width * stream.height > max_pixels():
             raise DataError(f"cannot read {source}: its frames are {stream.height}x{stream.width}; raise --max-pixels")
         yield from _chosen(container, stream, source, clip, is_live, reading)

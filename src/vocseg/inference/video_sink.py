@@ -66,7 +66,8 @@ class OverlaySink(ClipSink, sinks.OverlaySink):
 
     def pixels(self, result: Segmentation) -> NDArray[np.uint8]:
         background = voc.background(result.classes)
-        return np.asarray(draw.overlay(result.image, result.mask, result.info.palette, self.opacity, background))
+        planes = draw.tinted(result.image, result.mask, result.info.palette, self.opacity, background)
+        return planes.transpose(1, 2, 0)  # still planes in memory, as the encoder takes them
 
     def write_tiled(self, result: TiledSegmentation, item: Item) -> None:
         if item.frame is None:
