@@ -36,6 +36,7 @@ from vocseg.data.layout import VocFolder  # noqa: E402
 from vocseg.data.transforms.geometry import resize_image  # noqa: E402
 from vocseg.inference.images import read_ahead  # noqa: E402
 
+BARE = "bare forward passes"
 BASE = Fraction(1, 15360)
 """Unit of the times of the clip."""
 SHOT = 30
@@ -88,35 +89,33 @@ def read(path: Path) -> tuple[list[NDArray[np.uint8]], list[float], list[bytes],
 
 
 def bare(segmenter: vocseg.Segmenter, images: list[torch.Tensor]) -> None:
-    """Segment images by the engine that ``auto`` chooses for a clip, whose number of frames is not known."""
-    threads = segmenter.images_at_once(1)
-    segment = partial(mask_of, segmenter, 1)
+    threads, segment = segmenter.images_at_once(len(images)), partial(mask_of, segmenter, len(images))
     with closing(read_ahead(segment, images, threads if threads > 1 else 0, each=1, share=True)) as masks:
         for _ in masks:
             pass
 
 
-def measure(segmenter: vocseg.Segmenter, clip: Path, frames: list[NDArray[np.uint8]], rounds: int, out: Path) -> None:
+def measure(segmenters: dict[str, vocseg.Segmenter], clip: Path, frames: list[NDArray[np.uint8]], rounds: int, out: Path) -> None:
     formats = [["overlay"], ["overlay", "mask"], ["overlay", "mask-video"]]
     images = [torch.from_numpy(frame).permute(2, 0, 1).contiguous() for frame in frames]
-    ways: dict[str, Callable[[], object]] = {"bare forward passes": lambda: bare(segmenter, images)}
-    ways |= {
-        "predict, " + " and ".join(kinds): lambda kinds=kinds: vocseg.predict(clip, out, model=segmenter, formats=kinds)
-        for kinds in formats
-    }
-    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-    bare(segmenter, images[:10])  # warms up
-    for _ in range(rounds):
-        for name, run in ways.items():
+    ways: dict[tuple[str, str], Callable[[], object]] = {}
+    for engine, segmenter in segmenters.items():
+        ways[engine, BARE] = partial(bare, segmenter, images)
+        for kinds in formats:
+            ways[engine, "predict, " + " and ".join(kinds)] = partial(vocseg.predict, clip, out, model=segmenter, formats=kinds)
+    spent: dict[tuple[str, str], list[tuple[float, float]]] = {way: [] for way in ways}
+    for number in range(rounds + 1):
+        for way, run in ways.items():
             start, cpu = time.perf_counter(), time.process_time()
             run()
-            spent[name].append((time.perf_counter() - start, time.process_time() - cpu))
-    first = spent["bare forward passes"]
-    print("| | frames a second | of bare | CPU, ms a frame | of bare |\n|---|---:|---:|---:|---:|")
-    for name, times in spent.items():
+            if number:  # the first round warms up
+                spent[way].append((time.perf_counter() - start, time.process_time() - cpu))
+    print("| engine | | frames a second | of bare | CPU, ms a frame | of bare |\n|---|---|---:|---:|---:|---:|")
+    for (engine, name), times in spent.items():
         wall, cpu = (statistics.median(column) / len(frames) for column in zip(*times, strict=True))
-        rate, less = (statistics.median(base[i] / own[i] for own, base in zip(times, first, strict=True)) for i in (0, 1))
-        print(f"| {name} | {1 / wall:.1f} | {rate:.2f} | {1000 * cpu:.1f} | {less:.2f} |")
+        pairs = list(zip(times, spent[engine, BARE], strict=True))
+        rate, less = (statistics.median(base[i] / own[i] for own, base in pairs) for i in (0, 1))
+        print(f"| {engine} | {name} | {1 / wall:.1f} | {rate:.2f} | {1000 * cpu:.1f} | {less:.2f} |")
 
 
 def main() -> None:
@@ -124,12 +123,13 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--split", default="val_dev")
     parser.add_argument("--model", default="vocseg-s")
+    parser.add_argument("--engines", nargs="+", default=["auto", "torch"])
     parser.add_argument("--clip", type=Path, help="a clip of your own")
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--size", type=int, nargs=2, default=[500, 376], metavar=("W", "H"))
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    segmenter = vocseg.Segmenter(arguments.model, device="cpu")
+    segmenters = {engine: vocseg.Segmenter(arguments.model, device="cpu", engine=engine) for engine in arguments.engines}
     with tempfile.TemporaryDirectory() as folder:
         clip = arguments.clip or Path(folder) / "clip.mp4"
         if arguments.clip is None:
@@ -137,8 +137,8 @@ def main() -> None:
             make_clip(clip, pans(dataset, *arguments.size), arguments.frames, *arguments.size)
         frames, times, sound, duration = read(clip)
         height, width = frames[0].shape[:2]
-        print(f"{machine()}, {segmenter}: {len(frames)} frames of {width}x{height}, {duration:.2f} s\n")
-        measure(segmenter, clip, frames, arguments.rounds, Path(folder) / "out")
+        print(f"{machine()}, {next(iter(segmenters.values()))}: {len(frames)} frames of {width}x{height}, {duration:.2f} s\n")
+        measure(segmenters, clip, frames, arguments.rounds, Path(folder) / "out")
         made = Path(folder) / "out" / f"{clip.stem}_overlay.mp4"
         new_frames, new_times, new_sound, new_duration = read(made)
         furthest = max(abs(one - other) for one, other in zip(times, new_times, strict=True))

@@ -13,6 +13,7 @@ from PIL import Image
 
 import vocseg
 from vocseg.data.samples import FOLDER
+from vocseg.inference.reading import expected
 from vocseg.inference.result import Segmentation
 from vocseg.inference.sources import Item
 from vocseg.inference.video import Reading, read_frames
@@ -189,6 +190,16 @@ def test_frames_are_chosen_by_number_and_time(segment: vocseg.Segmenter, tmp_pat
     for options, message in (({"stride": 0}, "stride is 0"), ({"end": -1.0}, r"end is -1\.0"), ({"every": 0.0}, "every is 0")):
         with pytest.raises(vocseg.SettingError, match=message):
             segment.stream(clip, **options)
+
+
+def test_frames_are_counted_before_they_are_read(segment: vocseg.Segmenter, tmp_path: Path) -> None:
+    items = [Item(make_clip(tmp_path / "a.mp4"), Path("a.mp4"), is_video=True)]
+    for chosen in ({}, {"stride": 7}, {"start": 1.0, "end": 2.0}, {"every": 0.5}):
+        assert abs(expected(items, Reading(**chosen)) - len(list(segment.stream(items[0].path, **chosen)))) <= 1
+    assert expected(items, Reading(start=99.0)) == expected(iter(items), Reading()) == 1
+    assert expected([*items, Item(Path("b.png"), Path("b.png")), Item(tmp_path, Path("c"), is_video=True)], Reading()) == 62
+    estimated = Item(make_clip(tmp_path / "a.mkv"), Path("a.mkv"), is_video=True)  # its head has no number
+    assert 30 < expected([estimated], Reading()) < 120
 
 
 def test_a_part_with_its_sound(segment: vocseg.Segmenter, tmp_path: Path) -> None:

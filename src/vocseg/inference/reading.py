@@ -41,9 +41,11 @@ def expected(images: Iterable[Any], reading: Reading) -> int:
     """Return about how many images are in a list of them, with the frames of its videos; 1 for what has no length."""
     total = len(images) if isinstance(images, Sized) else 1
     if isinstance(images, Sequence):
-        videos = (image for image in images if isinstance(image, Item) and image.is_video and not image.is_live)
-        for video in takewhile(lambda _: total < MANY, videos):  # more make no difference
-            total += frame_count(str(video.key), reading) - 1
+        for image in images:
+            if total >= MANY:  # more make no difference
+                break
+            if isinstance(image, Item) and image.is_video and not image.is_live:
+                total += frame_count(str(image.key), reading) - 1
     return total
 
 
