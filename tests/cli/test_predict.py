@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from hostile_server import HostileServer
 from verbs import Run, fails
 from vocseg import voc
 from vocseg.utils import system
@@ -45,6 +46,20 @@ def test_predict_bad_input(run: Run, model: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "good.png").is_file()
     skipped = json.loads((tmp_path / "areas.json").read_text())["skipped"]
     assert [row["image"] for row in skipped] == [str(files[0]), str(files[2])]
+
+
+def test_predict_addresses(run: Run, model: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (20, 16)).save(tmp_path / "a.png")
+    with HostileServer(files={"/photos/a.png?size=1": (tmp_path / "a.png").read_bytes(), "/b.jpg": b"no image"}) as server:
+        out = tmp_path / "out"
+        assert run("predict", f"{server.url}/photos/a.png?size=1", "--model", model, "--out", out)[0] == 0
+        assert sorted(path.name for path in out.iterdir()) == ["a.png", "a_overlay.jpg"]
+        assert Image.open(out / "a.png").size == (20, 16)
+        (tmp_path / "list.txt").write_text(f"{server.url}/photos/a.png?size=1\n{server.url}/b.jpg\n{server.url}/c.jpg\n")
+        result = run("predict", tmp_path / "list.txt", "--model", model, "--out", out, "--json", tmp_path / "a.json")
+        fails(result, "2 of 3 images skipped", f"{server.url}/b.jpg", f"{server.url}/c.jpg", "404 Not Found")
+    written = json.loads((tmp_path / "a.json").read_text())
+    assert [row["image"] for row in written["images"]] == [f"{server.url}/photos/a.png?size=1"]
 
 
 def test_other_images_are_segmented_after_an_unsupported_format(run: Run, model: Path, tmp_path: Path) -> None:

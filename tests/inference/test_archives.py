@@ -39,6 +39,14 @@ def packed(path: Path, files: dict[str, bytes]) -> Path:
     return path
 
 
+def test_videos_and_archives_in_archives_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = packed(tmp_path / "a.zip", {"b.png": png(), "deep/c.MP4": b"", "d.zip": b"", "e.ts": b"", ".f.mp4": b""})
+    with caplog.at_level("INFO"):
+        assert [item.relative for item in find_images(path)] == [Path("b.png")]
+    advice = "unpack the archive to read videos and archives in it"
+    assert caplog.messages == [f"archive {path}: 2 files passed over ({path / 'deep' / 'c.MP4'}, ...); {advice}"]
+
+
 @pytest.fixture(scope="module")
 def segment() -> vocseg.Segmenter:
     return vocseg.Segmenter("two_layer_net", device="cpu")

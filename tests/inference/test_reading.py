@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from PIL import Image, features
 
 import vocseg
+from hostile_server import HostileServer
 from vocseg.data import plugins
 from vocseg.data.image_io import read_image, read_mask
 from vocseg.errors import DataError
@@ -39,6 +41,25 @@ def test_each_page_of_a_tiff_is_an_image(segment: vocseg.Segmenter, tmp_path: Pa
     found = [row.mask.relative_to(tmp_path / "out").as_posix() for row in result.images]
     assert found == ["a.tif/0001.png", "a.tif/0002.png", "a.tif/0003.png", "b.png"]
     assert [row.name for row in result.images][:1] == [str(Path("a.tif", "0001"))]
+
+
+def test_pages_behind_addresses_and_of_standard_input(
+    segment: vocseg.Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = paged(tmp_path / "a.tif").read_bytes()
+    moving = paged(tmp_path / "b.gif").read_bytes()
+    with HostileServer(files={"/a.tif": content, "/plain": content, "/b.gif": moving}) as server:
+        sources = [f"{server.url}/{name}" for name in ("a.tif", "plain", "b.gif", "none.tif")]
+        result = vocseg.predict(sources, tmp_path / "out", model=segment, overlay=False)
+        assert [row.image for row in result.images] == [*(f"{sources[0]}/000{number}" for number in (1, 2, 3)), *sources[1:3]]
+        found = [row.mask.relative_to(tmp_path / "out").as_posix() for row in result.images]
+        assert found == ["a.tif/0001.png", "a.tif/0002.png", "a.tif/0003.png", "plain.png", "b.png"]
+        assert {key: str(error) for key, error in result.errors.items()} == {
+            sources[3]: f"cannot read {sources[3]}: the server answers 404 Not Found"
+        }
+        assert len(list(segment.stream(sources[2], frames=True))) == 3
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert [result.source for result in segment.stream("-")] == [f"standard input/000{number}" for number in (1, 2, 3)]
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".avif"])

@@ -14,21 +14,23 @@ from vocseg.errors import DataError
 from vocseg.inference.archives import contents
 from vocseg.inference.engines import MANY
 from vocseg.inference.images import NamedBytes, read_ahead
-from vocseg.inference.sources import Item
+from vocseg.inference.sources import STDIN_LABEL, Item
 from vocseg.inference.video import Reading, frame_count, read_frames
 
 
 def one_by_one(images: Iterable[Any], reading: Reading) -> Iterator[Any]:
     """Yield one item for each image of the items, and what is no :class:`Item` as it is.
 
-    The content of an archive's member, and the pages of a TIFF file, and the frames of a video or an animation, are read here, in
-    order and one at a time; everything else when the item is read, perhaps in another thread.
+    The content of an archive's member, and the pages of a TIFF file (also behind an address), and the frames of a video or an
+    animation, are read here, in order and one at a time; everything else when the item is read, perhaps in another thread.
     """
     for archive, group in groupby(images, key=lambda image: image.path if _is_member(image) else None):
         if archive is None:
             for image in group:
-                if not isinstance(image, Item) or image.read is not None:
+                if not isinstance(image, Item):
                     yield image
+                elif image.read is not None:
+                    yield from _elsewhere(image, reading.frames) if _may_have_pages(image, reading.frames) else [image]
                 else:
                     yield from _video(image, reading) if image.is_video else _images(image, image.path, reading.frames)
             continue
@@ -53,6 +55,21 @@ def _is_member(image: Any) -> bool:
     return isinstance(image, Item) and image.member is not None and image.read is None
 
 
+def _may_have_pages(item: Item, frames: bool) -> bool:
+    return item.key == STDIN_LABEL or may_have_pages(item.relative, frames)
+
+
+def _elsewhere(item: Item, frames: bool) -> Iterator[Item]:
+    """Yield the pages of an image that is not in a file."""
+    assert item.read is not None
+    try:
+        content = item.read()
+    except Exception as error:  # the reader of images says what
+        yield _failed(item, error)
+    else:
+        yield from _images(item, content, frames) if isinstance(content, bytes) else [item._replace(read=partial(_same, content))]
+
+
 def _images(item: Item, content: Path | bytes, frames: bool) -> Iterator[Item]:
     """Yield the pages of an image, each with a number in its name, or the image itself if it has only one."""
     whole = item._replace(read=lambda: content)
@@ -64,8 +81,9 @@ def _images(item: Item, content: Path | bytes, frames: bool) -> Iterator[Item]:
         for number, page in enumerate(pages(file, item.key), 1):
             page_name = f"{number:04d}"
             named = item._replace(
-                relative=item.relative / page_name, label=Path(item.key) / page_name, output=_page_output(item, page_name)
-            )
+                relative=item.relative / page_name, output=_page_output(item, page_name),
+                label=item.key / page_name if isinstance(item.key, Path) else f"{item.key}/{page_name}",
+            )  # fmt: skip
             yield _failed(named, page) if isinstance(page, DataError) else named._replace(read=partial(_same, page))
     except DataError as error:
         yield _failed(item, error)
@@ -110,7 +128,7 @@ def _same(page: Any) -> Any:
     return page
 
 
-def _failed(item: Item, error: DataError) -> Item:
+def _failed(item: Item, error: Exception) -> Item:
     def read() -> NoReturn:
         raise error
 

@@ -35,6 +35,7 @@ Skipped = dict[Any, DataError]
 
 STDIN = ("-", "stdin:")
 """Names of standard input; the second is the first after the command line."""
+STDIN_LABEL = "standard input"
 STDIN_LIMIT = 1 << 30
 """Most bytes that are read from standard input."""
 VIDEO_SUFFIXES = (
@@ -152,16 +153,18 @@ def _folder(path: Path, out: Path | None, skipped: Skipped) -> list[Item]:
             written += 1
         else:
             inside.append(Item(file, file.relative_to(path), is_video=is_video(file)))
-    if passed:
-        log.info(
-            "folder %s: %s passed over (%s, ...); name archives to read them", path, counted(len(passed), "archive"), passed[0]
-        )
+    _log_passed(f"folder {path}", passed, "archive", "name archives to read them")
     if not inside:
         if len(skipped) > before:
             raise InputError(f"folder {path} holds no images that can be read: {list(skipped.values())[before]}")
         only = f" except {counted(written, 'mask')} or overlays that vocseg wrote" if written else ""
         raise InputError(f"folder {path} holds no images{only} ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return inside
+
+
+def _log_passed(where: str, passed: Sequence[Path], kind: str, advice: str) -> None:
+    if passed:
+        log.info("%s: %s passed over (%s, ...); %s", where, counted(len(passed), kind), passed[0], advice)
 
 
 def is_video(file: Path) -> bool:
@@ -219,19 +222,24 @@ def is_prediction(path: Path) -> bool:
 
 
 def _archive(path: Path, skipped: Skipped) -> list[Item]:
-    found = []
+    found, passed = [], list[Path]()
     before = len(skipped)
     try:
         for member in members(path):
             key = path / member.name
-            if any(map(_is_hidden, member.name.parts)) or not _is_image(member.name, key, skipped):
+            if any(map(_is_hidden, member.name.parts)):
                 continue
-            if member.fault:
+            if is_video(member.name) or is_archive(member.name):
+                passed.append(key)
+            elif not _is_image(member.name, key, skipped):
+                continue
+            elif member.fault:
                 skipped[key] = DataError(f"cannot read {key}: {member.fault}")
             else:
                 found.append(Item(path, member.name, member=member.position, label=key))
     except DataError as error:
         skipped[path] = error
+    _log_passed(f"archive {path}", passed, "file", "unpack the archive to read videos and archives in it")
     if not found and len(skipped) == before:
         skipped[path] = DataError(f"archive {path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return found
@@ -279,8 +287,8 @@ def _standard_input(out: Path | None, skipped: Skipped) -> list[Item]:
     except UnicodeDecodeError:
         text = None
     if text is not None:
-        return _listed(text.splitlines(), Path(), "standard input", out, skipped)
-    return [Item(Path("stdin"), Path("stdin"), lambda: content, label="standard input")]
+        return _listed(text.splitlines(), Path(), STDIN_LABEL, out, skipped)
+    return [Item(Path("stdin"), Path("stdin"), lambda: content, label=STDIN_LABEL)]
 
 
 def output_names(files: Iterable[Item]) -> list[Path]:
