@@ -59,7 +59,7 @@ def test_predict_addresses(run: Run, model: Path, tmp_path: Path) -> None:
         result = run("predict", tmp_path / "list.txt", "--model", model, "--out", out, "--json", tmp_path / "a.json")
         fails(result, "2 of 3 images skipped", f"{server.url}/b.jpg", f"{server.url}/c.jpg", "404 Not Found")
     written = json.loads((tmp_path / "a.json").read_text())
-    assert [row["image"] for row in written["images"]] == [f"{server.url}/photos/a.png?size=1"]
+    assert [row["image"] for row in written["predictions"]] == [f"{server.url}/photos/a.png?size=1"]
 
 
 def test_other_images_are_segmented_after_an_unsupported_format(run: Run, model: Path, tmp_path: Path) -> None:
