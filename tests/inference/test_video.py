@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 
 import vocseg
+from verbs import Run, fails
 from vocseg.data.samples import FOLDER
 from vocseg.inference.reading import expected
 from vocseg.inference.result import Segmentation
@@ -213,6 +215,59 @@ def test_a_part_with_its_sound(segment: vocseg.Segmenter, tmp_path: Path) -> Non
     assert 0 < len(sound) < len(whole_sound)
 
 
+def with_sound(path: Path, codec: str, rate: int) -> Path:
+    """A clip of 20 frames and a tone that follows half a second of silence."""
+    with av.open(str(path), "w") as out:
+        video, sound = out.add_stream("libx264", rate=20), out.add_stream(codec, rate=rate, layout="mono")
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for number in range(20):
+            out.mux(video.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), 9 * number, np.uint8), format="rgb24")))
+        out.mux(video.encode())
+        times = np.arange(rate) / rate
+        wave = (np.sin(2 * np.pi * 1000 * times) * 9000 * (times >= 0.5)).astype(np.int16)[None]
+        samples = av.AudioFrame.from_ndarray(wave, format="s16", layout="mono")
+        samples.sample_rate, samples.pts, samples.time_base = rate, 0, Fraction(1, rate)
+        out.mux(sound.encode(samples))
+        out.mux(sound.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix", "rate"), [("pcm_s16le", ".mov", 16000), ("pcm_mulaw", ".avi", 8000), ("pcm_s16le", ".mkv", 7000)]
+)
+def test_sound_that_players_of_mp4_do_not_know_becomes_aac(
+    segment: vocseg.Segmenter, tmp_path: Path, codec: str, suffix: str, rate: int
+) -> None:
+    clip = with_sound(tmp_path / f"a{suffix}", codec, rate)
+    for start in (0.0, 0.25):
+        vocseg.predict(clip, tmp_path / "out", model=segment, formats=["overlay"], start=start).check()
+        with av.open(str(tmp_path / "out" / "a_overlay.mp4")) as made:
+            stream = made.streams.audio[0]
+            assert stream.codec.canonical_name == "aac"
+            wave = np.concatenate([frame.to_ndarray()[0] for frame in made.decode(stream)])
+        assert len(wave) / stream.rate == pytest.approx(1 - start, abs=0.15)
+        at = int((0.5 - start) * stream.rate)
+        part = wave[at + stream.rate // 8 :][: stream.rate // 4]
+        assert np.argmax(np.abs(np.fft.rfft(part))) * stream.rate / len(part) == pytest.approx(1000, abs=10)
+        assert np.std(part) == pytest.approx(9000 / 32768 / np.sqrt(2), rel=0.1)
+        assert np.std(wave[: at - stream.rate // 10]) < 0.01
+    assert not vocseg.predict(clip, tmp_path / "out", model=segment, formats=["overlay"], start=0.9).errors
+
+
+def test_damaged_sound_ends_where_it_is_damaged(
+    segment: vocseg.Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def resample(*_: object) -> None:
+        raise ValueError("bad sound")
+
+    clip = with_sound(tmp_path / "a.mov", "pcm_s16le", 16000)
+    monkeypatch.setattr(av, "AudioResampler", lambda **_: SimpleNamespace(resample=resample))
+    with caplog.at_level("INFO"):
+        vocseg.predict(clip, tmp_path / "out", model=segment, formats=["overlay"]).check()
+    assert caplog.messages == [f"{tmp_path / 'out' / 'a_overlay.mp4'}: its sound, or the rest of it, is left out: bad sound"]
+    assert len(described(tmp_path / "out" / "a_overlay.mp4")[0]) == 20
+
+
 def test_rotated_clips_are_upright(segment: vocseg.Segmenter, tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.mp4", frames=3, sound=False)
     [plain, *_] = [result.image for result in segment.stream(clip)]
@@ -311,7 +366,7 @@ def test_clips_in_folders(segment: vocseg.Segmenter, tmp_path: Path, caplog: pyt
     assert len(vocseg.predict(folder, folder / "out", model=segment).images) == 3
 
 
-def test_tiles_of_frames(segment: vocseg.Segmenter, tmp_path: Path) -> None:
+def test_tiles_of_frames(segment: vocseg.Segmenter, run: Run, tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.mp4", frames=4, size=(400, 200))
     result = vocseg.predict(clip, tmp_path / "out", model=segment, tile=256, stride=2)
     result.check()
@@ -320,6 +375,12 @@ def test_tiles_of_frames(segment: vocseg.Segmenter, tmp_path: Path) -> None:
     assert len(described(tmp_path / "out" / "a_overlay.mp4")[0]) == 2
     again = vocseg.predict(clip, tmp_path / "out", model=segment, tile=256, stride=2, skip_existing=True)
     assert (len(again.images), again.existing) == (0, 2)
+    assert (
+        run("predict", clip, "--tile", 256, "--end", 0.05, "--out", tmp_path / "verb", "--format", "mask", "--device", "cpu")[0]
+        == 0
+    )
+    assert [path.name for path in (tmp_path / "verb" / "a.mp4").iterdir()] == ["000001.png"]
+    fails(run("predict", clip, "--tile", 256, "--format", "mask-video"), "of images in tiles", "not mask-video")
 
 
 def test_damaged_and_empty_clips(segment: vocseg.Segmenter, tmp_path: Path) -> None:
@@ -349,10 +410,10 @@ def test_damaged_and_empty_clips(segment: vocseg.Segmenter, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("pixels", ["yuv420p10le", "yuva420p", "gray", "bgr0"])
-@pytest.mark.parametrize("size", [(1, 1), (40, 1), (33, 17)])
+@pytest.mark.parametrize("size", [(1, 1), (40, 1), (1, 40), (33, 17)])
 def test_pixels_and_sizes_of_all_kinds(segment: vocseg.Segmenter, tmp_path: Path, pixels: str, size: tuple[int, int]) -> None:
     with av.open(str(tmp_path / "a.mkv"), "w") as out:
-        video = out.add_stream("ffv1", rate=25)
+        video = out.add_stream("ffv1", rate=25, options={"level": "1"} if size[0] == 1 else {})
         video.width, video.height, video.pix_fmt = *size, pixels
         for number in range(2):
             image = np.full((size[1], size[0], 3), 90 * number, np.uint8)

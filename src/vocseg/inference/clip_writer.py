@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,9 @@ from vocseg.utils.files import MARK, refuse_to_replace, replacing
 log = logging.getLogger("vocseg.predict")
 LIMIT = 1.35
 """Bits a second of an overlay, of those of its source."""
+COPIED = ("aac", "mp3", "mp2", "ac3", "eac3", "opus", "flac", "alac")
+"""Kinds of sound that an overlay has from its source as they are."""
+AAC_RATES = (48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 BT709, LIMITED = 1, 1
 """FFmpeg's numbers of the usual colors of H.264."""
 
@@ -63,6 +67,8 @@ class ClipWriter:
         """Begin the stream of frames."""
         kind, video = self._encoding, None if source is None else source.streams.video[0]
         options = kind.options | (_limit(video, source) if kind.like_source and source else {})
+        if kind.codec == "ffv1" and self._shape[1] == 1:
+            options = {"level": "1"}  # the slices of later ones need two columns
         stream = out.add_stream(kind.codec, rate=(video and video.average_rate) or 30, options=options)
         stream.codec_context.thread_count = codec_threads()
         stream.height, stream.width = (side + side % 2 * kind.like_source for side in self._shape[:2])
@@ -110,18 +116,38 @@ class ClipWriter:
             self._waiting = None
 
     def _packets(self, source: Any) -> Iterator[Any]:
-        """Yield the packets of the sound, copied, from the first frame on."""
+        """Yield the packets of the sound from the first frame on: copied, or in AAC if players of MP4 do not know its kind."""
         stream = source.streams.audio[0]
-        try:
-            copy = self._out.add_stream_from_template(stream)
-        except Exception as error:
-            log.info("%s: its sound is left out: %s", self.path, reason(error))
-            return
         start = round(self._frame.first * self._frame.time_base / stream.time_base)
-        for packet in source.demux(stream):
-            if packet.dts is not None and packet.pts is not None and (packet.pts >= start or not start):
-                packet.pts, packet.dts, packet.stream = packet.pts - start, packet.dts - start, copy
-                yield packet
+        try:
+            if stream.codec.canonical_name in COPIED:
+                yield from _copied(source, stream, self._out.add_stream_from_template(stream), start)
+            else:
+                yield from _encoded(source, stream, self._out, start)
+        except Exception as error:  # the frames are worth more
+            log.info("%s: its sound, or the rest of it, is left out: %s", self.path, reason(error))
+
+
+def _copied(source: Any, stream: Any, copy: Any, start: int) -> Iterator[Any]:
+    for packet in source.demux(stream):
+        if packet.dts is not None and packet.pts is not None and (packet.pts >= start or not start):
+            packet.pts, packet.dts, packet.stream = packet.pts - start, packet.dts - start, copy
+            yield packet
+
+
+def _encoded(source: Any, stream: Any, out: Any, start: int) -> Iterator[Any]:
+    """Yield the packets of a sound in AAC."""
+    import av
+
+    rate, layout = stream.rate if stream.rate in AAC_RATES else AAC_RATES[0], "mono" if stream.channels == 1 else "stereo"
+    encoder = out.add_stream("aac", rate=rate, layout=layout)
+    resampler = av.AudioResampler(format=encoder.format, layout=layout, rate=rate, frame_size=1024)
+    for frame in chain(source.decode(stream), [None]):
+        for part in resampler.resample(frame):
+            part.pts -= round(start * stream.time_base * rate)
+            if part.pts >= 0:
+                yield from encoder.encode(part)
+    yield from encoder.encode(None)
 
 
 def comment(reading: Reading) -> str:
