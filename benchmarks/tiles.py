@@ -3,18 +3,22 @@
     python benchmarks/tiles.py memory data --height 20000 --width 20000
     python benchmarks/tiles.py memory data --height 5000 --polygons
     python benchmarks/tiles.py scores data --tiles 512 1024
+    python benchmarks/tiles.py scores data --tiles 512 1024 --same-pooling
 
 The first needs the extra ``tiles``, and prints the peak memory of this process, the second mIoU on a mosaic of 375x500
 photographs: each by itself, the mosaic in one piece, and in tiles; and the share of pixels on which tiles agree with one
-piece.
+piece. The third gives every tile the mean features of the whole mosaic instead of its own (image pooling of vocseg-s):
+what is left of the difference comes from the tiles' borders.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -26,6 +30,7 @@ from vocseg.data.image_io import read_mask
 from vocseg.data.layout import VocFolder
 from vocseg.inference.segmenter import Segmenter
 from vocseg.metrics import ConfusionMatrix
+from vocseg.models.zoo.deeplab_mobilenet import DeepLabMobileNetV2
 from vocseg.utils.system import machine, peak_memory
 
 HEIGHT, WIDTH = 375, 500
@@ -73,7 +78,23 @@ def measure_memory(dataset: SplitDataset, segment: Segmenter, height: int, width
         print(f"{len(rings):,} rings of {sum(map(len, rings)):,} corners")
 
 
-def measure_scores(dataset: SplitDataset, segment: Segmenter, count: int, tiles: list[int]) -> None:
+@contextlib.contextmanager
+def same_pooling(segment: Segmenter, image: Tensor) -> Iterator[None]:
+    """Let the image pooling of vocseg-s see the mean features of ``image``, whatever the network runs on."""
+    means: list[Tensor] = []
+
+    def context(base: DeepLabMobileNetV2, features: Tensor) -> Tensor:
+        own = base.aspp0(features)
+        if not means:
+            means.append(features.mean((2, 3), keepdim=True))
+        return base.concat_projection(torch.cat([base.image_pooling(means[0]).expand_as(own), own], 1))
+
+    with mock.patch.object(DeepLabMobileNetV2, "context", context):
+        segment(image)
+        yield
+
+
+def measure_scores(dataset: SplitDataset, segment: Segmenter, count: int, tiles: list[int], pooling: bool) -> None:
     found = [cell for cell, _ in zip(cells(dataset), range(count), strict=False)]
     rows = [found[start : start + 8] for start in range(0, len(found) // 8 * 8, 8)]
     image = torch.cat([torch.cat([each for each, _ in row], 2) for row in rows], 1)
@@ -81,7 +102,7 @@ def measure_scores(dataset: SplitDataset, segment: Segmenter, count: int, tiles:
     apart = torch.cat([torch.cat([segment(each).mask for each, _ in row], 1) for row in rows], 0)
     one = segment(image).mask
     masks = {"each photograph by itself": apart, "one piece": one}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, same_pooling(segment, image) if pooling else contextlib.nullcontext():
         for tile in tiles:
             result = segment.segment_tiled(image, f"{folder}/mask.png", tile=tile)
             masks[f"tiles of {result.tile}"] = read_mask(f"{folder}/mask.png")
@@ -103,6 +124,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=20_000)
     parser.add_argument("--images", type=int, default=80, help="photographs of the mosaic that is scored, a multiple of 8")
     parser.add_argument("--tiles", type=int, nargs="+", default=[512])
+    parser.add_argument("--same-pooling", action="store_true", help="of vocseg-s: tiles see the mosaic's mean features")
     parser.add_argument("--polygons", action="store_true", help="trace polygons too")
     arguments = parser.parse_args()
     dataset = SplitDataset(VocFolder.find(arguments.data), arguments.split)
@@ -111,7 +133,7 @@ def main() -> None:
     if arguments.what == "memory":
         measure_memory(dataset, segment, arguments.height, arguments.width, arguments.tiles[0], arguments.polygons)
     else:
-        measure_scores(dataset, segment, arguments.images, arguments.tiles)
+        measure_scores(dataset, segment, arguments.images, arguments.tiles, arguments.same_pooling)
 
 
 if __name__ == "__main__":
