@@ -57,3 +57,4 @@ def test_wrong_use(run: Run, data: Path) -> None:
     fails(run("data", "errors", data, "--config", "finetune"), "--config is for --folds")
     fails(run("data", "errors", data, "--folds", "2", "--model", "a", "b"), "--folds trains one model")
     fails(run("data", "errors", "none"), "does not exist")
+    fails(run("data", "errors", data, "--out", data), f"cannot write {data}", "choose another folder")

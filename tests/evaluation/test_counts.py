@@ -216,7 +216,8 @@ def test_without_probabilities_there_is_no_calibration() -> None:
     assert values[1]["calibration"] is None
     assert all(values[0][name] == values[1][name] for name in ("boundary", "trimap", "sizes"))
     renamed = Record(CLASSES, ("x", "y", "z"), ("", "", ""), *(getattr(both[1].record, n) for n in ("matrices", "loss", "details")))
-    assert both[0].merge(Evaluation.from_record(renamed, "val", {})).calibration is None
+    with pytest.raises(InputError, match="only some have counts of calibration; make all by evaluate, or by score"):
+        both[0].merge(Evaluation.from_record(renamed, "val", {}))
 
 
 def test_results_of_before_and_damaged_ones(tmp_path: Path) -> None:

@@ -166,6 +166,8 @@ def test_wrong_use(data: Path, segmenter: vocseg.Segmenter, synth: Path) -> None
         find_label_errors(synth, segmenter, "train")
     with pytest.raises(OutputError, match="choose another folder"):
         find_label_errors(data, segmenter, "samples", out=data / voc.MASKS)
+    with pytest.raises(OutputError, match="choose another folder"):
+        find_label_errors(data, segmenter, "samples", out=data)
     with pytest.raises(InputError, match="no objects"):
         find_label_errors(data, segmenter, "samples", limit=0).suggest(data.parent / "x")
 

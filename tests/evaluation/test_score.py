@@ -36,6 +36,19 @@ def test_a_folder_or_a_data_set(val_set: SplitDataset, masks: Path, tmp_path: Pa
     assert (written["masks"], written["data"]) == (masks.name, val_set.folder.root.name)
 
 
+def test_scores_replace_no_others(val_set: SplitDataset, masks: Path, tmp_path: Path) -> None:
+    for _ in range(2):  # the second time over the first
+        vocseg.score(masks, val_set, out=tmp_path / "a", json=tmp_path / "scores.json")
+    before = (tmp_path / "a" / "scores.json").read_bytes()
+    with pytest.raises(
+        vocseg.OutputError, match=r"a/scores\.json: it belongs to the result in that folder, as per_image\.npz does"
+    ):
+        vocseg.score(masks, val_set, out=tmp_path / "b", json=tmp_path / "a" / "scores.json")
+    assert (tmp_path / "a" / "scores.json").read_bytes() == before
+    assert not (tmp_path / "b").exists()
+    vocseg.Evaluation.load(tmp_path / "a")
+
+
 def _read(path: Path) -> torch.Tensor:
     import numpy as np
     from PIL import Image

@@ -67,7 +67,8 @@ def errors(
         suggest: Write the images of the objects to this new folder, with labels as the model suggests them, to correct.
         to: Format of `--suggest`.
     """
-    protect_data(data, [mask_dir], [json], [review, *(model or [])])  # fail before torch is imported
+    outputs = [] if review else [out / "review.json", out / "index.html"]
+    protect_data(data, [mask_dir, "."], [json, *outputs], [review, *(model or [])])  # fail before torch is imported
     models = model or []
     _check_use(models, folds, config, review)
     from vocseg.cli.console import log_to_terminal, say

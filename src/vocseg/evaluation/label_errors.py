@@ -90,7 +90,7 @@ def find_label_errors(
     names = [str(one) if isinstance(one, str | Path) else None for one in models]
     folder = VocFolder.find(data, mask_dir)
     outputs = [] if out is None else [Path(out) / REVIEW, Path(out) / PAGE]
-    protect_data(data, [mask_dir], outputs, [*names, weights])
+    protect_data(data, [mask_dir, "."], outputs, [*names, weights])
     dataset = SplitDataset(folder, split)
     check_palettes(map(folder.mask, dataset.names))
     options = {"weights": weights, "device": device, "precision": precision, "engine": engine, "exact": exact}

@@ -109,18 +109,19 @@ class Record:
         return self.select(list(wanted.values()))
 
     def merge(self, other: Record) -> Record:
-        """Return both records as one, sorted by id; InputError for other classes, or an image that both have.
-
-        Of the ``details``, what only one of them has is left out.
-        """
+        """Return both records as one, sorted by id; InputError for other classes or ``details``, or an image that both have."""
         if self.classes != other.classes:
             raise InputError(f"cannot merge scores of classes {self.classes} and {other.classes}")
         if twice := sorted(set(self.ids) & set(other.ids)):
             raise InputError(f"cannot merge scores that share {len(twice)} images; the first: {twice[0]}")
+        if differ := sorted(self.details.keys() ^ other.details.keys()):
+            raise InputError(
+                f"cannot merge scores of which only some have counts of {differ[0]}; make all by evaluate, or by score"
+            )
         both = Record(
             self.classes, self.ids + other.ids, self.truth + other.truth,
             np.concatenate([self.matrices, other.matrices]), np.concatenate([self.loss, other.loss]),
-            {name: np.concatenate([self.details[name], other.details[name]]) for name in self.details if name in other.details},
+            {name: np.concatenate([values, other.details[name]]) for name, values in self.details.items()},
         )  # fmt: skip
         return both.select(sorted(range(len(both)), key=both.ids.__getitem__))
 

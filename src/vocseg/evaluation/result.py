@@ -19,11 +19,11 @@ from vocseg.evaluation.conventions import Convention, conventions
 from vocseg.evaluation.record import ARRAYS, TABLE, Record
 from vocseg.evaluation.statistics import FEW_IMAGES, Interval, as_pair, jackknife, lost_classes
 from vocseg.metrics import ClassScore, Scores, scores
-from vocseg.utils.files import read_json, writable_folder, write_json
+from vocseg.utils.files import RECORD_FILES, SCORES, read_json, writable_folder, write_json
 from vocseg.utils.text import counted, percent, portable
 
-SCORES, MASKS, RELIABILITY = "scores.json", "masks", "reliability.svg"
-"""Names in a folder of results: the scores, the folder of predictions, the reliability diagram."""
+MASKS, RELIABILITY = "masks", "reliability.svg"
+"""Names in a folder of results: the folder of predictions, the reliability diagram."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,10 @@ class Evaluation:
         return Evaluation.from_record(self._record().subset(ids), self.split, self.about)
 
     def merge(self, *others: Evaluation) -> Evaluation:
-        """Return the scores of the images of several evaluations, such as shards; InputError if two share an image."""
+        """Return the scores of the images of several evaluations, such as shards.
+
+        Raises InputError if two share an image, or only some have counts of probabilities, say.
+        """
         record, seconds = self._record(), self.seconds
         for other in others:
             record, seconds = record.merge(other._record()), seconds + other.seconds
@@ -198,7 +201,7 @@ class Evaluation:
             self.record.save(path)
         if self.calibration is not None:
             self.calibration.save_diagram(path / RELIABILITY)
-        write_json(path / SCORES, self.to_dict())
+        write_json(path / SCORES, self.to_dict(), [path / name for name in RECORD_FILES])
 
     def save_all(self, folder: str | Path | None, json: str | Path | None) -> None:
         """Write what is asked for of a folder of results and a JSON file; may raise OutputError."""

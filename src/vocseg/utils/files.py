@@ -30,6 +30,8 @@ MARK = b"made by vocseg"
 AREAS_HEAD = b"image,class,id,pixels,share\r\n"
 """First line of the table of areas that a prediction writes."""
 
+SCORES = "scores.json"
+"""Scores in a folder of results."""
 RECORD_FILES = ("per_image.npz", "per_image.csv")
 """Counts of each image in a folder of results."""
 VOC_FOLDERS = (voc.IMAGES, "ImageSets", "Segmentation", "Annotations")
@@ -109,6 +111,8 @@ def refuse_to_replace(
         if source is not None and (key := _identity(source)) in existing:
             raise _refused(existing[key], f"it would replace the input {source}; choose another name or folder")
     for path in existing.values():
+        if path.name == SCORES and (counts := path.with_name(RECORD_FILES[0])).exists() and counts not in written:
+            raise _refused(path, f"it belongs to the result in that folder, as {counts.name} does; choose another name or folder")
         if not _is_output(path):
             raise _refused(path, "it exists, and vocseg did not write it; choose another name or folder, or delete it")
 
@@ -240,9 +244,12 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON atomically, if it replaces nothing but outputs; ValueError for NaN, not in JSON."""
-    refuse_to_replace([path])
+def write_json(path: Path, value: Any, beside: Iterable[Path] = ()) -> None:
+    """Write ``value`` as indented JSON atomically, if it replaces nothing but outputs; ValueError for NaN, not in JSON.
+
+    ``beside``: other files that are written with it.
+    """
+    refuse_to_replace([path, *beside])
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 

@@ -54,6 +54,18 @@ def test_a_list_that_names_no_image_is_no_empty_split(tmp_path: Path) -> None:
     report = convert(tmp_path / "in", tmp_path / "out")
     assert report.splits == {"train": 2, "val": 1}
     assert report.skipped == {"mask that no split list names": 1}
+    put(tmp_path / "in" / voc.SPLITS / "test.txt", " \n")
+    report = convert(tmp_path / "in", tmp_path / "empty")
+    assert report.splits == {"train": 2, "val": 1}
+    assert report.skipped == {"mask that no split list names": 1, "split list without images": 1}
     put(tmp_path / "in" / voc.SPLITS / "train.txt", "x\n")
     with pytest.raises(DataError, match=r"split list train\.txt of .* names no image that exists \(such as 'x'\)"):
         convert(tmp_path / "in", tmp_path / "out2")
+
+
+def test_lists_that_are_all_empty(tmp_path: Path) -> None:
+    put_images(tmp_path / "in" / voc.IMAGES, scenes(1))
+    (tmp_path / "in" / voc.MASKS).mkdir()
+    put(tmp_path / "in" / voc.SPLITS / "val.txt", "")
+    with pytest.raises(DataError, match=r"split list .*val\.txt is empty"):
+        convert(tmp_path / "in", tmp_path / "out")

@@ -35,7 +35,9 @@ def find_voc(root: Path, mask_dir: Path | None = None, colors: Path | None = Non
     notes = [f"colors from {path}"] if path else []
     if not table and not (folder.root / voc.CLASSES_FILE).exists():
         notes.append(f"no {voc.CLASSES_FILE}, so VOC's class names are used")
-    lists = {split: dict.fromkeys(folder.listed(split)) for split in folder.splits}
+    empty = [split for split in folder.splits if not (folder.root / voc.SPLITS / f"{split}.txt").read_bytes().strip()]
+    splits = [split for split in folder.splits if split not in empty] or folder.splits  # if all are empty, the error says so
+    lists = {split: dict.fromkeys(folder.listed(split)) for split in splits}
     images = files_by_stem(folder.root / voc.IMAGES, IMAGE_SUFFIXES) if lists else {}
     for split, ids in lists.items():
         if not images.keys() & ids and split != "test":  # the images of the test split are an archive of their own
@@ -60,6 +62,7 @@ def find_voc(root: Path, mask_dir: Path | None = None, colors: Path | None = Non
         table=table,
         notes=notes
         + skipped([id_ for id_ in wanted if id_ not in masks], "listed image", "without a mask")
+        + skipped([f"{split}.txt" for split in empty], "split list", "without images")
         + skipped(unlisted, "mask", "that no split list names"),
         lists={split: [folder.image(id_) for id_ in ids if id_ in masks] for split, ids in lists.items()},
     )
