@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 import zlib
 from collections.abc import Iterator
@@ -16,6 +17,17 @@ FORM = "multipart/form-data; boundary=B"
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 SVG = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>alert(1)</script></svg>'
 PS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(id) (w) file\nshowpage\n"
+
+
+def refusal(status: int, content: bytes) -> str:
+    """The message of a refusal, which is one line of JSON."""
+    assert 400 <= status < 500, content
+    assert content.count(b"\n") == 0
+    values = json.loads(content)
+    assert list(values) == ["error"]
+    assert 5 < len(values["error"]) < 300
+    assert not any(part in values["error"] for part in (" 0x", "Traceback", "/tmp", "object at"))
+    return str(values["error"])
 
 
 def encoded(kind: str, **options: Any) -> bytes:

@@ -24,7 +24,6 @@ from PIL import Image
 import vocseg
 from app.serve.hostile import FORM, JPEG, encoded, field, form
 from app.serve.test_service import Held
-from vocseg.app.serve import server as server_module
 from vocseg.app.serve.server import REPEAT_SECONDS, listen
 
 HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
@@ -64,15 +63,6 @@ def test_an_upload_that_does_not_come_to_its_end(open_server: Callable[..., Any]
         status, content = answer_of(client)
         assert (status, json.loads(content)) == (408, {"error": "the request did not arrive within 0.3 s"})
         assert client.recv(1) == b""  # closed
-
-
-def test_silent_connections_end(open_server: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "PATIENCE", 0.1)
-    server = open_server()
-    for start in (b"", b"POST /v1/pre", HEAD):
-        with server.connect() as client:
-            client.sendall(start)
-            assert client.recv(1) == b""
 
 
 def test_a_client_that_is_killed_in_mid_upload(open_server: Callable[..., Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,9 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 import vocseg
-from app.serve.hostile import FORM, JPEG, PIXELS, PNG, cases, encoded, field, form
+from app.serve.hostile import FORM, JPEG, PIXELS, PNG, cases, encoded, field, form, refusal
 
 MAX_BYTES = 300_000
-HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
 HOSTILE = dict(cases())
 """More than 80."""
 
@@ -25,17 +23,6 @@ HOSTILE = dict(cases())
 @pytest.fixture(scope="module")
 def server(segmenter: vocseg.Segmenter, running: Callable[..., Any]) -> Any:
     return running(segmenter, max_bytes=MAX_BYTES, queue=4)
-
-
-def refusal(status: int, content: bytes) -> str:
-    """The message of a refusal, which is one line of JSON."""
-    assert 400 <= status < 500, content
-    assert content.count(b"\n") == 0
-    values = json.loads(content)
-    assert list(values) == ["error"]
-    assert 5 < len(values["error"]) < 300
-    assert not any(part in values["error"] for part in (" 0x", "Traceback", "/tmp", "object at"))
-    return str(values["error"])
 
 
 def test_there_are_many() -> None:
@@ -129,32 +116,6 @@ def test_all_uploads_together_have_a_limit(open_client: Callable[..., TestClient
     answer = client.post("/v1/predict", content=bytes(500))
     assert (answer.status_code, "too many uploads" in answer.json()["error"]) == (503, True)
     assert client.app.state.service.buffered == 7900  # type: ignore[attr-defined]
-
-
-NOT_HTTP = {
-    "noise": PIXELS.tobytes()[:300] + b"\r\n\r\n",
-    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(90) + b"\r\n\r\n",
-    "no version": b"POST /v1/predict\r\n\r\n", "length that is a word": HEAD + b"Content-Length: ten\r\n\r\n",
-    "negative length": HEAD + b"Content-Length: -5\r\n\r\n", "no host": b"POST /v1/predict HTTP/1.1\r\n\r\n",
-    "two lengths": HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
-    "bad chunk": HEAD + b"Content-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-    "head of 200 KB": HEAD + b"X: " + b"y" * 200_000, "3,000 heads": HEAD + b"X: yyyyyyyyyyyyyyyyyyyyyyyyy\r\n" * 3000,
-    "space in a name": b"POST / HTTP/1.1\r\nHo st: localhost\r\n\r\n",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", NOT_HTTP)
-def test_what_is_not_http(server: Any, name: str) -> None:
-    with server.connect() as client:
-        client.sendall(NOT_HTTP[name])
-        answer = b""
-        while part := client.recv(65536):
-            answer += part
-    head, _, content = answer.partition(b"\r\n\r\n")
-    status = int(head.split()[1])
-    refusal(status, content)
-    assert status == 400
-    assert server.post({"Content-Type": "image/png"}, PNG)[0] == 200
 
 
 def test_nothing_is_left_on_the_disk(client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 ``service`` runs the network behind a bounded queue, ``uploads`` reads requests, ``answers`` writes results, ``routes`` has
 the addresses, ``label_studio`` those for that tool, ``gate`` decides who may ask, ``access_log`` and ``metrics`` tell what
-happened, ``server`` listens.
+happened, ``protocol`` reads HTTP/1.1, ``server`` listens.
 """
 
 from __future__ import annotations

@@ -9,20 +9,14 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from vocseg.app.serve.problems import problem_json
+from vocseg.app.serve.protocol import Protocol
 from vocseg.app.serve.service import Service
 from vocseg.errors import SettingError, reason
 
-PATIENCE = 10.0
-"""Seconds after which a connection on which no request begins, or goes on after its answer, is closed."""
 REPEAT_SECONDS = 0.5
 """A terminal and a launcher may send a signal twice at once, which counts as one."""
-LINGER = 1.0
-"""Seconds that a refused connection stays open for the client to read why."""
 END_PATIENCE = 60
 """Seconds that the end waits for answers to be sent."""
 
@@ -97,44 +91,3 @@ class Server(uvicorn.Server):
     async def _finish(self) -> None:
         await self._service.idle()
         self.should_exit = True
-
-
-class Protocol(H11Protocol):
-    """uvicorn's HTTP/1.1, whose answer to what is not HTTP is JSON, and whose silent connections end."""
-
-    _watch: asyncio.TimerHandle | None = None
-    _seen: object = None
-    _is_refused = False
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._watch = self.loop.call_later(PATIENCE, self._look)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        if not self._is_refused:
-            super().data_received(data)
-
-    def _look(self) -> None:
-        """Close the connection if no request has begun since the last look, and none is at work."""
-        if self.cycle is self._seen and (self.cycle is None or self.cycle.response_complete):
-            self.transport.close()
-            return
-        self._seen = self.cycle
-        self._watch = self.loop.call_later(PATIENCE, self._look)
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer what is not HTTP."""
-        content = problem_json(f"this is not HTTP: {msg[:1].lower()}{msg[1:].rstrip('.')}")
-        headers = [("content-type", "application/json"), ("content-length", str(len(content))), ("connection", "close")]
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=content), h11.EndOfMessage()):
-                self.transport.write(self.conn.send(event) or b"")
-        # Closed at once, with unread bytes, the connection would be reset, and the answer lost.
-        self._is_refused = True
-        self.transport.write_eof()
-        self.loop.call_later(LINGER, self.transport.close)
