@@ -53,7 +53,7 @@ def save_image(image: Image.Image, path: Path, note: bytes = b"") -> None:
         options["pnginfo"] = PngInfo()
         options["pnginfo"].add_text("Software", note)
     content = encoded(image, kind, **options)
-    with replacing(path) as temporary:
+    with replacing(path, durable=not note) as temporary:  # what has a note is a result, which can be made again
         temporary.write_bytes(content)
 
 

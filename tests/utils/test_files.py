@@ -6,10 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vocseg import draw
 from vocseg.errors import DataError, OutputError
 from vocseg.utils import files
 from vocseg.utils.files import (
@@ -61,6 +63,18 @@ def test_json_and_permissions(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "nan.json", float("nan"))
     assert not (tmp_path / "nan.json").exists()
+
+
+def test_only_what_cannot_be_made_again_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[int] = []
+    monkeypatch.setattr(os, "fsync", waited.append)
+    mask = torch.zeros(2, 3, dtype=torch.uint8)
+    draw.save_mask(mask, tmp_path / "a.png", note=files.MARK)
+    assert not waited
+    draw.save_mask(mask, tmp_path / "b.png")  # a repaired one, say
+    write_json(tmp_path / "c.json", {})
+    assert len(waited) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png", "c.json"]
 
 
 def test_folder_in_place_of_a_file(tmp_path: Path) -> None:

@@ -39,17 +39,19 @@ VOC_FOLDERS = (voc.IMAGES, "ImageSets", "Segmentation", "Annotations")
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary file beside ``path`` and rename it to ``path`` if the block succeeds.
 
     The parent folder is created if missing. Raises OutputError if the file cannot be written (no permission, disk full,
-    a folder or device of that name), and leaves nothing behind.
+    a folder or device of that name), and leaves nothing behind. ``durable``: wait until the content is on the disk, which takes
+    milliseconds; without it, a failure of power (not the end of the process) may leave an empty file.
     """
     path = Path(path)
     with temporary_beside(path) as temporary:
         mode = temporary.stat().st_mode
         yield temporary
-        synchronize(temporary)
+        if durable:
+            synchronize(temporary)
         if temporary.stat().st_mode != mode:  # some writers make private files
             os.chmod(temporary, mode)
         os.replace(temporary, path)
