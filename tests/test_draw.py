@@ -75,6 +75,32 @@ def test_tints_are_rounded_means(opacity: float) -> None:
     assert np.abs(np.array(draw.overlay(image, mask, opacity=opacity)) - want).max() <= 0.5 + 1e-4
 
 
+@pytest.mark.parametrize("matrix", [draw.BT601, draw.BT709])
+def test_tinting_yuv_is_tinting_its_planes(matrix: tuple[float, float]) -> None:
+    random = np.random.default_rng(0)
+    height, width, opacity = 128, 144, 0.55
+    planes = random.integers(16, 236, (height * 3 // 2, width), dtype=np.uint8)
+    labels = np.kron(random.integers(0, 21, (8, 9), dtype=np.uint8), np.ones((16, 16), np.uint8))
+    tinted = draw.tinted_yuv(planes, torch.from_numpy(labels), voc.PALETTE, opacity, 0, matrix)
+    # Outlines are those of the overlay in RGB of a gray image.
+    outlined = draw.tinted(torch.full((3, height, width), 128, dtype=torch.uint8), torch.from_numpy(labels), voc.PALETTE, 0.0)
+    of_red, of_blue = matrix
+    red, green, blue = np.moveaxis(np.array(voc.PALETTE, dtype=float)[labels], 2, 0)
+    luma = of_red * red + (1 - of_red - of_blue) * green + of_blue * blue
+    differences = (blue - luma) / (2 - 2 * of_blue), (red - luma) / (2 - 2 * of_red)
+    colors = (16 + luma * 219 / 255, *(128 + difference * 224 / 255 for difference in differences))
+    start = 0
+    for color, black, white, step in zip(colors, (16, 128, 128), (235, 128, 128), (1, 2, 2), strict=True):
+        shape = labels[::step, ::step].shape
+        before, after = (values.ravel()[start:][: np.prod(shape)].reshape(shape) for values in (planes, tinted))
+        share = np.where(labels == 0, 0, opacity)[::step, ::step]
+        wanted = before * (1 - share) + color[::step, ::step] * share
+        line = outlined[0, ::step, ::step]
+        wanted = np.where(line == 0, black, np.where(line == 255, white, wanted))
+        assert np.abs(after - wanted).max() <= 0.5 + 1e-9
+        start += np.prod(shape)
+
+
 def test_tinting_strips_is_tinting_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     image = torch.randint(0, 256, (3, 150, 130), dtype=torch.uint8)
     mask = torch.randint(0, 256, (150, 130), dtype=torch.uint8)

@@ -26,6 +26,9 @@ Colors = Sequence[Sequence[int]]
 
 STRIP = 256
 """Rows of an image that are tinted at a time."""
+Matrix = tuple[float, float]
+"""Of YUV: the shares of red and blue in the luma."""
+BT601, BT709 = (0.299, 0.114), (0.2126, 0.0722)
 BLACK, WHITE = 256, 257
 """Looks of pixels besides those of the labels 0 to 255."""
 
@@ -83,29 +86,59 @@ def tinted(
     """
     labels, pixels = mask.cpu().numpy(), image.cpu().numpy()
     tints = _tints(tuple(full_palette(palette)), opacity, background)
-    white, black = _outlines(labels)
+    outlines = _outlines(labels)
     out = np.empty(pixels.shape, dtype=np.uint8)
     for rows in (slice(start, start + STRIP) for start in range(0, len(labels), STRIP)):  # large images in little memory
-        looks = labels[rows].astype(np.intp)
-        looks[black[rows]] = BLACK
-        looks[white[rows]] = WHITE
-        looks <<= 8
+        looks = _looks(labels, outlines, rows)
         for channel, values in enumerate(tints):
             out[channel, rows] = values.take(looks | pixels[channel, rows])
     return out
 
 
+def tinted_yuv(
+    planes: NDArray[np.uint8], mask: Tensor, palette: Colors, opacity: float, background: int | None, matrix: Matrix
+) -> NDArray[np.uint8]:
+    """Tint an image in YUV 4:2:0 as :func:`tinted` does one in RGB: uint8, 3/2 H x W, three planes one after another."""
+    labels = mask.cpu().numpy()
+    looks = _looks(labels, _outlines(labels))
+    colors = _tints(tuple(full_palette(palette)), opacity, background, matrix)
+    everywhere = [looks.ravel(), *[looks[::2, ::2].ravel()] * 2]
+    parts = np.split(planes.ravel(), np.cumsum([len(where) for where in everywhere])[:2])
+    tinted = [values.take(where | part) for values, where, part in zip(colors, everywhere, parts, strict=True)]
+    return np.concatenate(tinted).reshape(planes.shape)
+
+
+def _looks(labels: NDArray[np.uint8], outlines: Sequence[NDArray[np.bool_]], rows: slice = slice(None)) -> NDArray[np.intp]:
+    """Return the label of each pixel of some rows, or BLACK or WHITE, times 256."""
+    looks = labels[rows].astype(np.intp)
+    white, black = outlines
+    looks[black[rows]] = BLACK
+    looks[white[rows]] = WHITE
+    looks <<= 8
+    return looks
+
+
 @lru_cache(maxsize=16)
-def _tints(colors: tuple[tuple[int, int, int], ...], opacity: float, background: int | None) -> NDArray[np.uint8]:
-    """Return what becomes of each value, 0..255, under each label and BLACK and WHITE: uint8, 3 x (258 * 256)."""
-    opacities = np.full((256, 1), opacity, dtype=np.float32)
+def _tints(
+    colors: tuple[tuple[int, int, int], ...], opacity: float, background: int | None, matrix: Matrix | None = None
+) -> NDArray[np.uint8]:
+    """Return what becomes of each value, 0..255, under each label and BLACK and WHITE: uint8, 3 x (258 * 256).
+
+    Values are those of RGB, or with a ``matrix`` of YUV.
+    """
+    opacities = np.full((258, 1), opacity)
+    opacities[256:] = 1
     if background is not None:
         opacities[background] = 0
-    values = np.arange(256, dtype=np.float32)
-    mixed = [values * (1 - opacities) + np.array(part, dtype=np.float32)[:, None] * opacities for part in zip(*colors, strict=True)]
-    tints = np.pad(np.stack(mixed).round().astype(np.uint8), ((0, 0), (0, 2), (0, 0)))
-    tints[:, WHITE] = 255
-    return tints.reshape(3, -1)
+    channels = np.array([*colors, (0, 0, 0), (255, 255, 255)], dtype=float).T
+    if matrix is not None:
+        of_red, of_blue = matrix
+        red, green, blue = channels / 255
+        luma = of_red * red + (1 - of_red - of_blue) * green + of_blue * blue
+        differences = (blue - luma) / (1 - of_blue), (red - luma) / (1 - of_red)
+        channels = np.stack([16 + 219 * luma, *(128 + 112 * difference for difference in differences)])
+    mixed = np.arange(256) * (1 - opacities) + channels[..., None] * opacities
+    return mixed.round().astype(np.uint8).reshape(3, -1)
 
 
 def thumbnail(image: Image.Image, side: int, enlarge: bool = False) -> Image.Image:

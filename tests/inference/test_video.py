@@ -163,18 +163,44 @@ def test_foreign_clips_are_not_replaced(segment: vocseg.Segmenter, tmp_path: Pat
 
 
 @pytest.mark.parametrize("color", [(230, 30, 40), (30, 200, 60), (20, 40, 220)])
-def test_overlays_keep_colors(segment: vocseg.Segmenter, tmp_path: Path, color: tuple[int, int, int]) -> None:
-    sink = OverlaySink(tmp_path, segment.info)
-    clip = make_clip(tmp_path / "a.mp4", frames=1)
-    [(frame, _)] = read_frames(str(clip), Path("a"), False, Reading())
-    image = torch.tensor(color, dtype=torch.uint8)[:, None, None].expand(3, 64, 96)
-    result = Segmentation(image, torch.zeros(64, 96, dtype=torch.uint8), segment.info)
-    sink.write(result, Item(clip, Path("a.mp4"), frame=frame, is_video=True))
-    sink.close()
-    [(_, pixels)] = read_frames(str(tmp_path / "a_overlay.mp4"), Path("a"), False, Reading())
-    assert np.abs(pixels.astype(int) - color).max() <= 6
-    with av.open(str(tmp_path / "a_overlay.mp4")) as made:
-        assert made.streams.video[0].codec_context.colorspace == 1  # BT.709, so that players show the same
+@pytest.mark.parametrize(
+    ("pixels", "colors", "full"),
+    [
+        ("yuv420p", 2, False),
+        ("yuv420p", 1, False),
+        ("yuv420p", 6, False),
+        ("yuv420p", 1, True),
+        ("yuv444p", 1, False),
+        ("bgr0", 0, False),
+    ],
+)
+def test_overlays_keep_colors(
+    segment: vocseg.Segmenter, tmp_path: Path, color: tuple[int, int, int], pixels: str, colors: int, full: bool
+) -> None:
+    clip = tmp_path / "a.mkv"
+    with av.open(str(clip), "w") as out:
+        video = out.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = 96, 64, pixels
+        video.codec_context.colorspace, video.codec_context.color_range = colors, 2 if full else 1
+        plain = av.VideoFrame.from_ndarray(np.full((64, 96, 3), color, np.uint8), format="rgb24")
+        into = {"dst_colorspace": "ITU709" if colors == 1 else "ITU601", "dst_color_range": "JPEG" if full else "MPEG"}
+        out.mux(video.encode(plain.reformat(format=pixels, **(into if "yuv" in pixels else {}))))
+        out.mux(video.encode())
+    [(frame, image)] = read_frames(str(clip), Path("a"), False, Reading())
+    assert np.abs(image.astype(int) - color).max() <= 3
+    assert (frame.picture is not None) == (pixels == "yuv420p" and not full)
+    for label in (0, 15):
+        sink = OverlaySink(tmp_path, segment.info)
+        result = Segmentation(
+            torch.from_numpy(image).permute(2, 0, 1), torch.full((64, 96), label, dtype=torch.uint8), segment.info
+        )
+        sink.write(result, Item(clip, Path("a.mkv"), frame=frame, is_video=True, output=Path("a")))
+        sink.close()
+        [(_, shown)] = read_frames(str(tmp_path / "a_overlay.mp4"), Path("a"), False, Reading())
+        wanted = np.array(color) * (0.45 if label else 1) + np.array(segment.info.palette[label]) * (0.55 if label else 0)
+        assert np.abs(shown - wanted).max() <= 6
+    with av.open(str(tmp_path / "a_overlay.mp4")) as made:  # the source's, or BT.709, so that players show the same
+        assert made.streams.video[0].codec_context.colorspace == (colors if frame.picture else 1)
 
 
 def test_frames_are_chosen_by_number_and_time(segment: vocseg.Segmenter, tmp_path: Path) -> None:

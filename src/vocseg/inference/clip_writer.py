@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vocseg.errors import DataError, reason
-from vocseg.inference.video import Frame, Reading, codec_threads, open_video
+from vocseg.inference.video import BT709, LIMITED, Frame, Reading, codec_threads, open_video
 from vocseg.utils.files import MARK, refuse_to_replace, replacing
 
 log = logging.getLogger("vocseg.predict")
@@ -22,36 +22,33 @@ LIMIT = 1.35
 COPIED = ("aac", "mp3", "mp2", "ac3", "eac3", "opus", "flac", "alac")
 """Kinds of sound that an overlay has from its source as they are."""
 AAC_RATES = (48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
-BT709, LIMITED = 1, 1
-"""FFmpeg's numbers of the usual colors of H.264."""
 
 
 class Encoding(NamedTuple):
-    """How a clip is stored; ``pixels``: the format of what is added; ``like_source``: with the sound and about the size."""
+    """How a clip is stored; ``like_source``: with the sound and about the size."""
 
     container: str
     codec: str
-    pixels: str
     stored: str
     options: dict[str, str]
     like_source: bool
 
 
-H264 = Encoding("mp4", "libx264", "gbrp", "yuv420p", {"preset": "superfast", "crf": "23"}, True)
+H264 = Encoding("mp4", "libx264", "yuv420p", {"preset": "superfast", "crf": "23"}, True)
 """Half the time of the preset veryfast; at LIMIT it looks as good as that at 1.1 (benchmarks/video.py). Sides are made even."""
-FFV1 = Encoding("matroska", "ffv1", "gray", "gray", {"level": "3", "slicecrc": "1"}, False)
+FFV1 = Encoding("matroska", "ffv1", "gray", {"level": "3", "slicecrc": "1"}, False)
 """Lossless, one byte a pixel."""
 
 
 class ClipWriter:
     """Writes frames at the times of their source, into a file that appears when it is complete."""
 
-    def __init__(self, path: Path, frame: Frame, encoding: Encoding, shape: tuple[int, ...]) -> None:
+    def __init__(self, path: Path, frame: Frame, encoding: Encoding, size: tuple[int, int]) -> None:
         import av
 
         refuse_to_replace([path], [frame.source])
         self.path, self.is_live = path, frame.is_live
-        self._frame, self._encoding, self._shape = frame, encoding, shape
+        self._frame, self._encoding, self._size = frame, encoding, size
         self._waiting: Any = None
         with ExitStack() as files:
             temporary = files.enter_context(replacing(path))
@@ -67,32 +64,34 @@ class ClipWriter:
         """Begin the stream of frames."""
         kind, video = self._encoding, None if source is None else source.streams.video[0]
         options = kind.options | (_limit(video, source) if kind.like_source and source else {})
-        if kind.codec == "ffv1" and self._shape[1] == 1:
+        if kind.codec == "ffv1" and self._size[1] == 1:
             options = {"level": "1"}  # the slices of later ones need two columns
         stream = out.add_stream(kind.codec, rate=(video and video.average_rate) or 30, options=options)
         stream.codec_context.thread_count = codec_threads()
-        stream.height, stream.width = (side + side % 2 * kind.like_source for side in self._shape[:2])
+        stream.height, stream.width = (side + side % 2 * kind.like_source for side in self._size)
         stream.pix_fmt, stream.codec_context.time_base = kind.stored, self._frame.time_base
         if kind.like_source:
-            stream.codec_context.colorspace, stream.codec_context.color_range = BT709, LIMITED
+            picture = self._frame.picture
+            stream.codec_context.colorspace = BT709 if picture is None else picture.colorspace
+            stream.codec_context.color_range = LIMITED
         return stream
 
-    def add(self, pixels: NDArray[np.uint8], frame: Frame) -> None:
-        """Write the next frame, after the sound before it."""
+    def add(self, kind: str, pixels: NDArray[np.uint8], size: tuple[int, int], frame: Frame) -> None:
+        """Write the next frame, after the sound before it; ``kind``: FFmpeg's name of the format of its ``pixels``."""
         import av
 
-        if pixels.shape != self._shape:
-            (height, width), (wanted_height, wanted_width) = pixels.shape[:2], self._shape[:2]
+        (height, width), (wanted_height, wanted_width) = size, self._size
+        if size != self._size:
             raise DataError(
                 f"frame {frame.number} of {frame.source} is {width}x{height}, the first {wanted_width}x{wanted_height}: "
                 f"it is not in {self.path.name}"
             )
-        height, width = pixels.shape[:2]
-        if self._encoding.like_source and (height % 2 or width % 2):
+        if kind == "gbrp" and (height % 2 or width % 2):
             pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        image: Any = av.VideoFrame.from_ndarray(pixels, format=self._encoding.pixels)
-        if self._encoding.like_source:
-            image = image.reformat(format=self._encoding.stored, dst_colorspace="ITU709", dst_color_range="MPEG")
+        image: Any = av.VideoFrame.from_ndarray(pixels, format=kind)
+        if kind == "gbrp":
+            colors = "ITU709" if self._stream.codec_context.colorspace == BT709 else "ITU601"
+            image = image.reformat(format=self._encoding.stored, dst_colorspace=colors, dst_color_range="MPEG")
         image.pts, image.time_base = frame.pts - frame.first, frame.time_base
         self._add_sound(float(image.pts * frame.time_base))
         self._out.mux(self._stream.encode(image))

@@ -128,7 +128,7 @@ class Run:
             for frame in frames():
                 if not self.exists(frame):
                     break
-                done.append(frame._replace(read=None))
+                done.append(frame._replace(read=None, frame=frame.frame and frame.frame._replace(picture=None)))
             else:
                 for frame in done:
                     self.is_done(frame)

@@ -12,11 +12,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vocseg import draw
 from vocseg.errors import DataError, SettingError, reason
 from vocseg.utils.system import cores, max_pixels
 
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf"
 """Containers that files may be. Playlists are none: they would open other files and addresses."""
+BT709, LIMITED = 1, 1
+"""FFmpeg's numbers of the usual colors of H.264."""
+MATRICES = {BT709: draw.BT709, 2: draw.BT601, 5: draw.BT601, 6: draw.BT601}
+"""Colors of videos by FFmpeg's numbers; 2: not given, which FFmpeg reads as BT.601."""
 TIMEOUT = 30.0
 """Seconds to wait for a stream."""
 
@@ -49,7 +54,8 @@ class Frame(NamedTuple):
 
     ``source``: what PyAV opens; ``clip``: path of the clip's output below the output folder; ``pts``: time of the frame in
     units of ``time_base``; ``first``: that of the first frame that is read, if ``start`` was given, otherwise that at which
-    the file starts; ``reading``: which frames are read.
+    the file starts; ``reading``: which frames are read; ``picture``: the frame as PyAV decodes it, if it is
+    :func:`_is_plain`.
     """
 
     source: str
@@ -60,6 +66,7 @@ class Frame(NamedTuple):
     first: int
     is_live: bool
     reading: Reading
+    picture: Any = None
 
 
 def codec_threads() -> int:
@@ -133,11 +140,19 @@ def _chosen(
         following += (1 + int((time + 1e-6 - following) // reading.every)) * reading.every if reading.every else 0
         count += 1
         first = frame.pts if first is None else first
-        pixels = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-        yield Frame(source, clip, number, frame.pts, stream.time_base, first, is_live, reading), np.ascontiguousarray(pixels)
+        pixels = np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
+        picture = frame if _is_plain(frame) else None
+        yield Frame(source, clip, number, frame.pts, stream.time_base, first, is_live, reading, picture), pixels
     if not count:
         why = f"none of its {number} frames, which end at {time:.1f} s, is between start and end" if number else "it has no frames"
         raise DataError(f"cannot read {source}: {why}")
+
+
+def _is_plain(frame: Any) -> bool:
+    """Tell whether a frame is as most are: upright, in YUV 4:2:0 of usual colors, with even sides."""
+    sides = frame.width, frame.height
+    usual = frame.format.name == "yuv420p" and int(frame.colorspace) in MATRICES and int(frame.color_range) in (0, LIMITED)
+    return usual and not any(side % 2 for side in sides) and not round(frame.rotation / 90) % 4
 
 
 def _decoded(container: Any, stream: Any, source: str) -> Iterator[Any]:

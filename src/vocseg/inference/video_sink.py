@@ -13,6 +13,7 @@ from vocseg.inference import sinks
 from vocseg.inference.clip_writer import FFV1, H264, ClipWriter, Encoding
 from vocseg.inference.result import Segmentation
 from vocseg.inference.sources import Item
+from vocseg.inference.video import MATRICES, Frame
 from vocseg.models import ModelInfo
 
 if TYPE_CHECKING:
@@ -39,15 +40,15 @@ class ClipSink(sinks.Sink):
         if item.frame is None:
             super().write(result, item)
             return
-        path, pixels = self.file(item), self.pixels(result)
+        path, size = self.file(item), result.size
         if self._writer is not None and self._writer.path != path:
             self._finish(True)
         if self._writer is None:
-            self._writer = ClipWriter(path, item.frame, self.encoding, pixels.shape)
-        self._writer.add(pixels, item.frame)
+            self._writer = ClipWriter(path, item.frame, self.encoding, size)
+        self._writer.add(*self.pixels(result, item.frame), size, item.frame)
 
-    def pixels(self, result: Segmentation) -> NDArray[np.uint8]:
-        """Return the frame of a result."""
+    def pixels(self, result: Segmentation, frame: Frame) -> tuple[str, NDArray[np.uint8]]:
+        """Return the frame of a result: FFmpeg's name of its format, and the array."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -64,10 +65,12 @@ class OverlaySink(ClipSink, sinks.OverlaySink):
 
     clip_suffix, encoding = "_overlay.mp4", H264
 
-    def pixels(self, result: Segmentation) -> NDArray[np.uint8]:
-        background = voc.background(result.classes)
-        planes = draw.tinted(result.image, result.mask, result.info.palette, self.opacity, background)
-        return planes.transpose(1, 2, 0)  # still planes in memory, as the encoder takes them
+    def pixels(self, result: Segmentation, frame: Frame) -> tuple[str, NDArray[np.uint8]]:
+        look = result.info.palette, self.opacity, voc.background(result.classes)
+        picture = frame.picture
+        if picture is not None and (picture.height, picture.width) == result.size:  # that of tiles may be smaller
+            return "yuv420p", draw.tinted_yuv(picture.to_ndarray(), result.mask, *look, MATRICES[int(picture.colorspace)])
+        return "gbrp", draw.tinted(result.image, result.mask, *look).transpose(1, 2, 0)
 
     def write_tiled(self, result: TiledSegmentation, item: Item) -> None:
         if item.frame is None:
@@ -82,5 +85,5 @@ class MaskVideoSink(ClipSink, sinks.MaskSink):
     clip_suffix, encoding = "_mask.mkv", FFV1
     write_tiled = sinks.Sink.write_tiled  # tiles write PNG and TIFF
 
-    def pixels(self, result: Segmentation) -> NDArray[np.uint8]:
-        return result.mask.numpy()
+    def pixels(self, result: Segmentation, frame: Frame) -> tuple[str, NDArray[np.uint8]]:
+        return "gray", result.mask.numpy()
