@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from vocseg.evaluation.evaluate import evaluate
     from vocseg.evaluation.label_errors import find_label_errors
     from vocseg.evaluation.label_result import LabelErrors
+    from vocseg.evaluation.merge import merge
     from vocseg.evaluation.report import report
     from vocseg.evaluation.result import Evaluation
     from vocseg.evaluation.score import score
@@ -93,6 +94,7 @@ __all__ = [
     "export",
     "find_label_errors",
     "list_models",
+    "merge",
     "predict",
     "register_model",
     "report",
@@ -135,6 +137,7 @@ _HOMES = {
     "export": "export.export:export",
     "find_label_errors": "evaluation.label_errors:find_label_errors",
     "list_models": "models.registry:list_models",
+    "merge": "evaluation.merge:merge",
     "predict": "inference.predict:predict",
     "register_model": "models.registry:register_model",
     "report": "evaluation.report:report",

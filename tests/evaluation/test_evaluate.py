@@ -133,10 +133,11 @@ def test_the_processes_shares_add_up(segmenter: Segmenter, val_set: SplitDataset
     sums: list[list[Tensor]] = []
     for rank in range(3):
         own: list[Tensor] = []
-        evaluate_split(segmenter, val_set, shard=(rank, 3), gather=lambda tensor, own=own: own.append(tensor.clone()) or tensor)
+        places = range(rank, 4, 3)
+        evaluate_split(segmenter, val_set, places=places, gather=lambda tensor, own=own: own.append(tensor.clone()) or tensor)
         sums.append(own)
     totals = iter([sum(parts) for parts in zip(*sums, strict=True)])
-    result = evaluate_split(segmenter, val_set, shard=(0, 3), gather=lambda tensor: next(totals))
+    result = evaluate_split(segmenter, val_set, places=[0, 3], gather=lambda tensor: next(totals))
     whole = evaluate_split(segmenter, val_set)
     assert result.scores == whole.scores
     assert result.loss == pytest.approx(whole.loss, rel=1e-6)

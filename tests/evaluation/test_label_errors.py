@@ -79,17 +79,20 @@ def test_shards_give_the_same_to_the_last_bit(
     result: LabelErrors, data: Path, segmenter: vocseg.Segmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for count in (2, 3, 4):
-        parts = [find_label_errors(data, segmenter, "samples", min_area=AREA, shard=(number, count)) for number in range(count)]
+        parts = [
+            find_label_errors(data, segmenter, "samples", min_area=AREA, shard=f"{number}/{count}")
+            for number in range(1, count + 1)
+        ]
         assert parts[-1].merge(*parts[:-1]) == result
     totals = set()
     real = segmenter.low_res_logits
     monkeypatch.setattr(segmenter, "low_res_logits", lambda images, total=1: totals.add(total) or real(images, total))
-    find_label_errors(data, segmenter, "samples", shard=(0, 4))
+    find_label_errors(data, segmenter, "samples", shard="1/4")
     assert totals == {4}  # by which an engine is chosen: of the data set, not of the shard
     with pytest.raises(InputError, match="share 4 images; the first: astronaut"):
         result.merge(result)
     with pytest.raises(InputError, match="another rank"):
-        result.merge(find_label_errors(data, segmenter, "samples", shard=(0, 2), rank="softmin"))
+        result.merge(find_label_errors(data, segmenter, "samples", shard="1/2", rank="softmin"))
 
 
 def test_only_the_most_doubtful_objects_are_kept(result: LabelErrors, data: Path, segmenter: vocseg.Segmenter) -> None:
@@ -161,7 +164,7 @@ def test_the_model_that_was_not_trained_on_an_image_scores_it(synth: Path, tmp_p
 
 def test_wrong_use(data: Path, segmenter: vocseg.Segmenter, synth: Path) -> None:
     with pytest.raises(SettingError, match="shard"):
-        find_label_errors(data, segmenter, "samples", shard=(2, 2))
+        find_label_errors(data, segmenter, "samples", shard="3/2")
     with pytest.raises(vocseg.ModelError, match="21 classes"):
         find_label_errors(synth, segmenter, "train")
     with pytest.raises(OutputError, match="choose another folder"):

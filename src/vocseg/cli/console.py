@@ -6,11 +6,14 @@ import contextlib
 import io
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vocseg.utils.text import visible
+from vocseg.utils.shards import Shard
+from vocseg.utils.text import counted, visible
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -44,6 +47,15 @@ def say(*lines: str) -> None:
     """Print lines of plain text on standard output."""
     for line in lines:
         print(visible(line))
+
+
+def say_shard(shard: Shard, out: Path, images: int) -> None:
+    """Say where the results of a shard are, and how they become a whole."""
+    folder = shlex.quote(str(out))
+    say(
+        f"shard {shard}: {counted(images, 'image')}; written: {shard.folder(out)}",
+        f"of all shards: vocseg merge {folder} --out {folder}",
+    )
 
 
 def terminal() -> Console:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from vocseg.cli.options import AnyMasks, DataFolder, Flag, Json
+from vocseg.cli.options import AnyMasks, DataFolder, Flag, Json, ShardOf, parse_shard
 from vocseg.data.layout import protect_data
 
 SEVERAL = Parameter(consume_multiple=True, negative=())
@@ -22,6 +22,8 @@ def doctor(
     strict: Flag = False,
     json: Json = None,
     html: Path | None = None,
+    out: Path | None = None,
+    shard: ShardOf = None,
     fix: Path | None = None,
     void: Annotated[list[int] | None, SEVERAL] = None,
 ) -> None:
@@ -34,17 +36,20 @@ def doctor(
     ```
     vocseg data doctor data --splits train val --strict --json doctor.json --html doctor.html
     vocseg data doctor data --fix repaired --void 11
+    vocseg data doctor data --out doctor --shard 1/8
     ```
 
     Args:
         splits: Splits to check. Default: all.
         strict: Exit with 1 if there are warnings.
         html: Write a page with example images to this file.
+        out: Write `doctor.json` and the page, `doctor.html`, to this folder.
         fix: Write a repaired copy, and a log of each change, to this new folder.
         void: Labels that become void (255) in the copy.
     """
     protect_data(data, [mask_dir], [json, html])  # fail before torch is imported
-    from vocseg.cli.console import terminal
+    part = parse_shard(shard, out)
+    from vocseg.cli.console import say_shard, terminal
     from vocseg.doctor.examine import examine
     from vocseg.doctor.repair import require_empty
     from vocseg.doctor.report import diagnosis_report, repairs_report
@@ -54,9 +59,14 @@ def doctor(
         raise SettingError("--void needs --fix")
     if void and not all(0 <= label < 255 for label in void):
         raise SettingError(f"--void takes labels 0 to 254, not {', '.join(map(str, void))}")
+    if part is not None and any(file is not None for file in (fix, html, json)):
+        raise SettingError("--fix, --html and --json need all images, not --shard; `vocseg merge` writes both files of all shards")
     if fix is not None:
         require_empty(fix)
-    diagnosis = examine(data, mask_dir=mask_dir, splits=splits)
+    diagnosis = examine(data, mask_dir=mask_dir, splits=splits, out=out, shard=shard)
+    if part is not None and out is not None:
+        say_shard(part, out, len(diagnosis.images))
+        return
     console = terminal()
     console.print(diagnosis_report(diagnosis, console.width), crop=False)
     if json is not None:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from vocseg.cli.options import DataFolder, Json, Network, Positive
+from vocseg.cli.options import DataFolder, Json, Network, Positive, ShardOf, parse_shard
 from vocseg.data.layout import protect_data
 from vocseg.errors import SettingError
 from vocseg.voc import MASKS
@@ -31,6 +31,7 @@ def errors(
     min_area: Share = 0.002,
     limit: Positive = 200,
     out: Path = Path("errors"),
+    shard: ShardOf = None,
     review: Path | None = None,
     suggest: Path | None = None,
     to: Literal["labelme", "coco", "voc"] = "labelme",
@@ -45,6 +46,7 @@ def errors(
     ```
     vocseg data errors data --model runs/deeplabv3_resnet101/best.safetensors --split val --out errors
     vocseg data errors data --folds 5 --config finetune --out errors
+    vocseg data errors data --model best.safetensors --out errors --shard 1/8
     vocseg data errors data --review errors/review.json --suggest fixes
     vocseg data convert data corrected --corrections fixes
     ```
@@ -71,7 +73,10 @@ def errors(
     protect_data(data, [mask_dir, "."], [json, *outputs], [review, *(model or [])])  # fail before torch is imported
     models = model or []
     _check_use(models, folds, config, review)
-    from vocseg.cli.console import log_to_terminal, say
+    part = parse_shard(shard, out)
+    if part is not None and (folds is not None or review is not None or suggest is not None):
+        raise SettingError("--shard takes no --folds, --review or --suggest: train and suggest once, with all images")
+    from vocseg.cli.console import log_to_terminal, say, say_shard
     from vocseg.evaluation.label_components import KINDS
     from vocseg.evaluation.label_errors import find_label_errors
     from vocseg.evaluation.label_result import LabelErrors
@@ -89,8 +94,13 @@ def errors(
     else:
         result = find_label_errors(
             data, models or ["vocseg-s"], split, mask_dir=mask_dir, rank=rank, min_area=min_area, limit=limit, out=out,
-            title="errors", **asdict(network),
+            shard=shard, title="errors", **asdict(network),
         )  # fmt: skip
+    if json is not None:
+        write_json(json, result.to_dict())
+    if part is not None:
+        say_shard(part, out, len(result.images))
+        return
     say(f"probabilities {result.sample_note}")
     say(*(f"{text}: {result.found[kind]:,}" for kind, text in KINDS.items()))
     say("most doubtful images: " + ", ".join(row.id for row in result.images[:5] if row.region is not None))
@@ -99,8 +109,6 @@ def errors(
     if suggest is not None:
         say(f"written: {suggest}, {counted(len(result.suggest(suggest, to)), 'image')} to correct")
         say(f"then: vocseg data convert {shlex.quote(data)} NEW --corrections {shlex.quote(str(suggest))}")
-    if json is not None:
-        write_json(json, result.to_dict())
 
 
 def _check_use(models: list[str], folds: int | None, config: str | None, review: Path | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from vocseg.cli.options import Flag, Json, Network, Results, Truth
+from vocseg.cli.options import Flag, Json, Network, Results, ShardOf, Truth, parse_shard
 from vocseg.data.layout import data_folder
 
 
@@ -18,6 +18,7 @@ def evaluate(
     network: Network = Network(),
     fit_temperature: Path | None = None,
     conventions: Flag = False,
+    shard: ShardOf = None,
     out: Results = None,
     json: Json = None,
 ) -> None:
@@ -30,6 +31,7 @@ def evaluate(
     vocseg evaluate runs/deeplabv3_resnet101/best.safetensors --data data
     vocseg evaluate lraspp_mobilenet_v3_large --data data --save-masks masks --json scores.json
     vocseg evaluate best.safetensors --split calibration --fit-temperature calibrated.safetensors
+    vocseg evaluate best.safetensors --out results --shard 1/8
     ```
 
     Args:
@@ -40,15 +42,19 @@ def evaluate(
         conventions: Also print the mIoU as other tools compute it, to compare with their numbers.
     """
     data_folder(truth.data)  # fail before torch is imported
-    from vocseg.cli.console import log_to_terminal, terminal
+    part = parse_shard(shard, out)
+    from vocseg.cli.console import log_to_terminal, say_shard, terminal
     from vocseg.evaluation.evaluate import evaluate as run
     from vocseg.evaluation.table import conventions_report, evaluation_report
 
     log_to_terminal()
     result = run(
-        model, match_classes=match_classes, save_masks=save_masks, out=out, json=json, fit_temperature=fit_temperature,
+        model, match_classes=match_classes, save_masks=save_masks, out=out, json=json, fit_temperature=fit_temperature, shard=shard,
         title=f"evaluate {truth.split}", **asdict(truth), **asdict(network),
     )  # fmt: skip
+    if part is not None and out is not None:
+        say_shard(part, out, result.images)
+        return
     title = f"{model} in {result.about['precision']} on {truth.split} of {result.about['data']}"
     terminal().print(evaluation_report(result, title), crop=False)
     if conventions:

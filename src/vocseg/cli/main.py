@@ -50,6 +50,7 @@ app.command(data)
 app.command(train_app)
 USAGE = {
     "predict": "vocseg predict [OPTIONS] IMAGES...",
+    "merge": "vocseg merge [OPTIONS] RESULTS...",
     "compare": "vocseg compare [OPTIONS] A B",
     "report": "vocseg report [OPTIONS] RESULTS [OTHER]",
     "submit": "vocseg submit [OPTIONS] [SOURCE]",
@@ -60,7 +61,11 @@ USAGE = {
 }
 """Usage of verbs for which cyclopts shows ``ARGS``, or one argument for several."""
 for parent, prefix, verbs in (
-    (app, "", ("predict", "evaluate", "score", "compare", "report", "submit", "demo", "models", "export", "bench", "serve")),
+    (
+        app,
+        "",
+        ("predict", "evaluate", "score", "merge", "compare", "report", "submit", "demo", "models", "export", "bench", "serve"),
+    ),
     (data, "data_", ("download", "synth", "doctor", "stats", "show", "errors", "convert")),
 ):
     for verb in verbs:

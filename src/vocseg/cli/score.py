@@ -5,11 +5,20 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from vocseg.cli.options import Flag, Json, Results, Truth
+from vocseg.cli.options import Flag, Json, Results, ShardOf, Truth, parse_shard
 from vocseg.data.layout import data_folder
 
 
-def score(masks: Path, /, *, truth: Truth = Truth(), conventions: Flag = False, out: Results = None, json: Json = None) -> None:
+def score(
+    masks: Path,
+    /,
+    *,
+    truth: Truth = Truth(),
+    conventions: Flag = False,
+    shard: ShardOf = None,
+    out: Results = None,
+    json: Json = None,
+) -> None:
     """Score a folder of mask PNGs from any tool.
 
     One mask per image of the split, named `<id>.png`: palette or grayscale PNG of the image's size, values are class
@@ -20,6 +29,7 @@ def score(masks: Path, /, *, truth: Truth = Truth(), conventions: Flag = False, 
     vocseg score masks --data data --split val
     vocseg score masks --data data --json scores.json
     vocseg score masks --data data --conventions
+    vocseg score masks --data data --out results --shard 1/8
     ```
 
     Args:
@@ -27,11 +37,15 @@ def score(masks: Path, /, *, truth: Truth = Truth(), conventions: Flag = False, 
         conventions: Also print the mIoU as other tools compute it, to compare with their numbers.
     """
     data_folder(truth.data)  # fail before torch is imported
-    from vocseg.cli.console import terminal
+    part = parse_shard(shard, out)
+    from vocseg.cli.console import say_shard, terminal
     from vocseg.evaluation.score import score as run
     from vocseg.evaluation.table import conventions_report, evaluation_report
 
-    result = run(masks, **asdict(truth), out=out, json=json, title=f"score {truth.split}")
+    result = run(masks, **asdict(truth), out=out, shard=shard, json=json, title=f"score {truth.split}")
+    if part is not None and out is not None:
+        say_shard(part, out, result.images)
+        return
     terminal().print(evaluation_report(result, f"{masks} on {truth.split} of {result.about['data']}"), crop=False)
     if conventions:
         terminal().print(conventions_report(result), crop=False)

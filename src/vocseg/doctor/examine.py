@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,20 +18,21 @@ from vocseg import voc
 from vocseg.data.label_checks import palette_conflict, split_fault
 from vocseg.data.layout import protect_data
 from vocseg.data.split_summary import SplitSummary
-from vocseg.doctor import leaks
+from vocseg.doctor import facts, leaks
 from vocseg.doctor.checks import ImageFacts, MaskFacts, inspect_image, inspect_mask, problems
 from vocseg.doctor.issues import SEVERITIES, Case, Finding, collect
-from vocseg.doctor.survey import LABELMAP, Legend, SplitList, Survey, find_legend, survey
+from vocseg.doctor.survey import LABELMAP, Legend, MaskKey, SplitList, Survey, find_legend, survey
 from vocseg.utils.arguments import checked
-from vocseg.utils.files import write_json
+from vocseg.utils.files import writable_folder, write_json
 from vocseg.utils.progress import progress
+from vocseg.utils.shards import Shard
 from vocseg.utils.text import counted, portable
 
 if TYPE_CHECKING:
     from vocseg.doctor.repair import Repairs
 
-MaskKey = tuple[str, str]
-"""Mask folder and id."""
+DOCTOR = "doctor"
+"""Stem of the files in a folder of results."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,17 @@ class Diagnosis:
         return repair(self, Path(out), void)
 
     def save(self, path: str | Path) -> None:
-        """Write everything as JSON; raises OutputError if that fails or would replace a file of the data set."""
-        protect_data(self.survey.root, self.survey.masks, [Path(path)])
-        write_json(Path(path), self.to_dict())
+        """Write everything as JSON to a file ``.json``; or to a folder, as ``doctor.json``, with a page, ``doctor.html``.
+
+        Raises OutputError if that fails or would replace a file of the data set.
+        """
+        path = Path(path)
+        if path.suffix != ".json":
+            self.save(writable_folder(path) / f"{DOCTOR}.json")
+            self.save_page(path / f"{DOCTOR}.html")
+            return
+        protect_data(self.survey.root, self.survey.masks, [path])
+        write_json(path, self.to_dict())
 
     def save_page(self, path: str | Path) -> None:
         """Write one HTML file with example images; raises OutputError as :meth:`save` does."""
@@ -116,14 +126,17 @@ class Diagnosis:
 
 @checked
 def examine(
-    data: str | Path, *, mask_dir: str | None = None, splits: list[str] | None = None, html: str | Path | None = None
-) -> Diagnosis:
+    data: str | Path, *, mask_dir: str | None = None, splits: list[str] | None = None, html: str | Path | None = None,
+    out: str | Path | None = None, shard: str | None = None,
+) -> Diagnosis:  # fmt: skip
     """Examine a data set in VOC layout: files, lists, images, masks, labels, and leaks between splits.
 
     ``mask_dir`` is the folder of the masks; by default SegmentationClass, or the SegmentationClass* that has most masks
-    of a split. ``splits`` limits the examination to these lists; ``html`` is a page to write. Raises DataError if there
-    is no VOC layout, no list of that name, or if classes.txt or labelmap.txt is malformed; everything else becomes a
-    finding.
+    of a split. ``splits`` limits the examination to these lists; ``html`` is a page to write, ``out`` a folder for
+    ``doctor.json`` and ``doctor.html``. ``shard``: read only share ``I/N`` of the images, I from 1 to N, each by its id. What
+    was read goes to the folder ``shard-I-of-N`` in ``out``, and :func:`vocseg.merge` makes one diagnosis of all; that of a
+    shard has only what is wrong with its own images. Raises DataError if there is no VOC layout, no list of that name, or
+    if classes.txt or labelmap.txt is malformed; everything else becomes a finding.
 
     >>> from vocseg.data.samples import FOLDER
     >>> diagnosis = examine(FOLDER)
@@ -131,30 +144,42 @@ def examine(
     (4, ['absent-class', 'all-background'])
     """
     start = time.perf_counter()
+    part = None if shard is None else Shard.parse(shard)
     found = survey(data, mask_dir, splits)
     legend = find_legend(found.root, found.classes)
-    images, masks = _read_all(found, legend)
-    summaries = {split.name: SplitSummary(split.name, legend.classes) for split in found.splits}
-    for split in found.splits:
-        for name in split.ids:
-            summaries[split.name].add(torch.from_numpy(masks[split.mask_dir, name].counts))
-    cases = [
-        *found.cases,
-        *_class_cases(legend, summaries, is_binary(masks.values())),
-        *_pair_cases(found, legend, images, masks),
-        *leaks.shared_ids(found.splits),
-        *leaks.similar_images(found.splits, images),
-        *leaks.sequences(found.splits, images),
-    ]
-    diagnosis = Diagnosis(found, legend, summaries, collect(cases), images, masks, time.perf_counter() - start)
+    if part is not None:
+        whole, found = found, found.only(lambda name: part.holds(name))
+        asked = {"mask_dir": mask_dir, "asked splits": splits}
+        images, masks = facts.of_shard(whole, found, legend, part, out, asked, lambda: _read_all(found, legend))
+        diagnosis = diagnose(found, legend, images, masks, start)
+    else:
+        diagnosis = diagnose(found, legend, *_read_all(found, legend), start)
+        if out is not None:
+            diagnosis.save(out)
     if html is not None:
         diagnosis.save_page(html)
     return diagnosis
 
 
+def diagnose(
+    found: Survey, legend: Legend, images: dict[str, ImageFacts], masks: dict[MaskKey, MaskFacts], start: float
+) -> Diagnosis:
+    """Collect what is wrong with a data set of which everything has been read, since ``start`` by the performance counter."""
+    summaries = {split.name: SplitSummary(split.name, legend.classes) for split in found.splits}
+    for split in found.splits:
+        for name in split.ids:
+            summaries[split.name].add(torch.from_numpy(masks[split.mask_dir, name].counts))
+    parts: list[Iterable[Case]] = [found.cases, _pair_cases(found, legend, images, masks)]
+    if not found.is_part:
+        parts.insert(1, _class_cases(legend, summaries, is_binary(masks.values())))
+        parts += [leaks.shared_ids(found.splits), leaks.similar_images(found.splits, images), leaks.sequences(found.splits, images)]
+    cases = chain.from_iterable(parts)
+    return Diagnosis(found, legend, summaries, collect(cases), images, masks, time.perf_counter() - start)
+
+
 def _read_all(found: Survey, legend: Legend) -> tuple[dict[str, ImageFacts], dict[MaskKey, MaskFacts]]:
     """Read each image and each mask once, even if several splits name it."""
-    keys = list(dict.fromkeys((split.mask_dir, name) for split in found.splits for name in split.ids))
+    keys = found.keys()
     names = list(dict.fromkeys(name for _, name in keys))
     with ThreadPoolExecutor() as pool:
         masks = pool.map(lambda key: inspect_mask(found.masks[key[0]][key[1]], legend.colors, legend.own), keys)

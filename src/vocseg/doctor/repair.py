@@ -19,9 +19,9 @@ from vocseg.data.color_table import color_labels
 from vocseg.data.image_io import decode_mask
 from vocseg.data.label_checks import PALETTE_ADVICE, palette_conflict
 from vocseg.doctor.checks import ImageFacts, MaskFacts, problems, stray_labels
-from vocseg.doctor.examine import Diagnosis, MaskKey, is_binary
+from vocseg.doctor.examine import Diagnosis, is_binary
 from vocseg.doctor.issues import KINDS
-from vocseg.doctor.survey import Legend
+from vocseg.doctor.survey import Legend, MaskKey
 from vocseg.errors import DataError, InputError, OutputError
 from vocseg.utils.files import building, cannot_write, writable_folder, write_json, write_text
 from vocseg.utils.progress import progress

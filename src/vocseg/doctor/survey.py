@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vocseg import voc
@@ -31,6 +31,10 @@ Files = dict[str, Path]
 """Files by id."""
 
 
+MaskKey = tuple[str, str]
+"""Mask folder and id."""
+
+
 @dataclass(frozen=True)
 class SplitList:
     """A split: the folder of its masks, and its ids that have an image and a mask, each once."""
@@ -44,7 +48,7 @@ class SplitList:
 class Survey:
     """Images by id, masks by folder and id, and splits; ``cases`` are what is wrong with lists and files.
 
-    ``classes`` are those of classes.txt, or else VOC's.
+    ``classes`` are those of classes.txt, or else VOC's. ``is_part``: the splits have only the ids of a shard.
     """
 
     root: Path
@@ -53,6 +57,16 @@ class Survey:
     masks: dict[str, Files]
     splits: tuple[SplitList, ...]
     cases: tuple[Case, ...]
+    is_part: bool = False
+
+    def keys(self) -> list[MaskKey]:
+        """List the masks of the splits, each once."""
+        return list(dict.fromkeys((split.mask_dir, name) for split in self.splits for name in split.ids))
+
+    def only(self, holds: Callable[[str], bool]) -> Survey:
+        """Return the survey of the ids for which ``holds`` is true, without what is wrong with lists and files."""
+        splits = (replace(split, ids=tuple(filter(holds, split.ids))) for split in self.splits)
+        return replace(self, splits=tuple(splits), cases=(), is_part=True)
 
     def choose(self) -> SplitList | None:
         """Return ``train``, else the split of all pairs, else the first that is not empty; None if all are empty."""

@@ -3,42 +3,42 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from vocseg import draw, voc
-from vocseg.data.dataset import Sample, SplitDataset, size_text
-from vocseg.data.image_io import check_labels, check_palettes
+from vocseg.data.dataset import SplitDataset
+from vocseg.data.image_io import check_palettes
 from vocseg.data.label_checks import check_labels_of_split, split_fault
-from vocseg.data.layout import VocFolder, protect_data
+from vocseg.data.layout import protect_data
 from vocseg.data.loader import evaluation_workers, samples
-from vocseg.data.voc_dataset import VOCDataset
-from vocseg.errors import DataError, ModelError
+from vocseg.errors import ModelError, SettingError
 from vocseg.evaluation.counts import count_image
+from vocseg.evaluation.pairs import PairDataset, find_dataset, root_of
 from vocseg.evaluation.record import CountedImage, Record, truth_hash
 from vocseg.evaluation.result import MASKS, Evaluation, result_files
+from vocseg.evaluation.shards import split_manifest
+from vocseg.evaluation.shared_classes import SharedClasses, shared_classes
 from vocseg.evaluation.temperature import PixelSample, check_fit, save_calibrated
 from vocseg.inference.augment import Augmentation, cost_line
 from vocseg.inference.engines import EngineName
-from vocseg.inference.images import stacked, to_pixels
+from vocseg.inference.images import stacked
 from vocseg.inference.segmenter import Segmenter, as_segmenter
+from vocseg.inference.sharded import network_settings
 from vocseg.metrics import ConfusionMatrix
-from vocseg.models import ModelInfo
 from vocseg.ops.cross_entropy import score_pixels
-from vocseg.ops.low_res_logits import LowResLogits
 from vocseg.utils.arguments import checked
 from vocseg.utils.files import MARK, refuse_to_replace, writable_folder
 from vocseg.utils.progress import progress
+from vocseg.utils.shards import Shard, own_names
 
 log = logging.getLogger("vocseg.evaluation")
 
@@ -63,6 +63,7 @@ def evaluate(
     save_masks: str | Path | None = None,
     out: str | Path | None = None,
     fit_temperature: str | Path | None = None,
+    shard: str | None = None,
     json: str | Path | None = None,
     title: str | None = None,
 ) -> Evaluation:
@@ -76,8 +77,10 @@ def evaluate(
     a CPU, where a batch is no faster. ``workers``: loader processes; by default as many as help. ``save_masks``: a
     folder for the predictions, palette PNGs named by id. ``out``: a folder for the scores, the counts of each image, and
     the predictions (``masks``); see :meth:`Evaluation.save`. ``fit_temperature``: a new model file, the model with the
-    temperature that makes its probabilities fit this split best; the scores are those before. ``json``: a file for the
-    scores. ``title``: shows a progress bar on a terminal.
+    temperature that makes its probabilities fit this split best; the scores are those before. ``shard``: score only
+    share ``I/N`` of a folder's images, I from 1 to N, each image by its id; the results go to the folder ``shard-I-of-N`` in
+    ``out``, which is not computed again while its images and settings are the same, and :func:`vocseg.merge` makes one
+    result of all. ``json``: a file for the scores. ``title``: shows a progress bar on a terminal.
 
     Raises ModelError if the model cannot be used or its classes are not those of the data, DataError for unreadable
     data and for a split of one class, of which no score can be right, OutputError if an output cannot be written or would
@@ -88,58 +91,91 @@ def evaluate(
     >>> result.images, result.per_class["cat"].iou > 0.8
     (4, True)
     """
-    dataset = _dataset(data, split, mask_dir)
+    part = None if shard is None else Shard.parse(shard)
+    dataset = find_dataset(data, split, mask_dir)
+    if part is not None and (fit_temperature is not None or not isinstance(dataset, SplitDataset)):
+        raise SettingError(f"shard {part} is of a folder in VOC layout, and without fit_temperature, which needs all images")
+    names = own_names(part, dataset.names)
     name = str(model) if isinstance(model, str | Path) else None
     if save_masks is None and out is not None:
         save_masks = Path(out) / MASKS
     folder = None if save_masks is None else Path(save_masks)
-    outputs = [None if json is None else Path(json), *result_files(out)]
+    target = out if out is None or part is None else part.folder(out)
+    outputs = [None if json is None else Path(json), *result_files(target)]
     if fit_temperature is not None:
         check_fit(model, Path(fit_temperature))
         outputs.append(Path(fit_temperature))
-    if folder is not None:
-        outputs += [folder / f"{image}.png" for image in dataset.names]
+    masks = [] if folder is None else [folder / f"{image}.png" for image in names]
+    outputs += masks
     if isinstance(dataset, SplitDataset):
         protect_data(dataset.folder.root, [dataset.folder.mask_dir], outputs, [name, weights])
-        check_palettes(map(dataset.folder.mask, dataset.masked))
+        check_palettes(map(dataset.folder.mask, names))
     else:
         refuse_to_replace(outputs, [name, weights])
     options = {"weights": weights, "device": device, "precision": precision, "engine": engine, "exact": exact}
     segmenter = as_segmenter(model, classes=None if name else dataset.classes, max_short_side=max_short_side, tta=tta, **options)
-    about = {"model": name or segmenter.info.architecture, "precision": segmenter.precision, "data": _root(dataset)}
+    about = {"model": name or segmenter.info.architecture, "precision": segmenter.precision, "data": root_of(dataset)}
     if segmenter.tta != "none":
         about["tta"] = cost_line(segmenter.tta)
     if dataset.classes is None:
         dataset.classes = segmenter.info.classes
-    shared = _shared_classes(segmenter.info, dataset.classes, about["data"], match_classes)
+    shared = shared_classes(segmenter.info, dataset.classes, about["data"], match_classes)
     if shared is not None:
         about["not_scored"] = ", ".join(name for name in dataset.classes if name not in shared.names)
         if fit_temperature is not None:
             raise ModelError("a temperature is fitted on all classes of a model, not on those that the data name too")
     if folder is not None:
         writable_folder(folder)
-    sample = None if fit_temperature is None else PixelSample(len(dataset))
-    result = evaluate_split(
-        segmenter, dataset, batch_size=batch_size, workers=workers, save_masks=folder, title=title, about=about, shared=shared,
-        per_image=True, pixel_sample=sample,
+    scoring = partial(
+        evaluate_split, segmenter, dataset, batch_size=batch_size, workers=workers, save_masks=folder, title=title, about=about,
+        shared=shared, per_image=True,
     )  # fmt: skip
+    if part is not None and isinstance(dataset, SplitDataset):
+        settings = network_settings(model, weights, segmenter, len(dataset)) | {"match_classes": match_classes}
+        result = _evaluate_shard(part, dataset, names, settings, masks, scoring, out)
+    else:
+        sample = None if fit_temperature is None else PixelSample(len(dataset))
+        result = scoring(pixel_sample=sample)
+        _check_labels(result, dataset)
+        if sample is not None and fit_temperature is not None:
+            result = replace(result, temperature=(fit := sample.fit(segmenter.info.temperature)))
+            save_calibrated(cast(Any, model), dataset.classes, weights, fit.temperature, Path(fit_temperature))
+        result.save_all(out, None)
+    result.save_all(None, json)
+    return result
+
+
+def _evaluate_shard(
+    shard: Shard, dataset: SplitDataset, names: Sequence[str], settings: dict[str, Any], masks: Sequence[Path],
+    scoring: Callable[..., Evaluation], out: str | Path | None,
+) -> Evaluation:  # fmt: skip
+    """Score the images of a shard, unless an earlier call has."""
+    manifest = split_manifest("evaluate", shard, dataset, names, settings)
+    done = manifest.finished(out)
+    if done is not None and all(mask.is_file() for mask in masks):
+        return Evaluation.load(done)
+    own = set(names)
+    result = scoring(places=[place for place, name in enumerate(dataset.names) if name in own])
+    if out is not None:
+        with manifest.writing(out) as folder:
+            result.save(folder)
+    return result
+
+
+def _check_labels(result: Evaluation, dataset: SplitDataset | PairDataset) -> None:
+    """Raise DataError, or for a data set of pairs log a warning, if no score of the split can be right."""
     pixels = [row.true_pixels for row in result.scores.per_class]
     if isinstance(dataset, SplitDataset):
         check_labels_of_split(pixels, [*result.per_class], dataset.split)
     elif fault := split_fault(pixels, [*result.per_class]):
         log.warning("%s: %s", dataset.split, fault[1])
-    if sample is not None and fit_temperature is not None:
-        result = replace(result, temperature=(fit := sample.fit(segmenter.info.temperature)))
-        save_calibrated(cast(Any, model), dataset.classes, weights, fit.temperature, Path(fit_temperature))
-    result.save_all(out, json)
-    return result
 
 
 def evaluate_split(
     segmenter: Segmenter,
     dataset: SplitDataset | PairDataset,
     *,
-    shard: tuple[int, int] = (0, 1),
+    places: Sequence[int] | None = None,
     gather: Callable[[Tensor], Tensor] = lambda sums: sums,
     batch_size: int | None = None,
     workers: int | None = None,
@@ -152,18 +188,18 @@ def evaluate_split(
 ) -> Evaluation:
     """Score a segmenter on the samples of a data set; see :func:`evaluate` for the options that both take.
 
-    Of several processes each predicts the images of its ``shard`` (number, of how many), and ``gather`` sums a tensor
-    over the processes, so every pixel counts once. With ``shared`` only these classes are scored. ``per_image`` keeps the
+    Of several processes each predicts the images at its ``places`` in the data set, and ``gather`` sums a tensor over the
+    processes, so every pixel counts once. With ``shared`` only these classes are scored. ``per_image`` keeps the
     counts of each image; all scores are then those of this process's share. ``pixel_sample`` keeps the logits of some
     pixels. Raises ModelError if the classes differ, DataError for unreadable data.
     """
     start = time.perf_counter()
     classes, palette = segmenter.info.classes, segmenter.info.palette
     if shared is None:
-        segmenter.info.check_classes(dataset.classes or classes, _root(dataset))
+        segmenter.info.check_classes(dataset.classes or classes, root_of(dataset))
     else:
         classes, palette = shared.names, voc.PALETTE
-    own = range(shard[0], len(dataset), shard[1])
+    own = range(len(dataset)) if places is None else places
     workers = evaluation_workers(segmenter.device) if workers is None else workers
     matrix = ConfusionMatrix(classes, segmenter.device if segmenter.device.type == "cuda" else "cpu")
     # Counts stay on the device, so that nothing waits for it.
@@ -193,100 +229,10 @@ def evaluate_split(
                 for sample, prediction in zip(batch, labels.cpu(), strict=True):
                     draw.save_mask(prediction, save_masks / f"{sample.name}.png", palette, MARK)
     if per_image:
+        in_order = sorted(dataset.names) if isinstance(dataset, SplitDataset) else dataset.names
+        order = {name: place for place, name in enumerate(in_order)}
+        kept.sort(key=lambda image: order[image.id])
         return Evaluation.from_record(Record.of(classes, kept), dataset.split, about or {}, time.perf_counter() - start)
     matrix.counts, loss = gather(matrix.counts), float(gather(total))
     seconds, pixels = time.perf_counter() - start, int(matrix.counts.sum())
     return Evaluation(matrix.compute(), loss / pixels if pixels else None, len(dataset), dataset.split, seconds, about or {})
-
-
-class SharedClasses(NamedTuple):
-    """The classes that a model and a data set both name: their names and labels in the data, and ids of the model."""
-
-    names: tuple[str, ...]
-    labels: list[int]
-    ids: list[int]
-
-    @classmethod
-    def of(cls, predicted: Sequence[str], classes: Sequence[str]) -> SharedClasses:
-        """Match names without regard to case, blanks, dashes and underscores; all names of the background are one."""
-        ids = {_plain(name): label for label, name in reversed(list(enumerate(predicted)))}
-        rows = [(name, label, ids[_plain(name)]) for label, name in enumerate(classes) if _plain(name) in ids]
-        return cls(tuple(row[0] for row in rows), [row[1] for row in rows], [row[2] for row in rows])
-
-    def logits(self, logits: LowResLogits) -> LowResLogits:
-        """Return the logits of the shared classes."""
-        return replace(logits, values=logits.values[:, self.ids])
-
-    def scored(self, masks: Tensor) -> Tensor:
-        """Return masks with positions among the shared classes, and void for all others."""
-        table = torch.full((256,), voc.VOID, dtype=torch.uint8)
-        table[self.labels] = torch.arange(len(self.labels), dtype=torch.uint8)
-        return table[masks.long()]
-
-    def labels_of(self, predictions: Tensor) -> Tensor:
-        """Return predicted positions as labels of the data."""
-        return torch.tensor(self.labels, dtype=torch.uint8, device=predictions.device)[predictions.long()]
-
-
-def _plain(name: str) -> str:
-    plain = re.sub(r"[\W_]+", "", name.casefold())
-    return plain or name
-
-
-def _shared_classes(info: ModelInfo, classes: tuple[str, ...], where: str, match: bool) -> SharedClasses | None:
-    """Return the shared classes, or None if all are; ModelError if the others may not be ignored, or nearly all are others."""
-    shared = SharedClasses.of(info.classes, classes)
-    try:
-        info.check_classes(classes, where)
-    except ModelError as error:
-        if len(shared.names) < 2:
-            raise
-        if not match:
-            raise ModelError(f"{error}; match_classes (--match-classes) scores the {len(shared.names)} that both name") from error
-        return shared
-    return None
-
-
-def _dataset(data: Any, split: str, mask_dir: str) -> SplitDataset | PairDataset:
-    if isinstance(data, str | Path):
-        return SplitDataset(VocFolder.find(data, mask_dir), split)
-    if isinstance(data, VOCDataset) and data.transform is data.target_transform is data.transforms is None:
-        return data.samples
-    return data if isinstance(data, SplitDataset) else PairDataset(data)
-
-
-def _root(dataset: SplitDataset | PairDataset) -> str:
-    return str(dataset.folder.root) if isinstance(dataset, SplitDataset) else dataset.title
-
-
-class PairDataset(Dataset[Sample]):
-    """The samples of a data set, such as torchvision's, of (image, mask) pairs.
-
-    An image is what :class:`vocseg.Segmenter` takes. A mask is a Pillow palette or gray image, or integers: an array or
-    tensor, H x W or 1 x H x W. ``classes`` are those of the data set, None if it has none. Items are named by their index.
-    """
-
-    def __init__(self, pairs: Any) -> None:
-        self.pairs = pairs
-        self.title = type(pairs).__name__
-        self.classes: tuple[str, ...] | None = tuple(getattr(pairs, "classes", None) or ()) or None
-        self.split = str(getattr(pairs, "split", None) or getattr(pairs, "image_set", None) or self.title)
-        self.names = [str(index) for index in range(len(pairs))]
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> Sample:
-        image, mask = self.pairs[index][:2]
-        where = f"{index} of {self.title}"
-        pixels, labels = to_pixels(image), mask if isinstance(mask, Tensor) else torch.from_numpy(np.array(mask))
-        labels = labels[0] if labels.dim() == 3 and len(labels) == 1 else labels
-        if labels.dim() != 2 or labels.is_floating_point():
-            raise DataError(f"mask {where} is {tuple(labels.shape)} {labels.dtype}, not H x W integers")
-        if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) <= voc.VOID:
-            raise DataError(f"mask {where} holds values from {int(labels.min())} to {int(labels.max())}, not only 0..{voc.VOID}")
-        if pixels.shape[1:] != labels.shape:
-            raise DataError(f"image {where} is {size_text(pixels)} but its mask is {size_text(labels)}")
-        labels = labels.as_subclass(Tensor).to(torch.uint8)
-        check_labels(labels, len(self.classes) if self.classes else voc.VOID, where)
-        return Sample(pixels, labels, self.names[index])

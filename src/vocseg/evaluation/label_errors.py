@@ -24,14 +24,17 @@ from vocseg.errors import SettingError
 from vocseg.evaluation.label_components import KINDS, LabelError, label_errors, softmin, worst_region
 from vocseg.evaluation.label_result import PAGE, REVIEW, ImageQuality, LabelErrors, Rank, most_doubtful, ranked
 from vocseg.evaluation.sample import held_out
+from vocseg.evaluation.shards import split_manifest
 from vocseg.inference.augment import Augmentation
 from vocseg.inference.engines import EngineName
 from vocseg.inference.images import stacked
 from vocseg.inference.segmenter import Segmenter, as_segmenter
+from vocseg.inference.sharded import network_settings
 from vocseg.models import ModelInfo
 from vocseg.ops.cross_entropy import label_probabilities
 from vocseg.utils.arguments import checked
 from vocseg.utils.progress import progress
+from vocseg.utils.shards import Shard, own_names
 
 MIN_AREA, LIMIT = 0.002, 200
 """Smallest object, as a share of its image, and how many objects of each kind are kept."""
@@ -58,7 +61,7 @@ def find_label_errors(
     rank: Rank = "region",
     min_area: float = MIN_AREA,
     limit: int = LIMIT,
-    shard: tuple[int, int] = (0, 1),
+    shard: str | None = None,
     out: str | Path | None = None,
     title: str | None = None,
 ) -> LabelErrors:
@@ -73,8 +76,9 @@ def find_label_errors(
 
     ``model``: as for :func:`vocseg.evaluate`, or several: each image is scored by the first that was not trained on it, as
     far as the model files say (:func:`vocseg.train_folds` trains such). A model knows too well the labels that it was
-    trained on: the result says for how many images that is so. ``shard``: number, and of how many; :meth:`LabelErrors.merge`
-    makes one result of all shards. ``out``: a folder for ``review.json`` and a page with crops. ``title``: shows a progress
+    trained on: the result says for how many images that is so. ``shard``: only share ``I/N`` of the images, whose results go
+    to ``shard-I-of-N`` in ``out``, without a page (see :func:`vocseg.evaluate`); :func:`vocseg.merge` makes one result of
+    all shards. ``out``: a folder for ``review.json`` and a page with crops. ``title``: shows a progress
     bar on a terminal. Raises DataError for unreadable data, ModelError for a model that cannot be used, OutputError if an
     output cannot be written or would replace the data.
 
@@ -82,17 +86,17 @@ def find_label_errors(
     >>> find_label_errors(FOLDER, "vocseg-s", "samples", device="cpu", min_area=0.1)
     LabelErrors(0 objects in 4 images of samples)
     """
-    if not 0 <= min_area <= 1 or limit < 0 or not 0 <= shard[0] < shard[1]:
-        raise SettingError(
-            f"min_area {min_area} must lie in 0..1, limit {limit} not below 0, and shard {shard} be below its number"
-        )
+    part = None if shard is None else Shard.parse(shard)
+    if not 0 <= min_area <= 1 or limit < 0:
+        raise SettingError(f"min_area {min_area} must lie in 0..1, and limit {limit} not below 0")
     models = [model] if isinstance(model, str | Path | nn.Module | Segmenter) else list(model)
     names = [str(one) if isinstance(one, str | Path) else None for one in models]
     folder = VocFolder.find(data, mask_dir)
-    outputs = [] if out is None else [Path(out) / REVIEW, Path(out) / PAGE]
-    protect_data(data, [mask_dir, "."], outputs, [*names, weights])
+    folders = [] if out is None else [Path(out)] if part is None else [Path(out), part.folder(out)]
+    protect_data(data, [mask_dir, "."], [place / name for place in folders for name in (REVIEW, PAGE)], [*names, weights])
     dataset = SplitDataset(folder, split)
-    check_palettes(map(folder.mask, dataset.names))
+    own_ids = own_names(part, dataset.names)
+    check_palettes(map(folder.mask, own_ids))
     options = {"weights": weights, "device": device, "precision": precision, "engine": engine, "exact": exact}
     segmenters = [
         as_segmenter(one, classes=None if name else dataset.classes, max_short_side=max_short_side, tta=tta, **options)
@@ -100,8 +104,15 @@ def find_label_errors(
     ]
     for segmenter in segmenters:
         segmenter.info.check_classes(dataset.classes, str(folder.root))
+    manifest = None
+    if part is not None:
+        networks = [network_settings(one, weights, used, len(dataset)) for one, used in zip(models, segmenters, strict=True)]
+        settings = {"models": networks, "rank": rank, "min_area": min_area, "limit": limit}
+        manifest = split_manifest("data errors", part, dataset, own_ids, settings)
+        if done := manifest.finished(out):
+            return LabelErrors.load(done / REVIEW, folder.root)
     scorer = _Scorer(dataset, min_area, limit)
-    assigned = _assigned([segmenter.info for segmenter in segmenters], folder, dataset.names[shard[0] :: shard[1]])
+    assigned = _assigned([segmenter.info for segmenter in segmenters], folder, own_ids)
     places = {name: place for place, name in enumerate(dataset.names)}
     for number, segmenter in enumerate(segmenters):
         own = {name: known for name, (chosen, known) in assigned.items() if chosen == number}
@@ -112,7 +123,10 @@ def find_label_errors(
         folder.root, split, mask_dir, used, dataset.classes, rank, limit,
         ranked(scorer.images, rank), most_doubtful(scorer.objects, limit), {kind: scorer.found[kind] for kind in KINDS},
     )  # fmt: skip
-    if out is not None:
+    if out is not None and manifest is not None:
+        with manifest.writing(out) as target:
+            result.save(target / REVIEW)
+    elif out is not None:
         result.save(out)
     return result
 

@@ -13,8 +13,10 @@ from vocseg.data.layout import VocFolder, files_by_stem, protect_data
 from vocseg.errors import DataError, InputError
 from vocseg.evaluation.record import CountedImage, Record, count_masks
 from vocseg.evaluation.result import Evaluation, result_files
+from vocseg.evaluation.shards import split_manifest
 from vocseg.utils.arguments import checked
 from vocseg.utils.progress import progress
+from vocseg.utils.shards import Shard, own_names
 from vocseg.voc import MASKS
 
 
@@ -26,6 +28,7 @@ def score(
     *,
     mask_dir: str = MASKS,
     out: str | Path | None = None,
+    shard: str | None = None,
     json: str | Path | None = None,
     title: str | None = None,
 ) -> Evaluation:
@@ -33,8 +36,8 @@ def score(
 
     ``masks`` holds palette or gray PNGs of their images' sizes, whose values are class ids. ``data``: a folder in VOC
     layout, of which ``split`` and ``mask_dir`` are read, or a data set made of one. ``out``: a folder for the scores and
-    the counts of each image; see :meth:`Evaluation.save`. ``json``: a file for the scores. ``title``: shows a progress
-    bar on a terminal.
+    the counts of each image; see :meth:`Evaluation.save`. ``shard``: score only share ``I/N`` of the images, as
+    :func:`vocseg.evaluate` does. ``json``: a file for the scores. ``title``: shows a progress bar on a terminal.
 
     Raises DataError, naming the file, for a missing or unreadable mask, another size than the ground truth's, or a
     value outside the classes, for palettes that contradict each other, and for a split of one class, of which no score
@@ -49,17 +52,26 @@ def score(
     """
     start = time.perf_counter()
     masks = Path(masks)
-    folder, split = (data.folder, data.split) if isinstance(data, SplitDataset) else (VocFolder.find(data, mask_dir), split)
+    part = None if shard is None else Shard.parse(shard)
+    dataset = data if isinstance(data, SplitDataset) else SplitDataset(VocFolder.find(data, mask_dir), split)
+    folder, split = dataset.folder, dataset.split
     if not masks.is_dir():
         raise DataError(f"no folder of masks {masks}")
-    protect_data(folder.root, [folder.mask_dir], [None if json is None else Path(json), *result_files(out)], masks.glob("*"))
-    names = folder.ids(split)
+    target = out if out is None or part is None else part.folder(out)
+    protect_data(folder.root, [folder.mask_dir], [None if json is None else Path(json), *result_files(target)], masks.glob("*"))
+    names = sorted(own_names(part, dataset.names))
     files, classes = files_by_stem(masks, (".png",)), folder.classes
     if missing := [name for name in names if name not in files]:
         raise DataError(
             f"{masks} has no mask for {len(missing)} of the {len(names)} images of {split}; the first: {missing[0]}.png"
         )
-
+    manifest = None
+    if part is not None:
+        manifest = split_manifest("score", part, dataset, names, {}, (files[name] for name in names))
+        if done := manifest.finished(out):
+            result = Evaluation.load(done)
+            result.save_all(None, json)
+            return result
     check_palettes(map(folder.mask, names))
     check_palettes(files[name] for name in names)
 
@@ -75,8 +87,13 @@ def score(
 
     with ThreadPoolExecutor() as pool:
         record = Record.of(classes, list(progress(pool.map(count, names), len(names), title)))
-    check_labels_of_split(record.matrices.sum((0, 2)), classes, split)
     about = {"masks": str(masks), "data": str(folder.root)}
     result = Evaluation.from_record(record, split, about, time.perf_counter() - start)
-    result.save_all(out, json)
+    if manifest is None:
+        check_labels_of_split(record.matrices.sum((0, 2)), classes, split)
+        result.save_all(out, None)
+    elif out is not None:
+        with manifest.writing(out) as target:
+            result.save(target)
+    result.save_all(None, json)
     return result

@@ -71,7 +71,7 @@ def _validate(setup: TrainSetup, model: SegmentationModel, name: str, epoch: int
         setup.val_set,
         workers=min(config.workers or 0, evaluation_workers(processes.device)),
         title=f"validate {name} {epoch}/{setup.schedule.epochs}",
-        shard=processes.shard,
+        places=range(processes.rank, len(setup.val_set), processes.count),
         gather=processes.sum,
     )
     if result.loss is not None and not math.isfinite(result.loss):

@@ -1,0 +1,47 @@
+"""``vocseg merge``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vocseg.cli.options import Json
+from vocseg.utils.shards import find_shards
+
+
+def merge(results: list[Path], /, *, out: Path | None = None, data: str | None = None, json: Json = None) -> None:
+    """Put the results of shards together, as if one run had made them.
+
+    Of `evaluate`, `score`, `data errors` and `data doctor`, run with `--shard I/N`. Shards that are missing, given twice, or
+    of other models, settings or data are errors that name them.
+
+    ```
+    vocseg merge results --out results
+    vocseg merge node1/results node2/results --out results --json scores.json
+    ```
+
+    Args:
+        results: Folders that hold shards, or the folders of shards, `shard-I-of-N`.
+        out: Write the whole result to this folder, which may be the one that holds the shards.
+        data: Where the data set is now, for label errors and the doctor. Default: where it was.
+    """
+    find_shards(results)  # fail before torch is imported
+    from vocseg.cli.console import say, terminal
+    from vocseg.doctor.examine import Diagnosis
+    from vocseg.doctor.report import diagnosis_report
+    from vocseg.evaluation.merge import merge as run
+    from vocseg.evaluation.result import Evaluation
+    from vocseg.evaluation.table import evaluation_report
+
+    result = run([*results], out, data=data, json=json)
+    console = terminal()
+    if isinstance(result, Evaluation):
+        about = result.about
+        console.print(evaluation_report(result, f"{about.get('model', about.get('masks'))} on {result.split}"), crop=False)
+    elif isinstance(result, Diagnosis):
+        console.print(diagnosis_report(result, console.width), crop=False)
+    else:
+        say(repr(result), f"probabilities {result.sample_note}")
+    if out is not None:
+        say(f"written: {out}")
+    if isinstance(result, Diagnosis):
+        raise SystemExit(result.exit_code())

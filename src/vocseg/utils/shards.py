@@ -1,0 +1,198 @@
+"""Shards: shares of a run for several processes or machines, each image by its id alone, and the folders of their results."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vocseg.errors import DataError, InputError, OutputError, SettingError, reason
+from vocseg.utils.files import read_json, write_json
+from vocseg.utils.temporary import temporary_beside
+from vocseg.utils.text import counted
+
+log = logging.getLogger("vocseg")
+
+MANIFEST = "shard.json"
+"""What a shard was made of, in the folder of its results."""
+
+
+class Shard(NamedTuple):
+    """A share: ``number``, from 1 on, of ``total``."""
+
+    number: int
+    total: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read ``I/N``; SettingError unless I is one of 1 to N.
+
+        >>> Shard.parse("3/8")
+        Shard(number=3, total=8)
+        """
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
+        if not match or not 1 <= int(match[1]) <= int(match[2]):
+            raise SettingError(f"shard '{text}' is not I/N with I from 1 to N, e.g. 1/8 for the first of 8")
+        return cls(int(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.total}"
+
+    def holds(self, name: str) -> bool:
+        """Tell whether the image of this id is in the shard: a hash of the id says so, whatever else there is."""
+        content = name.encode("utf-8", "surrogatepass")
+        digest = hashlib.blake2b(content, digest_size=8, person=b"shard").digest()  # others than the folds of `data errors`
+        return int.from_bytes(digest, "big") % self.total + 1 == self.number
+
+    def folder(self, out: str | Path) -> Path:
+        """Return the folder of the shard's results below ``out``."""
+        return Path(out) / f"shard-{self.number}-of-{self.total}"
+
+
+def digest(values: Iterable[object]) -> str:
+    """Return a hash of values by their text."""
+    total = hashlib.blake2b(digest_size=16)
+    for value in values:
+        total.update(f"{value}\n".encode("utf-8", "surrogatepass"))
+    return total.hexdigest()
+
+
+def stamps(paths: Iterable[Path]) -> Iterator[tuple[str, int, int]]:
+    """Yield name, size and time of change of files; DataError for one that is not there."""
+    for path in paths:
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {reason(error)}") from error
+        yield path.name, found.st_size, found.st_mtime_ns
+
+
+def named_file(name: str | Path) -> str:
+    """Return the name of a model or of a file; of a file with a hash of its content."""
+    path = Path(name).expanduser()
+    if not path.is_file():
+        return str(name)
+    with open(path, "rb") as file:
+        return f"{path.name} ({hashlib.file_digest(file, 'sha256').hexdigest()[:16]})"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a shard was made of: ``settings`` and the hash of the ``listed`` ids are those of all shards of a run.
+
+    ``images``: how many there are in all. ``inputs``: a hash of the shard's own ids and files. ``data``: where they were.
+    """
+
+    verb: str
+    shard: Shard
+    settings: dict[str, Any]
+    images: int
+    listed: str
+    inputs: str
+    data: str = field(compare=False)
+
+    @classmethod
+    def of(cls, verb: str, shard: Shard, settings: dict[str, Any], names: Iterable[str], inputs: Iterable[object],
+           data: str | Path) -> Manifest:  # fmt: skip
+        """Describe a shard of the images ``names`` of ``data``, of which it has its own, in files that ``inputs`` describe."""
+        from vocseg import __version__
+
+        names, where = sorted(names), str(Path(data).absolute())
+        return cls(verb, shard, {"vocseg": __version__, **settings}, len(names), digest(names), digest(inputs), where)
+
+    @classmethod
+    def load(cls, folder: Path) -> Manifest:
+        """Read the manifest of a folder of results; DataError if it is damaged."""
+        values = read_json(folder / MANIFEST)
+        try:
+            shard, texts = Shard.parse(values["shard"]), (str(values[name]) for name in ("listed", "inputs", "data"))
+            return cls(str(values["verb"]), shard, dict(values["settings"]), int(values["images"]), *texts)
+        except (LookupError, TypeError, ValueError, SettingError) as error:
+            raise DataError(f"{folder / MANIFEST} describes no shard: {reason(error)}; run the shard again") from error
+
+    def write(self, folder: Path) -> None:
+        """Write the manifest to a folder."""
+        values = {"verb": self.verb, "shard": str(self.shard), "images": self.images, "settings": self.settings}
+        write_json(folder / MANIFEST, values | {"listed": self.listed, "inputs": self.inputs, "data": self.data})
+
+    def finished(self, out: str | Path | None) -> Path | None:
+        """Return the folder of an earlier run of this shard, if that had the same settings and files; else None.
+
+        Images of other shards may have been added since.
+        """
+        folder = None if out is None else self.shard.folder(out)
+        if folder is None or not (folder / MANIFEST).is_file():
+            return None
+        known = Manifest.load(folder)
+        if replace(known, images=self.images, listed=self.listed) != self:
+            return None
+        if known != self:
+            self.write(folder)
+        log.info("shard %s is finished: %s", self.shard, folder)
+        return folder
+
+    @contextmanager
+    def writing(self, out: str | Path) -> Iterator[Path]:
+        """Yield a new folder for the results; it takes the shard's name at the end, complete, in place of older results."""
+        folder = self.shard.folder(out)
+        with temporary_beside(folder, is_folder=True) as temporary:
+            yield temporary
+            self.write(temporary)
+            if (folder / MANIFEST).is_file():
+                shutil.rmtree(folder)
+            elif folder.exists():
+                raise OutputError(f"cannot write {folder}: it exists, and is no shard; choose another folder, or delete it")
+            os.replace(temporary, folder)
+
+
+def find_shards(results: Sequence[str | Path]) -> dict[Path, Manifest]:
+    """Find all shards of one run in folders, or in the folders that hold them; return them by folder, in order.
+
+    Raises InputError, naming the folders and the values, for shards of several runs, those that are missing, and one
+    that is there twice.
+    """
+    folders = list(dict.fromkeys(folder for result in results for folder in _folders(Path(result))))
+    found = sorted(((folder, Manifest.load(folder)) for folder in folders), key=lambda row: row[1].shard)
+    first, one = found[0]
+    for folder, other in found[1:]:
+        for what, mine, its in _compared(one, other):
+            if mine != its:
+                raise InputError(f"{what} {mine} in {first}, but {its} in {folder}: merge the shards of one run")
+        if other.listed != one.listed:
+            what = f"of {counted(one.images, 'image')} in {first}, but of {counted(other.images, 'image')} in {folder}"
+            raise InputError(f"other lists {what}: run all shards again; those whose images are the same are kept")
+    count, times = one.shard.total, Counter(manifest.shard for _, manifest in found)
+    if twice := [shard for shard, number in times.items() if number > 1]:
+        where = " and ".join(str(folder) for folder, manifest in found if manifest.shard == twice[0])
+        raise InputError(f"shard {twice[0]} is given twice: {where}")
+    if missing := [str(number) for number in range(1, count + 1) if Shard(number, count) not in times]:
+        raise InputError(f"missing shard{'s' * (len(missing) > 1)} {', '.join(missing)} of {count}: run with --shard I/{count}")
+    return dict(found)
+
+
+def _compared(one: Manifest, other: Manifest) -> Iterator[tuple[str, Any, Any]]:
+    yield "results of", one.verb, other.verb
+    yield "number of shards", one.shard.total, other.shard.total
+    for name in dict.fromkeys([*one.settings, *other.settings]):
+        yield name, one.settings.get(name), other.settings.get(name)
+
+
+def _folders(result: Path) -> list[Path]:
+    if (result / MANIFEST).is_file():
+        return [result]
+    if found := sorted(path.parent for path in result.glob(f"shard-*-of-*/{MANIFEST}")):
+        return found
+    raise InputError(f"no results of shards in {result}; --shard I/N with --out writes them")
+
+
+def own_names(shard: Shard | None, names: Sequence[str]) -> list[str]:
+    """Return the names of a shard, or all."""
+    return list(names) if shard is None else [name for name in names if shard.holds(name)]
