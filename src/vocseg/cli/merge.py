@@ -11,8 +11,8 @@ from vocseg.utils.shards import find_shards
 def merge(results: list[Path], /, *, out: Path | None = None, data: str | None = None, json: Json = None) -> None:
     """Put the results of shards together, as if one run had made them.
 
-    Of `evaluate`, `score`, `data errors` and `data doctor`, run with `--shard I/N`. Shards that are missing, given twice, or
-    of other models, settings or data are errors that name them.
+    Of `evaluate`, `score`, `data errors`, `data doctor` and `predict`, run with `--shard I/N`. Shards that are missing,
+    given twice, or of other models, settings or data are errors that name them.
 
     ```
     vocseg merge results --out results
@@ -31,6 +31,7 @@ def merge(results: list[Path], /, *, out: Path | None = None, data: str | None =
     from vocseg.evaluation.merge import merge as run
     from vocseg.evaluation.result import Evaluation
     from vocseg.evaluation.table import evaluation_report
+    from vocseg.utils.text import counted
 
     result = run([*results], out, data=data, json=json)
     console = terminal()
@@ -39,6 +40,9 @@ def merge(results: list[Path], /, *, out: Path | None = None, data: str | None =
         console.print(evaluation_report(result, f"{about.get('model', about.get('masks'))} on {result.split}"), crop=False)
     elif isinstance(result, Diagnosis):
         console.print(diagnosis_report(result, console.width), crop=False)
+    elif isinstance(result, dict):
+        known = f", {counted(result['existing'], 'image')} done before" if result["existing"] else ""
+        say(f"{counted(result['images'], 'image')}{known}, {len(result['skipped'])} skipped", *result.get("files", []))
     else:
         say(repr(result), f"probabilities {result.sample_note}")
     if out is not None:

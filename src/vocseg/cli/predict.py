@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from vocseg.cli.console import log_to_terminal, say, terminal
-from vocseg.cli.options import Classes, Flag, Json, Network, Positive, Seconds, class_names
+from vocseg.cli.options import Classes, Flag, Json, Network, Positive, Seconds, ShardOf, class_names, parse_shard
 from vocseg.inference.predictions import Format, Predictions
 from vocseg.inference.sources import STDIN, find_images
 from vocseg.utils.text import counted, shares
@@ -39,6 +39,7 @@ def predict(
     simplify: Annotated[float, Parameter(validator=Number(gte=0))] = 0.0,
     skip_existing: Flag = False,
     watch: Flag = False,
+    shard: ShardOf = None,
     classes: Classes = None,
     network: Network = Network(),
     json: Json = None,
@@ -57,6 +58,7 @@ def predict(
     vocseg predict aerial.tif --tile 512 --format mask --format geojson --simplify 1
     vocseg predict holiday/ --skip-existing
     vocseg predict --watch incoming/ --skip-existing
+    vocseg predict photos/ --out masks --skip-existing --shard 1/8
     vocseg predict clip.mp4 --start 0:10 --end 0:20
     vocseg predict clip.mp4 --format overlay --format mask-video
     ```
@@ -87,6 +89,7 @@ def predict(
         skip_existing: Do not segment images whose files of an earlier call are complete.
         watch: Segment what is in a folder and what arrives there, until Ctrl-C.
     """
+    parse_shard(shard, out)
     if not watch and not any(image in STDIN for image in images):
         find_images(images, out)  # fail before torch is imported
     from vocseg.inference.augment import cost_line
@@ -96,7 +99,7 @@ def predict(
     result = run(
         images, out, model=model, classes=class_names(classes), overlay=overlay, opacity=opacity, palette=palette, frames=frames,
         stride=stride, start=start, end=end, every=every, tile=tile, overlap=overlap, formats=formats,
-        simplify=simplify, skip_existing=skip_existing, watch=watch, json=json, title="predict", **asdict(network),
+        simplify=simplify, skip_existing=skip_existing, watch=watch, shard=shard, json=json, title="predict", **asdict(network),
     )  # fmt: skip
     if network.tta != "none":
         say(cost_line(network.tta))

@@ -32,7 +32,7 @@ from vocseg.inference.augment import Augmentation, cost_line
 from vocseg.inference.engines import EngineName
 from vocseg.inference.images import stacked
 from vocseg.inference.segmenter import Segmenter, as_segmenter
-from vocseg.inference.sharded import network_settings
+from vocseg.inference.shards import network_settings
 from vocseg.metrics import ConfusionMatrix
 from vocseg.ops.cross_entropy import score_pixels
 from vocseg.utils.arguments import checked

@@ -29,7 +29,7 @@ from vocseg.inference.augment import Augmentation
 from vocseg.inference.engines import EngineName
 from vocseg.inference.images import stacked
 from vocseg.inference.segmenter import Segmenter, as_segmenter
-from vocseg.inference.sharded import network_settings
+from vocseg.inference.shards import network_settings
 from vocseg.models import ModelInfo
 from vocseg.ops.cross_entropy import label_probabilities
 from vocseg.utils.arguments import checked

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from vocseg.data.label_checks import check_labels_of_split
 from vocseg.data.layout import protect_data
@@ -15,6 +16,7 @@ from vocseg.doctor.survey import MaskKey, find_legend, survey
 from vocseg.errors import InputError
 from vocseg.evaluation.label_result import PAGE, REVIEW, LabelErrors
 from vocseg.evaluation.result import Evaluation
+from vocseg.inference.shards import merge_shared
 from vocseg.utils.arguments import checked
 from vocseg.utils.files import write_json
 from vocseg.utils.shards import Manifest, digest, find_shards
@@ -29,11 +31,12 @@ def merge(
     *,
     data: str | Path | None = None,
     json: str | Path | None = None,
-) -> Evaluation | LabelErrors | Diagnosis:
-    """Put the results of all shards of ``evaluate``, ``score``, ``find_label_errors`` or ``examine`` together.
+) -> Evaluation | LabelErrors | Diagnosis | dict[str, Any]:
+    """Put the results of all shards of ``evaluate``, ``score``, ``find_label_errors``, ``examine`` or ``predict`` together.
 
     ``results``: folders of shards, ``shard-I-of-N``, or the folders that hold them. ``out``: a folder for the whole result,
     which may be the one that holds the shards; its files are those that one run writes, except for times and paths.
+    Of ``predict``, these are the files that images share, such as ``areas.csv``, and what is returned is what ``json`` gets.
     ``data``: where the data set is now, which label errors and the doctor need; by default where it was. ``json``: a file
     for the numbers.
 
@@ -61,6 +64,11 @@ def merge(
             protect_data(result.data, [result.mask_dir, "."], [Path(out) / name for name in (REVIEW, PAGE)])
     elif verb == "data doctor":
         result = _diagnosis(shards, data)
+    elif verb == "predict":
+        done = merge_shared(shards, None if out is None else Path(out))
+        if json is not None:
+            write_json(Path(json), done)
+        return done
     else:
         raise InputError(f"results of '{verb}' in {next(iter(shards))} cannot be merged by this version of vocseg")
     if out is not None:

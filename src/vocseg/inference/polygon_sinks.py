@@ -44,13 +44,6 @@ class PolygonSink(Sink):
 class CollectingPolygonSink(PolygonSink, CollectingSink):
     """A sink of one file with the polygons of all images."""
 
-    def write(self, result: Outlined, item: Item) -> None:
-        """Write the polygons of an image, in one piece or in tiles."""
-        raise NotImplementedError
-
-    def write_tiled(self, result: TiledSegmentation, item: Item) -> None:
-        self.write(result, item)
-
 
 def write_classes(out: Path, info: ModelInfo) -> None:
     """Write ``classes.txt``, with which `vocseg data convert` gives classes the ids of the model."""
@@ -75,18 +68,23 @@ class CocoSink(CollectingPolygonSink):
         self.head = json.dumps(head, ensure_ascii=False)[:-1] + ', "annotations": ['
         self._images: list[dict[str, Any]] = []
 
-    def write(self, result: Outlined, item: Item) -> None:
+    def entry(self, result: Outlined, item: Item) -> Any:
         height, width = result.size
-        self._images.append({
-            "id": len(self._images) + 1, "file_name": item.relative.as_posix(), "height": height, "width": width,
-        })  # fmt: skip
+        regions = []
         for label, part, ring in self.rings(result):
             (left, top), (right, bottom) = ring.min(0).tolist(), ring.max(0).tolist()
+            regions.append({
+                "category_id": self._ids[label], "iscrowd": 0, "area": part.area,
+                "bbox": [left, top, right - left, bottom - top], "segmentation": [ring.reshape(-1).tolist()],
+            })  # fmt: skip
+        return {"file_name": item.relative.as_posix(), "height": height, "width": width}, regions
+
+    def put(self, entry: Any) -> None:
+        image, regions = entry
+        self._images.append({"id": len(self._images) + 1} | image)
+        for region in regions:
             self.count += 1
-            one = {
-                "id": self.count, "image_id": len(self._images), "category_id": self._ids[label], "iscrowd": 0,
-                "area": part.area, "bbox": [left, top, right - left, bottom - top], "segmentation": [ring.reshape(-1).tolist()],
-            }  # fmt: skip
+            one = {"id": self.count, "image_id": len(self._images)} | region
             self.add(("\n" if self.count == 1 else ",\n") + json.dumps(one))
 
     def close(self) -> None:
@@ -125,7 +123,8 @@ class YoloSink(PolygonSink):
     def write(self, result: Segmentation, item: Item) -> None:
         folder = self.out / "yolo"
         if not self._started:
-            if folder.exists() and any(folder.iterdir()) and not (folder / "data.yaml").is_file():
+            others = folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir())  # of now, of shards
+            if others and not (folder / "data.yaml").is_file():
                 raise OutputError(f"cannot write {folder}: it is not empty, and vocseg did not write it; choose another folder")
             write_text(folder / "data.yaml", self._yaml)
             self._started = True
@@ -183,12 +182,14 @@ class CvatSink(CollectingPolygonSink):
     head = f'<?xml version="1.0" encoding="utf-8"?>\n<!-- {MARK.decode()} -->\n<annotations>\n<version>1.1</version>\n'
     tail = "</annotations>\n"
 
-    def write(self, result: Outlined, item: Item) -> None:
-        height, width = result.size
-        name = quoteattr(visible(item.relative.as_posix()))
-        self.add(f'<image id="{self.count}" name={name} width="{width}" height="{height}">\n')
-        for label, _, ring in self.rings(result):
-            points = ";".join(f"{x},{y}" for x, y in ring.tolist())
+    def entry(self, result: Outlined, item: Item) -> Any:
+        polygons = [(label, ";".join(f"{x},{y}" for x, y in ring.tolist())) for label, _, ring in self.rings(result)]
+        return item.relative.as_posix(), *result.size, polygons
+
+    def put(self, entry: Any) -> None:
+        name, height, width, polygons = entry
+        self.add(f'<image id="{self.count}" name={quoteattr(visible(name))} width="{width}" height="{height}">\n')
+        for label, points in polygons:
             named = quoteattr(self.info.classes[label])
             self.add(f'<polygon label={named} source="auto" occluded="0" points="{points}" z_order="0"></polygon>\n')
         self.add("</image>\n")
@@ -201,12 +202,14 @@ class LabelStudioSink(CollectingPolygonSink):
     shared = "label-studio.json"
     head, tail = "[", "\n]\n"
 
-    def write(self, result: Outlined, item: Item) -> None:
+    def entry(self, result: Outlined, item: Item) -> Any:
         regions = label_studio_regions(self.polygons.of(result), result.size, dict(enumerate(self.info.classes)))
-        task = {
+        return {
             "meta": {"source": MARK.decode()}, "data": {"image": item.relative.as_posix()}, "annotations": [{"result": regions}],
         }  # fmt: skip
-        self.add(("\n" if self.count == 0 else ",\n") + json.dumps(task, ensure_ascii=False))
+
+    def put(self, entry: Any) -> None:
+        self.add(("\n" if self.count == 0 else ",\n") + json.dumps(entry, ensure_ascii=False))
         self.count += 1
 
 

@@ -19,9 +19,11 @@ from vocseg.inference.engines import EngineName
 from vocseg.inference.formats import SINKS, check_simplify, open_sinks
 from vocseg.inference.polygons import Polygons
 from vocseg.inference.predictions import Format, Predictions
+from vocseg.inference.reading import expected
 from vocseg.inference.run import Run
 from vocseg.inference.segmenter import Segmenter, as_segmenter
-from vocseg.inference.sinks import MaskSink, Sink
+from vocseg.inference.shards import check_shared, network_settings, own_items, save_shard
+from vocseg.inference.sinks import CollectingSink, MaskSink, Sink
 from vocseg.inference.sources import Item, find_images, output_names
 from vocseg.inference.tiled_run import check_formats
 from vocseg.inference.video_sink import MaskVideoSink
@@ -30,6 +32,7 @@ from vocseg.models import ModelInfo
 from vocseg.models.zoo.vocseg_s import NAME as DEFAULT_MODEL
 from vocseg.utils.arguments import checked
 from vocseg.utils.files import refuse_to_replace, writable_folder, write_json
+from vocseg.utils.shards import Shard
 from vocseg.utils.text import counted
 
 Palette = str | Path | Mapping[str, tuple[int, int, int]]
@@ -65,6 +68,7 @@ def predict(
     simplify: float = 0.0,
     skip_existing: bool = False,
     watch: bool = False,
+    shard: str | None = None,
     json: str | Path | None = None,
     title: str | None = None,
 ) -> Predictions:
@@ -81,7 +85,8 @@ def predict(
     :class:`vocseg.inference.sinks.Sink`. ``simplify``: leave out corners of polygons, whose borders move by so many pixels at
     most (:meth:`vocseg.Segmentation.polygons`); what that lost is in the result's ``simplified``. ``skip_existing``: do not
     segment images whose files of an earlier call are complete. ``watch``: predict what is in one folder and what arrives
-    there, until KeyboardInterrupt (Ctrl-C).
+    there, until KeyboardInterrupt (Ctrl-C). ``shard``: only share ``I/N`` of the images, I from 1 to N, each by its path below
+    the folder searched; all shards may write to one ``out`` at once, and :func:`vocseg.merge` writes the files that images share.
     ``tile``: segment images at their full size in tiles of at most so many pixels, which overlap by ``overlap``
     (:meth:`vocseg.Segmenter.segment_tiled`; a TIFF file gives NAME.tif); without it, only TIFF files above the limit of pixels.
     ``json``: a file for areas, times and errors, written even if the call fails half-way. ``title``: shows a progress bar on
@@ -106,11 +111,15 @@ def predict(
     check_simplify(simplify, kinds)
     if tile is not None:
         check_formats(kinds, skip_existing)
+    part = None if shard is None else Shard.parse(shard)
+    if part is not None:
+        check_shared(kinds)
     errors: dict[Any, DataError] = {}
-    items = [] if watch else _named(sources, out, errors)
+    listed = [] if watch else _named(sources, out, errors)
+    items = listed if part is None else own_items(part, listed, errors)
     named = str(model) if isinstance(model, str | Path) else None
     read = [*(item.path for item in items), named, weights, *([palette] if isinstance(palette, str | Path) else [])]
-    shared = [out / kind.shared for kind in kinds if kind.shared]
+    shared = [out / kind.shared for kind in kinds if kind.shared and part is None]
     files = [kind.path(out, item) for item in items for kind in kinds if kind.suffix and not kind.owner]
     owners = [out / kind.owner for kind in kinds if kind.owner]
     refuse_to_replace([*files, *shared, *owners, None if json is None else Path(json)], read)
@@ -118,13 +127,20 @@ def predict(
         if not isinstance(source, Item) and Path(source).is_dir() and Path(source).resolve() == out.resolve():
             raise OutputError(f"the folder {out} of the images cannot be that of their masks too; choose another for these")
     reading = {"batch_size": batch_size, "frames": frames, "stride": stride, "start": start, "end": end, "every": every}
-    rounds = arrivals(_watched(sources), out, errors) if watch else [items]
+    rounds: Iterable[list[Item]] = arrivals(_watched(sources), out, errors) if watch else [items]
+    if watch and part is not None:
+        rounds = (own_items(part, found, {}) for found in rounds)
     options = {"weights": weights, "classes": classes, "device": device, "precision": precision, "engine": engine, "exact": exact}
     segmenter = as_segmenter(model, **options, max_short_side=max_short_side, tta=tta)
     info = segmenter.info if palette is None else _recolored(segmenter.info, palette)
     polygons = Polygons(info, simplify)
     sinks = open_sinks(kinds, writable_folder(out), info, opacity, polygons)
     run = Run(segmenter, info, sinks, errors, reading, skip_existing, tile, overlap)
+    if not watch and (skip_existing or part is not None):
+        run.total = expected(listed, run.reading())  # one engine for all calls
+    collecting = [sink for sink in sinks if isinstance(sink, CollectingSink)]
+    for one in collecting:
+        one.entries_only = part is not None
     try:
         for found in rounds:
             run.predict(found, title, log_each=watch)
@@ -139,7 +155,11 @@ def predict(
             for sink in reversed(sinks):
                 sink.is_complete = is_complete
                 closing_sinks.callback(sink.close)
-        result = replace(run.result(named or segmenter.info.architecture, shared), simplified=polygons.loss())
+            result = replace(run.result(named or segmenter.info.architecture, shared), simplified=polygons.loss())
+            if part is not None and is_complete and not watch:
+                settings = network_settings(model, weights, segmenter, run.total or 0) | reading
+                settings |= {"tile": tile, "overlap": overlap, "simplify": simplify, "formats": [kind.__name__ for kind in kinds]}
+                save_shard(part, settings, listed, collecting, result, out)
         if json is not None:
             write_json(Path(json), result.to_dict())
     return result
@@ -148,7 +168,8 @@ def predict(
 def _named(sources: Sequence[Any], out: Path, errors: dict[Any, DataError]) -> list[Item]:
     """Find the images of the sources, each with the name of its outputs."""
     found = find_images(sources, out, errors)
-    return [item._replace(output=name) for item, name in zip(found, output_names(found), strict=True)]
+    names = enumerate(output_names(found))
+    return [item._replace(output=name, place=place) for item, (place, name) in zip(found, names, strict=True)]
 
 
 def _watched(sources: Sequence[Any]) -> Path:

@@ -40,16 +40,18 @@ WAITING = 2
 class Run:
     """A call of ``predict``: ``rows`` of what was written, ``errors`` of what was skipped, and how many were ``existing``.
 
+    ``total``: how many images the engine is chosen for, if not for those that are passed.
     ``options``: of :meth:`Segmenter.stream`. ``tile``, ``overlap``: of :meth:`Segmenter.segment_tiled`, if that is wanted.
     """
 
     def __init__(
         self, segmenter: Segmenter, info: ModelInfo, sinks: Sequence[Sink], errors: dict[Any, DataError],
         options: dict[str, Any], skip_existing: bool, tile: int | None = None, overlap: int | None = None,
+        total: int | None = None,
     ) -> None:  # fmt: skip
         self.segmenter, self.info, self.sinks, self.errors, self.options = segmenter, info, sinks, errors, options
         self.skip_existing, self.rows, self.existing = skip_existing, list[Prediction](), 0
-        self.tile, self.overlap = tile, overlap
+        self.tile, self.overlap, self.total = tile, overlap, total
         self._collecting = [sink for sink in sinks if isinstance(sink, CollectingSink)]
 
     def predict(self, items: Sequence[Item], title: str | None, log_each: bool = False) -> None:
@@ -59,7 +61,7 @@ class Run:
             return
         images = _Remaining(self, items) if self.skip_existing else items
         needs_logits = any(sink.needs_logits for sink in self.sinks)
-        stream = Stream(self.segmenter, images, self.options["batch_size"], "skip", self.reading(), needs_logits)
+        stream = Stream(self.segmenter, images, self.options["batch_size"], "skip", self.reading(), needs_logits, self.total)
         try:
             with closing(stream):
                 results = ((result, cast(Item, stream.item)) for result in progress(stream, len(items), title))

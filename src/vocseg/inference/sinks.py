@@ -6,6 +6,7 @@ A sink of your own is a subclass of :class:`Sink`, passed to ``predict`` in ``fo
 from __future__ import annotations
 
 import csv
+import json
 import math
 import shutil
 import tempfile
@@ -117,25 +118,55 @@ class ProbabilitySink(Sink):
 
 
 class CollectingSink(Sink):
-    """A sink of one file, whose parts wait in a temporary file: results need no memory."""
+    """A sink of one file, whose parts wait in a temporary file: results need no memory.
+
+    ``entry`` makes of a result what ``put`` adds to the file, as JSON values: a shard writes entries to a file of its own, and
+    :func:`vocseg.merge` puts those of all shards in the order of the images.
+    """
 
     head = tail = ""
 
     def __init__(self, out: Path, info: ModelInfo, opacity: float = 0.55) -> None:
         super().__init__(out, info, opacity)
         self.count = 0
+        self.entries_only = False
+        """Whether the sink is that of a shard."""
         self._parts: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", newline="")  # noqa: SIM115  (closed by close)
+
+    def entry(self, result: Any, item: Item) -> Any:
+        """Return what the file says of an image, in one piece or in tiles, as JSON values."""
+        raise NotImplementedError
+
+    def put(self, entry: Any) -> None:
+        """Add an image's entry to the file."""
+        raise NotImplementedError
+
+    def write(self, result: Any, item: Item) -> None:
+        entry = self.entry(result, item)
+        if self.entries_only:
+            self.add(f"{item.place} {json.dumps(entry)}\n")
+        else:
+            self.put(entry)
+
+    def write_tiled(self, result: TiledSegmentation, item: Item) -> None:
+        self.write(result, item)
 
     def add(self, text: str) -> None:
         self._parts.write(text)
 
     def close(self) -> None:
-        with self._parts as parts, replacing(self.out / self.shared) as temporary:
-            parts.seek(0)
+        if not self.entries_only:
+            self.save(self.out / self.shared)
+        self._parts.close()
+
+    def save(self, path: Path) -> None:
+        """Write what was added to a file."""
+        with replacing(path) as temporary:
+            self._parts.seek(0)
             with open(temporary, "w", encoding="utf-8", newline="") as file:
-                file.write(self.head)
-                shutil.copyfileobj(parts, file)
-                file.write(self.tail)
+                file.write("" if self.entries_only else self.head)
+                shutil.copyfileobj(self._parts, file)
+                file.write("" if self.entries_only else self.tail)
 
 
 class AreaSink(CollectingSink):
@@ -144,13 +175,13 @@ class AreaSink(CollectingSink):
     shared = "areas.csv"
     head = AREAS_HEAD.decode()
 
-    def write(self, result: Segmentation, item: Item) -> None:
-        self._add(result.areas(), result.mask.numel(), item)
+    def entry(self, result: Segmentation | TiledSegmentation, item: Item) -> Any:
+        if isinstance(result, Segmentation):
+            areas, pixels = result.areas(), result.mask.numel()
+        else:
+            areas, pixels = result.areas, math.prod(result.size)
+        name, ids = item.relative.as_posix(), self.info.classes
+        return [(name, label, ids.index(label), round(share * pixels), f"{share:.6g}") for label, share in areas.items()]
 
-    def write_tiled(self, result: TiledSegmentation, item: Item) -> None:
-        self._add(result.areas, math.prod(result.size), item)
-
-    def _add(self, areas: dict[str, float], pixels: int, item: Item) -> None:
-        rows = csv.writer(self._parts)
-        for name, share in areas.items():
-            rows.writerow((item.relative.as_posix(), name, self.info.classes.index(name), round(share * pixels), f"{share:.6g}"))
+    def put(self, entry: Any) -> None:
+        csv.writer(self._parts).writerows(entry)

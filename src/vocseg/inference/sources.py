@@ -56,7 +56,7 @@ class Item(NamedTuple):
     names its outputs. ``read``: returns the image as a Segmenter takes it; by default the file at ``path``. ``member``:
     position in the archive at ``path``. ``label``: what names it in errors and results, if not ``path``. ``output``: path
     of its outputs below the output folder, without a suffix; ``predict`` sets it. ``is_video``: ``path`` is a video, whose
-    images have a ``frame``.
+    images have a ``frame``. ``place``: position among the images of a call of ``predict``, which sets it.
     """
 
     path: Path
@@ -67,6 +67,7 @@ class Item(NamedTuple):
     output: Path | None = None
     frame: Frame | None = None
     is_video: bool = False
+    place: int = 0
 
     @property
     def is_live(self) -> bool:

@@ -86,19 +86,20 @@ class Stream(Iterator[Segmentation]):
     """Results in the order of the images, made by :meth:`Segmenter.stream`.
 
     ``errors``: of the images before the last result that could not be read, by file or address, or by position in the source.
-    ``item``: of the last result, if the source has :class:`Item`.
+    ``item``: of the last result, if the source has :class:`Item`. ``total``: how many images the engine is
+    chosen for; by default those of the source.
     """
 
     def __init__(
         self, segmenter: Segmenter, sources: Any, batch_size: int | None, on_error: OnError, reading: Reading,
-        keep_logits: bool = False,
+        keep_logits: bool = False, total: int | None = None,
     ) -> None:  # fmt: skip
         self.errors: dict[Path | str | int, DataError] = {}
         self.item: Item | None = None
         if isinstance(sources, str | Path):
             sources = find_images(sources, skipped=self.errors)
         self._reading = reading
-        self._results: Any = self._segment(segmenter, sources, batch_size, on_error, keep_logits)
+        self._results: Any = self._segment(segmenter, sources, batch_size, on_error, keep_logits, total)
 
     def __next__(self) -> Segmentation:
         self.item, result = next(self._results)
@@ -109,9 +110,9 @@ class Stream(Iterator[Segmentation]):
         self._results.close()
 
     def _segment(
-        self, segmenter: Segmenter, images: Any, batch_size: int | None, on_error: OnError, keep_logits: bool
+        self, segmenter: Segmenter, images: Any, batch_size: int | None, on_error: OnError, keep_logits: bool, total: int | None
     ) -> Iterator[Any]:
-        total = expected(images, self._reading)
+        total = expected(images, self._reading) if total is None else total
         done: dict[int, Done] = {}  # by the image's number
         loaded = self._readable(images, max(1, evaluation_workers(segmenter.device)), on_error, done)
         batches = segmenter.batches(loaded, lambda image: image[1].pixels.shape[1:], batch_size)

@@ -1,0 +1,108 @@
+"""Shards of predictions in one folder against one run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import vocseg
+from vocseg.data.layout import VocFolder
+from vocseg.errors import DataError, InputError, SettingError
+from vocseg.inference import run as running
+from vocseg.inference.sinks import AreaSink, Sink
+from vocseg.utils.shards import Shard
+
+FORMATS = ("mask", "areas", "coco", "cvat", "label-studio")
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> vocseg.Segmenter:
+    torch.manual_seed(0)
+    return vocseg.Segmenter(vocseg.create_model("two_layer_net", ("background", "a", "b")), device="cpu", precision="float32")
+
+
+@pytest.fixture(scope="module")
+def photos(synth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of two folders, one of three pages, and a damaged one."""
+    folder = tmp_path_factory.mktemp("photos") / "photos"
+    images = sorted((VocFolder.find(synth).root / "JPEGImages").iterdir())
+    for number, image in enumerate(images[:6]):
+        target = folder / ("left" if number % 2 else "right") / f"{number}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(image, target)
+    pages = [Image.open(image).resize((30, 20)) for image in images[:3]]
+    pages[0].save(folder / "pages.tif", save_all=True, append_images=pages[1:])
+    (folder / "left" / "damaged.png").write_bytes(b"damaged")
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files if "shard-" not in str(path.relative_to(folder))}
+
+
+@pytest.mark.parametrize("total", [1, 2, 3, 11])
+def test_shards_in_one_folder_give_the_files_of_one_run(
+    segmenter: vocseg.Segmenter, photos: Path, tmp_path: Path, total: int
+) -> None:
+    one = vocseg.predict(photos, tmp_path / "one", model=segmenter, formats=FORMATS)
+    parts = [
+        vocseg.predict(photos, tmp_path / "many", model=segmenter, formats=FORMATS, shard=f"{number}/{total}")
+        for number in range(total, 0, -1)
+    ]
+    assert not (tmp_path / "many" / "areas.csv").exists()
+    assert sorted(row.name for part in parts for row in part.images) == sorted(row.name for row in one.images)
+    assert [*map(str, one.errors)] == [str(error) for part in parts for error in part.errors]
+    merged = vocseg.merge(tmp_path / "many", tmp_path / "many", json=tmp_path / "merged.json")
+    assert content(tmp_path / "many") == content(tmp_path / "one")
+    assert merged == json.loads((tmp_path / "merged.json").read_text())
+    assert isinstance(merged, dict)
+    assert (merged["images"], len(merged["skipped"])) == (len(one.images), 1)
+
+
+def test_a_shard_that_is_started_again_segments_only_what_is_missing(
+    segmenter: vocseg.Segmenter, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    formats, out = ("mask", "areas"), tmp_path / "many"
+    vocseg.predict(photos, tmp_path / "one", model=segmenter, formats=formats)
+    for number in (1, 2):
+        vocseg.predict(photos, out, model=segmenter, formats=formats, shard=f"{number}/2")
+    lost = min((out / "right").glob("*.png"))
+    lost.unlink()
+    number = 1 if Shard(1, 2).holds(f"right/{lost.stem}.jpg") else 2
+    totals = []
+    real = running.Stream
+    monkeypatch.setattr(running, "Stream", lambda *args: totals.append(args[-1]) or real(*args))
+    again = vocseg.predict(photos, out, model=segmenter, formats=formats, shard=f"{number}/2", skip_existing=True)
+    assert [row.name for row in again.images] == [f"right/{lost.stem}.jpg"]
+    assert totals == [8]  # the engine is that of the whole
+    with pytest.raises(InputError, match="missing shard"):
+        vocseg.merge(out / f"shard-{number}-of-2")
+    vocseg.merge(out, out)
+    assert content(out) == content(tmp_path / "one")
+
+
+def test_other_images_and_settings_are_refused(segmenter: vocseg.Segmenter, photos: Path, tmp_path: Path) -> None:
+    vocseg.predict(photos, tmp_path, model=segmenter, shard="1/2", overlay=False)
+    vocseg.predict(photos / "left", tmp_path, model=segmenter, shard="2/2", overlay=False)
+    with pytest.raises(InputError, match=r"other lists of 8 images in .*1-of-2, but of 4 images in .*2-of-2"):
+        vocseg.merge(tmp_path)
+    vocseg.predict(photos, tmp_path, model=segmenter, shard="2/2", formats=("mask", "areas"))
+    with pytest.raises(InputError, match=r"formats .*'MaskSink'.* in .*1-of-2, but .*AreaSink"):
+        vocseg.merge(tmp_path)
+    vocseg.predict(photos, tmp_path, model=segmenter, shard="1/2", formats=("mask", "areas"))
+    (tmp_path / "shard-1-of-2" / "areas.csv.part").write_text("damaged\n")
+    with pytest.raises(DataError, match=r"cannot merge areas\.csv\.part"):
+        vocseg.merge(tmp_path, tmp_path)
+
+    class Own(AreaSink):
+        shared = "own.csv"
+
+    for kind in (Own, type("Other", (Sink,), {"shared": "x"})):
+        with pytest.raises(SettingError, match="takes no shard"):
+            vocseg.predict(photos, tmp_path, model=segmenter, shard="1/2", formats=[kind])
