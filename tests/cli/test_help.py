@@ -77,7 +77,7 @@ def test_version(run: Run) -> None:
         (["predict"], "IMAGES"),
         (
             ["doctor", "data"],
-            "Commands: data, train, predict, evaluate, score, compare, report, submit, demo, models, export, bench, serve.",
+            "Commands: data, train, predict, evaluate, score, merge, compare, report, submit, demo, models, export, bench, serve.",
         ),
         (["data", "docter"], "Did you mean doctor?"),
         (["predict", "a.jpg", "--device", "gpu"], "Did you mean cuda?"),
