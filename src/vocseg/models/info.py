@@ -49,6 +49,8 @@ class ModelInfo:
     """Scores by split."""
     vocseg_version: str | None = None
     """Version of vocseg that wrote the file."""
+    license: str | None = None
+    """License of the weights; None: the file does not say."""
     temperature: float = 1.0
     """Divisor of the logits for probabilities: above 1, the network is surer of its classes than it is right."""
 

@@ -209,6 +209,7 @@ def _build_model(config: TrainConfig, folder: VocFolder, train_set: SplitDataset
         short_side=config.crop if config.augment == "center-square" else model.info.short_side,
         trained_on=f"{folder.root.name} {config.split} ({len(train_set.masked)} images, masks {config.mask_dir})",
         scores={},
+        license=None,
         temperature=1.0,
     )
     return model

@@ -60,6 +60,7 @@ class Running:
         self._server = Server(settings(app), self.service, lambda: None)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]})
         self._thread.start()
+        self.connections = self._server.server_state.connections
         while not self._server.started:
             time.sleep(0.01)
 

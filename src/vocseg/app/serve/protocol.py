@@ -13,20 +13,19 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from vocseg.app.serve.problems import problem_json
 
 PATIENCE = 10.0
-"""Seconds after which a connection on which no request begins, or goes on after its answer, is closed."""
-LINGER = 1.0
-"""Seconds that a refused connection stays open for the client to read why."""
+"""Seconds after which a connection on which no request begins, or no byte of an answer is taken, is closed."""
+LINGER = 5.0
+"""Seconds that a connection stays open for a client that still sends to read the answer."""
 
 
 class Protocol(H11Protocol):
     """uvicorn's HTTP/1.1, whose answer to what is not HTTP is JSON, and whose silent connections end."""
 
     _watch: asyncio.TimerHandle | None = None
-    _seen: object = None
-    _is_refused = False
+    _seen: tuple[object, int] = None, 0
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
+        super().connection_made(Lingering(transport, self))  # type: ignore[arg-type]
         self.conn._receive_buffer = StrictBuffer()
         self._watch = self.loop.call_later(PATIENCE, self._look)
 
@@ -36,15 +35,17 @@ class Protocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if not self._is_refused:
+        if not self.transport.is_closing():
             super().data_received(data)
 
     def _look(self) -> None:
-        """Close the connection if no request has begun since the last look, and none is at work."""
-        if self.cycle is self._seen and (self.cycle is None or self.cycle.response_complete):
-            self.transport.close()
+        """Close the connection if, since the last look, no request has begun, none is at work, and no answer was taken."""
+        is_idle = self.cycle is None or self.cycle.response_complete or self.transport.is_closing()
+        unsent = self.transport.get_write_buffer_size()
+        if is_idle and self._seen[0] is self.cycle and unsent in (0, self._seen[1]):
+            self.transport.abort()
             return
-        self._seen = self.cycle
+        self._seen = self.cycle, unsent
         self._watch = self.loop.call_later(PATIENCE, self._look)
 
     def send_400_response(self, msg: str) -> None:
@@ -55,16 +56,39 @@ class Protocol(H11Protocol):
         headers = [("content-type", "application/json"), ("content-length", str(len(content))), ("connection", "close")]
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             head = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
-            self.transport.write(
-                b"".join(self.conn.send(part) or b"" for part in (head, h11.Data(data=content), h11.EndOfMessage()))
-            )
+            events = (head, h11.Data(data=content), h11.EndOfMessage())
+            self.transport.write(b"".join(self.conn.send(event) or b"" for event in events))
         if self.cycle is not None and not self.cycle.response_complete:  # its body is malformed
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        # Closed at once, with unread bytes, the connection would be reset, and the answer lost.
-        self._is_refused = True
-        self.transport.write_eof()
-        self.loop.call_later(LINGER, self.transport.close)
+        self.transport.close()
+
+
+class Lingering:
+    """A transport that, closed while a request arrives, ends its own side first, and passes over what still comes.
+
+    Closed at once, with unread bytes, the connection would be reset, and a client, or a proxy, might never see the answer.
+    """
+
+    def __init__(self, transport: asyncio.Transport, protocol: Protocol) -> None:
+        self._transport, self._protocol = transport, protocol
+        self._lingers = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        return self._lingers or self._transport.is_closing()
+
+    def close(self) -> None:
+        transport, state = self._transport, self._protocol.conn.their_state
+        if self.is_closing() or state not in (h11.SEND_BODY, h11.ERROR) or not transport.can_write_eof():
+            transport.close()
+            return
+        self._lingers = True
+        transport.write_eof()
+        transport.resume_reading()
+        self._protocol.loop.call_later(LINGER, transport.close)
 
 
 class StrictBuffer(ReceiveBuffer):

@@ -96,6 +96,7 @@ async def model(request: Request) -> dict[str, Any]:
     classes = [{"id": label, "name": name, "color": colors[label]} for label, name in enumerate(info.classes)]
     return {
         "name": info.architecture, "classes": classes, "palette": colors, "scores": info.scores, "trained_on": info.trained_on,
+        "license": info.license,
         "network_size": {"short_side": info.short_side, "max_short_side": segmenter.max_short_side, "max_aspect": MAX_ASPECT},
         "device": str(segmenter.device), "precision": segmenter.precision, "tta": segmenter.tta,
         "limits": {

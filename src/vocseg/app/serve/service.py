@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -17,12 +18,13 @@ from starlette.exceptions import HTTPException
 
 from vocseg.app.serve.limits import Limits
 from vocseg.data.image_io import FORMATS, HEAD, image_format, open_image
-from vocseg.errors import DataError, ImageError, TooManyPixels
+from vocseg.errors import DataError, ImageError
 from vocseg.inference.images import NamedBytes
 from vocseg.inference.result import Segmentation
 from vocseg.inference.segmenter import Segmenter
 from vocseg.inference.sources import Item
 from vocseg.inference.stream import Loaded, load
+from vocseg.utils.text import counted
 
 Answer = TypeVar("Answer")
 Render = Callable[[Segmentation, "Stopwatch"], Answer]
@@ -100,7 +102,7 @@ class Service:
             raise HTTPException(503, "the server is ending; ask another one, or later", {"Retry-After": "5"})
         if self.taken + images > self.capacity:
             seconds = max(1, math.ceil(self.taken * self._seconds / self.limits.workers))
-            message = f"the queue is full: {self.waiting} images wait; try again later"
+            message = f"the queue is full: {counted(self.waiting, 'image')} wait; try again later"
             raise HTTPException(429, message, {"Retry-After": str(seconds)})
 
     async def run(
@@ -180,11 +182,15 @@ class Service:
         except ValueError as error:
             raise HTTPException(415, f"{upload.name} cannot be read: {error}") from error
         try:
-            with open_image(file, decode=False, most=self.limits.max_pixels):
-                pass
+            # The limit of files names an option of the server's, which a client cannot set.
+            with open_image(file, decode=False, most=sys.maxsize) as image:
+                width, height = image.size
+            if width * height > self.limits.max_pixels:
+                text = f"it has {width} x {height} pixels, and this server takes {self.limits.max_pixels / 1e6:g} million"
+                raise HTTPException(413, f"cannot read image {upload.name}: {text}; send a smaller copy")
             return load(0, Item(Path(upload.name), Path(upload.name), lambda: file))
         except ImageError as error:
-            raise HTTPException(413 if isinstance(error, TooManyPixels) else 422, str(error)) from error
+            raise HTTPException(422, str(error)) from error
 
     async def warm(self) -> None:
         """Run the network once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -106,6 +107,9 @@ NAME = "vocseg-s"
 MIOU = 0.7498, "val_dev"
 """``vocseg evaluate vocseg-s --data data --split val_dev``: an unbiased part of VOC 2012 val (docs/results.md)."""
 
+LICENSE = "Apache-2.0; most weights are from TensorFlow (the file NOTICE beside the license)"
+"""Of the weights ``voc``."""
+
 TRAINED = Path(__file__).parents[2] / "assets" / f"{NAME}.safetensors"
 
 
@@ -124,7 +128,7 @@ class VocsegFamily(Family):
         if weights == "voc":
             info, state = read_model_file(TRAINED)
             if classes == info.classes:
-                model.set_info(info)
+                model.set_info(replace(info, license=LICENSE))
             load_weights(model, state, info.classes, "the voc weights")
         return model
 
