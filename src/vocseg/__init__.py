@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vocseg.app.serve import serve
     from vocseg.convert import ConvertReport, convert
     from vocseg.data import transforms
+    from vocseg.data.pack import Packed, pack, unpack
     from vocseg.data.voc_dataset import VOCDataset
     from vocseg.doctor.examine import Diagnosis, examine
     from vocseg.download.voc import DownloadResult, download
@@ -71,6 +72,7 @@ __all__ = [
     "ModelError",
     "ModelInfo",
     "OutputError",
+    "Packed",
     "Segmentation",
     "SegmentationModel",
     "Segmenter",
@@ -95,6 +97,7 @@ __all__ = [
     "find_label_errors",
     "list_models",
     "merge",
+    "pack",
     "predict",
     "register_model",
     "report",
@@ -106,6 +109,7 @@ __all__ = [
     "train_folds",
     "transforms",
     "tune_process",
+    "unpack",
 ]
 
 _HOMES = {
@@ -118,6 +122,7 @@ _HOMES = {
     "ExportReport": "export.report:ExportReport",
     "LabelErrors": "evaluation.label_result:LabelErrors",
     "ModelInfo": "models.info:ModelInfo",
+    "Packed": "data.pack:Packed",
     "Segmentation": "inference.result:Segmentation",
     "SegmentationModel": "models.base:SegmentationModel",
     "Segmenter": "inference.segmenter:Segmenter",
@@ -138,6 +143,7 @@ _HOMES = {
     "find_label_errors": "evaluation.label_errors:find_label_errors",
     "list_models": "models.registry:list_models",
     "merge": "evaluation.merge:merge",
+    "pack": "data.pack:pack",
     "predict": "inference.predict:predict",
     "register_model": "models.registry:register_model",
     "report": "evaluation.report:report",
@@ -149,6 +155,7 @@ _HOMES = {
     "transforms": "data.transforms",
     "set_max_pixels": "utils.system:set_max_pixels",
     "tune_process": "utils.system:tune_process",
+    "unpack": "data.pack:unpack",
 }
 """Where each lazily imported name is defined."""
 

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from maps import MaskCopy
 from vocseg.data import loader as loading
 from vocseg.data.dataset import Batch, Sample, SplitDataset
 from vocseg.data.layout import VocFolder
 from vocseg.data.loader import sample_seed, samples, training_batches
+from vocseg.data.pack import pack
 from vocseg.data.transforms.geometry import training_transform
 from vocseg.data.transforms.mixing import Mixing
 from vocseg.errors import DataError, VocsegError
@@ -150,3 +153,63 @@ def test_loader_processes_that_cannot_be_made_are_an_error(train_set: SplitDatas
     monkeypatch.setattr(multiprocessing, "Queue", full)
     with pytest.raises(VocsegError, match="no room in /dev/shm"):
         next(training_batches(train_set, 4, 1, seed=1))
+
+
+@pytest.fixture
+def packed_set(synth: Path, tmp_path: Path) -> SplitDataset:
+    """The ten images of ``synth``, in four shards."""
+    folder = VocFolder.find(pack(synth, tmp_path / "shards", images_per_shard=3).folder)
+    return SplitDataset(folder, "trainval", training_transform("scale-crop", 32))
+
+
+def test_packed_data_come_in_the_order_of_the_folder(packed_set: SplitDataset, synth: Path) -> None:
+    plain = SplitDataset(VocFolder.find(synth), "trainval", packed_set.transform)
+    for one, two in islice(zip(*(training_batches(data, 4, 1, 1) for data in (plain, packed_set)), strict=True), 6):
+        assert one.names == two.names
+        assert torch.equal(one.images, two.images)
+        assert torch.equal(one.masks, two.masks)
+
+
+@pytest.mark.parametrize("buffer", [1, 3, 99])
+def test_a_shuffle_buffer_gives_every_image_once_an_epoch(packed_set: SplitDataset, buffer: int) -> None:
+    """Whatever the workers, the processes and the point of start."""
+
+    def names(start: int, count: int, workers: int = 0, shard: tuple[int, int] = (0, 1)) -> list[str]:
+        batches = training_batches(packed_set, 4, workers, 1, start, shard, shuffle_buffer=buffer)
+        return [name for batch in islice(batches, count) for name in batch.names]
+
+    order = names(0, 10)
+    for epoch in range(0, 40, 10):
+        assert sorted(order[epoch : epoch + 10]) == sorted(packed_set.names)
+    assert order[:10] != order[10:20]
+    assert names(0, 10, workers=2) == order
+    assert order[:12] + names(3, 7, workers=1) == order
+    halves = names(0, 10, shard=(0, 2)), names(0, 10, shard=(1, 2))
+    assert [name for at in range(0, 20, 2) for half in halves for name in half[at : at + 2]] == order
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.integers(1, 50), st.integers(0, 99), st.booleans())
+def test_a_shuffle_buffer_reads_shards_in_sequence(shards: list[int], buffer: int, seed: int, repeated: bool) -> None:
+    """From their beginnings, and never further ahead than the buffer is long."""
+    offsets = torch.randperm(len(shards), generator=torch.Generator().manual_seed(seed))
+    places = torch.stack([torch.tensor(shards), offsets], 1)
+    drawn = torch.arange(len(shards)) // (2 if repeated else 1)
+    given_order = loading.Window(places, buffer).shuffled(drawn, torch.Generator().manual_seed(seed))
+    assert sorted(given_order) == drawn.tolist()
+    if repeated:
+        return
+    ranks = torch.randperm(max(shards) + 1, generator=torch.Generator().manual_seed(seed)).tolist()
+    queue = sorted(range(len(shards)), key=lambda image: (ranks[shards[image]], int(offsets[image])))
+    steps = {image: step for step, image in enumerate(given_order)}
+    for position, image in enumerate(queue):
+        assert steps[image] >= position - buffer + 1  # the buffer never holds more
+
+
+def test_a_large_shuffle_buffer_shuffles_evenly() -> None:
+    places = torch.tensor([[number // 2, number] for number in range(6)])
+    counts = torch.zeros(6, 6)
+    for seed in range(2000):
+        for step, image in enumerate(loading.Window(places, 6).shuffled(torch.arange(6), torch.Generator().manual_seed(seed))):
+            counts[step, image] += 1
+    assert counts.min() > 260  # of 333 expected, four standard deviations
+    assert counts.max() < 405

@@ -66,7 +66,7 @@ for parent, prefix, verbs in (
         "",
         ("predict", "evaluate", "score", "merge", "compare", "report", "submit", "demo", "models", "export", "bench", "serve"),
     ),
-    (data, "data_", ("download", "synth", "doctor", "stats", "show", "errors", "convert")),
+    (data, "data_", ("download", "synth", "doctor", "stats", "show", "errors", "convert", "pack", "unpack")),
 ):
     for verb in verbs:
         usage = f"Usage: {USAGE[verb]}\n" if verb in USAGE else None

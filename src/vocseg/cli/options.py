@@ -18,7 +18,9 @@ from vocseg.voc import MASKS
 Flag = Annotated[bool, Parameter(negative=())]
 """A switch that is off by default and has no ``--no-`` form."""
 Positive = Annotated[int, Parameter(validator=Number(gte=1))]
-DataFolder = Annotated[str, Parameter(help="Folder that holds VOCdevkit, VOCdevkit itself, or a folder in VOC layout.")]
+DataFolder = Annotated[
+    str, Parameter(help="Folder that holds VOCdevkit, VOCdevkit itself, a folder in VOC layout, or one packed by `data pack`.")
+]
 
 
 def _size(kind: object, tokens: Sequence[Token]) -> tuple[int, int]:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from vocseg import voc
 from vocseg.convert.source import SPLIT_NAMES, Item, Source, Splits, skipped
-from vocseg.data.layout import IMAGE_SUFFIXES, read_list, resolve_id
+from vocseg.data.layout import IMAGE_SUFFIXES
+from vocseg.data.lists import read_list, resolve_id
 from vocseg.data.near_duplicates import Fingerprint, near_duplicates
 from vocseg.errors import DataError, SettingError, nearest
 from vocseg.utils.text import counted

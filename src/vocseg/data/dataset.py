@@ -115,6 +115,12 @@ class SplitDataset(Dataset[Sample]):
         """The ids that have a mask."""
         return self.names
 
+    @property
+    def places(self) -> Tensor | None:
+        """Where each image of a packed data set is: number of the shard, and offset (int64, N x 2); None for a folder."""
+        packed = self.folder.packed
+        return None if packed is None else torch.tensor([packed.place(self.folder.image(name)) for name in self.names])
+
     def __len__(self) -> int:
         return len(self.names)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import struct
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,6 +28,7 @@ from vocseg.data.label_checks import (
     palette_conflict,
     used_colors,
 )  # fmt: skip
+from vocseg.data.packed import open_file
 from vocseg.data.plugins import plugin_format
 from vocseg.errors import DataError, ImageError, TooManyPixels, reason
 from vocseg.utils.system import max_pixels
@@ -60,7 +62,7 @@ def open_image(
         try:
             if path and path.exists() and not stat.S_ISREG(path.stat().st_mode):
                 raise ImageError(f"cannot read {name}: it is not a regular file")
-            image = _identify(files.enter_context(open(path, "rb")) if path else source, what)  # type: ignore[arg-type]
+            image = _identify(files.enter_context(open_file(path)) if path else source, what)  # type: ignore[arg-type]
             refuse_large(image, name, most)
             if decode:
                 image.load()
@@ -172,8 +174,9 @@ def image_header(path: str | Path) -> tuple[tuple[int, int], int]:
 
 
 def _has_end_marker(jpeg: Path) -> bool:
-    with open(jpeg, "rb") as file:
-        file.seek(-min(64, jpeg.stat().st_size), 2)
+    with open_file(jpeg) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(-min(64, size), os.SEEK_END)
         return file.read().rstrip(b"\0").endswith(b"\xff\xd9")
 
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from vocseg import voc
+from vocseg.data.packed import read_bytes
 from vocseg.errors import DataError
 
 Color = tuple[int, int, int]
@@ -28,7 +29,7 @@ def lossy_compression(image: Image.Image, path: str | Path) -> str:
         return "JPEG"
     if image.format == "TIFF" and image.info.get("compression") in LOSSY_TIFF:
         return f"TIFF with {image.info['compression'].removeprefix('tiff_').upper()} compression"
-    return "lossy WebP" if image.format == "WEBP" and _has_lossy_chunk(Path(path).read_bytes()) else ""
+    return "lossy WebP" if image.format == "WEBP" and _has_lossy_chunk(read_bytes(path)) else ""
 
 
 def _has_lossy_chunk(webp: bytes) -> bool:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from unicodedata import normalize
 
 from vocseg import voc
+from vocseg.data.lists import read_list, resolve_id
+from vocseg.data.packed import PackedFiles, find_packed
 from vocseg.errors import DataError, nearest, reason
 from vocseg.utils.files import read_lines, refuse_to_replace
 
@@ -30,31 +30,71 @@ def _reading() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class VocFolder:
-    """A folder laid out like VOC2012: images, masks, split lists, class names; :meth:`find` builds it."""
+    """A folder laid out like VOC2012: images, masks, split lists, class names; :meth:`find` builds it.
+
+    The images and masks may be packed in ``packed``.
+    """
 
     root: Path
     mask_dir: str = voc.MASKS
     classes: tuple[str, ...] = voc.CLASSES
+    packed: PackedFiles | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def find(cls, data: str | Path, mask_dir: str = voc.MASKS, year: str | None = None, *, masks: bool = True) -> VocFolder:
         """Find the VOC layout below ``data``.
 
-        ``data`` is the folder that holds ``VOCdevkit``, or ``VOCdevkit``, or a folder like ``VOC2012``. Without a
+        ``data`` is the folder that holds ``VOCdevkit``, or ``VOCdevkit``, or a folder like ``VOC2012``, packed or not. Without a
         ``year`` the newest one is taken; without ``masks`` it needs no folder of masks, as a test set has none. Raises
         DataError, naming the folder, if there is no such layout.
         """
         top = data_folder(data)
-        root = _find_root(top, year)
+        packed = find_packed(top)
+        root = _find_root(top, year) if packed is None else top
         if root is None:
             name = "VOC20xx" if year is None else f"VOC{year}"
             either = "neither it nor a" if year is None else "no"
             raise DataError(f"{top} is not in VOC layout: {either} {name} or VOCdevkit/{name} below it has a {voc.IMAGES} folder")
-        if masks and not (root / mask_dir).is_dir():
+        found = cls(root, mask_dir, read_classes(root / voc.CLASSES_FILE), packed)
+        if masks and not found.has(mask_dir):
             raise DataError(f"no mask folder {root / mask_dir}")
         if Path(mask_dir).name == voc.OBJECTS:
             raise DataError(f"masks in {root / mask_dir} number objects, not classes; class ids are in {voc.MASKS}")
-        return cls(root, mask_dir, read_classes(root / voc.CLASSES_FILE))
+        return found
+
+    @property
+    def name(self) -> str:
+        """Name of the folder, before it was packed."""
+        return self.root.name if self.packed is None else self.packed.name
+
+    def has(self, folder: str) -> bool:
+        """Return whether there is such a folder of images or masks."""
+        return (self.root / folder).is_dir() if self.packed is None else folder in self.packed.folders
+
+    def files(self, folder: str) -> list[Path]:
+        """List a folder of images or masks by name, except hidden files; raise DataError if it cannot be read."""
+        return visible_files(self.root / folder) if self.packed is None else self.packed.files(folder)
+
+    def unpacked(self) -> VocFolder:
+        """Return this folder; raise DataError if it is packed and so cannot be copied from or linked to."""
+        if self.packed is None:
+            return self
+        raise DataError(f"{self.root} is packed: `vocseg data unpack {self.root} --out FOLDER` first")
+
+    @property
+    @_reading()
+    def mask_dirs(self) -> list[str]:
+        """Names of the folders SegmentationClass*."""
+        if self.packed is not None:
+            return [name for name in self.packed.folders if name.startswith(voc.MASKS)]
+        return sorted(path.name for path in self.root.glob(f"{voc.MASKS}*") if path.is_dir())
+
+    def masks_of(self, name: str) -> list[Path]:
+        """Return the masks of an image in all folders SegmentationClass*, and before them that in the folder of masks."""
+        names = [f"{folder}/{name}.png" for folder in dict.fromkeys([self.mask_dir, *self.mask_dirs])]
+        if self.packed is not None:
+            return [self.packed.path(file) for file in names if file in self.packed]
+        return [self.root / file for file in names if (self.root / file).is_file()]
 
     @cached_property
     @_reading()
@@ -64,11 +104,11 @@ class VocFolder:
 
     @cached_property
     def _images(self) -> dict[str, list[Path]]:
-        return group_by_stem(self.root / voc.IMAGES, IMAGE_SUFFIXES)
+        return group_by_stem(self.files(voc.IMAGES), IMAGE_SUFFIXES)
 
     @cached_property
     def _masks(self) -> dict[str, list[Path]]:
-        return group_by_stem(self.root / self.mask_dir, (".png",))
+        return group_by_stem(self.files(self.mask_dir), (".png",))
 
     def listed(self, split: str) -> list[str]:
         """Return the ids that a split list names, unchecked; raise DataError for a missing, unreadable or empty list."""
@@ -109,7 +149,7 @@ class VocFolder:
         """Return the file of a mask; raise DataError if there is none, or more than one."""
         if name in self._masks:
             return only_one(name, self._masks[name])
-        elsewhere = sorted(path.parent.name for path in self.root.glob(f"{voc.MASKS}*/{glob.escape(name)}.png"))
+        elsewhere = [path.parent.name for path in self.masks_of(name)]
         hint = f" (it has one in {elsewhere[0]}: --mask-dir {elsewhere[0]})" if elsewhere else ""
         raise DataError(f"id '{name}' has no mask in {self.root / self.mask_dir}{hint}")
 
@@ -132,7 +172,11 @@ def protect_data(
 
     Raises DataError if ``data`` is not a folder; whether it holds a data set is left to :meth:`VocFolder.find`.
     """
-    root = _find_root(data_folder(data))
+    top = data_folder(data)
+    if find_packed(top) is not None:
+        refuse_to_replace(outputs, inputs, [top, top / voc.SPLITS])
+        return
+    root = _find_root(top)
     folders: list[Path] = []
     if root is not None:
         masks = [root / name for name in mask_dirs if name is not None]
@@ -152,89 +196,18 @@ def data_folder(data: str | Path) -> Path:
     return folder
 
 
-def read_list(path: Path) -> list[str]:
-    """Read the lines of a split list except empty ones; raise DataError if it cannot be read or is empty."""
-    lines = [normalize("NFC", line.strip()) for line in read_lines(path, "split list") if line.strip()]
-    if not lines:
-        raise DataError(f"split list {path} is empty")
-    return lines
-
-
-def resolve_id(line: str, known: Container[str]) -> str:
-    """Return the id that a line of a split list means, given the ``known`` ones.
-
-    A line is an id, or the name or path of a file, with / or \\. A second column may hold a flag (-1, 0, 1) or the mask;
-    columns end at tabs, commas, semicolons or blanks. Blanks belong to the id if the whole line is one. An unknown id
-    comes back as the line names it. Raises DataError if the columns name different files.
-
-    >>> [resolve_id(line, {"2007_000032", "weed (1)"}) for line in ("/JPEGImages/2007_000032.jpg -1", "weed (1).jpg", "new -1")]
-    ['2007_000032', 'weed (1)', 'new']
-    """
-    whole = _known(line, known)
-    if whole is not None and not re.search(r"[\s,;]", line[: max(line.rfind("/"), line.rfind("\\")) + 1]):
-        return whole
-    ends = [*re.finditer(r"[\t,;]", line), *reversed([*re.finditer(r"\s+", line)])]  # an id may hold blanks
-    different: list[tuple[str, str]] = []
-    for end in ends:
-        found, rest = _known(line[: end.start()].strip(), known), line[end.end() :].strip()
-        if found is not None:
-            others = [name for name in _named(rest, known) if name != found]
-            if not others:
-                return found
-            different.append((found, others[0]))
-    if whole is not None:
-        different = [pair for pair in different if pair[1] in known]
-    if different:
-        found, other = different[0]
-        raise DataError(f"the line '{line}' names '{found}' and '{other}'; write one id a line")
-    if whole is not None:
-        return whole
-    first, *columns = line.split()
-    return _stem(first if _has_suffix(first) or set(columns) <= FLAGS else line)
-
-
-FLAGS = {"-1", "0", "1"}
-"""Second columns of VOC's lists: whether an image shows a class."""
-
-
-def _named(columns: str, known: Container[str]) -> list[str]:
-    """Return the ids and files that the columns after an id name."""
-    cells = [columns] if _known(columns, known) or _has_suffix(columns) else re.split(r"[\s,;]+", columns)
-    named = [_known(cell, known) or (_stem(cell) if _has_suffix(cell) else None) for cell in cells if cell not in FLAGS]
-    return [name for name in named if name is not None]
-
-
-def _known(text: str, known: Container[str]) -> str | None:
-    """Return which of the ``known`` ids a text names, as it is or as a file."""
-    forms = {form for name in (text, _stem(text)) for form in (name, normalize("NFC", name), normalize("NFD", name))}
-    found = sorted(name for name in forms if name in known)
-    if len(found) > 1:
-        raise DataError(f"'{text}' names the ids '{found[0]}' and '{found[1]}'; rename the files of one")
-    return found[0] if found else None
-
-
-def _stem(text: str) -> str:
-    """Return the name that a path, of any system, has without folders and the suffix of an image."""
-    name = PureWindowsPath(text).name or text  # it splits at / too
-    return PureWindowsPath(name).stem if _has_suffix(name) else name
-
-
-def _has_suffix(text: str) -> bool:
-    return text.lower().endswith(IMAGE_SUFFIXES)
-
-
 def files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     """Return the files of ``folder`` with one of the ``suffixes`` (any case) by stem, except hidden ones.
 
     Raises DataError if the folder cannot be read, or, naming both files, if two have one stem.
     """
-    return {stem: only_one(stem, paths) for stem, paths in group_by_stem(folder, suffixes).items()}
+    return {stem: only_one(stem, paths) for stem, paths in group_by_stem(visible_files(folder), suffixes).items()}
 
 
-def group_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, list[Path]]:
-    """Return the files as :func:`files_by_stem`, but all that share a stem; raise DataError for an unreadable folder."""
+def group_by_stem(files: Iterable[Path], suffixes: tuple[str, ...]) -> dict[str, list[Path]]:
+    """Return those of ``files`` that have one of the ``suffixes`` (any case) by stem."""
     groups: dict[str, list[Path]] = {}
-    for path in visible_files(folder):
+    for path in files:
         if path.suffix.lower() in suffixes:
             groups.setdefault(normalize("NFC", path.stem), []).append(path)  # macOS takes accents apart
     return groups

@@ -7,7 +7,7 @@ import multiprocessing.queues
 import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -51,6 +51,7 @@ def training_batches(
     shard: tuple[int, int] = (0, 1),
     repeats: Tensor | None = None,
     mixing: BatchTransform | None = None,
+    shuffle_buffer: int = 0,
 ) -> Generator[Batch]:
     """Yield shuffled batches of transformed samples without end, from iteration ``start`` on.
 
@@ -62,11 +63,13 @@ def training_batches(
 
     ``repeats`` (one number an image) draws as many images, each in proportion to its number, rounded up or down at
     random. ``mixing``, such as :class:`vocseg.data.transforms.mixing.Mixing`, mixes the samples of a batch in the
-    loader's processes, with a generator seeded by the batch's position.
+    loader's processes, with a generator seeded by the batch's position. ``shuffle_buffer`` reads a packed data set one
+    shard after another, in random order, and draws from that many images that come next; otherwise, from all images.
 
     Raises DataError, as the data set does, and if the images of a batch differ in size.
     """
-    order = _endless_order(len(dataset), seed, start * batch_size, repeats)
+    window = Window(places, shuffle_buffer) if shuffle_buffer and (places := dataset.places) is not None else None
+    order = _endless_order(len(dataset), seed, start * batch_size, repeats, window)
     rank, count = shard
     share = slice(rank * (batch_size // count), (rank + 1) * (batch_size // count))
     yield from _load(
@@ -78,22 +81,41 @@ def training_batches(
     )
 
 
-def _endless_order(length: int, seed: int, start: int, repeats: Tensor | None) -> Iterator[tuple[int, int]]:
+class Window(NamedTuple):
+    """How to shuffle images that are read in sequence: their places (shard and offset, N x 2), and how many are drawn from."""
+
+    places: Tensor
+    buffer: int
+
+    def shuffled(self, drawn: Tensor, generator: torch.Generator) -> list[int]:
+        """Return images shard by shard, in random order, each drawn from the ``buffer`` images that come next."""
+        ranks = torch.randperm(int(self.places[:, 0].max()) + 1, generator=generator)
+        order = drawn[self.places[drawn, 1].argsort(stable=True)]
+        queue = order[ranks[self.places[order, 0]].argsort(stable=True)].tolist()
+        held, coming = queue[: self.buffer], queue[self.buffer :]
+        given = []
+        for place, image in zip(torch.randint(len(held), (len(coming),), generator=generator).tolist(), coming, strict=True):
+            given.append(held[place])
+            held[place] = image
+        return given + [held[place] for place in torch.randperm(len(held), generator=generator).tolist()]
+
+
+def _endless_order(length: int, seed: int, start: int, repeats: Tensor | None, window: Window | None) -> Iterator[tuple[int, int]]:
     """Yield the index and the seed of each sample, in one permutation after another, from position ``start`` on."""
     for epoch in itertools.count(start // length):
-        permutation = _permutation(length, torch.Generator().manual_seed(sample_seed(~seed & 0xFFFFFFFF, epoch)), repeats)
+        permutation = _permutation(length, torch.Generator().manual_seed(sample_seed(~seed & 0xFFFFFFFF, epoch)), repeats, window)
         for within in range(max(0, start - epoch * length), length):
             yield permutation[within], sample_seed(seed, epoch * length + within)
 
 
-def _permutation(length: int, generator: torch.Generator, repeats: Tensor | None) -> list[int]:
-    if repeats is None:
-        return torch.randperm(length, generator=generator).tolist()
-    # Systematic sampling: evenly spaced points on the images' intervals laid end to end.
-    ends = repeats.double().cumsum(0)
-    points = (torch.arange(length) + torch.rand((), generator=generator, dtype=torch.float64)) * (ends[-1] / length)
-    drawn = torch.searchsorted(ends, points, right=True).clamp(max=length - 1)
-    return drawn[torch.randperm(length, generator=generator)].tolist()
+def _permutation(length: int, generator: torch.Generator, repeats: Tensor | None, window: Window | None) -> list[int]:
+    drawn = torch.arange(length)
+    if repeats is not None:
+        # Systematic sampling: evenly spaced points on the images' intervals laid end to end.
+        ends = repeats.double().cumsum(0)
+        points = (torch.arange(length) + torch.rand((), generator=generator, dtype=torch.float64)) * (ends[-1] / length)
+        drawn = torch.searchsorted(ends, points, right=True).clamp(max=length - 1)
+    return window.shuffled(drawn, generator) if window is not None else drawn[torch.randperm(length, generator=generator)].tolist()
 
 
 def sample_seed(seed: int, position: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from vocseg import draw, voc
 from vocseg.data.color_table import color_labels
 from vocseg.data.image_io import decode_mask
 from vocseg.data.label_checks import PALETTE_ADVICE, palette_conflict
+from vocseg.data.packed import read_bytes
 from vocseg.doctor.checks import ImageFacts, MaskFacts, problems, stray_labels
 from vocseg.doctor.examine import Diagnosis, is_binary
 from vocseg.doctor.issues import KINDS
@@ -91,10 +91,10 @@ def _copy_pairs(diagnosis: Diagnosis, out: Path, void: list[int], repairs: Repai
         if reason := mender.defect(image, mask):
             return "", reason
         try:
-            shutil.copyfile(image.path, out / voc.IMAGES / image.path.name)
+            (out / voc.IMAGES / image.path.name).write_bytes(read_bytes(image.path))
             labels, steps = mender.mend(image, mask)
             if not steps:
-                shutil.copyfile(mask.path, target)
+                target.write_bytes(read_bytes(mask.path))
         except OSError as error:
             raise cannot_write(target, error) from error
         if steps:

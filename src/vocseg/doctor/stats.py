@@ -102,7 +102,7 @@ def statistics(data: str | Path, split: str | None = None, *, mask_dir: str | No
     if chosen is None:
         which = "no split" if split is None else f"split '{split}' names no id that"
         raise DataError(f"{which} has an image with a mask; `vocseg data doctor` lists the reasons")
-    folder, number = VocFolder(found.root, chosen.mask_dir, found.classes), len(found.classes)
+    folder, number = VocFolder.find(data, chosen.mask_dir), len(found.classes)
     names = folder.ids(chosen.name) if folder.splits else chosen.ids
     masks = {name: folder.mask(name) for name in names}
     summary = SplitSummary(chosen.name, found.classes)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from vocseg import voc
 from vocseg.data.color_table import read_colors
-from vocseg.data.layout import IMAGE_SUFFIXES, VocFolder, group_by_stem, resolve_id
+from vocseg.data.layout import IMAGE_SUFFIXES, VocFolder, group_by_stem
+from vocseg.data.lists import resolve_id
 from vocseg.doctor.issues import Case
 from vocseg.errors import DataError
 from vocseg.utils.text import counted
@@ -82,9 +83,9 @@ def survey(data: str | Path, mask_dir: str | None = None, splits: list[str] | No
     without list.
     """
     folder = _find_folder(data, mask_dir)
-    others = [] if mask_dir else sorted(path.name for path in folder.root.glob(f"{voc.MASKS}*") if path.is_dir())
-    images = _first_files(folder.root / voc.IMAGES, IMAGE_SUFFIXES)
-    masks = {name: _first_files(folder.root / name, (".png",)) for name in dict.fromkeys([folder.mask_dir, *others])}
+    others = [] if mask_dir else folder.mask_dirs
+    images = _first_files(folder, voc.IMAGES, IMAGE_SUFFIXES)
+    masks = {name: _first_files(folder, name, (".png",)) for name in dict.fromkeys([folder.mask_dir, *others])}
     cases: list[Case] = []
     lists: list[SplitList] = []
     for split in folder.splits if splits is None else splits:
@@ -127,8 +128,8 @@ def _list_file(split: str) -> str:
     return f"{voc.SPLITS}/{split}.txt"
 
 
-def _first_files(folder: Path, suffixes: tuple[str, ...]) -> Files:
-    return {stem: paths[0] for stem, paths in group_by_stem(folder, suffixes).items()}
+def _first_files(folder: VocFolder, name: str, suffixes: tuple[str, ...]) -> Files:
+    return {stem: paths[0] for stem, paths in group_by_stem(folder.files(name), suffixes).items()}
 
 
 def _read_list(split: str, lines: list[str], images: Files, masks: dict[str, Files], cases: list[Case]) -> SplitList:
@@ -165,12 +166,12 @@ def _unused_files(folder: VocFolder, images: Files, masks: dict[str, Files], lis
     if unlisted and folder.splits:
         yield Case("unlisted", voc.SPLITS, f"{counted(len(unlisted), 'image')}, e.g. {unlisted[0]}")
     for name, known in ((voc.IMAGES, IMAGE_SUFFIXES), *((mask_dir, (".png",)) for mask_dir in masks)):
-        yield from _strange_files(folder.root, name, known)
+        yield from _strange_files(folder, name, known)
 
 
-def _strange_files(root: Path, folder: str, known: tuple[str, ...]) -> Iterator[Case]:
+def _strange_files(data: VocFolder, folder: str, known: tuple[str, ...]) -> Iterator[Case]:
     stems: dict[str, str] = {}
-    for name in sorted(name for name in os.listdir(root / folder) if not name.startswith(".")):
+    for name in (path.name for path in data.files(folder)):
         stem, suffix = os.path.splitext(name)
         if suffix.lower() in known:
             if stem in stems:

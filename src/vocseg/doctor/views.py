@@ -15,7 +15,7 @@ from torch import Tensor
 from vocseg import draw, voc
 from vocseg.data.color_table import color_labels
 from vocseg.data.image_io import decode_mask, read_image
-from vocseg.data.layout import resolve_id
+from vocseg.data.lists import resolve_id
 from vocseg.doctor.survey import Colors, Survey, find_legend, survey
 from vocseg.errors import DataError, InputError, nearest
 

@@ -42,7 +42,7 @@ def suggested_mask(mask: Mask, objects: Iterable[LabelError], classes: tuple[str
 
 def write_suggestions(result: LabelErrors, out: Path, to: str) -> list[str]:
     """Write the images of the objects that were not rejected to a data set of another format (:meth:`LabelErrors.suggest`)."""
-    folder = VocFolder.find(result.data, result.mask_dir)
+    folder = VocFolder.find(result.data, result.mask_dir).unpacked()
     objects: dict[str, list[LabelError]] = {}
     for error in result.objects:
         if error.accept is not False:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -92,9 +91,8 @@ class Pictures:
 
     def _truth(self, name: str) -> Tensor:
         """Read the ground truth that was scored, which may be in another folder of masks."""
-        default = self.data.root / self.data.mask_dir / f"{name}.png"
-        for path in dict.fromkeys([default, *sorted(self.data.root.glob(f"{voc.MASKS}*/{glob.escape(name)}.png"))]):
-            if path.is_file() and truth_hash(truth := read_mask(path, len(self.data.classes))) == self.truth[name]:
+        for path in self.data.masks_of(name):
+            if truth_hash(truth := read_mask(path, len(self.data.classes))) == self.truth[name]:
                 return truth
         raise DataError(f"{self.data.root} does not hold the ground truth of {name} that was scored: name its data set (--data)")
 

@@ -34,7 +34,7 @@ def held_out(info: ModelInfo, folder: VocFolder) -> Callable[[str], bool | None]
     It is known if the model was trained on a split of this data set that still has as many images.
     """
     match = _TRAINED.fullmatch(info.trained_on or "")
-    if match is None or match["root"] != folder.root.name:
+    if match is None or match["root"] != folder.name:
         return lambda _: None
     fold = _FOLD.fullmatch(match["split"])
     split = match["split"] if fold is None else fold["split"]

@@ -42,13 +42,16 @@ class TrainConfig:
     """
 
     data: str = _setting("data", "data")
-    """Folder that contains VOCdevkit, VOCdevkit itself, or a folder in VOC layout."""
+    """Folder that contains VOCdevkit, VOCdevkit itself, a folder in VOC layout, or one packed by `data pack`."""
     split: str = _setting("data", "train")
     """Split to train on."""
     val_split: str = _setting("data", "val")
     """Split to validate on after each epoch."""
     mask_dir: str = _setting("data", voc.MASKS)
     """Folder of the training masks, e.g. SegmentationClassAug. Validation uses SegmentationClass if it exists."""
+    shuffle_buffer: int = _setting("data", 0)
+    """Read packed data in sequence, shard after shard in random order, and draw from this many images at a time; 0:
+    shuffle all images, which reads them in the order of a folder's."""
 
     model: str = _setting("model", "deeplabv3_resnet101")
     """Model name or model file; `vocseg models` lists the names."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from vocseg import voc
 from vocseg.data.dataset import SplitDataset, Transform
 from vocseg.data.layout import VocFolder
+from vocseg.data.packed import read_bytes
 from vocseg.data.split_summary import SplitSummary, repeat_factors
 from vocseg.data.transforms import ColorJitter, Compose, CopyPaste, from_v2
 from vocseg.data.transforms.geometry import training_transform
@@ -34,6 +35,9 @@ def training_set(config: TrainConfig, folder: VocFolder, processes: Processes) -
     """Return the training split, with unlabeled images and soft labels if configured; missing ones are computed."""
     if config.distills and config.crop % SOFT_CELL:
         raise SettingError(f"crop {config.crop} must be a multiple of {SOFT_CELL} with a teacher or soft labels")
+    if config.shuffle_buffer and (folder.packed is None or config.unlabeled is not None):
+        what = "unlabeled images" if folder.packed else f"{folder.root}, which is not packed (`vocseg data pack` does that)"
+        raise SettingError(f"shuffle_buffer is for packed data, not for {what}; leave it 0")
     unlabeled = {} if config.unlabeled is None else images_without_masks(Path(config.unlabeled))
     _check_unlabeled(unlabeled, folder, config)
     soft_labels = None if config.soft_labels is None else Path(config.soft_labels)
@@ -46,7 +50,7 @@ def training_set(config: TrainConfig, folder: VocFolder, processes: Processes) -
 
 def validation_set(config: TrainConfig, folder: VocFolder) -> SplitDataset:
     """Return the validation split, with the official masks if they exist: those of trainaug have another folder."""
-    mask_dir = voc.MASKS if (folder.root / voc.MASKS).is_dir() else config.mask_dir
+    mask_dir = voc.MASKS if folder.has(voc.MASKS) else config.mask_dir
     folder = VocFolder.find(config.data, mask_dir)
     if config.val_split not in folder.splits:
         without = f"to train without one, use val_split {config.split}, whose scores say little about new images"
@@ -59,7 +63,7 @@ def validation_set(config: TrainConfig, folder: VocFolder) -> SplitDataset:
 def _check_unlabeled(images: dict[str, Path], folder: VocFolder, config: TrainConfig) -> None:
     """Raise SettingError if unlabeled images are validation images, or have the name of a training image."""
     for name in folder.listed(config.val_split) if images else ():
-        if name in images and images[name].read_bytes() == folder.image(name).read_bytes():
+        if name in images and read_bytes(images[name]) == read_bytes(folder.image(name)):
             raise SettingError(f"{images[name]} is an image of the split {config.val_split}: remove it from {config.unlabeled}")
     twice = next((name for name in folder.listed(config.split) if name in images), None)
     if twice is not None:

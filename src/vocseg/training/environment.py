@@ -15,6 +15,7 @@ import torch
 
 from vocseg import __version__
 from vocseg.data.dataset import SplitDataset
+from vocseg.data.packed import read_bytes
 from vocseg.errors import DataError, SettingError
 from vocseg.training.config import TrainConfig
 from vocseg.training.distributed import world_size
@@ -61,7 +62,7 @@ def _digest(dataset: SplitDataset, name: str) -> str:
     found = hashlib.blake2b(name.encode(), digest_size=16)
     for path in (dataset.folder.image(name), dataset.folder.mask(name)):
         try:
-            found.update(path.read_bytes())
+            found.update(read_bytes(path))
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror}") from error
     return found.hexdigest()

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from vocseg import voc
 from vocseg.data.layout import VocFolder, protect_data
+from vocseg.data.packed import INDEX
 from vocseg.errors import DataError, SettingError
 from vocseg.evaluation.sample import fold_of, fold_split
 from vocseg.training.api import train
@@ -78,7 +79,8 @@ def _link(folder: VocFolder, split: str, folds: int, out: Path) -> Path:
     with building(out / DATA) as temporary:
         root = temporary / folder.root.name
         (root / voc.SPLITS).mkdir(parents=True)
-        for name in {voc.IMAGES, voc.MASKS, folder.mask_dir, voc.CLASSES_FILE}:
+        packed = [] if folder.packed is None else [INDEX, *(shard.file for shard in folder.packed.shards)]
+        for name in {voc.IMAGES, voc.MASKS, folder.mask_dir, voc.CLASSES_FILE, *packed}:
             if (folder.root / name).exists():
                 (root / name).symlink_to((folder.root / name).resolve())
         write_text(root / voc.SPLITS / f"{split}.txt", "".join(f"{name}\n" for name in names))

@@ -95,8 +95,9 @@ class TrainSetup:
         config = self.config
         mixing = Mixing(config.cutmix, config.cutmix if config.distills else 0.0) if config.cutmix else None
         return training_batches(
-            self.train_set, config.batch_size, config.workers or 0, config.seed, start, self.processes.shard, self.repeats, mixing
-        )
+            self.train_set, config.batch_size, config.workers or 0, config.seed, start, self.processes.shard, self.repeats, mixing,
+            config.shuffle_buffer,
+        )  # fmt: skip
 
     def describe(self) -> list[str]:
         """Describe the run in lines."""
@@ -207,7 +208,7 @@ def _build_model(config: TrainConfig, folder: VocFolder, train_set: SplitDataset
     model.info = replace(
         model.info,
         short_side=config.crop if config.augment == "center-square" else model.info.short_side,
-        trained_on=f"{folder.root.name} {config.split} ({len(train_set.masked)} images, masks {config.mask_dir})",
+        trained_on=f"{folder.name} {config.split} ({len(train_set.masked)} images, masks {config.mask_dir})",
         scores={},
         license=None,
         temperature=1.0,

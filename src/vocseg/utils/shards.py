@@ -66,10 +66,10 @@ def digest(values: Iterable[object]) -> str:
 
 
 def stamps(paths: Iterable[Path]) -> Iterator[tuple[str, int, int]]:
-    """Yield name, size and time of change of files; DataError for one that is not there."""
+    """Yield name, size and time of change of files, packed ones by their tar file; DataError for one that is not there."""
     for path in paths:
         try:
-            found = path.stat()
+            found = (path.parents[1] if len(path.parts) > 2 and path.parts[-3].endswith(".tar") else path).stat()
         except OSError as error:
             raise DataError(f"cannot read {path}: {reason(error)}") from error
         yield path.name, found.st_size, found.st_mtime_ns

@@ -186,6 +186,12 @@ def write_tar_gz(file: IO[bytes], entries: Iterable[tuple[str, bytes]]) -> None:
     named = gzip.GzipFile(f"{MARK.decode()}.tar", "wb", compresslevel=6, fileobj=file, mtime=0)
     with named as packed, tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, content in entries:
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(content), 0o644
-            archive.addfile(entry, io.BytesIO(content))
+            add_file(archive, name, content)
+
+
+def add_file(archive: tarfile.TarFile, name: str, content: bytes) -> int:
+    """Append a file without time and owner; return the offset of its content."""
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = len(content), 0o644
+    archive.addfile(entry, io.BytesIO(content))
+    return archive.offset - len(content) - -len(content) % BLOCK

@@ -28,7 +28,7 @@ def find_voc(root: Path, mask_dir: Path | None = None, colors: Path | None = Non
     Masks may be colored, with the table ``colors`` or the folder's ``labelmap.txt``. Unless ``mask_dir`` is given,
     images without a mask in SegmentationClass use one in another SegmentationClass*; trainaug has two such folders.
     """
-    folder = VocFolder.find(root, str(mask_dir or voc.MASKS))
+    folder = VocFolder.find(root, str(mask_dir or voc.MASKS)).unpacked()
     labelmap = folder.root / "labelmap.txt"
     path = colors or (labelmap if labelmap.is_file() else None)
     table = read_colors(path) if path else None
