@@ -8,8 +8,6 @@ that ends the network is left to the caller, who may need its arg max only.
 from __future__ import annotations
 
 import copy
-from collections import Counter
-from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -18,6 +16,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from vocseg.errors import ModelError, VocsegError, reason
 from vocseg.inference.engines import CONVERTING, CPU_ENGINES, EngineName, Run, choose_engine, make_engine
+from vocseg.inference.fusion import fuse_activations
+from vocseg.inference.layer_pairs import called_in_turn
 from vocseg.models import SegmentationModel
 from vocseg.ops.low_res_logits import LowResLogits
 
@@ -84,8 +84,16 @@ class OptimizedModel:
                     example = self.model.pad(torch.zeros(1, 3, *EXAMPLE, device=self.device))
                     # Of auto the weights are in torch's precision; engines that convert them take float32.
                     model = copy.deepcopy(self.model).float() if name != self.engine and name in CPU_ENGINES else self.model
-                    self._runs[name] = make_engine(name, MainOutput(model).eval(), self.precision, example)
+                    layers: nn.Module = MainOutput(model).eval()
+                    if name == "torch":
+                        layers = fuse_activations(layers, self._test_image())
+                    self._runs[name] = make_engine(name, layers, self.precision, example)
         return self._runs[name]
+
+    def _test_image(self) -> Tensor:
+        """Return a small image, normalized and padded, without symmetry: two networks that agree on it are the same."""
+        values = torch.sin(torch.arange(3.0 * PROBE * PROBE, device=self.device)).reshape(1, 3, PROBE, PROBE)
+        return self.model.pad(values).to(self.precision, memory_format=torch.channels_last)
 
 
 def for_inference(model: SegmentationModel) -> SegmentationModel:
@@ -102,7 +110,12 @@ def fold_batch_norm(model: SegmentationModel) -> int:
     w' = w g / sqrt(v + e), b' = (b - m) g / sqrt(v + e) + beta (Ioffe and Szegedy, 2015).
     """
     names = {module: name for name, module in model.network.named_modules()}
-    pairs = _conv_norm_pairs(model)
+    pairs = called_in_turn(
+        model.network,
+        lambda module: isinstance(module, nn.Conv2d),
+        lambda module: isinstance(module, nn.BatchNorm2d) and module.track_running_stats,
+        lambda: probe(model),
+    )
     for conv, norm in pairs:
         fused = fuse_conv_bn_eval(conv, norm)
         conv.weight, conv.bias = fused.weight, fused.bias
@@ -110,35 +123,6 @@ def fold_batch_norm(model: SegmentationModel) -> int:
         rest = [part for part in (getattr(norm, "drop", None), getattr(norm, "act", None)) if isinstance(part, nn.Module)]
         model.network.set_submodule(names[norm], nn.Sequential(*rest) if rest else nn.Identity())
     return len(pairs)
-
-
-def _conv_norm_pairs(model: SegmentationModel) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """Find each convolution and the normalization of its output, both called once.
-
-    The network runs on a small image while hooks watch which tensor goes where, so this does not depend on how the
-    layers are written. (On the meta device this would need no arithmetic, but a second of imports.)
-    """
-    made: dict[int, tuple[Any, Tensor]] = {}  # the tensor is kept so that its id stays unique
-    calls: Counter[nn.Module] = Counter()
-    pairs: list[tuple[Any, Any]] = []
-
-    def convolved(conv: nn.Module, inputs: Any, output: Tensor) -> None:
-        calls[conv] += 1
-        made[id(output)] = conv, output
-
-    def normalizing(norm: nn.Module, inputs: Any) -> None:
-        calls[norm] += 1
-        if id(inputs[0]) in made:
-            pairs.append((made[id(inputs[0])][0], norm))
-
-    with ExitStack() as hooks, torch.no_grad():
-        for module in model.network.modules():
-            if isinstance(module, nn.Conv2d):
-                hooks.callback(module.register_forward_hook(convolved).remove)
-            elif isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
-                hooks.callback(module.register_forward_pre_hook(normalizing).remove)
-        probe(model)
-    return [(conv, norm) for conv, norm in pairs if calls[conv] == calls[norm] == 1]
 
 
 @torch.no_grad()
