@@ -99,15 +99,26 @@ def load(mode: str, port: int, clients: int, requests: int) -> None:
 class Server:
     """A server, or the bare network, in a process of its own."""
 
-    def __init__(self, mode: str, workers: int) -> None:
+    def __init__(self, mode: str, workers: int, engine: str) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.mode = mode
         peers = str(Path(__file__).with_name("serve_peers.py"))
-        command = [sys.executable, peers, mode, "--port", str(self.port), "--workers", str(workers)]
+        command = [sys.executable, peers, mode, "--port", str(self.port), "--workers", str(workers), "--engine", engine]
         if mode == "vocseg":
-            command = [sys.executable, "-m", "vocseg", "serve", "--port", str(self.port), "--workers", str(workers)]
+            command = [
+                sys.executable,
+                "-m",
+                "vocseg",
+                "serve",
+                "--port",
+                str(self.port),
+                "--workers",
+                str(workers),
+                "--engine",
+                engine,
+            ]
         pipe = subprocess.PIPE if mode == "bare" else subprocess.DEVNULL
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
         for _ in range(600):
@@ -169,13 +180,13 @@ def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))] if values else float("nan")
 
 
-def compare(modes: list[str], workers: int, clients: int, requests: int, rounds: int) -> None:
+def compare(modes: list[str], workers: int, engine: str, clients: int, requests: int, rounds: int) -> None:
     """Alternate rounds between the servers, and print a table."""
     found: dict[str, list[dict[str, Any]]] = {mode: [] for mode in modes}
     with ExitStack() as ends:
         servers = []
         for mode in modes:
-            servers.append(Server(mode, workers))
+            servers.append(Server(mode, workers, engine))
             ends.callback(servers[-1].end)
             servers[-1].measure(clients, 4 * clients)
         for _ in range(rounds):
@@ -199,9 +210,9 @@ def show(servers: list[Server], found: dict[str, list[dict[str, Any]]], requests
         print(f"| {server.mode} | {speed:.1f} | {p50:.0f} | {p95:.0f} | {cpu:.1f} | {server.megabytes():.0f} | {ratio:.2f} |")
 
 
-def endure(workers: int, clients: int, requests: int) -> None:
+def endure(workers: int, engine: str, clients: int, requests: int) -> None:
     """Send many requests to vocseg, and print its memory now and then."""
-    server = Server("vocseg", workers)
+    server = Server("vocseg", workers, engine)
     print(f"at the start: {server.megabytes('Anonymous'):.0f} MB")
     for done in range(0, requests, SHOWN):
         found = server.measure(clients, min(SHOWN, requests - done))
@@ -217,6 +228,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=200, help="a round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2, help="images that each server segments at a time")
+    parser.add_argument("--engine", default="auto", help="of each Segmenter")
     parser.add_argument("--endurance", action="store_true", help=f"print vocseg's memory each {SHOWN} of --requests")
     parser.add_argument("--role", choices=("load",), help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
@@ -224,9 +236,9 @@ def main() -> None:
     if given.role == "load":
         load(given.modes[0], given.port, given.clients, given.requests)
     elif given.endurance:
-        endure(given.workers, given.clients, given.requests)
+        endure(given.workers, given.engine, given.clients, given.requests)
     else:
-        compare(list(given.modes), given.workers, given.clients, given.requests, given.rounds)
+        compare(list(given.modes), given.workers, given.engine, given.clients, given.requests, given.rounds)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def jpegs() -> list[bytes]:
     return found
 
 
-def bare(workers: int) -> None:
+def bare(workers: int, engine: str) -> None:
     """Segment as many images in memory as each line of standard input says, and print the seconds."""
     import torch
 
@@ -39,7 +39,7 @@ def bare(workers: int) -> None:
     from vocseg.utils.system import cores
 
     vocseg.tune_process()
-    segment, images = vocseg.Segmenter(device="cpu"), [to_pixels(content) for content in jpegs()]
+    segment, images = vocseg.Segmenter(device="cpu", engine=engine), [to_pixels(content) for content in jpegs()]
     pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(max(1, cores() // workers),))
     for line in sys.stdin:
         start = time.perf_counter()
@@ -47,14 +47,14 @@ def bare(workers: int) -> None:
         print(time.perf_counter() - start, flush=True)
 
 
-def litserve_api() -> Any:
+def litserve_api(engine: str) -> Any:
     """Return LitServe's object; its workers, started with spawn, make theirs by this function too."""
     import litserve
     from fastapi import Response
 
     class Api(litserve.LitAPI):
         def __reduce__(self) -> Any:
-            return litserve_api, (), self.__dict__
+            return litserve_api, (engine,), self.__dict__
 
         def setup(self, device: str) -> None:
             import torch
@@ -63,7 +63,7 @@ def litserve_api() -> Any:
 
             vocseg.tune_process()
             torch.set_num_threads(1)
-            self.segment = vocseg.Segmenter(device="cpu")
+            self.segment = vocseg.Segmenter(device="cpu", engine=engine)
 
         def decode_request(self, request):  # type: ignore[no-untyped-def]  # LitServe looks at annotations
             return base64.b64decode(request["image"])
@@ -79,15 +79,15 @@ def litserve_api() -> Any:
     return Api()
 
 
-def serve_litserve(port: int, workers: int) -> None:
+def serve_litserve(port: int, workers: int, engine: str) -> None:
     """LitServe, with a process a worker."""
     import litserve
 
-    server = litserve.LitServer(litserve_api(), accelerator="cpu", workers_per_device=workers)
+    server = litserve.LitServer(litserve_api(engine), accelerator="cpu", workers_per_device=workers)
     server.run(host="127.0.0.1", port=port, log_level="error", generate_client_file=False)
 
 
-def serve_gradio(port: int, workers: int) -> None:
+def serve_gradio(port: int, workers: int, engine: str) -> None:
     """gradio, with as many images at a time."""
     import gradio
     import torch
@@ -97,7 +97,7 @@ def serve_gradio(port: int, workers: int) -> None:
 
     vocseg.tune_process()
     torch.set_num_threads(1)
-    segment = vocseg.Segmenter(device="cpu")
+    segment = vocseg.Segmenter(device="cpu", engine=engine)
 
     def mask(image: Any) -> Any:
         torch.set_num_threads(1)
@@ -115,11 +115,12 @@ def main() -> None:
     parser.add_argument("mode", choices=("bare", "litserve", "gradio"))
     parser.add_argument("--port", type=int, default=8001)
     parser.add_argument("--workers", type=int, default=2, help="images at the same time")
+    parser.add_argument("--engine", default="auto")
     given = parser.parse_args()
     if given.mode == "bare":
-        bare(given.workers)
+        bare(given.workers, given.engine)
     else:
-        {"litserve": serve_litserve, "gradio": serve_gradio}[given.mode](given.port, given.workers)
+        {"litserve": serve_litserve, "gradio": serve_gradio}[given.mode](given.port, given.workers, given.engine)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from vocseg.app.serve.limits import Limits
 from vocseg.data.image_io import FORMATS, HEAD, image_format, open_image
 from vocseg.errors import DataError, ImageError
+from vocseg.inference.engines import MANY
 from vocseg.inference.images import NamedBytes
 from vocseg.inference.result import Segmentation
 from vocseg.inference.segmenter import Segmenter
@@ -159,7 +160,7 @@ class Service:
             watch.lap("wait")
             loaded = self._load(upload)
             watch.lap("decode")
-            [result] = self.segmenter.segment_loaded([loaded], keep_logits=True)
+            [result] = self.segmenter.segment_loaded([loaded], total=MANY, keep_logits=True)
             watch.lap("network")
             answer = job.render(result, watch)
             if "encode" not in watch.ms:
@@ -197,7 +198,7 @@ class Service:
         height, width = WARM_SIZE
         image = Loaded(torch.zeros(3, height, width, dtype=torch.uint8), 0, 0.0, [])
         try:
-            await asyncio.wrap_future(self._pool.submit(self.segmenter.segment_loaded, [image]))
+            await asyncio.wrap_future(self._pool.submit(self.segmenter.segment_loaded, [image], total=MANY))
             self.is_warm = True
         except Exception:
             log.exception("the network does not run")
