@@ -171,3 +171,13 @@ def test_classes_of_is_the_first_largest(classes: int, width: int, seed: int) ->
     got = classes_of(logits, logits.amax(1, keepdim=True))
     assert got.dtype == torch.uint8
     assert got.tolist() == want
+
+
+def test_large_matrices_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache has a bound in bytes: strips of many sizes do not fill the memory. Results are the same."""
+    logits = LowResLogits(torch.randn(1, 3, 2, 50)).upsampled((8, 200))
+    kept = logits.full()
+    low_res_logits._kept_matrices.cache_clear()
+    monkeypatch.setattr(low_res_logits, "KEPT_NUMBERS", 100)
+    assert torch.equal(logits.full(), kept)
+    assert low_res_logits._kept_matrices.cache_info().currsize == 0

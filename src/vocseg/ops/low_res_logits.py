@@ -19,6 +19,9 @@ from torch.nn.functional import embedding_bag, interpolate
 STRIP = 1 << 19
 """Numbers in a strip: two megabytes of float32, which stay in the processor's cache."""
 
+KEPT_NUMBERS = 1 << 20
+"""Numbers in the matrices of an upsampling above which they are made anew for each image: a bound of the cache's memory."""
+
 DISAGREEING = 0.25
 """Share of the pixels whose low-resolution neighbors differ in class above which all pixels are upsampled, strip by strip.
 
@@ -75,9 +78,14 @@ Shape = tuple[int, int]
 Steps = tuple[Resize, ...]
 
 
-@lru_cache(maxsize=256)
 def _matrices(shape: Shape, steps: Steps) -> tuple[Tensor, Tensor]:
-    """Return the steps along the two axes as matrices: H x h and W x w."""
+    """Return the steps along the two axes as matrices: H x h and W x w. Large ones are not kept: strips have hundreds of MB."""
+    height, width = (steps[-1].height, steps[-1].width) if steps else shape
+    numbers = height * shape[0] + width * shape[1]
+    return _kept_matrices(shape, steps) if numbers <= KEPT_NUMBERS else _made_matrices(shape, steps)
+
+
+def _made_matrices(shape: Shape, steps: Steps) -> tuple[Tensor, Tensor]:
     with torch.inference_mode(False), torch.no_grad():  # cached, and used in training too
         rows, columns = (torch.eye(side) for side in shape)
         for step in steps:
@@ -87,6 +95,9 @@ def _matrices(shape: Shape, steps: Steps) -> tuple[Tensor, Tensor]:
                 rows = _upsampled(rows, step.height, step.align_corners)
                 columns = _upsampled(columns, step.width, step.align_corners)
     return rows, columns
+
+
+_kept_matrices = lru_cache(maxsize=128)(_made_matrices)
 
 
 @lru_cache(maxsize=64)

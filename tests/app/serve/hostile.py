@@ -117,6 +117,8 @@ def bombs() -> Iterator[tuple[str, Case]]:
     deflated = zlib.compress(bytes(1 << 20))
     yield "PNG of 40,000 x 40,000 pixels", (kind, png(40_000, 40_000, deflated), 413)
     yield "PNG of 2^31 - 1 pixels a side", (kind, png(2**31 - 1, 2**31 - 1, deflated), 413)
+    yield "PNG of one row of 16,385 pixels", (kind, png(16_385, 1, zlib.compress(bytes(1 + 3 * 16_385))), 413)
+    yield "PNG of one column of 65,535 pixels", (kind, png(1, 65_535, zlib.compress(bytes(4 * 65_535))), 413)
     yield "PNG of no width", (kind, png(0, 9, deflated), 422)
     yield "PNG of more pixels than bytes", (kind, png(500, 500, b""), 422)
     yield "PNG with a text of 64 MB", (kind, png(9, 9, deflated, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(64 << 20)))), 422)

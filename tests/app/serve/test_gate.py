@@ -52,7 +52,7 @@ def test_what_needs_no_token(open_client: Callable[..., TestClient]) -> None:
         ("[::1]:8000", 200),
         ("evil.example", 403), ("localhost.evil.example", 403), ("127.0.0.1.evil.example", 403), ("", 403), ("[::1", 403),
         ("10.0.0.1", 403),
-        ("0.0.0.0", 403), ("localhost@evil.example", 403),
+        ("0.0.0.0", 403), ("localhost@evil.example", 403), ("evil@localhost", 403), ("localhost/x", 403), ("localhost?x", 403),
     ],
 )  # fmt: skip
 def test_names_of_the_server(open_client: Callable[..., TestClient], host: str, status: int) -> None:
@@ -74,7 +74,15 @@ def test_other_names(open_client: Callable[..., TestClient]) -> None:
 
 def test_pages_of_other_origins(open_client: Callable[..., TestClient]) -> None:
     closed = open_client()
-    for origin, status in (("http://localhost", 200), ("http://evil.example", 403), ("null", 403), ("http://localhost:1", 403)):
+    for origin, status in (
+        ("http://localhost", 200),
+        ("http://evil.example", 403),
+        ("null", 403),
+        ("http://localhost:1", 403),
+        ("http://[", 403),
+        ("http://", 403),
+        ("x" * 5000, 403),
+    ):
         answer = closed.post("/v1/predict", content=PNG, headers={"Origin": origin})
         assert answer.status_code == status, origin
         assert "access-control-allow-origin" not in answer.headers

@@ -46,6 +46,8 @@ NOT_HTTP = {
     "space after a name": HEAD + b"Content-Length : 5\r\n\r\nhello", "two hosts": HEAD + b"Host: evil\r\n\r\n",
     "a carriage return in a header": HEAD + b"X: a\rContent-Length: 5\r\n\r\nhello",
     "a zero byte in a header": HEAD + b"X: a\0b\r\n\r\n", "empty line first": b"\r\n" + NEXT,
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "HTTP/9.9": NEXT.replace(b"1.1", b"9.9"), "HTTP/0.9": NEXT.replace(b"1.1", b"0.9"),
 }  # fmt: skip
 CHUNKED = IMAGE + b"Transfer-Encoding: chunked\r\n"
 TWICE = "this is not HTTP: the length of its body is given twice, by Content-Length or Transfer-Encoding"
@@ -175,6 +177,14 @@ def test_a_client_that_does_not_take_its_answer(server: Any, monkeypatch: pytest
         client.sendall(request)
         while server.connections:
             time.sleep(0.01)
+
+
+def test_a_web_socket_is_not_opened(server: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """The request is answered as it is, as RFC 9110 allows, and no log line recommends another package."""
+    asks = b"Connection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    assert answers(server, NEXT[:-2] + asks).startswith(b"HTTP/1.1 200 ")
+    assert answers(server, HEAD.replace(b"POST", b"GET") + asks).startswith(b"HTTP/1.1 405 ")
+    assert "WebSocket" not in caplog.text
 
 
 def test_the_reason_is_h11s(server: Any) -> None:

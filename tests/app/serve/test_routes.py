@@ -267,3 +267,31 @@ def test_it_opens_no_connection(client: TestClient, content: bytes, monkeypatch:
         assert client.post(f"/v1/predict?format={name}", files=file(content)).status_code == 200
     for path in ("/", "/docs", "/openapi.json", "/v1/model", "/metrics"):
         assert client.get(path).status_code == 200
+
+
+PATHS = [
+    "/static", "/static/", "/static/../server.py", "/static/..%2fserver.py", "/static/%2e%2e/server.py", "/static//etc/passwd",
+    "/static/..%5cserver.py", "/static/%00", "/static/app.js%00.png", "/samples/%2e%2e/%2e%2e/vocseg-s.safetensors", "/samples/",
+    "/static/" + "a" * 5000, "/static/%ff%ff", "/v1/model/", "/%0d%0aSet-Cookie:x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_nothing_but_the_pages_files_is_read(client: TestClient, path: str) -> None:
+    answer = client.get(path, follow_redirects=False)
+    assert (answer.status_code, list(answer.json())) == (404, ["error"])
+    assert "\n" not in answer.text
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "OPTIONS", "PROPFIND", "X" * 500])
+@pytest.mark.parametrize("path", ["/", "/v1/predict", "/static/app.js", "/label-studio/predict"])
+def test_other_methods(client: TestClient, method: str, path: str) -> None:
+    answer = client.request(method, path)
+    assert (answer.status_code, list(answer.json())) == (405, ["error"])
+
+
+@pytest.mark.parametrize("ranges", ["bytes=99999-1", "lines=1", "bytes=0-1", "bytes=" + ",".join(["0-"] * 5000)])
+def test_files_are_sent_whole(client: TestClient, ranges: str) -> None:
+    for path in ("/", "/static/app.js", "/samples/chelsea.jpg"):
+        answer = client.get(path, headers={"Range": ranges})
+        assert (answer.status_code, answer.content) == (200, client.get(path).content)

@@ -63,7 +63,8 @@ def test_pixels_are_counted_before_they_are_decoded(
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
     answer = client.post("/v1/predict", content=PNG)
     assert answer.json() == {
-        "error": "cannot read image upload: it has 60 x 40 pixels, and this server takes 0.002 million; send a smaller copy"
+        "error": "cannot read image upload: it has 60 x 40 pixels, and this server takes 0.002 million, at most "
+        "16,384 a side; send a smaller copy"
     }
 
 

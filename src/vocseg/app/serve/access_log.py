@@ -63,7 +63,7 @@ class AccessLog:
         self.metrics.observe(scope["method"], path, status, seconds, exchange.received, exchange.sent)
         client = scope.get("client") or ("",)
         row: dict[str, Any] = {
-            "time": _now(), "id": exchange.id, "client": client[0], "method": scope["method"][:20],
+            "time": _now(), "id": exchange.id, "client": visible(client[0][:45]), "method": scope["method"][:20],
             "path": visible(scope["path"][:200]), "status": status, "ms": round(1000 * seconds, 1), "received": exchange.received,
             "sent": exchange.sent, **scope["state"].get("log", {}),
         }  # fmt: skip

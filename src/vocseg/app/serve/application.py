@@ -10,8 +10,9 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from vocseg import __version__, voc
 from vocseg.app.serve import problems
@@ -44,7 +45,7 @@ def build(segmenter: Segmenter, limits: Limits, access: Access, label_studio: La
 
     app = FastAPI(
         title="vocseg", version=__version__, description="Masks of images over HTTP.", lifespan=lifespan,
-        docs_url=None, redoc_url=None,
+        docs_url=None, redoc_url=None, redirect_slashes=False,
     )  # fmt: skip
     app.state.service = service
     app.state.metrics = Metrics(service)
@@ -55,7 +56,7 @@ def build(segmenter: Segmenter, limits: Limits, access: Access, label_studio: La
     app.add_api_route("/", _index, methods=["GET", "HEAD"], include_in_schema=False, response_class=Response)
     app.add_api_route("/docs", _docs, include_in_schema=False, response_class=Response)
     app.mount("/static", _PageFiles(directory=PAGE))
-    app.mount("/samples", StaticFiles(directory=FOLDER / voc.IMAGES))
+    app.mount("/samples", _PageFiles(directory=FOLDER / voc.IMAGES))
     # The last is the outermost.
     app.add_middleware(Gate, access=access)
     if access.cors:
@@ -71,6 +72,11 @@ def build(segmenter: Segmenter, limits: Limits, access: Access, label_studio: La
 class _PageFiles(StaticFiles):
     """Files that a browser asks for again after an update, with types that do not come from this machine's settings."""
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Whole files, which are small: an error of a range would not be JSON.
+        headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
+        await super().__call__({**scope, "headers": headers}, receive, send)
+
     def file_response(self, full_path: Any, *arguments: Any, **options: Any) -> Response:
         response = super().file_response(full_path, *arguments, **options)
         response.headers["Cache-Control"] = "no-cache"
@@ -80,7 +86,7 @@ class _PageFiles(StaticFiles):
 
 
 async def _index() -> Response:
-    return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+    return HTMLResponse((PAGE / "index.html").read_bytes(), headers={"Cache-Control": "no-cache"})
 
 
 async def _docs(request: Request) -> Response:

@@ -7,8 +7,8 @@ import binascii
 import hashlib
 import hmac
 import ipaddress
+import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -19,6 +19,8 @@ from vocseg.errors import SettingError
 OPEN = ("/", "/v1/health", "/v1/ready", "/label-studio/health", "/docs", "/openapi.json", "/favicon.ico")
 """Addresses that need no token: the page, its description, and probes."""
 OPEN_FOLDERS = ("/static/", "/samples/")
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s/?#@:\[\]\\]*))(?::\d*)?")
+_ORIGIN = re.compile(rf"https?://(?!:|$){_HOST.pattern}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,7 @@ class Access:
         if token is not None and not (token.isascii() and token.isprintable() and token.strip() == token != ""):
             raise SettingError("the token is empty, or has spaces at its ends or characters beyond ASCII; choose another one")
         for origin in self.cors:
-            parts = urlsplit(origin)
-            if origin != "*" and (not parts.netloc or parts.path or parts.scheme not in ("http", "https")):
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
                 raise SettingError(f"cors origin '{origin}' is not like https://example.org, or *")
 
     def knows_host(self, host: str) -> bool:
@@ -64,7 +65,8 @@ class Access:
 
     def knows_origin(self, origin: str | None, host: str) -> bool:
         """Tell whether a page of this origin may send requests: the service's own, or one that is named."""
-        return origin is None or origin in self.cors or "*" in self.cors or urlsplit(origin).netloc.lower() == host.lower() != ""
+        own = (f"http://{host}".lower(), f"https://{host}".lower())
+        return origin is None or origin in self.cors or "*" in self.cors or origin.lower() in own
 
 
 def host_name(host: str) -> str:
@@ -73,10 +75,8 @@ def host_name(host: str) -> str:
     >>> host_name("LocalHost:8000"), host_name("[::1]:80")
     ('localhost', '::1')
     """
-    try:
-        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
-    except ValueError:
-        return ""
+    found = _HOST.fullmatch(host.lower())
+    return (found[1] or found[2]).rstrip(".") if found else ""
 
 
 def is_loopback(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from typing import Any
 
@@ -16,6 +17,7 @@ PATIENCE = 10.0
 """Seconds after which a connection on which no request begins, or no byte of an answer is taken, is closed."""
 LINGER = 5.0
 """Seconds that a connection stays open for a client that still sends to read the answer."""
+_VERSION = re.compile(rb" HTTP/([\d.]+)$")
 
 
 class Protocol(H11Protocol):
@@ -37,6 +39,9 @@ class Protocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         if not self.transport.is_closing():
             super().data_received(data)
+
+    def _should_upgrade(self) -> bool:
+        return False  # to WebSocket; the request is answered as it is
 
     def _look(self) -> None:
         """Close the connection if, since the last look, no request has begun, none is at work, and no answer was taken."""
@@ -116,6 +121,9 @@ class StrictBuffer(ReceiveBuffer):
 
 def _ambiguity(raw: bytearray, lines: list[bytearray]) -> str | None:
     """Return what of a head can be read in two ways, if anything."""
+    version = _VERSION.search(lines[0]) if lines else None
+    if version and version[1] not in (b"1.0", b"1.1"):
+        return "its version is not HTTP/1.0 or HTTP/1.1"
     if raw.count(b"\n") != raw.count(b"\r\n"):
         return "a line of its head ends without a carriage return"
     if any(line.startswith((b" ", b"\t")) for line in lines):

@@ -32,6 +32,8 @@ Render = Callable[[Segmentation, "Stopwatch"], Answer]
 
 WARM_SIZE = 375, 500
 """Height and width of the image that is segmented before the service says that it is ready."""
+MAX_SIDE = 1 << 14
+"""Pixels of an image's side: the work for a thin strip grows with the square of its length."""
 CLIENT_GONE = 499
 """Status, in the log, of a request whose client closed the connection."""
 
@@ -186,9 +188,10 @@ class Service:
             # The limit of files names an option of the server's, which a client cannot set.
             with open_image(file, decode=False, most=sys.maxsize) as image:
                 width, height = image.size
-            if width * height > self.limits.max_pixels:
-                text = f"it has {width} x {height} pixels, and this server takes {self.limits.max_pixels / 1e6:g} million"
-                raise HTTPException(413, f"cannot read image {upload.name}: {text}; send a smaller copy")
+            if width * height > self.limits.max_pixels or max(width, height) > MAX_SIDE:
+                limit = f"{self.limits.max_pixels / 1e6:g} million, at most {MAX_SIDE:,} a side"
+                text = f"it has {width} x {height} pixels, and this server takes {limit}; send a smaller copy"
+                raise HTTPException(413, f"cannot read image {upload.name}: {text}")
             return load(0, Item(Path(upload.name), Path(upload.name), lambda: file))
         except ImageError as error:
             raise HTTPException(422, str(error)) from error
