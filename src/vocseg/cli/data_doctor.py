@@ -49,7 +49,7 @@ def doctor(
     """
     protect_data(data, [mask_dir], [json, html])  # fail before torch is imported
     part = parse_shard(shard, out)
-    from vocseg.cli.console import say_shard, terminal
+    from vocseg.cli.console import log_to_terminal, say_shard, terminal
     from vocseg.doctor.examine import examine
     from vocseg.doctor.repair import require_empty
     from vocseg.doctor.report import diagnosis_report, repairs_report
@@ -63,6 +63,7 @@ def doctor(
         raise SettingError("--fix, --html and --json need all images, not --shard; `vocseg merge` writes both files of all shards")
     if fix is not None:
         require_empty(fix)
+    log_to_terminal()
     diagnosis = examine(data, mask_dir=mask_dir, splits=splits, out=out, shard=shard)
     if part is not None and out is not None:
         say_shard(part, out, len(diagnosis.images))

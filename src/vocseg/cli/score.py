@@ -38,10 +38,11 @@ def score(
     """
     data_folder(truth.data)  # fail before torch is imported
     part = parse_shard(shard, out)
-    from vocseg.cli.console import say_shard, terminal
+    from vocseg.cli.console import log_to_terminal, say_shard, terminal
     from vocseg.evaluation.score import score as run
     from vocseg.evaluation.table import conventions_report, evaluation_report
 
+    log_to_terminal()
     result = run(masks, **asdict(truth), out=out, shard=shard, json=json, title=f"score {truth.split}")
     if part is not None and out is not None:
         say_shard(part, out, result.images)

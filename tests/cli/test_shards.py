@@ -1,0 +1,115 @@
+"""Shards from the command line; processes that are killed."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import vocseg
+from forked import Forked
+from verbs import Run, fails
+from vocseg.data.layout import VocFolder
+from vocseg.data.synthetic import write_synthetic
+from vocseg.models import save_model
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of 40 images, and a model beside it."""
+    folder = tmp_path_factory.mktemp("many")
+    write_synthetic(folder / "data", train=1, val=40, size=(40, 48))
+    torch.manual_seed(0)
+    save_model(folder / "m.safetensors", vocseg.create_model("simple_conv_net", VocFolder.find(folder / "data").classes))
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    lines = {name: b"".join(line for line in text.splitlines(True) if b'"seconds"' not in line) for name, text in files.items()}
+    return {name: text for name, text in lines.items() if not name.startswith("shard-")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["evaluate", "predict"])
+def test_killed_at_random_times_and_started_again(many: Path, tmp_path: Path, verb: str) -> None:
+    images, model = VocFolder.find(many / "data").root / "JPEGImages", many / "m.safetensors"
+    commands = {
+        "evaluate": ["evaluate", model, "--data", many / "data", "--device", "cpu"],
+        "predict": [
+            "predict",
+            images,
+            "--model",
+            model,
+            "--device",
+            "cpu",
+            "--format",
+            "mask",
+            "--format",
+            "areas",
+            "--skip-existing",
+        ],
+    }
+    command, out, randomness = commands[verb], tmp_path / "out", random.Random(0)
+    masks = out / "masks" if verb == "evaluate" else out
+    for _ in range(4):
+        process = Forked([*command, "--out", out, "--shard", "1/2"])
+        before = len([*masks.glob("*.png")])
+        deadline = time.monotonic() + 60
+        while process.poll() is None and len([*masks.glob("*.png")]) <= before and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(randomness.uniform(0, 0.1))
+        process.kill()
+        process.communicate()
+        assert not (out / "shard-1-of-2").exists() or (out / "shard-1-of-2" / "shard.json").is_file()
+        if verb == "evaluate":
+            before = 0
+            for mask in masks.glob("*.png"):
+                mask.unlink()
+    for shard in ("1/2", "2/2"):
+        process = Forked([*command, "--out", out, "--shard", shard])
+        output = process.communicate(timeout=120)[0]
+        assert process.returncode == 0, output
+    assert not list(out.rglob(".*"))  # nothing half written
+    vocseg.merge(out, out)
+    whole = Forked([*command, "--out", tmp_path / "one"])
+    whole.communicate(timeout=120)
+    assert content(out) == content(tmp_path / "one")
+
+
+def test_the_doctor_and_label_errors(many: Path, tmp_path: Path, run: Run) -> None:
+    data, model = many / "data", many / "m.safetensors"
+    verbs: dict[str, list[object]] = {
+        "doctor": ["data", "doctor", data, "--splits", "val"],
+        "errors": ["data", "errors", data, "--model", model, "--split", "val", "--device", "cpu"],
+    }
+    for name, command in verbs.items():
+        out = tmp_path / name
+        for shard in ("1/2", "2/2"):
+            code, printed, _ = run(*command, "--out", out, "--shard", shard)
+            assert code == 0
+            assert f"shard {shard}: " in printed
+            assert f"of all shards: vocseg merge {out} --out {out}" in printed
+        assert f"shard 2/2 is finished: {out / 'shard-2-of-2'}" in run(*command, "--out", out, "--shard", "2/2")[1]
+        code, printed, _ = run("merge", out, "--out", out, "--json", tmp_path / f"{name}.json")
+        assert code == run(*command, "--out", tmp_path / f"{name}-one")[0]
+        assert f"written: {out}" in printed
+        left, right = content(out), content(tmp_path / f"{name}-one")
+        assert left.keys() == right.keys()
+        assert {key: text for key, text in left.items() if key.endswith(".json")} == {
+            key: text for key, text in right.items() if key.endswith(".json")
+        }
+
+
+def test_wrong_use(many: Path, tmp_path: Path, run: Run) -> None:
+    data, model = many / "data", many / "m.safetensors"
+    fails(run("evaluate", model, "--data", data, "--shard", "1/2"), "--shard 1/2 needs --out")
+    fails(run("score", tmp_path, "--data", data, "--shard", "0/2", "--out", tmp_path), "shard '0/2' is not I/N with I from 1 to N")
+    fails(run("predict", data, "--shard", "3/2"), "shard '3/2' is not")
+    fails(run("data", "errors", data, "--shard", "1/2", "--folds", 2), "--shard takes no --folds")
+    fails(run("data", "doctor", data, "--shard", "1/2", "--out", tmp_path / "o", "--html", tmp_path / "a.html"), "need all images")
+    fails(run("data", "doctor", data, "--shard", "1/2", "--out", data / "o"), "lies inside the data set")
+    fails(run("merge", tmp_path), f"no results of shards in {tmp_path}")
