@@ -17,9 +17,9 @@ import vocseg
 from vocseg.data.dataset import Batch
 from vocseg.models import create_model
 from vocseg.training.config import TrainConfig
-from vocseg.training.distributed import Processes
 from vocseg.training.loop import TrainState, train_step
 from vocseg.training.losses import Criterion, parse_loss
+from vocseg.utils.distributed import Processes
 
 pytestmark = pytest.mark.gpu
 

@@ -14,9 +14,9 @@ from vocseg.errors import TrainingError
 from vocseg.models import SegmentationModel, create_model
 from vocseg.ops.cross_entropy import Logits, full, pixel_cross_entropy
 from vocseg.training.config import TrainConfig
-from vocseg.training.distributed import Processes
 from vocseg.training.loop import TrainState, train_step
 from vocseg.training.losses import Criterion, dice, parse_loss
+from vocseg.utils.distributed import Processes
 
 
 def batch(void: bool = True) -> Batch:

@@ -16,9 +16,9 @@ from vocseg.data.dataset import Batch
 from vocseg.errors import ModelError, SettingError, nearest
 from vocseg.models import SegmentationModel, create_model
 from vocseg.training.config import TrainConfig
-from vocseg.training.distributed import Processes
 from vocseg.training.loop import TrainState, train_step
 from vocseg.training.losses import Criterion
+from vocseg.utils.distributed import Processes
 from vocseg.utils.system import autocast, find_device
 
 PEERS = {"torchvision": "float32", "autocast": "bfloat16"}

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from vocseg.cli.options import AnyMasks, DataFolder, Flag, Json, ShardOf, parse_shard
+from vocseg.cli.options import AnyMasks, DataFolder, Flag, Json, ShardOf
+from vocseg.cli.sharded import find_shard, run_sharded
 from vocseg.data.layout import protect_data
 
 SEVERAL = Parameter(consume_multiple=True, negative=())
@@ -48,8 +49,8 @@ def doctor(
         void: Labels that become void (255) in the copy.
     """
     protect_data(data, [mask_dir], [json, html])  # fail before torch is imported
-    part = parse_shard(shard, out)
-    from vocseg.cli.console import log_to_terminal, say_shard, terminal
+    part = find_shard(shard, out)
+    from vocseg.cli.console import log_to_terminal, terminal
     from vocseg.doctor.examine import examine
     from vocseg.doctor.repair import require_empty
     from vocseg.doctor.report import diagnosis_report, repairs_report
@@ -64,9 +65,11 @@ def doctor(
     if fix is not None:
         require_empty(fix)
     log_to_terminal()
-    diagnosis = examine(data, mask_dir=mask_dir, splits=splits, out=out, shard=shard)
-    if part is not None and out is not None:
-        say_shard(part, out, len(diagnosis.images))
+    diagnosis = run_sharded(
+        lambda *_: examine(data, mask_dir=mask_dir, splits=splits, out=out, shard=part and str(part)),
+        lambda diagnosis: len(diagnosis.images), shard, out,
+    )  # fmt: skip
+    if diagnosis is None:
         return
     console = terminal()
     console.print(diagnosis_report(diagnosis, console.width), crop=False)

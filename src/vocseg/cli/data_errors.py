@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from vocseg.cli.options import DataFolder, Json, Network, Positive, ShardOf, parse_shard
+from vocseg.cli.options import DataFolder, Json, Network, Positive, ShardOf
+from vocseg.cli.sharded import find_shard, run_sharded
 from vocseg.data.layout import protect_data
 from vocseg.errors import SettingError
 from vocseg.voc import MASKS
@@ -73,10 +74,10 @@ def errors(
     protect_data(data, [mask_dir, "."], [json, *outputs], [review, *(model or [])])  # fail before torch is imported
     models = model or []
     _check_use(models, folds, config, review)
-    part = parse_shard(shard, out)
+    part = find_shard(shard, out)
     if part is not None and (folds is not None or review is not None or suggest is not None):
         raise SettingError("--shard takes no --folds, --review or --suggest: train and suggest once, with all images")
-    from vocseg.cli.console import log_to_terminal, say, say_shard
+    from vocseg.cli.console import log_to_terminal, say
     from vocseg.evaluation.label_components import KINDS
     from vocseg.evaluation.label_errors import find_label_errors
     from vocseg.evaluation.label_result import LabelErrors
@@ -91,16 +92,23 @@ def errors(
         models = [*map(str, trained)]
     if review is not None:
         result = LabelErrors.load(review, data)
+        if json is not None:
+            write_json(json, result.to_dict())
     else:
-        result = find_label_errors(
-            data, models or ["vocseg-s"], split, mask_dir=mask_dir, rank=rank, min_area=min_area, limit=limit, out=out,
-            shard=shard, title="errors", **asdict(network),
-        )  # fmt: skip
-    if json is not None:
-        write_json(json, result.to_dict())
-    if part is not None:
-        say_shard(part, out, len(result.images))
-        return
+
+        def find(device: Any, file: Path | None) -> LabelErrors:
+            result = find_label_errors(
+                data, models or ["vocseg-s"], split, mask_dir=mask_dir, rank=rank, min_area=min_area, limit=limit, out=out,
+                shard=part and str(part), title="errors", **asdict(network) | {"device": device},
+            )  # fmt: skip
+            if file is not None:
+                write_json(file, result.to_dict())
+            return result
+
+        found = run_sharded(find, lambda result: len(result.images), shard, out, network.device, json)
+        if found is None:
+            return
+        result = found
     say(f"probabilities {result.sample_note}")
     say(*(f"{text}: {result.found[kind]:,}" for kind, text in KINDS.items()))
     say("most doubtful images: " + ", ".join(row.id for row in result.images[:5] if row.region is not None))

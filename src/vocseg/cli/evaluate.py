@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from vocseg.cli.options import Flag, Json, Network, Results, ShardOf, Truth, parse_shard
+from vocseg.cli.options import Flag, Json, Network, Results, ShardOf, Truth
+from vocseg.cli.sharded import find_shard, run_sharded
 from vocseg.data.layout import data_folder
 
 
@@ -42,18 +43,20 @@ def evaluate(
         conventions: Also print the mIoU as other tools compute it, to compare with their numbers.
     """
     data_folder(truth.data)  # fail before torch is imported
-    part = parse_shard(shard, out)
-    from vocseg.cli.console import log_to_terminal, say_shard, terminal
+    part = find_shard(shard, out)
+    from vocseg.cli.console import log_to_terminal, terminal
     from vocseg.evaluation.evaluate import evaluate as run
     from vocseg.evaluation.table import conventions_report, evaluation_report
 
     log_to_terminal()
-    result = run(
-        model, match_classes=match_classes, save_masks=save_masks, out=out, json=json, fit_temperature=fit_temperature, shard=shard,
-        title=f"evaluate {truth.split}", **asdict(truth), **asdict(network),
+    result = run_sharded(
+        lambda device, file: run(
+            model, match_classes=match_classes, save_masks=save_masks, out=out, json=file, fit_temperature=fit_temperature,
+            shard=part and str(part), title=f"evaluate {truth.split}", **asdict(truth), **asdict(network) | {"device": device},
+        ),
+        lambda result: result.images, shard, out, network.device, json,
     )  # fmt: skip
-    if part is not None and out is not None:
-        say_shard(part, out, result.images)
+    if result is None:
         return
     title = f"{model} in {result.about['precision']} on {truth.split} of {result.about['data']}"
     terminal().print(evaluation_report(result, title), crop=False)

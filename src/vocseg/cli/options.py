@@ -10,8 +10,6 @@ from typing import Annotated, Literal
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
-from vocseg.errors import SettingError
-from vocseg.utils.shards import Shard
 from vocseg.utils.text import parse_seconds, parse_size
 from vocseg.voc import MASKS
 
@@ -52,7 +50,7 @@ ShardOf = Annotated[
     Parameter(
         name="--shard",
         help="Only share I/N of the images, I from 1 to N: each image by its id, into OUT/shard-I-of-N, once; `vocseg merge OUT` "
-        "makes one result of all shards.",
+        "makes one result of all shards. Processes of torchrun and accelerate take a shard each.",
     ),
 ]
 Weights = Annotated[
@@ -63,16 +61,6 @@ Classes = Annotated[
     str | None,
     Parameter(help="Names of the classes that a weights file predicts, in order, separated by commas, if the file has none."),
 ]
-
-
-def parse_shard(text: str | None, out: Path | None) -> Shard | None:
-    """Read the value of ``--shard``, whose results need a folder."""
-    if text is None:
-        return None
-    shard = Shard.parse(text)
-    if out is None:
-        raise SettingError(f"--shard {shard} needs --out, the folder for the results of all shards")
-    return shard
 
 
 def class_names(text: str | None) -> list[str] | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from vocseg.cli.console import log_to_terminal, say, terminal
-from vocseg.cli.options import Classes, Flag, Json, Network, Positive, Seconds, ShardOf, class_names, parse_shard
+from vocseg.cli.options import Classes, Flag, Json, Network, Positive, Seconds, ShardOf, class_names
+from vocseg.cli.sharded import find_shard, run_sharded
 from vocseg.inference.predictions import Format, Predictions
 from vocseg.inference.sources import STDIN, find_images
 from vocseg.utils.text import counted, shares
@@ -89,18 +90,26 @@ def predict(
         skip_existing: Do not segment images whose files of an earlier call are complete.
         watch: Segment what is in a folder and what arrives there, until Ctrl-C.
     """
-    parse_shard(shard, out)
+    part = find_shard(shard, out)
     if not watch and not any(image in STDIN for image in images):
         find_images(images, out)  # fail before torch is imported
     from vocseg.inference.augment import cost_line
     from vocseg.inference.predict import predict as run
 
     log_to_terminal()
-    result = run(
-        images, out, model=model, classes=class_names(classes), overlay=overlay, opacity=opacity, palette=palette, frames=frames,
-        stride=stride, start=start, end=end, every=every, tile=tile, overlap=overlap, formats=formats,
-        simplify=simplify, skip_existing=skip_existing, watch=watch, shard=shard, json=json, title="predict", **asdict(network),
-    )  # fmt: skip
+    done: list[Predictions] = []
+
+    def segment(device: Any, file: Path | None) -> Predictions:
+        done.append(run(
+            images, out, model=model, classes=class_names(classes), overlay=overlay, opacity=opacity, palette=palette,
+            frames=frames, stride=stride, start=start, end=end, every=every, tile=tile, overlap=overlap, formats=formats,
+            simplify=simplify, skip_existing=skip_existing, watch=watch, shard=part and str(part), json=file, title="predict",
+            **asdict(network) | {"device": device},
+        ))  # fmt: skip
+        return done[0]
+
+    run_sharded(segment, lambda result: len(result.images), shard, out, network.device, json)
+    result = done[0]
     if network.tta != "none":
         say(cost_line(network.tta))
     written = ", ".join(dict.fromkeys(formats)) if formats else "masks and overlays" if overlay else "masks"

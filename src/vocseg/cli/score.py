@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from vocseg.cli.options import Flag, Json, Results, ShardOf, Truth, parse_shard
+from vocseg.cli.options import Flag, Json, Results, ShardOf, Truth
+from vocseg.cli.sharded import find_shard, run_sharded
 from vocseg.data.layout import data_folder
 
 
@@ -37,15 +38,19 @@ def score(
         conventions: Also print the mIoU as other tools compute it, to compare with their numbers.
     """
     data_folder(truth.data)  # fail before torch is imported
-    part = parse_shard(shard, out)
-    from vocseg.cli.console import log_to_terminal, say_shard, terminal
+    part = find_shard(shard, out)
+    from vocseg.cli.console import log_to_terminal, terminal
     from vocseg.evaluation.score import score as run
     from vocseg.evaluation.table import conventions_report, evaluation_report
 
     log_to_terminal()
-    result = run(masks, **asdict(truth), out=out, shard=shard, json=json, title=f"score {truth.split}")
-    if part is not None and out is not None:
-        say_shard(part, out, result.images)
+    result = run_sharded(
+        lambda _, file: run(
+            masks, **asdict(truth), out=out, shard=part and str(part), json=file, title=f"score {truth.split}"
+        ),
+        lambda result: result.images, shard, out, json=json,
+    )  # fmt: skip
+    if result is None:
         return
     terminal().print(evaluation_report(result, f"{masks} on {truth.split} of {result.about['data']}"), crop=False)
     if conventions:

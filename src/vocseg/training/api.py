@@ -15,7 +15,6 @@ from vocseg.errors import OutputError, SettingError, TrainingError, nearest
 from vocseg.models import SegmentationModel
 from vocseg.models.checkpoint import read_model_file
 from vocseg.training.config import PYTHON, TrainConfig, check_values, find_recipe, load_config, read_config
-from vocseg.training.distributed import Processes
 from vocseg.training.environment import check_same_data, data_digests, write_environment
 from vocseg.training.loop import TrainState, notify, train_loop
 from vocseg.training.losses import LossFunction
@@ -32,6 +31,7 @@ from vocseg.training.setup import Schedule, TrainSetup, prepare
 from vocseg.training.step_log import percents
 from vocseg.training.validation import score_start
 from vocseg.utils.arguments import checked
+from vocseg.utils.distributed import Processes
 from vocseg.utils.system import find_device
 from vocseg.utils.text import counted, percent
 

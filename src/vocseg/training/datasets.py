@@ -28,7 +28,7 @@ from vocseg.training.distillation.soft_labels import (
     read_soft_labels,
 )
 from vocseg.training.distillation.teacher import write_soft_labels
-from vocseg.training.distributed import Processes
+from vocseg.utils.distributed import Processes
 
 
 def training_set(config: TrainConfig, folder: VocFolder, processes: Processes) -> SplitDataset:

@@ -18,8 +18,8 @@ from vocseg.data.dataset import SplitDataset
 from vocseg.data.packed import read_bytes
 from vocseg.errors import DataError, SettingError
 from vocseg.training.config import TrainConfig
-from vocseg.training.distributed import world_size
 from vocseg.training.run_folder import RunFolder
+from vocseg.utils.distributed import world_size
 from vocseg.utils.files import write_json
 from vocseg.utils.system import processor
 from vocseg.utils.text import portable

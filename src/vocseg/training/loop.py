@@ -21,13 +21,13 @@ from vocseg.ops.cross_entropy import valid_weight
 from vocseg.training.config import TrainConfig
 from vocseg.training.distillation.distillation import Distillation
 from vocseg.training.distillation.features import Hints, recorded
-from vocseg.training.distributed import Processes
 from vocseg.training.losses import Criterion
 from vocseg.training.optimizer import CLIP_NORM, MovingAverage, build_optimizer, lr_factor, set_lr, set_train_mode
 from vocseg.training.run_folder import RunFolder
 from vocseg.training.setup import TrainSetup
 from vocseg.training.step_log import StepLog, not_finite, steps_between_reads
 from vocseg.training.validation import finish_epoch
+from vocseg.utils.distributed import Processes
 from vocseg.utils.system import autocast
 
 CHECKPOINT_SECONDS = 600.0

@@ -26,9 +26,9 @@ from vocseg.models.registry import find_family, is_file_name
 from vocseg.training.config import PYTHON, TrainConfig
 from vocseg.training.datasets import as_transform, augmentation, repeat_counts, training_set, validation_set
 from vocseg.training.distillation.distillation import Distillation
-from vocseg.training.distributed import Processes
 from vocseg.training.losses import Criterion, LossFunction, parse_loss
 from vocseg.training.optimizer import set_train_mode
+from vocseg.utils.distributed import Processes
 from vocseg.utils.system import find_device, find_precision
 from vocseg.utils.text import counted
 

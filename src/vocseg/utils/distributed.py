@@ -1,10 +1,11 @@
-"""One or several training processes, through accelerate."""
+"""One or several processes, through accelerate."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -20,7 +21,7 @@ CONNECTION_ERRORS = ("Connection closed", "Connection reset", "gloo", "NCCL", "B
 
 
 def world_size() -> int:
-    """Return how many training processes the launcher started."""
+    """Return how many processes the launcher started."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -28,18 +29,24 @@ class Processes:
     """This process and the others that ``accelerate launch`` or ``torchrun`` started, if any.
 
     Create it before anything is put on a GPU: it chooses this process's GPU. Processes communicate through gloo on CPUs
-    and through NCCL on GPUs. Raises TrainingError if they cannot connect.
+    and through NCCL on GPUs. Raises ``error``, a TrainingError by default, if they cannot connect, or if another has ended,
+    with ``ended`` as its text. ``patience``: how long :meth:`wait` waits while all are alive.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(
+        self, device: torch.device, ended: str = "another training process has ended; continue with --resume",
+        error: type[VocsegError] = TrainingError, patience: timedelta | None = None,
+    ) -> None:  # fmt: skip
         self.rank, self.count, self.device = 0, world_size(), device
+        self.ended, self.error = ended, error
         if self.count > 1:
             from accelerate import PartialState
 
             try:
                 state = PartialState(cpu=device.type == "cpu")
-            except (RuntimeError, ValueError) as error:
-                raise TrainingError(f"the training processes cannot connect: {str(error).splitlines()[0]}") from error
+                self._group: Any = None if patience is None else torch.distributed.new_group(timeout=patience, backend="gloo")
+            except (RuntimeError, ValueError) as failure:
+                raise error(f"the processes cannot connect: {str(failure).splitlines()[0]}") from failure
             self.rank, self.count = state.process_index, state.num_processes
             self.device = state.device if device.type == "cuda" else device
 
@@ -66,13 +73,19 @@ class Processes:
         return DistributedDataParallel(network, device_ids=devices, find_unused_parameters=find_unused)
 
     def sum(self, values: Tensor) -> Tensor:
-        """Sum over processes; TrainingError if another process has ended."""
+        """Sum over processes; an error if another process has ended."""
         if self.count == 1:
             return values
         from accelerate.utils import reduce
 
         with self.translate_errors():
             return reduce(values, reduction="sum")
+
+    def wait(self) -> None:
+        """Wait until all processes have come here; an error at once if another has ended."""
+        if self.count > 1:
+            with self.translate_errors():
+                torch.distributed.all_reduce(torch.zeros(1), group=self._group)
 
     def any(self, *flags: bool) -> list[bool]:
         """Tell for each flag whether it is set in any process."""
@@ -98,12 +111,12 @@ class Processes:
 
     @contextmanager
     def translate_errors(self) -> Iterator[None]:
-        """Within the block, raise TrainingError if another process has ended."""
+        """Within the block, raise an error that tells the user if another process has ended."""
         try:
             yield
         except RuntimeError as error:
             if self.count > 1 and any(words in str(error) for words in CONNECTION_ERRORS):
-                raise TrainingError("another training process has ended; continue with --resume") from error
+                raise self.error(self.ended) from error
             raise
 
     def no_sync(self, network: nn.Module, enabled: bool = True) -> AbstractContextManager[Any]:
