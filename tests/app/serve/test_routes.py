@@ -152,6 +152,7 @@ def test_the_model(open_client: Callable[..., TestClient], segmenter: vocseg.Seg
     assert found["classes"][1] == {"id": 1, "name": "aeroplane", "color": "#800000"}
     assert (found["name"], found["vocseg_version"]) == ("two_layer_net", vocseg.__version__)
     assert found["limits"]["max_pixels"] == 25_000_000
+    assert found["limits"]["max_side"] == 16_384
     assert found["license"] is None
     licensed = vocseg.Segmenter(vocseg.create_model("vocseg-s"), device="cpu").info.license
     assert open_client(vocseg.Segmenter(device="cpu")).get("/v1/model").json()["license"] == licensed

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from vocseg import __version__
 from vocseg.app.serve.answers import JSON, MEDIA_TYPES, Answer, Format, Polygons, Wanted, choose_format, hexadecimal
 from vocseg.app.serve.metrics import MEDIA_TYPE, Metrics
-from vocseg.app.serve.service import Service
+from vocseg.app.serve.service import MAX_SIDE, Service
 from vocseg.app.serve.uploads import FIELD, read_uploads
 from vocseg.inference.segmenter import MAX_ASPECT
 
@@ -100,8 +100,8 @@ async def model(request: Request) -> dict[str, Any]:
         "network_size": {"short_side": info.short_side, "max_short_side": segmenter.max_short_side, "max_aspect": MAX_ASPECT},
         "device": str(segmenter.device), "precision": segmenter.precision, "tta": segmenter.tta,
         "limits": {
-            "max_bytes": limits.max_bytes, "max_pixels": limits.max_pixels, "queue": limits.queue, "workers": limits.workers,
-            "timeout": limits.timeout, "batch": min(MOST_IN_BATCH, service.capacity),
+            "max_bytes": limits.max_bytes, "max_pixels": limits.max_pixels, "max_side": MAX_SIDE, "queue": limits.queue,
+            "workers": limits.workers, "timeout": limits.timeout, "batch": min(MOST_IN_BATCH, service.capacity),
         },
         "formats": list(MEDIA_TYPES), "vocseg_version": __version__,
     }  # fmt: skip

@@ -128,6 +128,7 @@ class Service:
             await asyncio.wait(either, timeout=self.limits.timeout, return_when=asyncio.FIRST_COMPLETED)
             if done.done():
                 return [_told(answer) for answer in done.result()]
+            done.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # else asyncio logs it
             done.cancel()
             if watcher.done():
                 raise HTTPException(CLIENT_GONE, "the client has closed the connection")

@@ -115,7 +115,8 @@ export async function sendSmaller() {
   const bitmap = await drawable(blob);
   if (!bitmap) return complain(`This browser cannot decode ${name}; make it smaller with another program.`);
   const most = Math.min(limits?.max_pixels ?? SMALLER, SMALLER);
-  const scale = Math.min(1, Math.sqrt(most / (bitmap.width * bitmap.height)));
+  const longest = limits?.max_side ?? Infinity;
+  const scale = Math.min(1, Math.sqrt(most / (bitmap.width * bitmap.height)), longest / Math.max(bitmap.width, bitmap.height));
   const canvas = new OffscreenCanvas(Math.max(1, Math.floor(bitmap.width * scale)), Math.max(1, Math.floor(bitmap.height * scale)));
   const context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
