@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import Any
 
 from vocseg.utils.html import page
+
+STYLE = "th,td{text-align:left;white-space:normal;vertical-align:top}.scroll{margin:.8rem 0}td:last-child{min-width:9em}"
+    "th,td{text-align:left;white-space:normal;vertical-align:top;overflow-wrap:anywhere}.scroll{margin:.8rem 0}td{min-width:4.5em}"
+)
 
 
 def docs_page(description: dict[str, Any]) -> str:
@@ -17,17 +22,22 @@ def docs_page(description: dict[str, Any]) -> str:
     ]
     for path, methods in description["paths"].items():
         parts += [_operation(path, method, values) for method, values in methods.items()]
-    return page(f"{info['title']}: API", "\n".join(parts))
+    return page(f"{info['title']}: API", "\n".join(parts), style=STYLE)
 
 
 def _operation(path: str, method: str, values: dict[str, Any]) -> str:
-    text = "".join(f"<p>{escape(part)}</p>" for part in values.get("description", "").split("\n\n"))
+    text = "".join(f"<p>{_prose(part)}</p>" for part in values.get("description", "").split("\n\n"))
     kinds = values.get("requestBody", {}).get("content", {})
     body = f"<p>Body: {escape(', '.join(kinds))}</p>" if kinds else ""
     parameters = [_parameter(one) for one in values.get("parameters", ())]
     answers = [[code, answer["description"], ", ".join(answer.get("content", {}))] for code, answer in values["responses"].items()]
     tables = _table(("parameter", "values", "default", ""), parameters) + _table(("status", "", "type"), answers)
     return f'<section class="note"><h2>{escape(method.upper())} {escape(path)}</h2>{text}{body}{tables}</section>'
+
+
+def _prose(text: str) -> str:
+    """Format text with `code` in it."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _parameter(values: dict[str, Any]) -> list[str]:
