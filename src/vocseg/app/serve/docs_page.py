@@ -9,8 +9,6 @@ from typing import Any
 from vocseg.utils.html import page
 
 STYLE = "th,td{text-align:left;white-space:normal;vertical-align:top}.scroll{margin:.8rem 0}td:last-child{min-width:9em}"
-    "th,td{text-align:left;white-space:normal;vertical-align:top;overflow-wrap:anywhere}.scroll{margin:.8rem 0}td{min-width:4.5em}"
-)
 
 
 def docs_page(description: dict[str, Any]) -> str:
