@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import socket
 import sys
@@ -54,9 +53,12 @@ def finish(processes: list[Forked], code: int = 0) -> list[str]:
     return outputs
 
 
-def content(folder: Path) -> dict[str, bytes]:
+def content(folder: Path) -> dict[str, list[bytes]]:
     files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    lines = {name: re.sub(rb'.*("seconds"|per second).*', b"", text) for name, text in files.items()}
+    lines = {
+        name: [line for line in text.splitlines() if b'"seconds"' not in line and b"per second" not in line]
+        for name, text in files.items()
+    }
     return {name: text for name, text in lines.items() if not name.startswith("shard-")}
 
 
