@@ -9,6 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.serve.hostile import PNG
+from vocseg.errors import SettingError
 
 TOKEN = "s3cret token"
 
@@ -64,6 +65,10 @@ def test_names_of_the_server(open_client: Callable[..., TestClient], host: str, 
 
 
 def test_other_names(open_client: Callable[..., TestClient]) -> None:
+    for wrong in ("http://seg.example.org", "seg.example.org:8080", "seg.example.org/x", ""):
+        with pytest.raises(SettingError, match="is not a name like"):
+            open_client(hosts=[wrong])
+    assert open_client(hosts=["Seg.Example.org"]).get("/v1/health", headers={"Host": "seg.example.ORG"}).status_code == 200
     named, with_token = open_client(hosts=["seg.example.org"]), open_client(token=TOKEN)
     both = open_client(hosts=["seg.example.org"], token=TOKEN)
     assert named.get("/v1/health", headers={"Host": "seg.example.org:80"}).status_code == 200

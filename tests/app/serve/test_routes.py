@@ -186,6 +186,13 @@ def test_the_description_works_without_a_network(client: TestClient) -> None:
     for path in description["paths"]:
         assert path in page.text
     assert not any(part in page.text for part in ("<script", "src=", "http://", "https://"))
+    assert "the field <code>image</code> of a form" in page.text
+    assert {"403", "406"} <= description["paths"]["/v1/predict"]["post"]["responses"].keys()
+
+
+def test_probes_may_ask_for_the_head_only(client: TestClient) -> None:
+    for path in ("/v1/health", "/v1/ready"):
+        assert client.head(path).status_code == client.get(path).status_code
 
 
 def test_the_page_may_run_only_what_comes_from_here(client: TestClient) -> None:
@@ -211,6 +218,8 @@ def test_the_page_may_run_only_what_comes_from_here(client: TestClient) -> None:
         ("GET", "/v1/predict", 405, "GET is not possible at /v1/predict; POST is"),
         ("DELETE", "/v1/model", 405, "DELETE is not possible at /v1/model; GET is"),
         ("POST", "/v1/predict?format=bmp", 422, "format: should be 'mask', 'json'"),
+        ("POST", "/v1/predict?polygon=none", 422, "no parameter 'polygon'; there are format, polygons, mask, opacity, name"),
+        ("POST", "/v1/predict-batch?format=mask", 422, "there is no parameter 'format'; there are polygons, mask"),
         ("POST", "/v1/predict?opacity=2", 422, "opacity: should be less than or equal to 1, not '2'"),
         ("POST", "/v1/predict?polygons=yes", 422, "polygons: should be 'polygons', 'rle' or 'none', not 'yes'"),
         ("POST", f"/v1/predict?name={'x' * 201}", 422, "name: string should have at most 200 characters"),

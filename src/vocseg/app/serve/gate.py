@@ -35,6 +35,9 @@ class Access:
         token = self.token
         if token is not None and not (token.isascii() and token.isprintable() and token.strip() == token != ""):
             raise SettingError("the token is empty, or has spaces at its ends or characters beyond ASCII; choose another one")
+        for host in self.hosts:
+            if host == "" or host_name(f"[{host}]" if host.count(":") > 1 else host) != host.lower():
+                raise SettingError(f"allowed host {host!r} is not a name like seg.example.org, without scheme, port and path")
         for origin in self.cors:
             if origin != "*" and not _ORIGIN.fullmatch(origin):
                 raise SettingError(f"cors origin '{origin}' is not like https://example.org, or *")
@@ -48,7 +51,7 @@ class Access:
         (True, False)
         """
         name = host_name(host)
-        return name in self.hosts or is_loopback(name) or (self.token is not None and not self.hosts)
+        return name in map(str.lower, self.hosts) or is_loopback(name) or (self.token is not None and not self.hosts)
 
     def knows_token(self, header: str) -> bool:
         """Tell whether the header Authorization holds the token, as Bearer, or as the password of Basic."""

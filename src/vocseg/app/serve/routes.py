@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
@@ -23,9 +23,10 @@ _PROBLEM = {"description": "one line that names what is wrong", "content": {JSON
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: _PROBLEM | {"description": text}
     for status, text in {
-        400: "malformed request", 401: "no token", 408: "the upload took too long", 413: "too many bytes or pixels",
-        415: "not a type that is read", 422: "broken image, or a wrong parameter", 429: "the queue is full: see Retry-After",
-        503: "no free worker in time, or the server is ending", 504: "no mask in time",
+        400: "malformed request", 401: "no token, or a wrong one",
+        403: "a name of the server, or an origin of a page, that is not allowed", 408: "the upload took too long",
+        413: "too many bytes or pixels", 415: "not a type that is read", 422: "broken image, or a wrong parameter",
+        429: "the queue is full: see Retry-After", 503: "no free worker in time, or the server is ending", 504: "no mask in time",
     }.items()
 }  # fmt: skip
 
@@ -39,17 +40,29 @@ _BODIES = {kind: {"schema": _FILE} for kind in ("image/jpeg", "image/png")}
 ONE = {"requestBody": {"required": True, "content": _form(_FILE) | _BODIES}}
 SEVERAL = {"requestBody": {"required": True, "content": _form({"type": "array", "items": _FILE})}}
 MASKS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "the mask, or what format says", "content": {kind: {} for kind in dict.fromkeys(MEDIA_TYPES.values())}}
+    200: {"description": "the mask, or what format says", "content": {kind: {} for kind in dict.fromkeys(MEDIA_TYPES.values())}},
+    406: _PROBLEM | {"description": "Accept names neither PNG nor JSON"},
 }
 
-Form = Annotated[Format | None, Query(alias="format", description="What to answer; goes before the header Accept.")]
+Form = Annotated[Format | None, Query(alias="format", description="What to answer. Without it: what the header Accept says.")]
 Shapes = Annotated[Polygons, Query(description="Of JSON: the regions' polygons, each class as COCO's run lengths, or neither.")]
 Mask = Annotated[bool, Query(description="Of JSON: also the mask, a PNG in base64.")]
 Opacity = Annotated[float, Query(ge=0, le=1, description="Of an overlay's colors.")]
 Name = Annotated[str, Query(max_length=200, description="The image's name in files that name it (coco, labelme, ...).")]
 
 
-@router.post("/v1/predict", responses=MASKS | PROBLEMS, openapi_extra=ONE, response_class=Response)
+async def known_parameters(request: Request) -> None:
+    """Refuse parameters that the address does not have: misspelled ones would do nothing."""
+    known = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
+    for name in request.query_params:
+        if name not in known:
+            raise HTTPException(422, f"there is no parameter {name[:80]!r}; there are {', '.join(known)}")
+
+
+STRICT = [Depends(known_parameters)]
+
+
+@router.post("/v1/predict", dependencies=STRICT, responses=MASKS | PROBLEMS, openapi_extra=ONE, response_class=Response)
 async def predict(
     request: Request, form: Form = None, polygons: Shapes = "polygons", mask: Mask = False, opacity: Opacity = 0.55,
     name: Name = "image",
@@ -72,7 +85,7 @@ async def predict(
     return Response(answer.content, 200, headers, answer.media_type)
 
 
-@router.post("/v1/predict-batch", responses=PROBLEMS, openapi_extra=SEVERAL, response_class=JSONResponse)
+@router.post("/v1/predict-batch", dependencies=STRICT, responses=PROBLEMS, openapi_extra=SEVERAL, response_class=JSONResponse)
 async def predict_batch(request: Request, polygons: Shapes = "polygons", mask: Mask = False) -> Response:
     """Segment several images, each a field `image` of one form: a list of JSON answers in order.
 
@@ -107,12 +120,14 @@ async def model(request: Request) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@router.head("/v1/health", include_in_schema=False)
 @router.get("/v1/health")
 async def health() -> dict[str, str]:
     """Say that the server lives."""
     return {"status": "ok"}
 
 
+@router.head("/v1/ready", include_in_schema=False)
 @router.get("/v1/ready", responses={503: _PROBLEM})
 async def ready(request: Request) -> dict[str, str]:
     """Say whether the server takes images: 503 until the network has run once, and while the server ends."""
