@@ -194,6 +194,12 @@ def test_without_a_cjk_font_boxes_are_drawn(monkeypatch: pytest.MonkeyPatch) -> 
     assert letters_as_pixels("猫").min() < 128
 
 
+def test_an_image_too_long_for_jpeg_is_shrunk(tmp_path: Path) -> None:
+    draw.save_image(Image.new("RGB", (65_535, 8)), tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert image.size == (65_500, 8)
+
+
 LIMITED = """
 import resource, signal, sys
 from pathlib import Path

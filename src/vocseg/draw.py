@@ -40,6 +40,10 @@ def palette_image(mask: Tensor, palette: Colors = voc.PALETTE) -> Image.Image:
     return image
 
 
+JPEG_SIDE = 65_500
+"""Longest side that libjpeg writes, pixels."""
+
+
 def save_mask(mask: Tensor, path: Path, palette: Colors = voc.PALETTE, note: bytes = b"") -> None:
     """Write a mask (uint8, H x W) as a palette PNG atomically; raise OutputError if it cannot be written."""
     save_image(palette_image(mask, palette), path, note)
@@ -48,10 +52,14 @@ def save_mask(mask: Tensor, path: Path, palette: Colors = voc.PALETTE, note: byt
 def save_image(image: Image.Image, path: Path, note: bytes = b"") -> None:
     """Write a Pillow image atomically in the format of its suffix; raise OutputError if it cannot be written.
 
-    ``note`` is kept in the head of a PNG or JPEG file.
+    ``note`` is kept in the head of a PNG or JPEG file. An image larger than JPEG allows is shrunk for it.
     """
     kind = "JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else path.suffix[1:].upper()
-    options: dict[str, Any] = {"quality": 92, "comment": note} if kind == "JPEG" else {}
+    options: dict[str, Any] = {}
+    if kind == "JPEG":
+        options = {"quality": 92, "comment": note}
+        if max(image.size) > JPEG_SIDE:
+            image = ImageOps.contain(image, (JPEG_SIDE, JPEG_SIDE))
     if kind == "PNG" and note:
         options["pnginfo"] = PngInfo()
         options["pnginfo"].add_text("Software", note)

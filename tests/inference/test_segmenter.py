@@ -102,7 +102,8 @@ def test_the_network_sees_no_image_larger_than_the_limit(height: int, width: int
     size = segment.network_size(height, width)
     assert min(size) <= max(1, limit)
     assert size[0] * size[1] <= 16.5 * limit**2 + max(size)
-    if min(height, width) <= limit and height * width <= 16 * limit**2:
+    assert max(size) <= 16 * limit
+    if min(height, width) <= limit and height * width <= 16 * limit**2 and max(height, width) <= 16 * limit:
         assert size == (height, width)
     elif min(size) > 30:
         assert size[0] / size[1] == pytest.approx(height / width, rel=0.02)

@@ -224,8 +224,10 @@ class Segmenter:
         limit = self.max_short_side
         if not limit:
             return height, width
-        # Strips, whose shorter side is small, have an area of at most MAX_ASPECT squares.
-        factor = min(1.0, limit / min(height, width), limit * math.sqrt(MAX_ASPECT / (height * width)))
+        # Strips, whose shorter side is small, have an area of at most MAX_ASPECT squares, and no longer side than these in a
+        # row: the upsampling of a side takes memory by its square.
+        area, longest = limit * math.sqrt(MAX_ASPECT / (height * width)), limit * MAX_ASPECT / max(height, width)
+        factor = min(1.0, limit / min(height, width), area, longest)
         return max(1, round(height * factor)), max(1, round(width * factor))
 
     def segment_loaded(self, batch: Sequence[Loaded], total: int = 1, keep_logits: bool = False) -> list[Segmentation]:
