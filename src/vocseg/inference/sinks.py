@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 from PIL import Image
@@ -113,8 +114,11 @@ class ProbabilitySink(Sink):
     def write(self, result: Segmentation, item: Item) -> None:
         values: dict[str, Any] = {MARK.decode(): np.array(item.relative.as_posix()), "classes": np.array(result.classes)}
         values["probabilities"] = result.probabilities().numpy().astype(np.float16)
-        with replacing(self.file(item)) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(file, **values)
+        # np.savez_compressed, which takes three times as long for a tenth less
+        with replacing(self.file(item)) as temporary, ZipFile(temporary, "w", ZIP_DEFLATED, compresslevel=1) as archive:
+            for name, value in values.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, value, allow_pickle=False)
 
 
 class CollectingSink(Sink):
