@@ -58,7 +58,7 @@ def test_tiles(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
     cells = [(torch.full((3, 40, 60), value, dtype=torch.uint8), torch.zeros(40, 60, dtype=torch.uint8)) for value in range(8)]
     monkeypatch.setattr(script, "cells", lambda dataset: iter(cells))
     segment = vocseg.Segmenter("two_layer_net", device="cpu", max_short_side=0)
-    script.measure_scores(None, segment, 8, [64])
+    script.measure_scores(None, segment, 8, [64], False)
     rows = capsys.readouterr().out.splitlines()[4:]
     assert [row.split("|")[1].strip() for row in rows] == ["each photograph by itself", "one piece", "tiles of 64"]
     pytest.importorskip("tifffile")

@@ -40,6 +40,7 @@ VERBS: dict[str, list[str]] = {
     "predict": ["DATA/JPEGImages", "--model", "MODEL", "--out", "OUT/masks"],
     "evaluate": ["MODEL", "--data", "DATA", "--save-masks", "OUT/masks", "--out", "OUT/val"],
     "score": ["OUT/masks", "--data", "DATA", "--out", "OUT/val-score"],
+    "merge": ["OUT/shard", "--out", "OUT/merged"],
     "compare": ["OUT/val", "OUT/val-score"],
     "report": ["OUT/val"],
     "submit": ["vocseg-s", "--data", "DATA", "--split", "val", "--out", "OUT/val.tar.gz"],
@@ -53,6 +54,8 @@ VERBS: dict[str, list[str]] = {
     "data stats": ["DATA", "--out", "OUT/plots"],
     "data errors": ["DATA", "--model", "MODEL", "--split", "val", "--out", "OUT/errors"],
     "data show": ["DATA", "--out", "OUT/show.png"],
+    "data pack": ["DATA", "--out", "OUT/shards"],
+    "data unpack": ["OUT/shards", "--out", "OUT/unpacked"],
     "data synth": ["OUT/synth", "--train", "2", "--val", "1", "--size", "32x32"],
 }
 
@@ -75,6 +78,9 @@ def test_no_verb_opens_a_connection(
         pytest.importorskip("onnxruntime")
     if verb == "score" and not (out / "masks").exists():
         assert run("evaluate", *(_filled(part, synth, model, out) for part in VERBS["evaluate"]))[0] == 0
+    if verb == "merge":
+        shard = ["--out", "OUT/shard", "--shard", "1/1"]
+        assert run("evaluate", *(_filled(part, synth, model, out) for part in ["MODEL", "--data", "DATA", *shard]))[0] == 0
     code, _, err = run(*verb.split(), *(_filled(part, synth, model, out) for part in VERBS[verb]))
     assert code == 0, err
     assert connections == []

@@ -42,7 +42,7 @@ def serve(
     vocseg serve
     vocseg serve runs/mine/best.safetensors --port 8080
     VOCSEG_TOKEN=secret vocseg serve --host 0.0.0.0 --log-format json
-    curl -H "Content-Type: image/jpeg" --data-binary @photo.jpg -o mask.png http://127.0.0.1:8000/v1/predict
+    curl -F image=@photo.jpg -o mask.png localhost:8000/v1/predict
     ```
 
     Args:

@@ -28,10 +28,9 @@ def quantize(source: Path, target: Path, images: Sequence[Tensor]) -> None:
     openvino = import_openvino()
     with contextlib.redirect_stdout(io.StringIO()), unreported():  # NNCF prints a banner
         nncf = import_nncf()
-        from nncf.quantization.range_estimator import RangeEstimatorParametersSet
-
         logging.getLogger("nncf").setLevel(logging.ERROR)
-        ranges = nncf.AdvancedQuantizationParameters(activations_range_estimator_params=RangeEstimatorParametersSet.MEDIAN_MINMAX)
+        estimators = nncf.quantization.range_estimator.RangeEstimatorParametersSet
+        ranges = nncf.AdvancedQuantizationParameters(activations_range_estimator_params=estimators.MEDIAN_MINMAX)
         graph = nncf.quantize(
             openvino.Core().read_model(source),
             nncf.Dataset(images, lambda image: image[None].numpy()),
