@@ -168,3 +168,8 @@ def test_items_of_a_source_of_ones_own() -> None:
 def test_no_sources() -> None:
     with pytest.raises(InputError, match="no images to segment"):
         find_images([])
+
+
+def test_an_empty_path_is_not_the_current_folder() -> None:
+    with pytest.raises(InputError, match="an empty path names no image"):
+        find_images([""])

@@ -118,6 +118,8 @@ def _top(row: Item) -> Path:
 def _find(source: str | Path, out: Path | None, skipped: Skipped, base: Path | None = None) -> list[Item]:
     """Find the images of one source; ``base``: the folder of the list that names it."""
     text = str(source)
+    if not text.strip():  # an unset variable of a shell; Path("") is the current folder
+        raise InputError("an empty path names no image; name files, folders or patterns")
     if is_url(text):
         return [_address(text)]
     if text in STDIN and base is None:
