@@ -159,7 +159,7 @@ def test_settings_and_outputs_are_checked(tmp_path: Path) -> None:
     segmenter, image = SEGMENTERS[False], _image(40, 40)
     with pytest.raises(SettingError, match=r"overlap 40 must lie in 0\.\.32, half a tile of 64 pixels"):
         segmenter.segment_tiled(image, tmp_path / "mask.png", tile=64, overlap=40)
-    with pytest.raises(SettingError, match="tile is 0, not a positive number"):
+    with pytest.raises(SettingError, match="tile is 0; it must be at least 64 pixels"):
         segmenter.segment_tiled(image, tmp_path / "mask.png", tile=0)
     with pytest.raises(OutputError, match=r"mask.jpg: a mask in tiles is a .png or a .tif"):
         segmenter.segment_tiled(image, tmp_path / "mask.jpg")

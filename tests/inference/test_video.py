@@ -215,7 +215,12 @@ def test_frames_are_chosen_by_number_and_time(segment: vocseg.Segmenter, tmp_pat
     assert chosen(start=1, end=2) == [number for number, time in enumerate(times, 1) if 1 - 1e-6 <= time < 2]
     every = chosen(every=0.5)
     assert every == [next(number for number, time in enumerate(times, 1) if time >= half / 2 - 1e-6) for half in range(7)]
-    for options, message in (({"stride": 0}, "stride is 0"), ({"end": -1.0}, r"end is -1\.0"), ({"every": 0.0}, "every is 0")):
+    for options, message in (
+        ({"stride": 0}, "stride is 0"),
+        ({"end": -1.0}, r"end is -1\.0"),
+        ({"every": 0.0}, "every is 0"),
+        ({"start": 3.0, "end": 1.0}, "end is 1 s, not after start, 3 s"),
+    ):
         with pytest.raises(vocseg.SettingError, match=message):
             segment.stream(clip, **options)
 

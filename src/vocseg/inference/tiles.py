@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 TILE = 512
 """Default side of a tile, pixels: the size of VOC's images, which networks were trained on."""
+SMALLEST = 64
+"""Least side of a tile, pixels: smaller ones have no room for an overlap of whole logits, and show next to nothing."""
 BATCH = 16
 """Tiles that go through the network together on a GPU."""
 BLOCK = 128
@@ -145,8 +147,8 @@ def segment_tiled(
 
 def _sizes(tile: int, overlap: int | None, grid: Grid) -> tuple[int, int]:
     """Return a tile and an overlap that fit the grid: the tile at most as large as wanted, the overlap at least."""
-    if tile < 1:
-        raise SettingError(f"tile is {tile}, not a positive number of pixels")
+    if tile < SMALLEST:
+        raise SettingError(f"tile is {tile}; it must be at least {SMALLEST} pixels")
     side = max(grid.side(1), grid.side(tile + 1) - grid.unit)
     if overlap is not None and not 0 <= overlap <= tile // 2:
         raise SettingError(f"overlap {overlap} must lie in 0..{tile // 2}, half a tile of {tile} pixels")

@@ -47,6 +47,8 @@ class Reading:
             value = getattr(self, name)
             if value is not None and not value >= (0 if name == "start" else 1e-6):
                 raise SettingError(f"{name} is {value}, not a positive number of seconds")
+        if self.end is not None and self.end <= self.start:
+            raise SettingError(f"end is {self.end:g} s, not after start, {self.start:g} s")
 
 
 class Frame(NamedTuple):
