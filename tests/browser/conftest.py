@@ -26,7 +26,8 @@ FLAGS = [
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server of its own."""
-    command = [sys.executable, "-m", "vocseg", "serve", "--port", "0", "--device", "cpu"]
+    # torch, as the masks that tests compare with: OpenVINO, where it is installed, rounds in another way
+    command = [sys.executable, "-m", "vocseg", "serve", "--port", "0", "--device", "cpu", "--engine", "torch"]
     log = tmp_path_factory.mktemp("serve") / "log.txt"  # not a pipe, which would be full after some requests
     with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT) as process:
         while not (found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text())):
