@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+import vocseg
+from vocseg.data.layout import VocFolder
+from vocseg.data.synthetic import write_synthetic
+from vocseg.models import save_model
 
 Run = Callable[..., tuple[int, str, str]]
 """The fixture ``run``: exit code, standard output and standard error of a verb."""
@@ -19,3 +27,11 @@ def fails(result: tuple[int, str, str], *parts: object) -> None:
     assert err.count("\n") == 1
     for part in parts:
         assert str(part) in err
+
+
+def data_and_model(folder: Path, train: int, val: int) -> Path:
+    """Write a synthetic data set, ``data``, and a random model of its classes, ``m.safetensors``, to a folder."""
+    write_synthetic(folder / "data", train=train, val=val, size=(40, 48))
+    torch.manual_seed(0)
+    save_model(folder / "m.safetensors", vocseg.create_model("simple_conv_net", VocFolder.find(folder / "data").classes))
+    return folder

@@ -9,13 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
-import vocseg
 from forked import Forked
-from vocseg.data.layout import VocFolder
-from vocseg.data.synthetic import write_synthetic
-from vocseg.models import save_model
+from verbs import data_and_model
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="gloo over loopback is tested on Linux")
 
@@ -23,11 +19,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="gloo over loopb
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of 9 + 5 images, and a model beside it."""
-    folder = tmp_path_factory.mktemp("few")
-    write_synthetic(folder / "data", train=9, val=5, size=(40, 48))
-    torch.manual_seed(0)
-    save_model(folder / "m.safetensors", vocseg.create_model("simple_conv_net", VocFolder.find(folder / "data").classes))
-    return folder
+    return data_and_model(tmp_path_factory.mktemp("few"), train=9, val=5)
 
 
 def free_port() -> int:

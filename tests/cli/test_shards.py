@@ -7,24 +7,17 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 import vocseg
 from forked import Forked
-from verbs import Run, fails
+from verbs import Run, data_and_model, fails
 from vocseg.data.layout import VocFolder
-from vocseg.data.synthetic import write_synthetic
-from vocseg.models import save_model
 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of 40 images, and a model beside it."""
-    folder = tmp_path_factory.mktemp("many")
-    write_synthetic(folder / "data", train=1, val=40, size=(40, 48))
-    torch.manual_seed(0)
-    save_model(folder / "m.safetensors", vocseg.create_model("simple_conv_net", VocFolder.find(folder / "data").classes))
-    return folder
+    return data_and_model(tmp_path_factory.mktemp("many"), train=1, val=40)
 
 
 def content(folder: Path) -> dict[str, bytes]:

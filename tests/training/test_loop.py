@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from interrupted import Killed, killed_at_batch
 from vocseg.cli.signals import SIGNALS, StopSignals
 from vocseg.data.dataset import SplitDataset
 from vocseg.data.layout import VocFolder
@@ -89,10 +90,6 @@ def test_same_seed_same_run_and_another_seed_another(quick: TrainConfig, tmp_pat
     assert losses[0] != losses[2]
 
 
-class Killed(BaseException):
-    """Stands for the process being killed: nothing in the trainer catches it."""
-
-
 @pytest.fixture(scope="module", params=["simple_conv_net", "deeplabv3_mobilenet_v3_large"])
 def uninterrupted(request: pytest.FixtureRequest, synth: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run of five steps, of a network without and of one with dropout and batch norm."""
@@ -106,23 +103,11 @@ def uninterrupted(request: pytest.FixtureRequest, synth: Path, tmp_path_factory:
 
 
 @pytest.mark.parametrize("killed_at", [1, 3, 4])
-def test_resumed_run_equals_an_uninterrupted_one(
-    quick: TrainConfig, monkeypatch: pytest.MonkeyPatch, often: None, uninterrupted: RunFolder, killed_at: int
-) -> None:
+def test_resumed_run_equals_an_uninterrupted_one(quick: TrainConfig, often: None, uninterrupted: RunFolder, killed_at: int) -> None:
     whole = uninterrupted
     settings = load_config(whole.config, out=quick.out)
-    original = train_setup.training_batches
-
-    def cut_off(*arguments: Any) -> Iterator[Any]:
-        for number, batch in enumerate(original(*arguments)):
-            if number == killed_at:
-                raise Killed
-            yield batch
-
-    monkeypatch.setattr(train_setup, "training_batches", cut_off)
-    with pytest.raises(Killed):
+    with killed_at_batch(killed_at):
         fit(settings)
-    monkeypatch.setattr(train_setup, "training_batches", original)
     resumed = fit(settings, RunFolder.open(quick.out or ""))
     one, two = (create_model(str(run.last)).network.state_dict() for run in (whole, resumed))
     assert all(torch.equal(one[key], two[key]) for key in one)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 import vocseg
+from interrupted import killed_at_batch
 from vocseg.data.layout import VocFolder
 from vocseg.data.pack import pack
 from vocseg.errors import DataError, SettingError
 from vocseg.evaluation.pictures import Pictures
-from vocseg.training import setup as train_setup
 from vocseg.training.config import TrainConfig
 from vocseg.training.folds import train_folds
 from vocseg.training.run_folder import RunFolder
@@ -39,28 +37,14 @@ def test_weights_equal_those_of_the_folder(quick: TrainConfig, packed: str, tmp_
     assert one.steps.read_bytes() == two.steps.read_bytes()
 
 
-class Killed(BaseException):
-    pass
-
-
 @pytest.mark.parametrize("killed_at", [2])
 def test_resumed_run_equals_an_uninterrupted_one(
-    quick: TrainConfig, packed: str, tmp_path: Path, often: None, monkeypatch: pytest.MonkeyPatch, killed_at: int
+    quick: TrainConfig, packed: str, tmp_path: Path, often: None, killed_at: int
 ) -> None:
     config = replace(quick, data=packed, shuffle_buffer=3)
     whole = fit(config, tmp_path / "whole")
-    original = train_setup.training_batches
-
-    def cut_off(*arguments: Any) -> Iterator[Any]:
-        for number, batch in enumerate(original(*arguments)):
-            if number == killed_at:
-                raise Killed
-            yield batch
-
-    with monkeypatch.context() as patch:
-        patch.setattr(train_setup, "training_batches", cut_off)
-        with pytest.raises(Killed):
-            fit(config, tmp_path / "run")
+    with killed_at_batch(killed_at):
+        fit(config, tmp_path / "run")
     resumed = fit(config, tmp_path / "run", RunFolder.open(tmp_path / "run"))
     assert resumed.last.read_bytes() == whole.last.read_bytes()
     assert resumed.read_steps() == whole.read_steps()

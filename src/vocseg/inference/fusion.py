@@ -41,7 +41,10 @@ def fuse_activations(layers: nn.Module, example: Tensor) -> nn.Module:
     if example.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return layers
     names = {module: name for name, module in layers.named_modules()}
-    pairs = called_in_turn(layers, _can_fuse, lambda module: type(module) in _ACTIVATIONS, lambda: layers(example))
+    outputs: list[Tensor] = []
+    pairs = called_in_turn(layers, _can_fuse, lambda module: type(module) in _ACTIVATIONS, lambda: outputs.append(layers(example)))
+    if not pairs:
+        return layers
     weights = {id(tensor): tensor for tensor in [*layers.parameters(), *layers.buffers()]}
     fused = copy.deepcopy(layers, weights)
     for conv, activation in pairs:
@@ -50,7 +53,7 @@ def fuse_activations(layers: nn.Module, example: Tensor) -> nn.Module:
         fused.set_submodule(names[activation], nn.Identity())
     try:
         with torch.inference_mode():
-            return fused if pairs and torch.equal(fused(example), layers(example)) else layers
+            return fused if torch.equal(fused(example), outputs[0]) else layers
     except (RuntimeError, AttributeError):  # a build of torch without this operation
         return layers
 
