@@ -19,11 +19,12 @@ import torch
 from vocseg.data.image_io import read_mask
 from vocseg.errors import DataError, OutputError, reason
 from vocseg.inference.clip_writer import is_clip_of
+from vocseg.inference.folders import is_prediction
 from vocseg.inference.predictions import Prediction, Predictions
 from vocseg.inference.reading import expected, one_by_one
 from vocseg.inference.segmenter import Segmentation, Segmenter
 from vocseg.inference.sinks import MASK, OVERLAY, CollectingSink, Sink
-from vocseg.inference.sources import Item, is_prediction
+from vocseg.inference.sources import Item
 from vocseg.inference.stream import Stream
 from vocseg.inference.tiled_run import predict_refused, predict_tiled
 from vocseg.inference.video import Reading

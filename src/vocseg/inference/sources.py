@@ -12,37 +12,30 @@ import logging
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlparse
 
-from vocseg.data.plugins import missing_plugin
 from vocseg.download.content import download_bytes, is_url
 from vocseg.errors import DataError, InputError, reason
 from vocseg.inference.archives import is_archive, members, safe_name
-from vocseg.utils.files import MARK, read_lines
+from vocseg.inference.folders import VIDEO_SUFFIXES, Skipped, image_files, is_hidden, is_image, is_prediction, is_video
+from vocseg.utils.files import read_lines
 from vocseg.utils.text import counted
-from vocseg.voc import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES
+from vocseg.voc import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from vocseg.inference.video import Frame
 
 log = logging.getLogger("vocseg.predict")
 
-Skipped = dict[Any, DataError]
-
 STDIN = ("-", "stdin:")
 """Names of standard input; the second is the first after the command line."""
 STDIN_LABEL = "standard input"
 STDIN_LIMIT = 1 << 30
 """Most bytes that are read from standard input."""
-VIDEO_SUFFIXES = (
-    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".flv", ".wmv", ".ogv", ".3gp", ".mxf",
-)  # fmt: skip
-FOLDER_VIDEO_SUFFIXES = tuple(suffix for suffix in VIDEO_SUFFIXES if suffix != ".ts")
-"""Of videos that are searched for: most .ts files are programs."""
 LIVE = ("rtsp://", "rtsps://", "rtmp://", "rtmps://", "srt://", "udp://", "rtp://")
 LIST_SUFFIXES = (".txt", ".csv")
 HEADERS = ("image", "images", "file", "filename", "file_name", "path")
@@ -170,71 +163,17 @@ def _log_passed(where: str, passed: Sequence[Path], kind: str, advice: str) -> N
         log.info("%s: %s passed over (%s, ...); %s", where, counted(len(passed), kind), passed[0], advice)
 
 
-def is_video(file: Path) -> bool:
-    """Tell by the suffix whether a file in a folder is a video."""
-    return file.suffix.lower() in FOLDER_VIDEO_SUFFIXES
-
-
-def image_files(top: Path, out: Path | None, skipped: Skipped, passed: list[Path] | None = None) -> Iterator[Path]:
-    """Yield the images and videos below a folder, except hidden ones and those in ``out``; links to folders are not followed.
-
-    ``passed`` gets the archives.
-    """
-
-    def unreadable(error: OSError) -> None:
-        skipped[Path(error.filename)] = DataError(f"cannot read folder {error.filename}: {reason(error)}")
-
-    excluded = None if out is None or out.resolve() == top.resolve() else out.resolve()
-    for parent, folders, files in os.walk(top, onerror=unreadable):
-        folders[:] = [name for name in folders if not _is_hidden(name) and Path(parent, name).resolve() != excluded]
-        for file in (Path(parent, name) for name in files if not name.startswith(".")):
-            if passed is not None and is_archive(file):
-                passed.append(file)
-            elif is_video(file) or _is_image(file, file, skipped):
-                if file.is_file():
-                    yield file
-                else:
-                    skipped[file] = DataError(f"cannot read {file}: it is not a regular file")
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith((".", "__MACOSX"))
-
-
-def _is_image(path: Path, key: Path, skipped: Skipped) -> bool:
-    """Tell by the suffix whether a file is an image that can be read; one of another format goes to ``skipped``."""
-    suffix = path.suffix.lower()
-    if missing := missing_plugin(suffix):
-        skipped[key] = DataError(f"cannot read {key}: {path.suffix} is not supported: {missing}")
-        return False
-    if suffix in IMAGE_SUFFIXES or suffix in (".avif", ".heic", ".heif"):
-        return True
-    if suffix in UNSUPPORTED_SUFFIXES:
-        skipped[key] = DataError(f"cannot read {key}: {path.suffix} is not supported; convert it to JPEG or PNG")
-    return False
-
-
-def is_prediction(path: Path) -> bool:
-    try:
-        with open(path, "rb") as file:
-            if path.suffix.lower() == ".mp4":
-                file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))  # its notes are at the end
-            return MARK in file.read(4096)
-    except OSError:
-        return False  # the reader of images says why
-
-
 def _archive(path: Path, skipped: Skipped) -> list[Item]:
     found, passed = [], list[Path]()
     before = len(skipped)
     try:
         for member in members(path):
             key = path / member.name
-            if any(map(_is_hidden, member.name.parts)):
+            if any(map(is_hidden, member.name.parts)):
                 continue
             if is_video(member.name) or is_archive(member.name):
                 passed.append(key)
-            elif not _is_image(member.name, key, skipped):
+            elif not is_image(member.name, key, skipped):
                 continue
             elif member.fault:
                 skipped[key] = DataError(f"cannot read {key}: {member.fault}")

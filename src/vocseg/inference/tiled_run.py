@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vocseg.errors import DataError, SettingError, TooManyPixels
+from vocseg.inference.folders import is_prediction
 from vocseg.inference.formats import SINKS
 from vocseg.inference.polygon_sinks import PolygonSink
 from vocseg.inference.predictions import Prediction
 from vocseg.inference.reading import one_by_one
 from vocseg.inference.sinks import CollectingSink, MaskSink, Sink
-from vocseg.inference.sources import Item, is_prediction
+from vocseg.inference.sources import Item
 from vocseg.inference.stream import load
 from vocseg.inference.strip_readers import is_tiff
 from vocseg.inference.strip_writers import can_write_tiff

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from vocseg.inference.sources import Item, Skipped, image_files, is_prediction, is_video
+from vocseg.inference.folders import Skipped, image_files, is_prediction, is_video
+from vocseg.inference.sources import Item
 
 POLL_SECONDS = 1.0
 
