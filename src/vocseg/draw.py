@@ -36,8 +36,13 @@ BLACK, WHITE = 256, 257
 def palette_image(mask: Tensor, palette: Colors = voc.PALETTE) -> Image.Image:
     """Make a palette image, with class ids as pixels, of a mask (uint8, H x W); 255 has VOC's void color."""
     image = Image.fromarray(mask.cpu().numpy(), mode="P")
-    image.putpalette(bytes(part for color in full_palette(palette) for part in color))
+    image.putpalette(_palette_bytes(tuple(map(tuple, palette))))
     return image
+
+
+@lru_cache
+def _palette_bytes(palette: Colors) -> bytes:
+    return bytes(part for color in full_palette(palette) for part in color)
 
 
 JPEG_SIDE = 65_500
