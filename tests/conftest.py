@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import shutil
@@ -11,13 +12,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from s3_server import S3Server
 from vocseg import voc
 from vocseg.cli.console import AroundBars
 from vocseg.cli.main import main
 from vocseg.data.dataset import SplitDataset
 from vocseg.data.layout import VocFolder
 from vocseg.data.synthetic import write_synthetic
+from vocseg.utils import remote
 
+BUCKETS = itertools.count()
 REAL = Path(os.environ.get("VOCSEG_TEST_VOC", Path(__file__).parents[2] / "shared" / "voc"))
 
 
@@ -69,6 +73,38 @@ def damaged(synth: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def val_set(synth: Path) -> SplitDataset:
     return SplitDataset(VocFolder.find(synth), "val")
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    pytest.importorskip("moto.server", reason="needs moto[server]")
+    pytest.importorskip("s3fs", reason="needs s3fs")
+    server = S3Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """The S3 server, which this process and those that it starts use, and retries without waiting. Buckets are new."""
+    values = {"ENDPOINT_URL": s3_server.url, "ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "DEFAULT_REGION": "us-east-1"}
+    for name, value in (values | {"MAX_ATTEMPTS": "1", "EC2_METADATA_DISABLED": "true"}).items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setattr(remote, "DELAYS", (0.0, 0.0, 0.0))
+    s3_server.seen.clear()
+    yield s3_server
+    s3_server.fail = lambda method, path: None
+
+
+@pytest.fixture
+def bucket(s3: S3Server) -> str:
+    """The URL of a new, empty bucket."""
+    import s3fs
+
+    name = f"bucket-{next(BUCKETS)}"
+    s3fs.S3FileSystem().mkdir(name)
+    s3.seen.clear()
+    return f"s3://{name}"
 
 
 @pytest.fixture

@@ -3,7 +3,29 @@
 from __future__ import annotations
 
 import errno
+import re
 from pathlib import Path
+
+STAND_INS: dict[str, str] = {}
+"""Local files and folders that stand in for remote ones, and the URLs of these."""
+_USER = re.compile(r"(?<=://)(?![^\s/@:]*:\d+(?:[/?#\s]|$))[^\s/@:]*:[^\s]*@|(?<=://)(?<!abfs://)(?<!abfss://)[^\s/@:?#]+@")
+_SECRET = re.compile(
+    r"([?&;#](?:[^=&;#\s]*(?:sig|token|secret|passw|pwd|key|cred|auth|session|policy|code|sas|accessid)[^=&;#\s]*)=)"
+    r"[^&#\s]+?(?=[:,.;)'\"\]]*(?:[&#\s]|$))",
+    re.IGNORECASE,
+)
+
+
+def shown(text: object) -> str:
+    """Return a text in which what stands in for remote files has their URLs, and URLs have no passwords, keys and signatures.
+
+    >>> shown("https://me:secret@host/a.jpg?size=3&X-Amz-Signature=abc: not found")
+    'https://***@host/a.jpg?size=3&X-Amz-Signature=***: not found'
+    """
+    found = str(text)
+    for local, url in STAND_INS.items():
+        found = found.replace(local, url)
+    return _SECRET.sub(r"\1***", _USER.sub("***@", found)) if "://" in found else found
 
 
 class VocsegError(Exception):
@@ -20,6 +42,9 @@ class VocsegError(Exception):
     """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return shown(super().__str__())
 
 
 class InputError(VocsegError):

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vocseg.utils.remote import below
 from vocseg.utils.shards import Shard
 from vocseg.utils.text import counted, visible
 
@@ -49,11 +50,11 @@ def say(*lines: str) -> None:
         print(visible(line))
 
 
-def say_shard(shard: Shard, out: Path, images: int) -> None:
+def say_shard(shard: Shard, out: str | Path, images: int) -> None:
     """Say where the results of a shard are, and how they become a whole."""
     folder = shlex.quote(str(out))
     say(
-        f"shard {shard}: {counted(images, 'image')}; written: {shard.folder(out)}",
+        f"shard {shard}: {counted(images, 'image')}; written: {below(out, shard.name)}",
         f"of all shards: vocseg merge {folder} --out {folder}",
     )
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from vocseg.cli.data_doctor import SEVERAL
-from vocseg.cli.options import DataFolder, Json, Positive
+from vocseg.cli.options import DataFolder, Json, Output, Positive
 
 
 def pack(
     data: DataFolder,
     /,
     *,
-    out: Path,
+    out: Output,
     splits: Annotated[list[str] | None, SEVERAL] = None,
     shard_size: Positive = 256,
     images_per_shard: Positive | None = None,
@@ -28,11 +27,12 @@ def pack(
     vocseg data pack data --out shards
     vocseg data pack data --out shards --splits train val --images-per-shard 1000
     vocseg train --data shards
+    vocseg data pack data --out s3://bucket/shards
     vocseg data unpack shards --out data-again
     ```
 
     Args:
-        out: Output folder; must be new or empty. It appears only when it is complete.
+        out: Output folder, or its URL; must be new or empty. It appears only when it is complete.
         splits: Pack only the images and lists of these splits. Default: all files.
         shard_size: Megabytes of a shard, at most (a larger image gets one of its own).
         images_per_shard: Images of a shard, at most.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from vocseg.cli.options import Flag, Json, Network, Results, ShardOf, Truth
+from vocseg.cli.options import Flag, JsonOutput, Network, Output, Results, ShardOf, Truth
 from vocseg.cli.sharded import find_shard, run_sharded
 from vocseg.data.layout import data_folder
 
@@ -15,13 +15,13 @@ def evaluate(
     *,
     truth: Truth = Truth(),
     match_classes: Flag = False,
-    save_masks: Path | None = None,
+    save_masks: Output | None = None,
     network: Network = Network(),
     fit_temperature: Path | None = None,
     conventions: Flag = False,
     shard: ShardOf = None,
     out: Results = None,
-    json: Json = None,
+    json: JsonOutput = None,
 ) -> None:
     """Score a model on a split.
 
@@ -33,10 +33,11 @@ def evaluate(
     vocseg evaluate lraspp_mobilenet_v3_large --data data --save-masks masks --json scores.json
     vocseg evaluate best.safetensors --split calibration --fit-temperature calibrated.safetensors
     vocseg evaluate best.safetensors --out results --shard 1/8
+    vocseg evaluate s3://bucket/best.safetensors --data s3://bucket/shards --out s3://bucket/results
     ```
 
     Args:
-        model: Model file or name.
+        model: Model file, its URL, or name.
         match_classes: Score the classes that model and data both name, if the model has others too.
         save_masks: Write the predicted masks to this folder, as palette PNGs named by id.
         fit_temperature: Write the model to this new file with the temperature that fits its probabilities to the split.

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from vocseg.cli.options import Json
+from vocseg.cli.options import JsonOutput, Output
 from vocseg.utils.shards import find_shards
 
 
-def merge(results: list[Path], /, *, out: Path | None = None, data: str | None = None, json: Json = None) -> None:
+def merge(results: list[Output], /, *, out: Output | None = None, data: str | None = None, json: JsonOutput = None) -> None:
     """Put the results of shards together, as if one run had made them.
 
     Of `evaluate`, `score`, `data errors`, `data doctor` and `predict`, run with `--shard I/N`. Shards that are missing,
@@ -16,11 +14,12 @@ def merge(results: list[Path], /, *, out: Path | None = None, data: str | None =
 
     ```
     vocseg merge results --out results
+    vocseg merge s3://bucket/results --out s3://bucket/results
     vocseg merge node1/results node2/results --out results --json scores.json
     ```
 
     Args:
-        results: Folders that hold shards, or the folders of shards, `shard-I-of-N`.
+        results: Folders that hold shards, or the folders of shards, `shard-I-of-N`, or their URLs.
         out: Write the whole result to this folder, which may be the one that holds the shards.
         data: Where the data set is now, for label errors and the doctor. Default: where it was.
     """

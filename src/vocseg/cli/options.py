@@ -10,14 +10,26 @@ from typing import Annotated, Literal
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
+from vocseg.utils.remote import is_remote
 from vocseg.utils.text import parse_seconds, parse_size
 from vocseg.voc import MASKS
 
+
+def _output(kind: object, tokens: Sequence[Token]) -> str | Path:
+    text = tokens[0].value
+    return text if is_remote(text) else Path(text)
+
+
+Output = Annotated[str | Path, Parameter(converter=_output, n_tokens=1, accepts_keys=False, metavar="PATH")]
+"""A file or folder to write, or its URL."""
 Flag = Annotated[bool, Parameter(negative=())]
 """A switch that is off by default and has no ``--no-`` form."""
 Positive = Annotated[int, Parameter(validator=Number(gte=1))]
 DataFolder = Annotated[
-    str, Parameter(help="Folder that holds VOCdevkit, VOCdevkit itself, a folder in VOC layout, or one packed by `data pack`.")
+    str,
+    Parameter(
+        help="Folder that holds VOCdevkit, VOCdevkit itself, a folder in VOC layout, or one packed by `data pack`, also at a URL."
+    ),
 ]
 
 
@@ -44,7 +56,19 @@ AnyMasks = Annotated[
     str | None, Parameter(help="Folder of the masks. Default: SegmentationClass, or another SegmentationClass* for missing ones.")
 ]
 Json = Annotated[Path | None, Parameter(name="--json", help="Also write the numbers to this JSON file.")]
-Results = Annotated[Path | None, Parameter(help="Also write the results of each image to this folder, for `compare` and `report`.")]
+JsonOutput = Annotated[
+    str | Path | None,
+    Parameter(
+        name="--json",
+        help="Also write the numbers to this JSON file, or its URL.",
+        converter=_output,
+        n_tokens=1,
+        accepts_keys=False,
+    ),
+]
+Results = Annotated[
+    Output | None, Parameter(help="Also write the results of each image to this folder, for `compare` and `report`.")
+]
 ShardOf = Annotated[
     str | None,
     Parameter(

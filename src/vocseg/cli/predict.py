@@ -10,10 +10,11 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from vocseg.cli.console import log_to_terminal, say, terminal
-from vocseg.cli.options import Classes, Flag, Json, Network, Positive, Seconds, ShardOf, class_names
+from vocseg.cli.options import Classes, Flag, JsonOutput, Network, Output, Positive, Seconds, ShardOf, class_names
 from vocseg.cli.sharded import find_shard, run_sharded
 from vocseg.inference.predictions import Format, Predictions
 from vocseg.inference.sources import STDIN, find_images
+from vocseg.utils.remote import is_remote
 from vocseg.utils.text import counted, shares
 
 SHOWN = 20
@@ -25,7 +26,7 @@ def predict(
     /,
     *,
     model: str = "vocseg-s",
-    out: Path = Path("predictions"),
+    out: Output = Path("predictions"),
     overlay: bool = True,
     opacity: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.55,
     palette: Path | None = None,
@@ -43,7 +44,7 @@ def predict(
     shard: ShardOf = None,
     classes: Classes = None,
     network: Network = Network(),
-    json: Json = None,
+    json: JsonOutput = None,
 ) -> None:
     """Segment images: write masks, overlays, polygons and more.
 
@@ -60,16 +61,17 @@ def predict(
     vocseg predict holiday/ --skip-existing
     vocseg predict --watch incoming/ --skip-existing
     vocseg predict photos/ --out masks --skip-existing --shard 1/8
+    vocseg predict s3://bucket/photos/ --out s3://bucket/masks --skip-existing
     vocseg predict clip.mp4 --start 0:10 --end 0:20
     vocseg predict clip.mp4 --format overlay --format mask-video
     ```
 
     Args:
         images: Image files, folders that are searched for images, glob patterns, lists (.txt, or the first column of a
-            .csv), archives (.zip, .tar, .tar.gz), addresses (http, https), - for standard input (an image or a list),
-            videos, cameras (0) and streams (rtsp://).
-        model: Model file or name. vocseg-s is included in the package.
-        out: Output folder for NAME.png (mask) and NAME_overlay.jpg.
+            .csv), archives (.zip, .tar, .tar.gz), URLs of these (s3://, gs://, hf://, zip://, ...; https:// of an image),
+            - for standard input (an image or a list), videos, cameras (0) and streams (rtsp://).
+        model: Model file, its URL, or name. vocseg-s is included in the package.
+        out: Output folder, or its URL, for NAME.png (mask) and NAME_overlay.jpg.
         overlay: Write overlays.
         opacity: Opacity of the overlays' colors, 0 to 1.
         palette: File with other colors for classes: lines `name r g b`.
@@ -91,15 +93,15 @@ def predict(
         watch: Segment what is in a folder and what arrives there, until Ctrl-C.
     """
     part = find_shard(shard, out)
-    if not watch and not any(image in STDIN for image in images):
-        find_images(images, out)  # fail before torch is imported
+    if not watch and not any(image in STDIN or is_remote(image) for image in images):
+        find_images(images, None if is_remote(out) else Path(out))  # fail before torch is imported
     from vocseg.inference.augment import cost_line
     from vocseg.inference.predict import predict as run
 
     log_to_terminal()
     done: list[Predictions] = []
 
-    def segment(device: Any, file: Path | None) -> Predictions:
+    def segment(device: Any, file: str | Path | None) -> Predictions:
         done.append(run(
             images, out, model=model, classes=class_names(classes), overlay=overlay, opacity=opacity, palette=palette,
             frames=frames, stride=stride, start=start, end=end, every=every, tile=tile, overlap=overlap, formats=formats,

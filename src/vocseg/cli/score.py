@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from vocseg.cli.options import Flag, Json, Results, ShardOf, Truth
+from vocseg.cli.options import Flag, JsonOutput, Results, ShardOf, Truth
 from vocseg.cli.sharded import find_shard, run_sharded
 from vocseg.data.layout import data_folder
 
@@ -18,7 +18,7 @@ def score(
     conventions: Flag = False,
     shard: ShardOf = None,
     out: Results = None,
-    json: Json = None,
+    json: JsonOutput = None,
 ) -> None:
     """Score a folder of mask PNGs from any tool.
 

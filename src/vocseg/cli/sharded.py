@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, TypeVar
 
 from vocseg.cli.console import say_shard
 from vocseg.errors import SettingError, VocsegError
+from vocseg.utils.remote import below
 from vocseg.utils.shards import Shard
 
 if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
+J = TypeVar("J", bound=str | Path)
 PATIENCE = timedelta(days=1)
 """How long processes wait for each other while all are alive: shards take different times."""
 ENDED = "another process has ended; start all again: shards that are finished are kept"
 
 
-def find_shard(text: str | None, out: Path | None) -> Shard | None:
+def find_shard(text: str | None, out: str | Path | None) -> Shard | None:
     """Return the shard of ``--shard``, or of this process of torchrun or accelerate; their results need a folder."""
     count, rank = os.environ.get("WORLD_SIZE", "1"), os.environ.get("RANK")
     what = f"--shard {text}"
@@ -36,8 +38,8 @@ def find_shard(text: str | None, out: Path | None) -> Shard | None:
 
 
 def run_sharded(
-    run: Callable[[str | torch.device, Path | None], T], images: Callable[[T], int], text: str | None, out: Path | None,
-    device: str = "cpu", json: Path | None = None,
+    run: Callable[[str | torch.device, J | None], T], images: Callable[[T], int], text: str | None,
+    out: str | Path | None, device: str = "cpu", json: J | None = None,
 ) -> T | None:  # fmt: skip
     """Call ``run`` with a device and a JSON file, and return its result; of a shard, say where it is, and return None.
 
@@ -58,7 +60,7 @@ def run_sharded(
         run(processes.device, None)
         processes.wait()
         if processes.main:
-            merge([Shard(number, part.total).folder(out) for number in range(1, part.total + 1)], out=out, json=json)
+            merge([below(out, Shard(number, part.total).name) for number in range(1, part.total + 1)], out=out, json=json)
     finally:
         processes.end()
     return None

@@ -12,9 +12,10 @@ from unicodedata import normalize
 
 from vocseg import voc
 from vocseg.data.lists import read_list, resolve_id
-from vocseg.data.packed import PackedFiles, find_packed
+from vocseg.data.packed import PackedFiles, find_packed, remote_folder
 from vocseg.errors import DataError, nearest, reason
 from vocseg.utils.files import read_lines, refuse_to_replace
+from vocseg.utils.remote import is_remote
 
 IMAGE_SUFFIXES = voc.IMAGE_SUFFIXES
 
@@ -44,7 +45,8 @@ class VocFolder:
     def find(cls, data: str | Path, mask_dir: str = voc.MASKS, year: str | None = None, *, masks: bool = True) -> VocFolder:
         """Find the VOC layout below ``data``.
 
-        ``data`` is the folder that holds ``VOCdevkit``, or ``VOCdevkit``, or a folder like ``VOC2012``, packed or not. Without a
+        ``data`` is the folder that holds ``VOCdevkit``, or ``VOCdevkit``, or a folder like ``VOC2012``, packed or not, or the
+        URL of a packed one. Without a
         ``year`` the newest one is taken; without ``masks`` it needs no folder of masks, as a test set has none. Raises
         DataError, naming the folder, if there is no such layout.
         """
@@ -187,7 +189,9 @@ def protect_data(
 
 @_reading()
 def data_folder(data: str | Path) -> Path:
-    """Return ``data`` as a path; raise DataError if it is not a folder."""
+    """Return ``data`` as a path, of a packed data set at a URL as :func:`remote_folder` does; DataError if it is not a folder."""
+    if is_remote(data):
+        return remote_folder(str(data))
     folder = Path(data).expanduser()
     if not folder.exists():
         raise DataError(f"data folder {folder} does not exist (`vocseg data download {folder}` puts VOC2012 there)")

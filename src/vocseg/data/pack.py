@@ -16,16 +16,20 @@ from unicodedata import normalize
 from vocseg import voc
 from vocseg.data.layout import VocFolder, protect_data
 from vocseg.data.packed import INDEX, VERSION, PackedFiles, ShardFile, find_packed
-from vocseg.errors import DataError, SettingError, reason
+from vocseg.errors import DataError, OutputError, SettingError, reason
 from vocseg.utils.arguments import checked
 from vocseg.utils.files import building
 from vocseg.utils.progress import progress
+from vocseg.utils.remote import is_remote
+from vocseg.utils.stand_ins import published, staged, staging_of
 from vocseg.utils.tar import add_file
 
 CLASSES = "classes.json"
 MEGABYTE = 10**6
 OWN_NAMES = re.compile(rf"{re.escape(INDEX)}|{re.escape(CLASSES)}|shard-\d+\.tar")
 """Files that a packed data set has and a folder has not."""
+REMAINS = re.compile(rf"{re.escape(CLASSES)}|shard-\d+\.tar")
+"""What an upload that was killed may leave; the index comes last."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Packed:
     2913
     """
 
-    folder: Path
+    folder: Path | str
     ids: int
     files: int
     shards: int
@@ -48,6 +52,7 @@ class Packed:
 
 
 @checked
+@staged("out")
 def pack(
     data: str | Path,
     out: str | Path,
@@ -65,6 +70,8 @@ def pack(
     ``splits`` packs only the images and lists of these splits. A shard ends before it would have more than ``shard_size``
     megabytes, or more than ``images_per_shard`` images. What takes a data set takes ``out``; :func:`unpack` gives the folder back.
 
+    ``out`` may be a URL (``s3://bucket/shards``): shards are written to the disk first, and the index is uploaded last.
+
     Raises DataError if there is no VOC layout or split list, or a file cannot be read, OutputError if ``out`` is not new or
     empty or cannot be written.
 
@@ -79,6 +86,8 @@ def pack(
     folder, out = VocFolder.find(data, masks=False).unpacked(), Path(out)
     protect_data(data, (), [out])
     groups, others = _sorted_files(folder, splits)
+    if (staging := staging_of(out)) and not all(name in others or REMAINS.fullmatch(name) for name in staging.listing):
+        raise OutputError(f"{out} is not an empty folder; choose another, or remove it")
     limits = shard_size * MEGABYTE, images_per_shard or len(groups) + 1
     with building(out) as target:
         shards = []
@@ -109,6 +118,8 @@ def unpack(shards: str | Path, out: str | Path) -> Packed:
     >>> (folder / "data/JPEGImages/camera.jpg").read_bytes() == (FOLDER / "JPEGImages/camera.jpg").read_bytes()
     True
     """
+    if is_remote(shards):
+        raise DataError(f"{shards} is read where it is (--data); to unpack it, copy it to a disk first")
     source, out = Path(shards).expanduser(), Path(out)
     found = find_packed(source)
     if found is None:
@@ -128,7 +139,9 @@ def unpack(shards: str | Path, out: str | Path) -> Packed:
 
 def _packed(folder: Path, shards: Sequence[ShardFile]) -> Packed:
     files = [path for shard in shards for path, _, _ in shard.files]
-    return Packed(folder, len({_stem(path) for path in files}), len(files), len(shards), sum(shard.bytes for shard in shards))
+    return Packed(
+        published(folder), len({_stem(path) for path in files}), len(files), len(shards), sum(shard.bytes for shard in shards)
+    )
 
 
 def _stem(path: str) -> str:

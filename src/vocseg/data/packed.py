@@ -13,13 +13,19 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from vocseg.errors import DataError
+from vocseg.errors import STAND_INS, DataError
 from vocseg.utils.files import read_json
+from vocseg.utils.remote import join, kind_of, local_path, read_range
+from vocseg.utils.stand_ins import mirror, url_of
 
 INDEX = "shards.json"
 VERSION = 1
 OPEN_SHARDS = 256
 """Most shards that are open at a time in a process; systems allow 1,024 files and more."""
+REMOTE_SHARDS = 64
+"""Most shards at a URL of which a process keeps a block."""
+BLOCK, LONGEST_BLOCK = 256 << 10, 2 << 20
+"""Bytes of a shard at a URL that are read at once: at first, and when reads follow each other."""
 
 
 class ShardFile(NamedTuple):
@@ -40,8 +46,10 @@ class _Place(NamedTuple):
 class PackedFiles:
     """A packed data set, read from its index. Copies in other processes read the index again and open files of their own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: str | None = None) -> None:
         self.folder = folder
+        if url is not None:  # another process made the folder
+            STAND_INS[str(folder)] = url
         index = read_json(folder / INDEX)
         try:
             if index["version"] > VERSION:
@@ -57,10 +65,11 @@ class PackedFiles:
                 self._places[path] = _Place(number, offset, size)
                 parent, _, name = path.rpartition("/")
                 self._folders.setdefault(parent, []).append(name)
-        self._open = lru_cache(OPEN_SHARDS)(partial(_open_shard, folder, self.shards))
+        most = OPEN_SHARDS if url_of(folder) is None else REMOTE_SHARDS
+        self._open = lru_cache(most)(partial(_open_shard, folder, self.shards))
 
-    def __reduce__(self) -> tuple[type[PackedFiles], tuple[Path]]:
-        return PackedFiles, (self.folder,)
+    def __reduce__(self) -> tuple[type[PackedFiles], tuple[Path, str | None]]:
+        return PackedFiles, (self.folder, url_of(self.folder))
 
     @property
     def folders(self) -> list[str]:
@@ -124,8 +133,44 @@ class _OpenShard:
             os.close(self._file)
 
 
-def _open_shard(folder: Path, shards: list[ShardFile], number: int) -> _OpenShard:
-    return _OpenShard(folder / shards[number].file, shards[number].bytes)
+class _RemoteShard:
+    """A shard at a URL. A block is kept, since an image's mask stands next to it; reads in sequence are of longer blocks."""
+
+    def __init__(self, url: str, size: int) -> None:
+        self._url, self._size = url, size
+        self._block, self._ahead = (0, b""), BLOCK  # one value, which threads replace without a lock
+
+    def read(self, offset: int, size: int) -> bytes:
+        start, content = self._block
+        if not start <= offset <= offset + size <= start + len(content):
+            self._ahead = min(2 * self._ahead, LONGEST_BLOCK) if start < offset <= start + len(content) else BLOCK
+            try:
+                content = read_range(self._url, offset, min(self._size, offset + max(size, self._ahead)))
+            except DataError as error:
+                raise OSError(errno.EIO, str(error).partition(": ")[2]) from None
+            start, self._block = offset, (offset, content)
+        return content[offset - start : offset - start + size]
+
+
+def _open_shard(folder: Path, shards: list[ShardFile], number: int) -> _OpenShard | _RemoteShard:
+    file, size = shards[number][:2]
+    url = url_of(folder)
+    return _OpenShard(folder / file, size) if url is None else _RemoteShard(join(url, file), size)
+
+
+def remote_folder(url: str) -> Path:
+    """Return a local folder with the index and the lists of a packed data set at a URL, whose shards are read there.
+
+    Raises DataError, naming the URL, if there is none.
+    """
+    if (local := local_path(url)) is not None:
+        return local
+    if kind_of(join(url, INDEX)) != "file":
+        raise DataError(
+            f"{url} is not a packed data set: it has no {INDEX}; `vocseg data pack FOLDER --out {url}` makes one (each file of a "
+            "folder would take a round trip)"
+        )
+    return mirror(url, lambda name: not name.endswith(".tar"))
 
 
 _known: dict[str, tuple[tuple[int, ...], PackedFiles]] = {}

@@ -22,6 +22,7 @@ from vocseg.doctor import facts, leaks
 from vocseg.doctor.checks import ImageFacts, MaskFacts, inspect_image, inspect_mask, problems
 from vocseg.doctor.issues import SEVERITIES, Case, Finding, collect
 from vocseg.doctor.survey import LABELMAP, Legend, MaskKey, SplitList, Survey, find_legend, survey
+from vocseg.errors import shown
 from vocseg.utils.arguments import checked
 from vocseg.utils.files import writable_folder, write_json
 from vocseg.utils.progress import progress
@@ -55,7 +56,7 @@ class Diagnosis:
 
     def __repr__(self) -> str:
         counts = ", ".join(counted(self.count(kind), kind) for kind in ("error", "warning", "note"))
-        return f"Diagnosis({self.survey.root}: {counts} in {counted(self.pairs, 'image-mask pair')})"
+        return f"Diagnosis({shown(self.survey.root)}: {counts} in {counted(self.pairs, 'image-mask pair')})"
 
     @property
     def pairs(self) -> int:

@@ -20,7 +20,7 @@ from vocseg.data.image_io import check_palettes
 from vocseg.data.label_checks import check_labels_of_split, split_fault
 from vocseg.data.layout import protect_data
 from vocseg.data.loader import evaluation_workers, samples
-from vocseg.errors import ModelError, SettingError
+from vocseg.errors import ModelError, SettingError, shown
 from vocseg.evaluation.counts import count_image
 from vocseg.evaluation.pairs import PairDataset, find_dataset, root_of
 from vocseg.evaluation.record import CountedImage, Record, truth_hash
@@ -39,11 +39,13 @@ from vocseg.utils.arguments import checked
 from vocseg.utils.files import MARK, refuse_to_replace, writable_folder
 from vocseg.utils.progress import progress
 from vocseg.utils.shards import Shard, own_names
+from vocseg.utils.stand_ins import is_there, staged, upload
 
 log = logging.getLogger("vocseg.evaluation")
 
 
 @checked
+@staged("out", "json", "save_masks", "fit_temperature")
 def evaluate(
     model: str | Path | nn.Module | Segmenter,
     data: Any,
@@ -80,7 +82,8 @@ def evaluate(
     temperature that makes its probabilities fit this split best; the scores are those before. ``shard``: score only
     share ``I/N`` of a folder's images, I from 1 to N, each image by its id; the results go to the folder ``shard-I-of-N`` in
     ``out``, which is not computed again while its images and settings are the same, and :func:`vocseg.merge` makes one
-    result of all. ``json``: a file for the scores. ``title``: shows a progress bar on a terminal.
+    result of all. ``json``: a file for the scores. ``title``: shows a progress bar on a terminal. ``data`` may be the URL
+    of a packed data set, and the model and all outputs may be at URLs (``s3://bucket/results``).
 
     Raises ModelError if the model cannot be used or its classes are not those of the data, DataError for unreadable
     data and for a split of one class, of which no score can be right, OutputError if an output cannot be written or would
@@ -114,7 +117,7 @@ def evaluate(
         refuse_to_replace(outputs, [name, weights])
     options = {"weights": weights, "device": device, "precision": precision, "engine": engine, "exact": exact}
     segmenter = as_segmenter(model, classes=None if name else dataset.classes, max_short_side=max_short_side, tta=tta, **options)
-    about = {"model": name or segmenter.info.architecture, "precision": segmenter.precision, "data": root_of(dataset)}
+    about = {"model": shown(name or segmenter.info.architecture), "precision": segmenter.precision, "data": root_of(dataset)}
     if segmenter.tta != "none":
         about["tta"] = cost_line(segmenter.tta)
     if dataset.classes is None:
@@ -152,7 +155,7 @@ def _evaluate_shard(
     """Score the images of a shard, unless an earlier call has."""
     manifest = split_manifest("evaluate", shard, dataset, names, settings)
     done = manifest.finished(out)
-    if done is not None and all(mask.is_file() for mask in masks):
+    if done is not None and all(map(is_there, masks)):
         return Evaluation.load(done)
     own = set(names)
     result = scoring(places=[place for place, name in enumerate(dataset.names) if name in own])
@@ -227,7 +230,8 @@ def evaluate_split(
             if save_masks is not None:
                 labels = predictions if shared is None else shared.labels_of(predictions)
                 for sample, prediction in zip(batch, labels.cpu(), strict=True):
-                    draw.save_mask(prediction, save_masks / f"{sample.name}.png", palette, MARK)
+                    draw.save_mask(prediction, file := save_masks / f"{sample.name}.png", palette, MARK)
+                    upload([file])
     if per_image:
         in_order = sorted(dataset.names) if isinstance(dataset, SplitDataset) else dataset.names
         order = {name: place for place, name in enumerate(in_order)}

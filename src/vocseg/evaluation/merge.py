@@ -20,11 +20,13 @@ from vocseg.inference.shards import merge_shared
 from vocseg.utils.arguments import checked
 from vocseg.utils.files import write_json
 from vocseg.utils.shards import Manifest, digest, find_shards
+from vocseg.utils.stand_ins import staged
 
 Shards = Mapping[Path, Manifest]
 
 
 @checked
+@staged("out", "json")
 def merge(
     results: str | Path | Sequence[str | Path],
     out: str | Path | None = None,
@@ -34,11 +36,11 @@ def merge(
 ) -> Evaluation | LabelErrors | Diagnosis | dict[str, Any]:
     """Put the results of all shards of ``evaluate``, ``score``, ``find_label_errors``, ``examine`` or ``predict`` together.
 
-    ``results``: folders of shards, ``shard-I-of-N``, or the folders that hold them. ``out``: a folder for the whole result,
-    which may be the one that holds the shards; its files are those that one run writes, except for times and paths.
-    Of ``predict``, these are the files that images share, such as ``areas.csv``, and what is returned is what ``json`` gets.
-    ``data``: where the data set is now, which label errors and the doctor need; by default where it was. ``json``: a file
-    for the numbers.
+    ``results``: folders of shards, ``shard-I-of-N``, or the folders that hold them, or their URLs. ``out``: a folder
+    for the whole result, which may be the one that holds the shards; its files are those that one run writes, except for times
+    and paths. Of ``predict``, these are the files that images share, such as ``areas.csv``, and what is returned is what
+    ``json`` gets. ``data``: where the data set is now, which label errors and the doctor need; by default where it was.
+    ``json``: a file for the numbers.
 
     Raises InputError, naming the folders and the values, for shards of other models, splits, settings, lists of images, or
     numbers of shards, for missing ones, and for one that is there twice; DataError if a file is damaged.

@@ -15,7 +15,7 @@ from vocseg.data.dataset import Sample, SplitDataset, size_text
 from vocseg.data.image_io import check_labels
 from vocseg.data.layout import VocFolder
 from vocseg.data.voc_dataset import VOCDataset
-from vocseg.errors import DataError
+from vocseg.errors import DataError, shown
 from vocseg.inference.images import to_pixels
 
 
@@ -30,7 +30,7 @@ def find_dataset(data: Any, split: str, mask_dir: str) -> SplitDataset | PairDat
 
 def root_of(dataset: SplitDataset | PairDataset) -> str:
     """Return the folder of a data set, or what it is called."""
-    return str(dataset.folder.root) if isinstance(dataset, SplitDataset) else dataset.title
+    return shown(dataset.folder.root) if isinstance(dataset, SplitDataset) else dataset.title
 
 
 class PairDataset(Dataset[Sample]):

@@ -10,17 +10,20 @@ from vocseg.data.dataset import SplitDataset, size_text
 from vocseg.data.image_io import check_palettes, read_mask
 from vocseg.data.label_checks import check_labels_of_split
 from vocseg.data.layout import VocFolder, files_by_stem, protect_data
-from vocseg.errors import DataError, InputError
+from vocseg.errors import DataError, InputError, shown
 from vocseg.evaluation.record import CountedImage, Record, count_masks
 from vocseg.evaluation.result import Evaluation, result_files
 from vocseg.evaluation.shards import split_manifest
 from vocseg.utils.arguments import checked
 from vocseg.utils.progress import progress
+from vocseg.utils.remote import is_remote
 from vocseg.utils.shards import Shard, own_names
+from vocseg.utils.stand_ins import mirror, staged
 from vocseg.voc import MASKS
 
 
 @checked
+@staged("out", "json")
 def score(
     masks: str | Path,
     data: str | Path | SplitDataset,
@@ -51,7 +54,7 @@ def score(
     predicted value 255 is outside the classes 0..20; 255 (void) is only allowed in ground truth
     """
     start = time.perf_counter()
-    masks = Path(masks)
+    masks = mirror(str(masks), lambda name: "/" not in name and name.endswith(".png")) if is_remote(masks) else Path(masks)
     part = None if shard is None else Shard.parse(shard)
     dataset = data if isinstance(data, SplitDataset) else SplitDataset(VocFolder.find(data, mask_dir), split)
     folder, split = dataset.folder, dataset.split
@@ -87,7 +90,7 @@ def score(
 
     with ThreadPoolExecutor() as pool:
         record = Record.of(classes, list(progress(pool.map(count, names), len(names), title)))
-    about = {"masks": str(masks), "data": str(folder.root)}
+    about = {"masks": shown(masks), "data": shown(folder.root)}
     result = Evaluation.from_record(record, split, about, time.perf_counter() - start)
     if manifest is None:
         check_labels_of_split(record.matrices.sum((0, 2)), classes, split)

@@ -22,6 +22,7 @@ from vocseg.models.checkpoint import copy_model
 from vocseg.models.registry import is_file_name
 from vocseg.models.zoo.vocseg_s import NAME, TRAINED
 from vocseg.ops.low_res_logits import LowResLogits
+from vocseg.utils.stand_ins import fetched
 
 PIXELS = 200_000
 """Pixels of a split that a temperature is fitted on."""
@@ -91,7 +92,7 @@ def save_calibrated(
 ) -> None:
     """Write a model, as :func:`vocseg.evaluate` takes it, with a temperature; weights of a model file stay as they are."""
     if isinstance(model, str | Path) and weights is None and (is_file_name(str(model)) or str(model) == NAME):
-        copy_model(TRAINED if str(model) == NAME else Path(model), target, temperature=temperature)
+        copy_model(TRAINED if str(model) == NAME else fetched(model), target, temperature=temperature)
         return
     built = as_model(model, None if isinstance(model, str | Path) else classes, weights)
     save_model(target, built, replace(built.info, temperature=temperature))

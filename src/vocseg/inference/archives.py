@@ -6,12 +6,13 @@ import re
 import stat
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
 from vocseg.errors import DataError, reason
 from vocseg.utils import tar
+from vocseg.utils.stand_ins import open_file
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".7z", ".rar")
 """Of archives; those that are not read are refused by name."""
@@ -48,7 +49,7 @@ def members(path: Path) -> Iterator[Member]:
     """List the files of an archive; raises DataError, perhaps after some of them, if it is damaged or of another kind."""
     try:
         if path.suffix.lower() == ".zip":
-            with zipfile.ZipFile(path) as archive:
+            with open_file(path) as file, zipfile.ZipFile(file) as archive:
                 for position, info in enumerate(archive.infolist()):
                     if not info.is_dir():
                         yield Member(position, safe_name(info.filename), _zip_fault(info))
@@ -83,12 +84,12 @@ def contents(path: Path, positions: Sequence[int]) -> Iterator[bytes | DataError
 
 
 def _zip_contents(path: Path, positions: Sequence[int]) -> Iterator[bytes | DataError]:
-    try:
-        archive = zipfile.ZipFile(path)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        yield from [DataError(f"cannot read archive {path}: {reason(error)}")] * len(positions)
-        return
-    with archive:
+    with ExitStack() as files:
+        try:
+            archive = files.enter_context(zipfile.ZipFile(files.enter_context(open_file(path))))
+        except (OSError, ValueError, zipfile.BadZipFile, DataError) as error:
+            yield from [DataError(f"cannot read archive {path}: {reason(error)}")] * len(positions)
+            return
         rows = archive.infolist()
         for position in positions:
             try:

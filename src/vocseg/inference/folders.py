@@ -53,7 +53,7 @@ def is_hidden(name: str) -> bool:
     return name.startswith((".", "__MACOSX"))
 
 
-def is_image(path: Path, key: Path, skipped: Skipped) -> bool:
+def is_image(path: Path, key: Path | str, skipped: Skipped) -> bool:
     """Tell by the suffix whether a file is an image that can be read; one of another format goes to ``skipped``."""
     suffix = path.suffix.lower()
     if missing := missing_plugin(suffix):

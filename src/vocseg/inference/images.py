@@ -19,6 +19,7 @@ from torch import Tensor
 from vocseg.data.image_io import read_image, rgb_pixels
 from vocseg.download.content import download_bytes, is_url
 from vocseg.errors import DataError
+from vocseg.utils.remote import is_remote, read_bytes
 
 ImageLike = str | Path | bytes | IO[bytes] | Image.Image | np.ndarray[Any, Any] | Tensor
 """A file, an address, a file's bytes, a Pillow image, or pixels: an array H x W x channels or a tensor channels x H x W."""
@@ -52,6 +53,8 @@ def to_pixels(image: Any, notes: list[str] | None = None) -> Tensor:
     """
     if is_url(image):
         return read_image(NamedBytes(download_bytes(str(image)), str(image)), notes)
+    if is_remote(image):
+        return read_image(NamedBytes(read_bytes(str(image)), str(image)), notes)
     if isinstance(image, str | Path):
         if Path(image).is_dir():
             raise DataError(f"{image} is a folder; Segmenter.stream takes folders")

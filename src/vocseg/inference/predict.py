@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from vocseg.data.color_table import read_colors
-from vocseg.errors import DataError, InputError, OutputError, SettingError, nearest
+from vocseg.errors import DataError, InputError, OutputError, SettingError, nearest, shown
 from vocseg.inference.augment import Augmentation
 from vocseg.inference.engines import EngineName
 from vocseg.inference.formats import SINKS, check_simplify, open_sinks
@@ -33,6 +33,7 @@ from vocseg.models.zoo.vocseg_s import NAME as DEFAULT_MODEL
 from vocseg.utils.arguments import checked
 from vocseg.utils.files import refuse_to_replace, writable_folder, write_json
 from vocseg.utils.shards import Shard
+from vocseg.utils.stand_ins import published, staged, staging_of
 from vocseg.utils.text import counted
 
 Palette = str | Path | Mapping[str, tuple[int, int, int]]
@@ -40,6 +41,7 @@ Palette = str | Path | Mapping[str, tuple[int, int, int]]
 
 
 @checked
+@staged("out", "json")
 def predict(
     images: str | Path | Item | Iterable[str | Path | Item],
     out: str | Path = "predictions",
@@ -75,13 +77,13 @@ def predict(
     """Segment images; write a palette PNG NAME.png and an overlay NAME_overlay.jpg of each to the folder ``out``.
 
     ``images``: files, folders, which are searched with all below them and whose structure is kept, glob patterns, lists
-    (.txt, .csv), archives (zip, tar), addresses, ``-`` (standard input), videos, cameras and streams, or items of a source
-    of your own (:class:`vocseg.inference.sources.Item`). Each page of a TIFF file, and with ``frames`` each frame of an
-    animation, gets files in a folder of the file's name. So does each frame of a video, of which ``stride`` to ``every``
-    choose some (:meth:`vocseg.Segmenter.stream`); its overlay is one video with the times and the sound of its source.
-    ``model`` and the options from ``weights`` to ``tta`` are those of :class:`vocseg.Segmenter`, which may be given as
-    ``model`` itself. ``opacity``: of the overlays' tint, 0..1. ``palette``: other colors for classes, by name. ``formats``:
-    what to write instead of masks and, if ``overlay``, overlays: names, or subclasses of
+    (.txt, .csv), archives (zip, tar), addresses, URLs of stores (s3://bucket/photos/), ``-`` (standard input), videos,
+    cameras and streams, or items of a source of your own (:class:`vocseg.inference.sources.Item`). Each page of a TIFF file,
+    and with ``frames`` each frame of an animation, gets files in a folder of the file's name. So does each frame of a video, of
+    which ``stride`` to ``every`` choose some (:meth:`vocseg.Segmenter.stream`); its overlay is one video with the times and the
+    sound of its source. ``model`` and the options from ``weights`` to ``tta`` are those of :class:`vocseg.Segmenter`, which may
+    be given as ``model`` itself. ``opacity``: of the overlays' tint, 0..1. ``palette``: other colors for classes, by name.
+    ``formats``: what to write instead of masks and, if ``overlay``, overlays: names, or subclasses of
     :class:`vocseg.inference.sinks.Sink`. ``simplify``: leave out corners of polygons, whose borders move by so many pixels at
     most (:meth:`vocseg.Segmentation.polygons`); what that lost is in the result's ``simplified``. ``skip_existing``: do not
     segment images whose files of an earlier call are complete. ``watch``: predict what is in one folder and what arrives
@@ -89,7 +91,8 @@ def predict(
     the folder searched; all shards may write to one ``out`` at once, and :func:`vocseg.merge` writes the files that images share.
     ``tile``: segment images at their full size in tiles of at most so many pixels, which overlap by ``overlap``
     (:meth:`vocseg.Segmenter.segment_tiled`; a TIFF file gives NAME.tif); without it, only TIFF files above the limit of pixels.
-    ``json``: a file for areas, times and errors, written even if the call fails half-way. ``title``: shows a progress bar on
+    ``json``: a file for areas, times and errors, written even if the call fails half-way. ``out``, ``json``, ``model`` and
+    ``weights`` may be URLs too. ``title``: shows a progress bar on
     a terminal.
 
     An image that cannot be read is skipped; see :meth:`Predictions.check`. Masks and overlays of an earlier call are no
@@ -123,6 +126,8 @@ def predict(
     files = [kind.path(out, item) for item in items for kind in kinds if kind.suffix and not kind.owner]
     owners = [out / kind.owner for kind in kinds if kind.owner]
     refuse_to_replace([*files, *shared, *owners, None if json is None else Path(json)], read)
+    if staging_of(out) and (replaced := {published(file) for file in files} & {item.key for item in items}):
+        raise OutputError(f"cannot write {replaced.pop()}: it would replace the input; choose another folder")
     for source in sources:
         if not isinstance(source, Item) and Path(source).is_dir() and Path(source).resolve() == out.resolve():
             raise OutputError(f"the folder {out} of the images cannot be that of their masks too; choose another for these")
@@ -155,7 +160,7 @@ def predict(
             for sink in reversed(sinks):
                 sink.is_complete = is_complete
                 closing_sinks.callback(sink.close)
-            result = replace(run.result(named or segmenter.info.architecture, shared), simplified=polygons.loss())
+            result = replace(run.result(shown(named or segmenter.info.architecture), shared), simplified=polygons.loss())
             if part is not None and is_complete and not watch:
                 settings = network_settings(model, weights, segmenter, run.total or 0) | reading
                 settings |= {"tile": tile, "overlap": overlap, "simplify": simplify, "formats": [kind.__name__ for kind in kinds]}

@@ -25,19 +25,20 @@ NAMED = 3
 class Prediction:
     """What was written for an image; ``name``: its path below the folder searched; ``areas``: shares of classes, 0..1.
 
-    ``mask``, ``overlay``: their files, if they were wanted; ``files``: those of other formats. ``network_size``: height and
-    width at which the network saw the image, if smaller than it is. ``notes``: how its file was read, if that may surprise.
+    ``mask``, ``overlay``: their files, if they were wanted, or the URLs of these; ``files``: those of other formats.
+    ``network_size``: height and width at which the network saw the image, if smaller than it is. ``notes``: how its file was
+    read, if that may surprise.
     """
 
     image: Path | str
     name: str
-    mask: Path | None
-    overlay: Path | None
+    mask: Path | str | None
+    overlay: Path | str | None
     seconds: float
     areas: dict[str, float]
     network_size: tuple[int, int] | None = None
     notes: tuple[str, ...] = ()
-    files: tuple[Path, ...] = ()
+    files: tuple[Path | str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return a form ready for JSON."""
@@ -63,7 +64,7 @@ class Predictions:
     errors: dict[Path | str | int, DataError]
     total: int
     existing: int = 0
-    shared: tuple[Path, ...] = ()
+    shared: tuple[Path | str, ...] = ()
     simplified: Simplification | None = None
 
     def __repr__(self) -> str:

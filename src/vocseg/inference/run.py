@@ -31,6 +31,7 @@ from vocseg.inference.video import Reading
 from vocseg.inference.video_sink import ClipSink
 from vocseg.models import ModelInfo
 from vocseg.utils.progress import progress
+from vocseg.utils.stand_ins import published, pulled, staging_of, upload
 from vocseg.utils.text import shares
 
 log = logging.getLogger("vocseg.predict")
@@ -75,9 +76,8 @@ class Run:
 
     def result(self, model: str, shared: Sequence[Path]) -> Predictions:
         """Return what was done so far."""
-        return Predictions(
-            model, tuple(self.rows), self.errors, len(self.rows) + len(self.errors), self.existing, tuple(shared)
-        )  # fmt: skip
+        files = tuple(map(published, shared))
+        return Predictions(model, tuple(self.rows), self.errors, len(self.rows) + len(self.errors), self.existing, files)
 
     def _written(self, results: Iterable[tuple[Segmentation, Item]]) -> Iterator[Prediction | None]:
         """Write results in a thread, in order, while the network is at the next images; those it has done are always written."""
@@ -107,7 +107,8 @@ class Run:
         except DataError as error:
             self.errors[item.key] = error
         else:
-            files = self._files(item)
+            upload(self._files(item).values())
+            files = {suffix: published(file) for suffix, file in self._files(item).items()}
             mask, overlay = files.pop(MASK, None), files.pop(OVERLAY, None)
             size = result.network_size if result.shrunk else None
             row = Prediction(item.key, str(item.relative), mask, overlay, result.seconds, areas, size, result.notes)
@@ -142,6 +143,8 @@ class Run:
         """Tell whether all files of an image are there, and sinks of shared files can read its mask."""
         files = self._files(item)
         mask = files[MASK]
+        if staging := staging_of(mask):  # listed once; a file is not opened
+            return all(map(staging.has, files.values()))
         return (
             all(file.is_file() for file in files.values()) and is_prediction(mask) and (mask.suffix == MASK or not self._collecting)
         )
@@ -155,7 +158,8 @@ class Run:
             return False
         if self._collecting:
             try:
-                mask = read_mask(self._files(item)[MASK], len(self.info.classes))
+                with pulled(self._files(item)[MASK]) as file:
+                    mask = read_mask(file, len(self.info.classes))
             except DataError:
                 return False  # of another model
             for sink in self._collecting:

@@ -22,6 +22,7 @@ from vocseg.inference.sources import Item
 from vocseg.models import ModelInfo
 from vocseg.utils.files import read_json, refuse_to_replace, writable_folder, write_json
 from vocseg.utils.shards import Manifest, Shard, named_file, own_names
+from vocseg.utils.stand_ins import published
 
 SUMMARY = "predictions.json"
 """What a shard of predictions wrote, in its folder."""
@@ -98,7 +99,7 @@ def merge_shared(shards: Mapping[Path, Manifest], out: Path | None) -> dict[str,
     )
     existing = sum(summary.get("existing", 0) for summary in summaries)
     done = {"model": settings["model"], "images": len(rows), "existing": existing, "predictions": rows, "skipped": skipped}
-    return done | ({} if out is None else {"files": [str(out / name) for name in shared]})
+    return done | ({} if out is None else {"files": [str(published(out / name)) for name in shared]})
 
 
 def _merge_file(parts: Sequence[Path], sink: CollectingSink) -> None:

@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlparse
 
 from vocseg.download.content import download_bytes, is_url
-from vocseg.errors import DataError, InputError, reason
+from vocseg.errors import DataError, InputError, reason, shown
 from vocseg.inference.archives import is_archive, members, safe_name
 from vocseg.inference.folders import VIDEO_SUFFIXES, Skipped, image_files, is_hidden, is_image, is_prediction, is_video
 from vocseg.utils.files import read_lines
+from vocseg.utils.remote import is_remote, join
+from vocseg.utils.stand_ins import published
 from vocseg.utils.text import counted
 from vocseg.voc import IMAGE_SUFFIXES
 
@@ -77,8 +79,9 @@ def find_images(
     sources: str | Path | Item | Iterable[str | Path | Item], out: Path | None = None, skipped: Skipped | None = None
 ) -> list[Item]:
     """Find the images of files, folders (searched with all below them), glob patterns, lists (``.txt``, or the first column
-    of a ``.csv``; paths relative to the list), archives (zip, tar, tar.gz), addresses (http, https) and ``-``, standard
-    input: an image, or a list of paths. Folders and patterns are sorted, all others keep their order.
+    of a ``.csv``; paths relative to the list), archives (zip, tar, tar.gz), addresses (http, https), URLs of all these but videos
+    in stores that fsspec knows (``s3://bucket/photos/``), and ``-``, standard input: an image, or a list of paths. Folders and
+    patterns are sorted, all others keep their order.
 
     In a folder, hidden files and folders are passed over, archives with a note, and predictions: what is in ``out``, and masks
     and overlays that vocseg wrote elsewhere. ``skipped`` gets what cannot be read in folders, lists and archives. Raises
@@ -108,18 +111,22 @@ def _top(row: Item) -> Path:
     return parents[min(len(row.relative.parts), len(parents)) - 1]
 
 
-def _find(source: str | Path, out: Path | None, skipped: Skipped, base: Path | None = None) -> list[Item]:
-    """Find the images of one source; ``base``: the folder of the list that names it."""
+def _find(source: str | Path, out: Path | None, skipped: Skipped, base: Path | str | None = None) -> list[Item]:
+    """Find the images of one source; ``base``: the folder of the list that names it, or its URL."""
     text = str(source)
     if not text.strip():  # an unset variable of a shell; Path("") is the current folder
         raise InputError("an empty path names no image; name files, folders or patterns")
     if is_url(text):
         return [_address(text)]
+    if is_remote(source) and not text.lower().startswith(LIVE):
+        return _remote(text, out, skipped, base is not None)
     if text in STDIN and base is None:
         return _standard_input(out, skipped)
     if text.lower().startswith(LIVE) or _is_camera(text):
         return [Item(Path(safe_name(text)), Path(safe_name(text).name), label=text, is_video=True)]
-    path = Path(source) if base is None else base / source
+    if isinstance(base, str) and not Path(source).is_absolute():
+        return _remote(join(base, text), out, skipped, True)
+    path = base / source if isinstance(base, Path) else Path(source)
     if path.is_dir():
         return _folder(path, out, skipped)
     if path.exists() and not path.is_file():
@@ -127,14 +134,20 @@ def _find(source: str | Path, out: Path | None, skipped: Skipped, base: Path | N
     if path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES:
         return [Item(path, Path(path.name), is_video=True)]
     if path.is_file() and is_archive(path):
-        return _archive(path, skipped)
+        return archive_items(path, skipped)
     if path.is_file() and base is None and path.suffix.lower() in LIST_SUFFIXES:
-        return _listed(_lines(path), path.parent, f"list {path}", out, skipped)
+        return list_items(path, path.parent, f"list {path}", out, skipped)
     matches = [path] if path.is_file() else map(Path, sorted(glob.glob(str(path), recursive=True)))
     found = [Item(file, Path(file.name)) for file in matches if file.is_file() and (file == path or not is_prediction(file))]
     if not found:
         raise InputError(f"no image or folder {path}")
     return found
+
+
+def _remote(url: str, out: Path | None, skipped: Skipped, in_list: bool) -> list[Item]:
+    from vocseg.inference.remote_sources import find_remote  # it imports this module
+
+    return find_remote(url, out, skipped, in_list)
 
 
 def _is_camera(text: str) -> bool:
@@ -149,7 +162,7 @@ def _folder(path: Path, out: Path | None, skipped: Skipped) -> list[Item]:
             written += 1
         else:
             inside.append(Item(file, file.relative_to(path), is_video=is_video(file)))
-    _log_passed(f"folder {path}", passed, "archive", "name archives to read them")
+    log_passed(f"folder {path}", passed, "archive", "name archives to read them")
     if not inside:
         if len(skipped) > before:
             raise InputError(f"folder {path} holds no images that can be read: {list(skipped.values())[before]}")
@@ -158,17 +171,18 @@ def _folder(path: Path, out: Path | None, skipped: Skipped) -> list[Item]:
     return inside
 
 
-def _log_passed(where: str, passed: Sequence[Path], kind: str, advice: str) -> None:
+def log_passed(where: str, passed: Sequence[Path | str], kind: str, advice: str) -> None:
     if passed:
         log.info("%s: %s passed over (%s, ...); %s", where, counted(len(passed), kind), passed[0], advice)
 
 
-def _archive(path: Path, skipped: Skipped) -> list[Item]:
-    found, passed = [], list[Path]()
+def archive_items(path: Path, skipped: Skipped) -> list[Item]:
+    """Find the images in an archive, which may stand in for one at a URL; errors go to ``skipped``."""
+    found, passed, named = [], list[Path | str](), published(path)
     before = len(skipped)
     try:
         for member in members(path):
-            key = path / member.name
+            key = named / member.name if isinstance(named, Path) else f"{named}/{member.name.as_posix()}"
             if any(map(is_hidden, member.name.parts)):
                 continue
             if is_video(member.name) or is_archive(member.name):
@@ -180,17 +194,17 @@ def _archive(path: Path, skipped: Skipped) -> list[Item]:
             else:
                 found.append(Item(path, member.name, member=member.position, label=key))
     except DataError as error:
-        skipped[path] = error
-    _log_passed(f"archive {path}", passed, "file", "unpack the archive to read videos and archives in it")
+        skipped[named] = error
+    log_passed(f"archive {named}", passed, "file", "unpack the archive to read videos and archives in it")
     if not found and len(skipped) == before:
-        skipped[path] = DataError(f"archive {path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        skipped[named] = DataError(f"archive {named} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return found
 
 
 def _address(url: str) -> Item:
     parsed = urlparse(url)
     name = safe_name(unquote(parsed.path)).name or "image"
-    return Item(Path(safe_name(parsed.netloc), name), Path(name), partial(download_bytes, url), label=url)
+    return Item(Path(safe_name(parsed.netloc), name), Path(name), partial(download_bytes, url), label=shown(url))
 
 
 def _lines(path: Path) -> list[str]:
@@ -202,7 +216,12 @@ def _lines(path: Path) -> list[str]:
     return rows[1:] if rows and rows[0].strip().lower() in HEADERS else rows
 
 
-def _listed(lines: Iterable[str], base: Path, what: str, out: Path | None, skipped: Skipped) -> list[Item]:
+def list_items(file: Path, base: Path | str, what: str, out: Path | None, skipped: Skipped) -> list[Item]:
+    """Find the images that a list names, whose paths are relative to ``base``, a folder or a URL; errors go to ``skipped``."""
+    return _listed(_lines(file), base, what, out, skipped)
+
+
+def _listed(lines: Iterable[str], base: Path | str, what: str, out: Path | None, skipped: Skipped) -> list[Item]:
     """Find the images that lines name; what cannot be found goes to ``skipped``, as one error if nothing is."""
     found: list[Item] = []
     lost: Skipped = {}
@@ -210,7 +229,7 @@ def _listed(lines: Iterable[str], base: Path, what: str, out: Path | None, skipp
         try:
             found += _find(line, out, lost, base)
         except (InputError, OSError, ValueError) as error:
-            lost[Path(line)] = DataError(f"{what}: {reason(error)}")
+            lost[shown(line) if "://" in line else Path(line)] = DataError(f"{what}: {reason(error)}")
     if not found:
         first = f": {next(iter(lost.values()))}" if lost else ""
         lost = {Path(what): DataError(f"{what} names no image that can be read{first}")}

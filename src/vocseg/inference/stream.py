@@ -15,12 +15,13 @@ from torch import Tensor
 
 from vocseg.data.loader import evaluation_workers
 from vocseg.download.content import is_url
-from vocseg.errors import DataError, reason
+from vocseg.errors import DataError, reason, shown
 from vocseg.inference.images import NamedBytes, read_ahead, to_pixels
 from vocseg.inference.reading import expected, one_by_one
 from vocseg.inference.result import Segmentation
 from vocseg.inference.sources import Item, find_images
 from vocseg.inference.video import Reading
+from vocseg.utils.remote import is_remote
 
 if TYPE_CHECKING:
     from vocseg.inference.segmenter import Segmenter
@@ -66,8 +67,8 @@ def load(number: int, image: Any) -> Loaded:
 def _key(number: int, image: Any) -> Path | str | int:
     if isinstance(image, Item):
         return image.key
-    if is_url(image):
-        return str(image)
+    if is_url(image) or is_remote(image):
+        return shown(image)
     return Path(image) if isinstance(image, str | Path) else number
 
 

@@ -21,6 +21,7 @@ from vocseg.inference.strip_readers import is_tiff
 from vocseg.inference.strip_writers import can_write_tiff
 from vocseg.inference.tiles import TILE, segment_tiled
 from vocseg.inference.video_sink import OverlaySink
+from vocseg.utils.stand_ins import is_there, published, staging_of, upload
 from vocseg.utils.text import counted
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _read(items: Iterable[Item], run: Run) -> Iterator[Item]:
 
 
 def _is_done(mask: Path, files: Iterable[Path]) -> bool:
-    return all(file.is_file() for file in files) and is_prediction(mask)
+    return all(map(is_there, files)) and (staging_of(mask) is not None or is_prediction(mask))
 
 
 def _written(
@@ -110,5 +111,7 @@ def _written(
     tiles = counted(result.tiles, "tile")
     notes = (f"segmented at full size in {tiles} of {result.tile} pixels that overlap by {result.overlap}", *result.notes)
     overlay = files.pop(OverlaySink, None)
-    row = Prediction(item.key, str(item.relative), mask, overlay, result.seconds, result.areas, None, notes)
-    return replace(row, files=tuple(files.values()))
+    upload(file for file in (mask, overlay, *files.values()) if file is not None)
+    named, overview = (None if file is None else published(file) for file in (mask, overlay))
+    row = Prediction(item.key, str(item.relative), named, overview, result.seconds, result.areas, None, notes)
+    return replace(row, files=tuple(map(published, files.values())))

@@ -14,6 +14,7 @@ from vocseg.models.checkpoint import read_info, read_weights_file
 from vocseg.models.info import ModelInfo, names_of
 from vocseg.models.registry import comes_untrained, create_model, is_file_name
 from vocseg.models.weights import load_weights
+from vocseg.utils.stand_ins import fetched
 
 
 def _check_named(model: SegmentationModel, name: str, weights: str | None) -> None:
@@ -22,7 +23,7 @@ def _check_named(model: SegmentationModel, name: str, weights: str | None) -> No
         if weights in ("none", "backbone") or comes_untrained(name, weights):
             return  # random on purpose
         raise ModelError(f"classes name what a network or a file of weights predicts; {name} names its own")
-    state, names = read_weights_file(Path(weights or name))
+    state, names = read_weights_file(fetched(weights or name))
     weights = weights or name
     if names is not None and tuple(names) != model.class_names:
         raise ModelError(f"{weights} predicts {', '.join(names[:3])}, ... ({len(names)} classes), not the classes that were passed")
@@ -47,9 +48,9 @@ def as_model(
             _check_named(built, str(model), weights)
         return built
     if weights is not None:
-        state, names = read_weights_file(Path(weights))
+        state, names = read_weights_file(fetched(weights))
         if names and not classes and not isinstance(model, SegmentationModel):
-            built = adapt(model, read_info(Path(weights)))
+            built = adapt(model, read_info(fetched(weights)))
         else:
             built = as_model(model, classes)
         load_weights(built, state, names, str(weights))

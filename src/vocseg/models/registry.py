@@ -25,6 +25,7 @@ from vocseg.models.zoo.smp import SmpFamily
 from vocseg.models.zoo.torchvision import TorchvisionFamily
 from vocseg.models.zoo.vocseg_s import VocsegFamily
 from vocseg.utils.arguments import checked
+from vocseg.utils.stand_ins import fetched
 
 Builder = Callable[[int], nn.Module]
 """Takes the number of classes, returns a network as :class:`SegmentationModel` takes it, or a SegmentationModel."""
@@ -135,10 +136,11 @@ def create_model(model: str | Path, classes: Sequence[str] | None = None, weight
     """Create a model in training mode.
 
     ``model`` is a name (``deeplabv3_resnet101``, ``unet:resnet34``, ``two_layer_net``, a registered one) or a model
-    file. ``classes`` are the names of the classes to predict; None: those of the model file or weights file, or VOC's
-    21. ``weights`` is one of the kinds that the model offers (``coco``, ``voc``, ``backbone``, ``none``) or a weights
-    file; None: the model file's own, or the best kind. If the weights are for other classes, the class layers keep the
-    rows of classes with the same name; their other rows are random.
+    file, on the disk or at a URL (``s3://bucket/best.safetensors``). ``classes`` are the names
+    of the classes to predict; None: those of the model file or weights file, or VOC's 21. ``weights`` is one of the kinds that
+    the model offers (``coco``, ``voc``, ``backbone``, ``none``) or a weights file; None: the model file's own, or the best
+    kind. If the weights are for other classes, the class layers keep the rows of classes with the same name; their other rows
+    are random.
 
     Raises ModelError for an unknown name, and for weights that do not fit or cannot be loaded.
 
@@ -153,15 +155,15 @@ def create_model(model: str | Path, classes: Sequence[str] | None = None, weight
     model, weights = str(model), None if weights is None else str(weights)
     names = None if classes is None else names_of(classes)
     if is_file_name(model):
-        return _from_model_file(model, names, weights)
+        return _from_model_file(str(fetched(model)), names, weights)
     family = find_family(model)
     kind = family.weights[0] if weights is None else weights
     if kind in family.weights:
         return family.build(model, voc.CLASSES if names is None else names, kind)
     if not is_file_name(kind):
         raise ModelError(f"unknown weights '{kind}' for {model}: it takes {', '.join(family.weights)} or a file")
-    state, file_classes = read_weights_file(Path(kind))
-    info = read_info(Path(kind)) if file_classes else None
+    state, file_classes = read_weights_file(file := fetched(kind))
+    info = read_info(file) if file_classes else None
     predicted = (file_classes or voc.CLASSES) if names is None else names
     return _with_weights(model, predicted, info, state, file_classes, kind, other_classes=names is not None)
 
@@ -209,7 +211,7 @@ def _from_model_file(model: str, classes: tuple[str, ...] | None, weights: str |
         return _with_weights(info.architecture, names, info, state, info.classes, model)
     if not is_file_name(weights):
         raise ModelError(f"weights {weights} cannot be combined with the model file {model}, which has its own")
-    state, file_classes = read_weights_file(Path(weights))
+    state, file_classes = read_weights_file(fetched(weights))
     return _with_weights(info.architecture, names, info, state, file_classes, weights)
 
 

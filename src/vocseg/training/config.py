@@ -13,7 +13,7 @@ from types import NoneType
 from typing import Any, Literal, TypeVar, get_type_hints
 
 from vocseg import voc
-from vocseg.errors import DataError, SettingError, nearest
+from vocseg.errors import DataError, SettingError, nearest, shown
 from vocseg.utils.arguments import check
 from vocseg.utils.files import read_text, write_text
 
@@ -162,7 +162,8 @@ class TrainConfig:
         """Write the settings as TOML, without those that are None, a value that TOML lacks."""
         import tomli_w
 
-        return tomli_w.dumps({name: value for name, value in asdict(self).items() if value is not None})
+        values = {name: shown(value) if isinstance(value, str) else value for name, value in asdict(self).items()}
+        return tomli_w.dumps({name: value for name, value in values.items() if value is not None})
 
     def save(self, path: Path) -> None:
         """Write a TOML file, atomically."""

@@ -18,6 +18,7 @@ from vocseg.errors import InputError, OutputError, SettingError
 from vocseg.models.checkpoint import load_pickle
 from vocseg.training.config import TrainConfig
 from vocseg.utils.files import cannot_write, replacing, writable_folder, write_text
+from vocseg.utils.remote import is_remote
 
 log = logging.getLogger("vocseg")
 
@@ -68,6 +69,10 @@ class RunFolder:
     @classmethod
     def create(cls, config: TrainConfig) -> RunFolder:
         """Make the folder of a new run; OutputError if it contains a run or cannot be written."""
+        if is_remote(config.out):
+            raise OutputError(
+                f"cannot write a run to {config.out}: it is resumed from a disk; choose a folder, and copy it when it ends"
+            )
         run = cls(config.out or _free_name(Path("runs"), Path(config.model).stem.replace(":", "-")))
         if run.config.exists():
             raise OutputError(f"{run.root} already contains a run; use --resume {run.root}, or choose another --out")

@@ -16,6 +16,7 @@ from typing import Any
 from vocseg import voc
 from vocseg.errors import DataError, OutputError, reason
 from vocseg.errors import cannot_write as cannot_write  # rooms import it from here
+from vocseg.utils.remote import was_url
 from vocseg.utils.temporary import temporary_beside
 from vocseg.utils.user_code import imported_user_code
 
@@ -133,16 +134,29 @@ def _identity(path: str | Path) -> tuple[int, int] | None:
 
 
 def _is_output(path: Path) -> bool:
-    """Return whether a file looks as if vocseg had written it: JSON, a network, nothing yet, or marked."""
-    is_network = path.suffix.lower() in (".onnx", ".xml", ".bin") and path.name != "cvat.xml"
-    if not path.is_file() or is_network or path.name in RECORD_FILES:
+    if not path.is_file():
         return True
     with suppress(OSError), open(path, "rb") as file:
-        if path.suffix.lower() == ".mp4":
-            file.seek(-min(4096, path.stat().st_size), os.SEEK_END)  # its notes are at the end
-        head = file.read(4096)
-        return not head or MARK in head or head.startswith(AREAS_HEAD) or head.lstrip().startswith(b"{")
+
+        def read(start: int, end: int) -> bytes:
+            file.seek(start)
+            return file.read(end - start)
+
+        return is_output(path, path.stat().st_size, read)
     return True  # the writer says why
+
+
+def is_output(path: Path, size: int, read: Callable[[int, int], bytes]) -> bool:
+    """Return whether a file looks as if vocseg had written it: JSON, a network, nothing yet, or marked.
+
+    ``read`` returns its bytes from a position to another.
+    """
+    is_network = path.suffix.lower() in (".onnx", ".xml", ".bin") and path.name != "cvat.xml"
+    if is_network or path.name in RECORD_FILES:
+        return True
+    start = max(0, size - 4096) if path.suffix.lower() == ".mp4" else 0  # its notes are at the end
+    head = read(start, min(size, start + 4096))
+    return not head or MARK in head or head.startswith(AREAS_HEAD) or head.lstrip().startswith(b"{")
 
 
 def _voc_folder(folder: Path) -> Path | None:
@@ -258,6 +272,8 @@ def write_json(path: Path, value: Any, beside: Iterable[Path] = ()) -> None:
 def writable_folder(path: Path) -> Path:
     """Create the folder ``path`` if missing and check that files can be created in it; raise OutputError if not."""
     path = Path(path)
+    if was_url(path):
+        raise OutputError(f"cannot write {path}: a URL is not written here; choose a folder on a disk")
     if path.exists() and not path.is_dir():
         raise OutputError(f"cannot write {path}: it is a file, not a folder")
     try:

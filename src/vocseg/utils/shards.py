@@ -14,8 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vocseg.errors import DataError, InputError, OutputError, SettingError, reason
+from vocseg.errors import DataError, InputError, OutputError, SettingError, reason, shown
 from vocseg.utils.files import read_json, write_json
+from vocseg.utils.remote import is_remote
+from vocseg.utils.stand_ins import fetched, mirror, published, staging_of
 from vocseg.utils.temporary import temporary_beside
 from vocseg.utils.text import counted
 
@@ -23,6 +25,8 @@ log = logging.getLogger("vocseg")
 
 MANIFEST = "shard.json"
 """What a shard was made of, in the folder of its results."""
+RESULTS = re.compile(r"shard-\d+-of-\d+/|[^/]+$")
+"""Files of shards, below the folder that holds them, or that of one."""
 
 
 class Shard(NamedTuple):
@@ -52,9 +56,14 @@ class Shard(NamedTuple):
         digest = hashlib.blake2b(content, digest_size=8, person=b"shard").digest()  # others than the folds of `data errors`
         return int.from_bytes(digest, "big") % self.total + 1 == self.number
 
+    @property
+    def name(self) -> str:
+        """Name of the folder of the shard's results."""
+        return f"shard-{self.number}-of-{self.total}"
+
     def folder(self, out: str | Path) -> Path:
         """Return the folder of the shard's results below ``out``."""
-        return Path(out) / f"shard-{self.number}-of-{self.total}"
+        return Path(out) / self.name
 
 
 def digest(values: Iterable[object]) -> str:
@@ -77,7 +86,7 @@ def stamps(paths: Iterable[Path]) -> Iterator[tuple[str, int, int]]:
 
 def named_file(name: str | Path) -> str:
     """Return the name of a model or of a file; of a file with a hash of its content."""
-    path = Path(name).expanduser()
+    path = fetched(name).expanduser()
     if not path.is_file():
         return str(name)
     with open(path, "rb") as file:
@@ -105,7 +114,7 @@ class Manifest:
         """Describe a shard of the images ``names`` of ``data``, of which it has its own, in files that ``inputs`` describe."""
         from vocseg import __version__
 
-        names, where = sorted(names), str(Path(data).absolute())
+        names, where = sorted(names), shown(Path(data).absolute())
         return cls(verb, shard, {"vocseg": __version__, **settings}, len(names), digest(names), digest(inputs), where)
 
     @classmethod
@@ -129,6 +138,8 @@ class Manifest:
         Images of other shards may have been added since.
         """
         folder = None if out is None else self.shard.folder(out)
+        if folder is not None and (staging := staging_of(folder)):
+            staging.pull(folder)
         if folder is None or not (folder / MANIFEST).is_file():
             return None
         known = Manifest.load(folder)
@@ -136,7 +147,7 @@ class Manifest:
             return None
         if known != self:
             self.write(folder)
-        log.info("shard %s is finished: %s", self.shard, folder)
+        log.info("shard %s is finished: %s", self.shard, published(folder))
         return folder
 
     @contextmanager
@@ -146,6 +157,8 @@ class Manifest:
         with temporary_beside(folder, is_folder=True) as temporary:
             yield temporary
             self.write(temporary)
+            if staging := staging_of(folder):
+                staging.clear(folder)
             if (folder / MANIFEST).is_file():
                 shutil.rmtree(folder)
             elif folder.exists():
@@ -159,7 +172,7 @@ def find_shards(results: Sequence[str | Path]) -> dict[Path, Manifest]:
     Raises InputError, naming the folders and the values, for shards of several runs, those that are missing, and one
     that is there twice.
     """
-    folders = list(dict.fromkeys(folder for result in results for folder in _folders(Path(result))))
+    folders = list(dict.fromkeys(folder for result in results for folder in _folders(result)))
     found = sorted(((folder, Manifest.load(folder)) for folder in folders), key=lambda row: row[1].shard)
     first, one = found[0]
     for folder, other in found[1:]:
@@ -185,7 +198,10 @@ def _compared(one: Manifest, other: Manifest) -> Iterator[tuple[str, Any, Any]]:
         yield name, one.settings.get(name), other.settings.get(name)
 
 
-def _folders(result: Path) -> list[Path]:
+def _folders(result: str | Path) -> list[Path]:
+    if is_remote(result):
+        result = mirror(str(result), lambda name: RESULTS.match(name) is not None)
+    result = Path(result)
     if (result / MANIFEST).is_file():
         return [result]
     if found := sorted(path.parent for path in result.glob(f"shard-*-of-*/{MANIFEST}")):

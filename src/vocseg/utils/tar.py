@@ -18,6 +18,7 @@ from typing import IO
 
 from vocseg.errors import DataError, reason
 from vocseg.utils.files import MARK
+from vocseg.utils.stand_ins import open_file
 
 BLOCK = 512
 HEADER_LIMIT, TOTAL_LIMIT = 1 << 16, 4 << 30
@@ -125,7 +126,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
     try:
         if path.exists() and not stat.S_ISREG(path.stat().st_mode):
             raise NotTar("it is not a regular file")
-        file = open(path, "rb")  # noqa: SIM115  (closed below)
+        file = open_file(path)
     except OSError as error:
         raise DataError(f"cannot read {path}: {reason(error)}") from error
     with file:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from vocseg.errors import OutputError, VocsegError, cannot_write
+from vocseg.errors import OutputError, VocsegError, cannot_write, shown
+from vocseg.utils.remote import was_url
 
 try:
     import fcntl
@@ -19,7 +20,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 DAY = 86400.0
-_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{16}\.part", re.DOTALL)
+LEFTOVER = re.compile(r"\..+\.[0-9a-f]{16}\.part", re.DOTALL)
 _swept: set[Path] = set()
 
 
@@ -32,6 +33,8 @@ def temporary_beside(path: Path, *, is_folder: bool = False) -> Iterator[Path]:
     """
     temporary, lock = None, None
     try:
+        if was_url(path):
+            raise OutputError(f"cannot write {path}: a URL is not written here; choose a file or folder on a disk")
         if path.parent == Path("/dev") or (not is_folder and path.exists() and not path.is_file()):
             raise OutputError(f"cannot write {path}: it is a folder or a device, not a file; choose another name")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +43,7 @@ def temporary_beside(path: Path, *, is_folder: bool = False) -> Iterator[Path]:
         yield temporary
     except VocsegError as error:
         if temporary is not None:
-            error.args = (str(error).replace(str(temporary), str(path)),)
+            error.args = (str(error).replace(shown(temporary), shown(path)),)
         raise
     except Exception as error:
         # Writers report a full disk in many ways: torch as a RuntimeError, Pillow without the system's error number.
@@ -92,7 +95,7 @@ def _sweep(folder: Path) -> None:
         return
     _swept.add(folder)
     for leftover in folder.iterdir():
-        if not _LEFTOVER.fullmatch(leftover.name):
+        if not LEFTOVER.fullmatch(leftover.name):
             continue
         lock = None
         with suppress(OSError):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from vocseg.errors import SettingError
+from vocseg.errors import SettingError, shown
 
 _BIDI = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _VISIBLE = dict.fromkeys((*range(0x80, 0xA0), 0x2028, 0x2029, *_BIDI), "\N{REPLACEMENT CHARACTER}")
@@ -16,12 +16,13 @@ _VISIBLE |= {code: chr(0x2400 + code) for code in range(32)} | {0x7F: "\N{SYMBOL
 def visible(text: str, keep: str = "") -> str:
     """Replace control characters, which could move the cursor or forge a line, by symbols; except those of ``keep``.
 
-    Bytes of a file name that are not UTF-8 become escapes.
+    Bytes of a file name that are not UTF-8 become escapes, and URLs lose what is secret (:func:`vocseg.errors.shown`).
 
     >>> print(visible("a\\x1b[2Jb\\n\\udcff"))
     a␛[2Jb␊\\udcff
     """
-    return text.encode("utf-8", "backslashreplace").decode().translate(_VISIBLE | {ord(character): character for character in keep})
+    table = _VISIBLE | {ord(character): character for character in keep}
+    return shown(text).encode("utf-8", "backslashreplace").decode().translate(table)
 
 
 def portable(path: object) -> str:

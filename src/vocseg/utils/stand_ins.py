@@ -1,0 +1,284 @@
+"""Local files and folders that stand in for remote ones, so that all else reads and writes paths.
+
+:func:`mirror` and :func:`fetched` copy inputs to the disk. :func:`staged` gives a function local outputs, whose files are
+uploaded as they become complete, and deleted. What stands in lies in one folder of the process, deleted at its end.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import inspect
+import io
+import os
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property, partial, wraps
+from itertools import count
+from pathlib import Path, PurePosixPath
+from typing import IO, ParamSpec, TypeVar
+
+from vocseg.errors import STAND_INS, OutputError, VocsegError, shown
+from vocseg.utils import remote
+from vocseg.utils.files import is_output
+from vocseg.utils.temporary import LEFTOVER, temporary_beside
+
+P = ParamSpec("P")
+T = TypeVar("T")
+UPLOADS = 8
+"""Files that are uploaded at a time; as many may wait."""
+PICTURES = (".png", ".jpg", ".tif", ".mp4")
+"""Files that are looked at before they are replaced: one that vocseg did not write stays."""
+LAST = ("shard.json", "shards.json")
+"""Files that say that those beside them are complete."""
+
+_numbers = count()
+_roots: dict[int, Path] = {}
+_mirrors: dict[str, tuple[Path, dict[str, str]]] = {}
+_stagings: dict[Path, Staging] = {}
+
+
+def _root() -> Path:
+    """Return this process's folder; what killed processes left is deleted."""
+    if os.getpid() not in _roots:
+        stack = ExitStack()
+        folder = stack.enter_context(temporary_beside(Path(tempfile.gettempdir(), "vocseg"), is_folder=True))
+        folder.chmod(0o700)
+        _roots[os.getpid()] = folder
+        atexit.register(_close, stack, os.getpid())
+    return _roots[os.getpid()]
+
+
+def _close(stack: ExitStack, process: int) -> None:
+    if os.getpid() == process:  # not in a fork
+        stack.close()
+
+
+def stand_in(url: str) -> Path:
+    """Return a new local path, in a new folder of its own, that errors call by its URL; nothing is there yet."""
+    folder = _root() / str(next(_numbers))
+    folder.mkdir()
+    path = folder / (remote.path_of(url).name or "remote")
+    STAND_INS[str(path)] = url
+    return path
+
+
+def url_of(path: str | os.PathLike[str]) -> str | None:
+    """Return the URL of a path that is, or is below, one that stands in; None of all others."""
+    found = Path(path)
+    for top in (found, *found.parents):
+        if url := STAND_INS.get(str(top)):
+            return url if top == found else remote.join(url, found.relative_to(top).as_posix())
+    return None
+
+
+def published(path: Path) -> Path | str:
+    """Return what names an output in results: its URL, if it is staged."""
+    return path if url_of(path) is None else shown(path)
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """Open a file for reading, or the remote one that it stands in for."""
+    url = url_of(path)
+    return open(path, "rb") if url is None else io.BufferedReader(remote.RemoteFile(url), 1 << 20)
+
+
+def mirror(url: str, wanted: Callable[[str], bool] = lambda name: True) -> Path:
+    """Return a local folder with the ``wanted`` files of a remote one; those that an earlier call copied are not copied again.
+
+    The others are empty. The time of change of each tells contents apart, and is the same on all machines.
+    """
+    if local := remote.local_path(url):
+        return local
+    known = _mirrors.get(url)
+    folder, stamps = known or (stand_in(url), {})
+    if known is None:
+        _mirrors[url] = folder, stamps
+    folder.mkdir(exist_ok=True)
+    found = {file.name: file for file in remote.find(url) if file.name}
+    for name in stamps.keys() - found.keys():
+        (folder / name).unlink(missing_ok=True)
+        del stamps[name]
+    for name, file in found.items():
+        stamp, target = f"{file.stamp}|{file.size}", folder / name
+        if stamps.get(name) == stamp or ".." in Path(name).parts:
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if wanted(name):
+            remote.fetch(remote.join(url, name), target)
+        else:
+            target.touch()
+        time = int.from_bytes(hashlib.blake2b(stamp.encode(), digest_size=7).digest(), "big")
+        os.utime(target, ns=(time, time))
+        stamps[name] = stamp
+    return folder
+
+
+def fetched(name: str | Path) -> Path:
+    """Return a file as a path; one at a URL is copied to the disk, once."""
+    if not remote.is_remote(name):
+        return Path(name)
+    url = str(name)
+    if local := remote.local_path(url):
+        return local
+    if url not in _mirrors:
+        path = stand_in(url)
+        _mirrors[url] = path, {"": remote.fetch(url, path)}
+    return _mirrors[url][0]
+
+
+class Staging:
+    """A local file or folder, ``path``, that is uploaded to ``url`` file by file, as they are complete; then they are deleted."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.path = url.rstrip("/"), stand_in(url)
+        self._pool, self._waiting = ThreadPoolExecutor(UPLOADS), deque[Future[None]]()
+        self._taken: dict[Path, tuple[int, int]] = {}
+
+    @cached_property
+    def listing(self) -> dict[str, int]:
+        """Sizes of the files that were at the URL, by name."""
+        return {found.name: found.size for found in remote.find(self.url)}
+
+    def upload(self, files: Iterable[Path]) -> None:
+        """Begin to upload files that are complete; raise OutputError if an earlier one failed."""
+        for file in files:
+            if file.is_file() and self._taken.get(file) != _state(file):
+                self._taken[file] = _state(file)
+                self._waiting.append(self._pool.submit(self._upload, file))
+        while self._waiting and (len(self._waiting) > 2 * UPLOADS or self._waiting[0].done()):
+            self._waiting.popleft().result()
+
+    def finish(self) -> None:
+        """Upload what is left, and wait for it; last, what says that all is there."""
+        try:
+            for is_last in (False, True):
+                self.upload([file for file in self._files() if (file.name in LAST) is is_last])
+                while self._waiting:
+                    self._waiting.popleft().result()
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+
+    def _files(self) -> Iterator[Path]:
+        yield self.path
+        for parent, folders, names in os.walk(self.path):
+            folders[:] = sorted(name for name in folders if not LEFTOVER.fullmatch(name))
+            yield from (Path(parent, name) for name in sorted(names) if not LEFTOVER.fullmatch(name))
+
+    def _upload(self, file: Path) -> None:
+        name = self._name(file)
+        target = remote.join(self.url, name) if name else self.url
+        size = self.listing.get(name)
+        if size and file.suffix in PICTURES and not is_output(file, size, partial(remote.read_range, target)):
+            raise OutputError(f"cannot write {target}: it exists, and vocseg did not write it; choose another folder, or delete it")
+        remote.upload(file, target)
+        file.unlink()
+        del self._taken[file]
+
+    def _name(self, path: Path) -> str:
+        return "" if path == self.path else path.relative_to(self.path).as_posix()
+
+    def has(self, path: Path) -> bool:
+        """Tell whether a file was at the URL before, or has been written."""
+        return self._name(path) in self.listing or path.is_file()
+
+    def pull(self, folder: Path) -> None:
+        """Copy to the disk what was in a remote folder."""
+        for name in self._below(folder):
+            (file := self.path / name).parent.mkdir(parents=True, exist_ok=True)
+            remote.fetch(remote.join(self.url, name), file)
+            self._taken[file] = _state(file)
+
+    def clear(self, folder: Path) -> None:
+        """Delete what was in a remote folder, first what says that all is there."""
+        names = sorted(self._below(folder), key=lambda name: PurePosixPath(name).name not in LAST)
+        remote.remove([remote.join(self.url, name) for name in names])
+        for name in names:
+            del self.listing[name]
+
+    def _below(self, folder: Path) -> list[str]:
+        top = f"{self._name(folder)}/"
+        return [name for name in self.listing if name.startswith(top) and ".." not in name.split("/")]
+
+
+def _state(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def staging_of(path: Path) -> Staging | None:
+    """Return what uploads a path; None if it is local."""
+    return next((_stagings[top] for top in (path, *path.parents) if top in _stagings), None) if _stagings else None
+
+
+def upload(files: Iterable[Path]) -> None:
+    """Begin to upload those of some complete files that are staged, all in one folder."""
+    files = list(files)
+    if files and (staging := staging_of(files[0])):
+        staging.upload(file for file in files if file.name not in LAST)
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether a file exists; of a staged one, whether it is at its URL."""
+    staging = staging_of(path)
+    return path.is_file() if staging is None else staging.has(path)
+
+
+@contextmanager
+def pulled(path: Path) -> Iterator[Path]:
+    """Yield a path whose content can be read: of a staged file, that of a copy."""
+    staging = staging_of(path)
+    if staging is None or path.is_file():
+        yield path
+        return
+    with tempfile.TemporaryDirectory(dir=_root()) as folder:
+        copy = Path(folder, path.name)
+        remote.fetch(str(url_of(path)), copy)
+        yield copy
+
+
+@contextmanager
+def _staging(url: str) -> Iterator[Path]:
+    staging = Staging(url)
+    _stagings[staging.path] = staging
+    try:
+        yield staging.path
+    except BaseException as error:
+        with suppress(Exception):
+            staging.finish()  # as on a disk, what is complete stays
+        if isinstance(error, VocsegError):
+            error.args = (str(error),)  # with the URL
+        raise
+    else:
+        staging.finish()
+    finally:
+        del _stagings[staging.path], STAND_INS[str(staging.path)]
+        shutil.rmtree(staging.path.parent, ignore_errors=True)
+
+
+def staged(*names: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Let the arguments ``names`` of a function be URLs: it gets paths, and what it writes there is uploaded.
+
+    Whole files, each of which appears at its URL when it is complete.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        signature = inspect.signature(function)
+
+        @wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> T:
+            given = signature.bind(*args, **kwargs)
+            values = {name: given.arguments.get(name) for name in names}
+            urls = {name: str(value) for name, value in values.items() if remote.is_remote(value)}
+            with ExitStack() as stack:
+                for name, url in urls.items():
+                    given.arguments[name] = remote.local_path(url) or stack.enter_context(_staging(url))
+                return function(*given.args, **given.kwargs)
+
+        return run
+
+    return decorate
