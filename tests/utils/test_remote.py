@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from s3_server import DENIED, INTERNAL, SLOW_DOWN, S3Server
 from vocseg.errors import DataError, OutputError, shown
 from vocseg.utils import remote
-from vocseg.utils.remote import fetch, find, is_remote, is_transient, matches, read_bytes, read_range, upload
+from vocseg.utils.remote import fetch, find, is_transient, matches, read_bytes, read_range, upload
+from vocseg.utils.urls import is_remote
 
 BIG = 101 << 20
 """s3fs uploads files of 100 MB and more in parts."""

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vocseg.utils.remote import below
 from vocseg.utils.shards import Shard
 from vocseg.utils.text import counted, visible
+from vocseg.utils.urls import below
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

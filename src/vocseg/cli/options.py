@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
-from vocseg.utils.remote import is_remote
 from vocseg.utils.text import parse_seconds, parse_size
+from vocseg.utils.urls import is_remote
 from vocseg.voc import MASKS
 
 

@@ -14,8 +14,8 @@ from vocseg.cli.options import Classes, Flag, JsonOutput, Network, Output, Posit
 from vocseg.cli.sharded import find_shard, run_sharded
 from vocseg.inference.predictions import Format, Predictions
 from vocseg.inference.sources import STDIN, find_images
-from vocseg.utils.remote import is_remote
 from vocseg.utils.text import counted, shares
+from vocseg.utils.urls import is_remote
 
 SHOWN = 20
 """Images, and skipped ones, that are listed."""

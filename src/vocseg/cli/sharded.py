@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from vocseg.cli.console import say_shard
 from vocseg.errors import SettingError, VocsegError
-from vocseg.utils.remote import below
 from vocseg.utils.shards import Shard
+from vocseg.utils.urls import below
 
 if TYPE_CHECKING:
     import torch

@@ -15,7 +15,7 @@ from vocseg.data.lists import read_list, resolve_id
 from vocseg.data.packed import PackedFiles, find_packed, remote_folder
 from vocseg.errors import DataError, nearest, reason
 from vocseg.utils.files import read_lines, refuse_to_replace
-from vocseg.utils.remote import is_remote
+from vocseg.utils.urls import is_remote
 
 IMAGE_SUFFIXES = voc.IMAGE_SUFFIXES
 

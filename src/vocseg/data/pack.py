@@ -20,9 +20,9 @@ from vocseg.errors import DataError, OutputError, SettingError, reason
 from vocseg.utils.arguments import checked
 from vocseg.utils.files import building
 from vocseg.utils.progress import progress
-from vocseg.utils.remote import is_remote
 from vocseg.utils.stand_ins import published, staged, staging_of
 from vocseg.utils.tar import add_file
+from vocseg.utils.urls import is_remote
 
 CLASSES = "classes.json"
 MEGABYTE = 10**6

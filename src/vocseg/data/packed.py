@@ -15,8 +15,9 @@ from typing import IO, Any, NamedTuple
 
 from vocseg.errors import STAND_INS, DataError
 from vocseg.utils.files import read_json
-from vocseg.utils.remote import join, kind_of, local_path, read_range
+from vocseg.utils.remote import kind_of, local_path, read_range
 from vocseg.utils.stand_ins import mirror, url_of
+from vocseg.utils.urls import join
 
 INDEX = "shards.json"
 VERSION = 1

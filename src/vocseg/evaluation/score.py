@@ -16,9 +16,9 @@ from vocseg.evaluation.result import Evaluation, result_files
 from vocseg.evaluation.shards import split_manifest
 from vocseg.utils.arguments import checked
 from vocseg.utils.progress import progress
-from vocseg.utils.remote import is_remote
 from vocseg.utils.shards import Shard, own_names
 from vocseg.utils.stand_ins import mirror, staged
+from vocseg.utils.urls import is_remote
 from vocseg.voc import MASKS
 
 

@@ -19,7 +19,8 @@ from torch import Tensor
 from vocseg.data.image_io import read_image, rgb_pixels
 from vocseg.download.content import download_bytes, is_url
 from vocseg.errors import DataError
-from vocseg.utils.remote import is_remote, read_bytes
+from vocseg.utils.remote import read_bytes
+from vocseg.utils.urls import is_remote
 
 ImageLike = str | Path | bytes | IO[bytes] | Image.Image | np.ndarray[Any, Any] | Tensor
 """A file, an address, a file's bytes, a Pillow image, or pixels: an array H x W x channels or a tensor channels x H x W."""

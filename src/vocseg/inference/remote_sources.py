@@ -13,6 +13,7 @@ from vocseg.inference.sources import Item, archive_items, list_items, log_passed
 from vocseg.utils import remote
 from vocseg.utils.files import MARK
 from vocseg.utils.stand_ins import fetched, staging_of, stand_in
+from vocseg.utils.urls import join, parent, path_of
 from vocseg.voc import IMAGE_SUFFIXES
 
 MAGIC = re.compile(r"[*?\[]")
@@ -25,7 +26,7 @@ def find_remote(url: str, out: Path | None, skipped: Skipped, in_list: bool) -> 
     for that. Raises InputError for a URL without images.
     """
     remote.check(url)
-    path = remote.path_of(url)
+    path = path_of(url)
     suffix = path.suffix.lower()
     is_pattern = MAGIC.search(str(path)) is not None
     if suffix in VIDEO_SUFFIXES and not is_pattern:
@@ -35,7 +36,7 @@ def find_remote(url: str, out: Path | None, skipped: Skipped, in_list: bool) -> 
     if is_archive(Path(path.name)) and not is_pattern:
         return archive_items(stand_in(url), skipped)
     if suffix in (".txt", ".csv") and not in_list and not is_pattern:
-        return list_items(fetched(url), remote.parent(url), f"list {shown(url)}", out, skipped)
+        return list_items(fetched(url), parent(url), f"list {shown(url)}", out, skipped)
     kind = "folder" if url.endswith("/") else remote.kind_of(url)
     if kind == "file":
         return [_item(url)]
@@ -48,7 +49,7 @@ def find_remote(url: str, out: Path | None, skipped: Skipped, in_list: bool) -> 
 
 
 def _item(url: str, relative: Path | None = None, *, is_search: bool = False) -> Item:
-    path = safe_name(str(remote.path_of(url)))
+    path = safe_name(str(path_of(url)))
     return Item(path, relative or Path(path.name or "image"), partial(_read, url, is_search), label=shown(url))
 
 
@@ -66,7 +67,7 @@ def _folder(url: str, out: Path | None, skipped: Skipped) -> list[Item]:
         parts = PurePosixPath(name).parts
         if any(map(is_hidden, parts)) or (excluded is not None and parts[: len(excluded)] == excluded):
             continue
-        path, file = safe_name(name), remote.join(url, name)
+        path, file = safe_name(name), join(url, name)
         if is_archive(path):
             archives.append(shown(file))
         elif is_video(path):

@@ -23,9 +23,9 @@ from vocseg.errors import DataError, InputError, reason, shown
 from vocseg.inference.archives import is_archive, members, safe_name
 from vocseg.inference.folders import VIDEO_SUFFIXES, Skipped, image_files, is_hidden, is_image, is_prediction, is_video
 from vocseg.utils.files import read_lines
-from vocseg.utils.remote import is_remote, join
 from vocseg.utils.stand_ins import published
 from vocseg.utils.text import counted
+from vocseg.utils.urls import is_remote, join
 from vocseg.voc import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:

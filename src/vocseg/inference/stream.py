@@ -21,7 +21,7 @@ from vocseg.inference.reading import expected, one_by_one
 from vocseg.inference.result import Segmentation
 from vocseg.inference.sources import Item, find_images
 from vocseg.inference.video import Reading
-from vocseg.utils.remote import is_remote
+from vocseg.utils.urls import is_remote
 
 if TYPE_CHECKING:
     from vocseg.inference.segmenter import Segmenter

@@ -18,7 +18,7 @@ from vocseg.errors import InputError, OutputError, SettingError
 from vocseg.models.checkpoint import load_pickle
 from vocseg.training.config import TrainConfig
 from vocseg.utils.files import cannot_write, replacing, writable_folder, write_text
-from vocseg.utils.remote import is_remote
+from vocseg.utils.urls import is_remote
 
 log = logging.getLogger("vocseg")
 

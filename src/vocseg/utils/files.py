@@ -16,8 +16,8 @@ from typing import Any
 from vocseg import voc
 from vocseg.errors import DataError, OutputError, reason
 from vocseg.errors import cannot_write as cannot_write  # rooms import it from here
-from vocseg.utils.remote import was_url
 from vocseg.utils.temporary import temporary_beside
+from vocseg.utils.urls import was_url
 from vocseg.utils.user_code import imported_user_code
 
 TEXT_LIMIT, JSON_LIMIT, YAML_LIMIT = 64 << 20, 2 << 30, 1 << 20

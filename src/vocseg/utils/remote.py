@@ -11,12 +11,11 @@ import http.client
 import io
 import logging
 import os
-import re
 import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,9 +24,6 @@ from vocseg.errors import DataError, InputError, OutputError, reason, shown
 T = TypeVar("T")
 log = logging.getLogger("vocseg")
 
-URL = re.compile(r"(?:[a-z][a-z0-9+.-]+::)*[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-LOST_SLASH = re.compile(r"(?:s3a?|gc?s|hf|az|abfss?|memory|zip|https?|ftp):/[^/]")
-"""How a path looks that was a URL."""
 DELAYS = (0.25, 1.0, 4.0)
 """Seconds between tries. The packages of file systems try again by themselves too."""
 ATOMIC = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "hf", "oss", "oci", "memory"}
@@ -55,73 +51,9 @@ class Found(NamedTuple):
     stamp: str
 
 
-def is_remote(value: object) -> bool:
-    """Tell whether a value is a URL of any scheme.
-
-    Raises InputError for a path that was a URL: it has lost a slash.
-
-    >>> is_remote("s3://bucket/a.jpg"), is_remote("a:b"), is_remote("C:/a.jpg"), is_remote("zip://a.jpg::gs://bucket/b.zip")
-    (True, False, False, True)
-    """
-    if isinstance(value, Path) and was_url(value):
-        raise InputError(f"pass the URL {value.as_posix()} as a string: a path loses a slash")
-    return isinstance(value, str) and URL.match(value) is not None
-
-
-def was_url(path: Path) -> bool:
-    """Tell whether a path was a URL of a known scheme, and no folder has its name.
-
-    >>> was_url(Path("s3://bucket/masks")), was_url(Path("a:b"))
-    (True, False)
-    """
-    return LOST_SLASH.match(path.as_posix()) is not None and not Path(path.parts[0]).exists()
-
-
 def local_path(url: str) -> Path | None:
     """Return the path of a URL of the local disk, ``file://``; None of all others."""
     return Path(_filesystem(url)[1]) if url.lower().startswith(("file://", "local://")) else None
-
-
-def join(url: str, name: str) -> str:
-    """Return the URL of a file below another.
-
-    >>> join("s3://bucket/photos/", "a.jpg"), join("zip://photos::s3://bucket/b.zip", "a.jpg")
-    ('s3://bucket/photos/a.jpg', 'zip://photos/a.jpg::s3://bucket/b.zip')
-    """
-    parts = url.split("::")
-    place = next(number for number, part in enumerate(parts) if "://" in part)
-    head = parts[place]
-    parts[place] = head + name if head.endswith("/") else f"{head}/{name}"
-    return "::".join(parts)
-
-
-def below(folder: str | Path, name: str) -> str | Path:
-    """Return the path or URL of a file in a folder."""
-    return join(str(folder), name) if is_remote(folder) else Path(folder) / name
-
-
-def parent(url: str) -> str:
-    """Return the URL of the folder of a file.
-
-    >>> parent("s3://bucket/photos/a.jpg"), parent("memory://a.jpg")
-    ('s3://bucket/photos/', 'memory://')
-    """
-    parts = url.split("::")
-    place = next(number for number, part in enumerate(parts) if "://" in part)
-    scheme, _, path = parts[place].partition("://")
-    above, slash, _ = path.rpartition("/")
-    parts[place] = f"{scheme}://{above}{slash}"
-    return "::".join(parts)
-
-
-def path_of(url: str) -> PurePosixPath:
-    """Return the path of a URL, with the host or bucket.
-
-    >>> str(path_of("s3://bucket/photos/")), str(path_of("zip://a.jpg::s3://bucket/b.zip"))
-    ('bucket/photos', 'a.jpg')
-    """
-    head = next(part for part in url.split("::") if "://" in part)
-    return PurePosixPath(shown(head).partition("://")[2].lstrip("/"))
 
 
 def check(url: str) -> None:

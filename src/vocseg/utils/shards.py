@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 from vocseg.errors import DataError, InputError, OutputError, SettingError, reason, shown
 from vocseg.utils.files import read_json, write_json
-from vocseg.utils.remote import is_remote
 from vocseg.utils.stand_ins import fetched, mirror, published, staging_of
 from vocseg.utils.temporary import temporary_beside
 from vocseg.utils.text import counted
+from vocseg.utils.urls import is_remote
 
 log = logging.getLogger("vocseg")
 

@@ -26,6 +26,7 @@ from vocseg.errors import STAND_INS, OutputError, VocsegError, shown
 from vocseg.utils import remote
 from vocseg.utils.files import is_output
 from vocseg.utils.temporary import LEFTOVER, temporary_beside
+from vocseg.utils.urls import is_remote, join, path_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -62,7 +63,7 @@ def stand_in(url: str) -> Path:
     """Return a new local path, in a new folder of its own, that errors call by its URL; nothing is there yet."""
     folder = _root() / str(next(_numbers))
     folder.mkdir()
-    path = folder / (remote.path_of(url).name or "remote")
+    path = folder / (path_of(url).name or "remote")
     STAND_INS[str(path)] = url
     return path
 
@@ -72,7 +73,7 @@ def url_of(path: str | os.PathLike[str]) -> str | None:
     found = Path(path)
     for top in (found, *found.parents):
         if url := STAND_INS.get(str(top)):
-            return url if top == found else remote.join(url, found.relative_to(top).as_posix())
+            return url if top == found else join(url, found.relative_to(top).as_posix())
     return None
 
 
@@ -109,7 +110,7 @@ def mirror(url: str, wanted: Callable[[str], bool] = lambda name: True) -> Path:
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         if wanted(name):
-            remote.fetch(remote.join(url, name), target)
+            remote.fetch(join(url, name), target)
         else:
             target.touch()
         time = int.from_bytes(hashlib.blake2b(stamp.encode(), digest_size=7).digest(), "big")
@@ -120,7 +121,7 @@ def mirror(url: str, wanted: Callable[[str], bool] = lambda name: True) -> Path:
 
 def fetched(name: str | Path) -> Path:
     """Return a file as a path; one at a URL is copied to the disk, once."""
-    if not remote.is_remote(name):
+    if not is_remote(name):
         return Path(name)
     url = str(name)
     if local := remote.local_path(url):
@@ -171,7 +172,7 @@ class Staging:
 
     def _upload(self, file: Path) -> None:
         name = self._name(file)
-        target = remote.join(self.url, name) if name else self.url
+        target = join(self.url, name) if name else self.url
         size = self.listing.get(name)
         if size and file.suffix in PICTURES and not is_output(file, size, partial(remote.read_range, target)):
             raise OutputError(f"cannot write {target}: it exists, and vocseg did not write it; choose another folder, or delete it")
@@ -190,13 +191,13 @@ class Staging:
         """Copy to the disk what was in a remote folder."""
         for name in self._below(folder):
             (file := self.path / name).parent.mkdir(parents=True, exist_ok=True)
-            remote.fetch(remote.join(self.url, name), file)
+            remote.fetch(join(self.url, name), file)
             self._taken[file] = _state(file)
 
     def clear(self, folder: Path) -> None:
         """Delete what was in a remote folder, first what says that all is there."""
         names = sorted(self._below(folder), key=lambda name: PurePosixPath(name).name not in LAST)
-        remote.remove([remote.join(self.url, name) for name in names])
+        remote.remove([join(self.url, name) for name in names])
         for name in names:
             del self.listing[name]
 
@@ -273,7 +274,7 @@ def staged(*names: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
         def run(*args: P.args, **kwargs: P.kwargs) -> T:
             given = signature.bind(*args, **kwargs)
             values = {name: given.arguments.get(name) for name in names}
-            urls = {name: str(value) for name, value in values.items() if remote.is_remote(value)}
+            urls = {name: str(value) for name, value in values.items() if is_remote(value)}
             with ExitStack() as stack:
                 for name, url in urls.items():
                     given.arguments[name] = remote.local_path(url) or stack.enter_context(_staging(url))

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vocseg.errors import OutputError, VocsegError, cannot_write, shown
-from vocseg.utils.remote import was_url
+from vocseg.utils.urls import was_url
 
 try:
     import fcntl
