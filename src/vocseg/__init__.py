@@ -145,6 +145,7 @@ _HOMES = {
     "merge": "evaluation.merge:merge",
     "pack": "data.pack:pack",
     "predict": "inference.predict:predict",
+    "ray": "ray",
     "register_model": "models.registry:register_model",
     "report": "evaluation.report:report",
     "score": "evaluation.score:score",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from vocseg.cli.options import Flag, JsonOutput, Network, Output, Results, ShardOf, Truth
-from vocseg.cli.sharded import find_shard, run_sharded
+from vocseg.cli.options import Actors, Flag, JsonOutput, Network, Output, RayAddress, Results, ShardOf, Truth
+from vocseg.cli.sharded import find_shard, ray_cluster, run_sharded
 from vocseg.data.layout import data_folder
 
 
@@ -20,6 +20,8 @@ def evaluate(
     fit_temperature: Path | None = None,
     conventions: Flag = False,
     shard: ShardOf = None,
+    ray: RayAddress = None,
+    actors: Actors = None,
     out: Results = None,
     json: JsonOutput = None,
 ) -> None:
@@ -34,6 +36,7 @@ def evaluate(
     vocseg evaluate best.safetensors --split calibration --fit-temperature calibrated.safetensors
     vocseg evaluate best.safetensors --out results --shard 1/8
     vocseg evaluate s3://bucket/best.safetensors --data s3://bucket/shards --out s3://bucket/results
+    vocseg evaluate best.safetensors --out results --ray 10.0.0.5:6379
     ```
 
     Args:
@@ -50,10 +53,12 @@ def evaluate(
     from vocseg.evaluation.table import conventions_report, evaluation_report
 
     log_to_terminal()
+    cluster = ray_cluster(ray, actors)
     result = run_sharded(
         lambda device, file: run(
             model, match_classes=match_classes, save_masks=save_masks, out=out, json=file, fit_temperature=fit_temperature,
-            shard=part and str(part), title=f"evaluate {truth.split}", **asdict(truth), **asdict(network) | {"device": device},
+            shard=part and str(part), cluster=cluster, title=f"evaluate {truth.split}", **asdict(truth),
+            **asdict(network) | {"device": device},
         ),
         lambda result: result.images, shard, out, network.device, json,
     )  # fmt: skip

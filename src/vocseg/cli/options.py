@@ -77,6 +77,15 @@ ShardOf = Annotated[
         "makes one result of all shards. Processes of torchrun and accelerate take a shard each.",
     ),
 ]
+RayAddress = Annotated[
+    str | None,
+    Parameter(
+        name="--ray", metavar="ADDRESS|local",
+        help="Share the images among the nodes of a Ray cluster, or among processes of this machine (`local`). Started again, a "
+        "run that ended early goes on. Needs the extra `ray`.",
+    ),
+]  # fmt: skip
+Actors = Annotated[Positive | None, Parameter(help="Processes of --ray. Default: one for each GPU, or without one, for each CPU.")]
 Weights = Annotated[
     str | None,
     Parameter(help="coco, voc, backbone, none (see `vocseg models`) or a weights file. Default: the best available."),

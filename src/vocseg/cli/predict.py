@@ -10,8 +10,8 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from vocseg.cli.console import log_to_terminal, say, terminal
-from vocseg.cli.options import Classes, Flag, JsonOutput, Network, Output, Positive, Seconds, ShardOf, class_names
-from vocseg.cli.sharded import find_shard, run_sharded
+from vocseg.cli.options import Actors, Classes, Flag, JsonOutput, Network, Output, Positive, RayAddress, Seconds, ShardOf, class_names
+from vocseg.cli.sharded import find_shard, ray_cluster, run_sharded
 from vocseg.inference.predictions import Format, Predictions
 from vocseg.inference.sources import STDIN, find_images
 from vocseg.utils.text import counted, shares
@@ -42,6 +42,8 @@ def predict(
     skip_existing: Flag = False,
     watch: Flag = False,
     shard: ShardOf = None,
+    ray: RayAddress = None,
+    actors: Actors = None,
     classes: Classes = None,
     network: Network = Network(),
     json: JsonOutput = None,
@@ -62,6 +64,7 @@ def predict(
     vocseg predict --watch incoming/ --skip-existing
     vocseg predict photos/ --out masks --skip-existing --shard 1/8
     vocseg predict s3://bucket/photos/ --out s3://bucket/masks --skip-existing
+    vocseg predict photos/ --out masks --ray local
     vocseg predict clip.mp4 --start 0:10 --end 0:20
     vocseg predict clip.mp4 --format overlay --format mask-video
     ```
@@ -99,14 +102,15 @@ def predict(
     from vocseg.inference.predict import predict as run
 
     log_to_terminal()
+    cluster = ray_cluster(ray, actors)
     done: list[Predictions] = []
 
     def segment(device: Any, file: str | Path | None) -> Predictions:
         done.append(run(
             images, out, model=model, classes=class_names(classes), overlay=overlay, opacity=opacity, palette=palette,
             frames=frames, stride=stride, start=start, end=end, every=every, tile=tile, overlap=overlap, formats=formats,
-            simplify=simplify, skip_existing=skip_existing, watch=watch, shard=part and str(part), json=file, title="predict",
-            **asdict(network) | {"device": device},
+            simplify=simplify, skip_existing=skip_existing, watch=watch, shard=part and str(part), cluster=cluster, json=file,
+            title="predict", **asdict(network) | {"device": device},
         ))  # fmt: skip
         return done[0]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from vocseg.cli.console import say_shard
 from vocseg.errors import SettingError, VocsegError
+from vocseg.utils.cluster import Cluster
 from vocseg.utils.shards import Shard
 from vocseg.utils.urls import below
 
@@ -35,6 +36,15 @@ def find_shard(text: str | None, out: str | Path | None) -> Shard | None:
     if out is None:
         raise SettingError(f"{what} needs --out, the folder for the results of all shards")
     return shard
+
+
+def ray_cluster(address: str | None, actors: int | None) -> Cluster | None:
+    """Return the cluster of ``--ray``, if that is given."""
+    if address is None:
+        return None
+    from vocseg.ray import RayCluster
+
+    return RayCluster(address, actors)
 
 
 def run_sharded(

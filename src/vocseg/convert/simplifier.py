@@ -74,6 +74,16 @@ class Simplifier:
             self._corners += corners
         return fewer
 
+    @property
+    def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Pixels by label before and after, and corners before and after, which :meth:`add` adds to another's."""
+        return self._counts, self._corners
+
+    def add(self, counts: NDArray[np.int64], corners: NDArray[np.int64]) -> None:
+        """Add what another one counted."""
+        self._counts += counts
+        self._corners += corners
+
     def loss(self) -> Simplification | None:
         """Return what was lost so far; None if nothing was simplified."""
         miou = scores(torch.from_numpy(self._counts), self.classes).miou

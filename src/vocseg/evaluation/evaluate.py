@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -24,6 +25,7 @@ from vocseg.errors import ModelError, SettingError, shown
 from vocseg.evaluation.counts import count_image
 from vocseg.evaluation.pairs import PairDataset, find_dataset, root_of
 from vocseg.evaluation.record import CountedImage, Record, truth_hash
+from vocseg.evaluation.remote import evaluate_on
 from vocseg.evaluation.result import MASKS, Evaluation, result_files
 from vocseg.evaluation.shards import split_manifest
 from vocseg.evaluation.shared_classes import SharedClasses, shared_classes
@@ -31,11 +33,13 @@ from vocseg.evaluation.temperature import PixelSample, check_fit, save_calibrate
 from vocseg.inference.augment import Augmentation, cost_line
 from vocseg.inference.engines import EngineName
 from vocseg.inference.images import stacked
+from vocseg.inference.remote import STATE, RemoteNetwork
 from vocseg.inference.segmenter import Segmenter, as_segmenter
 from vocseg.inference.shards import network_settings
 from vocseg.metrics import ConfusionMatrix
 from vocseg.ops.cross_entropy import score_pixels
 from vocseg.utils.arguments import checked
+from vocseg.utils.cluster import Cluster
 from vocseg.utils.files import MARK, refuse_to_replace, writable_folder
 from vocseg.utils.progress import progress
 from vocseg.utils.shards import Shard, own_names
@@ -66,6 +70,7 @@ def evaluate(
     out: str | Path | None = None,
     fit_temperature: str | Path | None = None,
     shard: str | None = None,
+    cluster: Cluster | None = None,
     json: str | Path | None = None,
     title: str | None = None,
 ) -> Evaluation:
@@ -82,7 +87,8 @@ def evaluate(
     temperature that makes its probabilities fit this split best; the scores are those before. ``shard``: score only
     share ``I/N`` of a folder's images, I from 1 to N, each image by its id; the results go to the folder ``shard-I-of-N`` in
     ``out``, which is not computed again while its images and settings are the same, and :func:`vocseg.merge` makes one
-    result of all. ``json``: a file for the scores. ``title``: shows a progress bar on a terminal. ``data`` may be the URL
+    result of all. ``cluster``: where to score, if not in this process (:func:`vocseg.ray.evaluate`). ``json``: a file for
+    the scores. ``title``: shows a progress bar on a terminal. ``data`` may be the URL
     of a packed data set, and the model and all outputs may be at URLs (``s3://bucket/results``).
 
     Raises ModelError if the model cannot be used or its classes are not those of the data, DataError for unreadable
@@ -96,8 +102,11 @@ def evaluate(
     """
     part = None if shard is None else Shard.parse(shard)
     dataset = find_dataset(data, split, mask_dir)
-    if part is not None and (fit_temperature is not None or not isinstance(dataset, SplitDataset)):
-        raise SettingError(f"shard {part} is of a folder in VOC layout, and without fit_temperature, which needs all images")
+    if (part or cluster) is not None and (fit_temperature is not None or not isinstance(dataset, SplitDataset)):
+        what = "a cluster scores" if part is None else f"shard {part} is of"
+        raise SettingError(f"{what} a folder in VOC layout, and without fit_temperature, which needs all images")
+    if part is not None and cluster is not None:
+        raise SettingError("a cluster (--ray) takes no shard (--shard)")
     names = own_names(part, dataset.names)
     name = str(model) if isinstance(model, str | Path) else None
     if save_masks is None and out is not None:
@@ -115,8 +124,10 @@ def evaluate(
         check_palettes(map(dataset.folder.mask, names))
     else:
         refuse_to_replace(outputs, [name, weights])
-    options = {"weights": weights, "device": device, "precision": precision, "engine": engine, "exact": exact}
-    segmenter = as_segmenter(model, classes=None if name else dataset.classes, max_short_side=max_short_side, tta=tta, **options)
+    options: dict[str, Any] = {"weights": weights, "device": device, "precision": precision, "engine": engine, "exact": exact}
+    options |= {"classes": None if name else dataset.classes, "max_short_side": max_short_side, "tta": tta}
+    network = RemoteNetwork(model, options)
+    segmenter = as_segmenter(model, **options) if cluster is None else network.described()
     about = {"model": shown(name or segmenter.info.architecture), "precision": segmenter.precision, "data": root_of(dataset)}
     if segmenter.tta != "none":
         about["tta"] = cost_line(segmenter.tta)
@@ -130,15 +141,21 @@ def evaluate(
     if folder is not None:
         writable_folder(folder)
     scoring = partial(
-        evaluate_split, segmenter, dataset, batch_size=batch_size, workers=workers, save_masks=folder, title=title, about=about,
+        evaluate_split, dataset=dataset, batch_size=batch_size, workers=workers, save_masks=folder, title=title, about=about,
         shared=shared, per_image=True,
     )  # fmt: skip
     if part is not None and isinstance(dataset, SplitDataset):
         settings = network_settings(model, weights, segmenter, len(dataset)) | {"match_classes": match_classes}
-        result = _evaluate_shard(part, dataset, names, settings, masks, scoring, out)
+        result = _evaluate_shard(part, dataset, names, settings, masks, partial(scoring, segmenter), out)
+    elif cluster is not None and isinstance(dataset, SplitDataset):
+        result = evaluate_on(cluster, network, segmenter, dataset, scoring, out)
+        _check_labels(result, dataset)
+        result.save_all(out, None)
+        if out is not None:
+            shutil.rmtree(Path(out) / STATE, ignore_errors=True)
     else:
         sample = None if fit_temperature is None else PixelSample(len(dataset))
-        result = scoring(pixel_sample=sample)
+        result = scoring(segmenter, pixel_sample=sample)
         _check_labels(result, dataset)
         if sample is not None and fit_temperature is not None:
             result = replace(result, temperature=(fit := sample.fit(segmenter.info.temperature)))

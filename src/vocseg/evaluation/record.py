@@ -78,6 +78,11 @@ class Record:
         details = {name: np.array([image.details[name] for image in images]) for name in (images[0].details if images else ())}
         return cls(tuple(classes), ids, truth, matrices, np.array([float(image.loss) for image in images]), details)
 
+    def images(self) -> list[CountedImage]:
+        """Return the images of which :meth:`of` makes this record."""
+        details = [{name: values[place] for name, values in self.details.items()} for place in range(len(self))]
+        return [CountedImage(*row) for row in zip(self.ids, self.truth, self.loss.tolist(), self.matrices, details, strict=True)]
+
     def __len__(self) -> int:
         return len(self.ids)
 

@@ -26,13 +26,13 @@ class Polygons:
 
     def __init__(self, info: ModelInfo, simplify: float = 0.0) -> None:
         self.info, self.simplify = info, simplify
-        self._simplifier = Simplifier(simplify, info.classes)
+        self.simplifier = Simplifier(simplify, info.classes)
         self._last: tuple[Outlined | None, Traced] = (None, {})
 
     def regions(self, result: Outlined) -> Traced:
         """Return the regions of all classes; the same result gives the same ones."""
         if self._last[0] is not result:
-            self._last = result, self._simplifier(result.regions(), result.size)
+            self._last = result, self.simplifier(result.regions(), result.size)
         return self._last[1]
 
     def of(self, result: Outlined) -> list[tuple[int, Part]]:
@@ -43,7 +43,7 @@ class Polygons:
 
     def loss(self) -> Simplification | None:
         """Return what simplification lost so far; None if nothing was simplified."""
-        return self._simplifier.loss()
+        return self.simplifier.loss()
 
 
 def rows(result: Outlined, info: ModelInfo, simplify: float) -> list[dict[str, Any]]:

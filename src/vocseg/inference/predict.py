@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from vocseg.inference.formats import SINKS, check_simplify, open_sinks
 from vocseg.inference.polygons import Polygons
 from vocseg.inference.predictions import Format, Predictions
 from vocseg.inference.reading import expected
+from vocseg.inference.remote import STATE, ClusterRun, RemoteNetwork
 from vocseg.inference.run import Run
 from vocseg.inference.segmenter import Segmenter, as_segmenter
 from vocseg.inference.shards import check_shared, network_settings, own_items, save_shard
@@ -31,6 +33,7 @@ from vocseg.inference.watch import arrivals
 from vocseg.models import ModelInfo
 from vocseg.models.zoo.vocseg_s import NAME as DEFAULT_MODEL
 from vocseg.utils.arguments import checked
+from vocseg.utils.cluster import Cluster
 from vocseg.utils.files import refuse_to_replace, writable_folder, write_json
 from vocseg.utils.shards import Shard
 from vocseg.utils.stand_ins import published, staged, staging_of
@@ -71,6 +74,7 @@ def predict(
     skip_existing: bool = False,
     watch: bool = False,
     shard: str | None = None,
+    cluster: Cluster | None = None,
     json: str | Path | None = None,
     title: str | None = None,
 ) -> Predictions:
@@ -89,6 +93,7 @@ def predict(
     segment images whose files of an earlier call are complete. ``watch``: predict what is in one folder and what arrives
     there, until KeyboardInterrupt (Ctrl-C). ``shard``: only share ``I/N`` of the images, I from 1 to N, each by its path below
     the folder searched; all shards may write to one ``out`` at once, and :func:`vocseg.merge` writes the files that images share.
+    ``cluster``: where to segment, if not in this process (:func:`vocseg.ray.predict`).
     ``tile``: segment images at their full size in tiles of at most so many pixels, which overlap by ``overlap``
     (:meth:`vocseg.Segmenter.segment_tiled`; a TIFF file gives NAME.tif); without it, only TIFF files above the limit of pixels.
     ``json``: a file for areas, times and errors, written even if the call fails half-way. ``out``, ``json``, ``model`` and
@@ -115,8 +120,10 @@ def predict(
     if tile is not None:
         check_formats(kinds, skip_existing)
     part = None if shard is None else Shard.parse(shard)
-    if part is not None:
+    if part is not None or cluster is not None:
         check_shared(kinds)
+    if cluster is not None and (part is not None or watch):
+        raise SettingError("a cluster (--ray) takes no shard (--shard) and watches no folder (--watch)")
     errors: dict[Any, DataError] = {}
     listed = [] if watch else _named(sources, out, errors)
     items = listed if part is None else own_items(part, listed, errors)
@@ -135,13 +142,16 @@ def predict(
     rounds: Iterable[list[Item]] = arrivals(_watched(sources), out, errors) if watch else [items]
     if watch and part is not None:
         rounds = (own_items(part, found, {}) for found in rounds)
-    options = {"weights": weights, "classes": classes, "device": device, "precision": precision, "engine": engine, "exact": exact}
-    segmenter = as_segmenter(model, **options, max_short_side=max_short_side, tta=tta)
+    options: dict[str, Any] = {"weights": weights, "classes": classes, "device": device, "precision": precision, "engine": engine}
+    options |= {"exact": exact, "max_short_side": max_short_side, "tta": tta}
+    network = RemoteNetwork(model, options)
+    segmenter = as_segmenter(model, **options) if cluster is None else network.described()
     info = segmenter.info if palette is None else _recolored(segmenter.info, palette)
     polygons = Polygons(info, simplify)
     sinks = open_sinks(kinds, writable_folder(out), info, opacity, polygons)
-    run = Run(segmenter, info, sinks, errors, reading, skip_existing, tile, overlap)
-    if not watch and (skip_existing or part is not None):
+    call = (segmenter, info, sinks, errors, reading, skip_existing, tile, overlap)
+    run = Run(*call) if cluster is None else ClusterRun(cluster, network, kinds, out, opacity, polygons, *call)
+    if not watch and (skip_existing or part is not None or cluster is not None):
         run.total = expected(listed, run.reading())  # one engine for all calls
     collecting = [sink for sink in sinks if isinstance(sink, CollectingSink)]
     for one in collecting:
@@ -165,6 +175,8 @@ def predict(
                 settings = network_settings(model, weights, segmenter, run.total or 0) | reading
                 settings |= {"tile": tile, "overlap": overlap, "simplify": simplify, "formats": [kind.__name__ for kind in kinds]}
                 save_shard(part, settings, listed, collecting, result, out)
+        if cluster is not None and is_complete:
+            shutil.rmtree(out / STATE, ignore_errors=True)
         if json is not None:
             write_json(Path(json), result.to_dict())
     return result

@@ -42,6 +42,8 @@ WAITING = 2
 class Run:
     """A call of ``predict``: ``rows`` of what was written, ``errors`` of what was skipped, and how many were ``existing``.
 
+    ``places``: of the rows, those of their images in the source.
+
     ``total``: how many images the engine is chosen for, if not for those that are passed.
     ``options``: of :meth:`Segmenter.stream`. ``tile``, ``overlap``: of :meth:`Segmenter.segment_tiled`, if that is wanted.
     """
@@ -52,7 +54,7 @@ class Run:
         total: int | None = None,
     ) -> None:  # fmt: skip
         self.segmenter, self.info, self.sinks, self.errors, self.options = segmenter, info, sinks, errors, options
-        self.skip_existing, self.rows, self.existing = skip_existing, list[Prediction](), 0
+        self.skip_existing, self.rows, self.places, self.existing = skip_existing, list[Prediction](), list[int](), 0
         self.tile, self.overlap, self.total = tile, overlap, total
         self._collecting = [sink for sink in sinks if isinstance(sink, CollectingSink)]
 
@@ -112,9 +114,14 @@ class Run:
             mask, overlay = files.pop(MASK, None), files.pop(OVERLAY, None)
             size = result.network_size if result.shrunk else None
             row = Prediction(item.key, str(item.relative), mask, overlay, result.seconds, areas, size, result.notes)
-            self.rows.append(replace(row, files=tuple(files.values())))
-            return self.rows[-1]
+            return self.add(replace(row, files=tuple(files.values())), item)
         return None
+
+    def add(self, row: Prediction, item: Item) -> Prediction:
+        """Note what was written for an image."""
+        self.rows.append(row)
+        self.places.append(item.place)
+        return row
 
     def reading(self) -> Reading:
         """Return which images of files with several are read."""

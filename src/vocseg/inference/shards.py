@@ -34,7 +34,7 @@ def network_settings(model: object, weights: str | None, segmenter: Segmenter, t
     """Return by name what the masks of ``total`` images depend on: the model, how it is run, and on what."""
     network = segmenter.network
     return {
-        "model": _named_model(model, segmenter),
+        "model": named_model(model, segmenter),
         "weights": None if weights is None else named_file(weights),
         "classes": list(segmenter.info.classes),
         "device": segmenter.device.type,
@@ -45,7 +45,7 @@ def network_settings(model: object, weights: str | None, segmenter: Segmenter, t
     }
 
 
-def _named_model(model: object, segmenter: Segmenter) -> str:
+def named_model(model: object, segmenter: Segmenter) -> str:
     """Return the name of a model; of a file or a network in memory with a hash of its content."""
     if isinstance(model, str | Path):
         return named_file(model)

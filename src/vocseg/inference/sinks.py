@@ -158,6 +158,11 @@ class CollectingSink(Sink):
     def add(self, text: str) -> None:
         self._parts.write(text)
 
+    def entries(self) -> list[tuple[int, Any]]:
+        """Return the entries of a shard, each with the position of its image."""
+        self._parts.seek(0)
+        return [(int(place), json.loads(entry)) for place, entry in (line.split(" ", 1) for line in self._parts)]
+
     def close(self) -> None:
         if not self.entries_only:
             self.save(self.out / self.shared)

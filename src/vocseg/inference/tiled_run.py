@@ -82,7 +82,7 @@ def predict_tiled(run: Run, items: Iterable[Item], tile: int, overlap: int | Non
             if run.skip_existing and item.frame is None and mask is not None and _is_done(mask, files.values()):
                 run.existing += 1
                 continue
-            run.rows.append(_written(run, item, source, files, tile, overlap, title))
+            run.add(_written(run, item, source, files, tile, overlap, title), item)
         except DataError as error:
             run.errors[item.key] = error
 

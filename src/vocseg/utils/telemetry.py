@@ -1,6 +1,7 @@
-"""Import OpenVINO, NNCF and ONNX Runtime with their usage reports switched off.
+"""Import OpenVINO, NNCF and ONNX Runtime, and start Ray, with their usage reports switched off.
 
-By default each reports its use to its maker, under an identifier kept in the home folder, as soon as it is imported.
+By default each reports its use to its maker, under an identifier kept in the home folder, as soon as it is imported or,
+Ray, started.
 """
 
 from __future__ import annotations
@@ -31,6 +32,23 @@ def import_onnxruntime() -> Any:
     if not _opted_in():
         package.disable_telemetry_events()  # for a program that imported it before vocseg
     return package
+
+
+@contextlib.contextmanager
+def quiet_ray() -> Iterator[None]:
+    """Let Ray be started inside the block: it and its processes report nothing, and log failures only."""
+    wanted = {"RAY_BACKEND_LOG_LEVEL": "fatal"} | ({} if _opted_in() else {"RAY_USAGE_STATS_ENABLED": "0"})
+    with _LOCK:
+        before = {name: os.environ.get(name) for name in wanted}
+        os.environ |= wanted
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
 @contextlib.contextmanager

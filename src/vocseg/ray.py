@@ -1,0 +1,260 @@
+"""Segment and score on the nodes of a Ray cluster: read, batches in actors, write, with Ray Data's checkpoints by image."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from vocseg.errors import InputError, SettingError, VocsegError, reason
+from vocseg.evaluation.evaluate import evaluate as evaluate_here
+from vocseg.evaluation.result import Evaluation
+from vocseg.inference.predict import predict as predict_here
+from vocseg.inference.predictions import Predictions
+from vocseg.utils.arguments import checked
+from vocseg.utils.cluster import Cluster, Work, Worker
+from vocseg.utils.files import read_json, write_json
+from vocseg.utils.system import cores
+from vocseg.utils.telemetry import quiet_ray
+
+try:
+    import pyarrow as pa
+    import ray
+    from pyarrow import parquet
+    from ray import cloudpickle
+    from ray.data import ActorPoolStrategy, DataContext, Datasource, ReadTask, read_datasource
+    from ray.data.block import BlockMetadata
+    from ray.data.checkpoint import CheckpointConfig
+except ImportError as error:
+    raise SettingError("Ray Data is not installed; pip install 'vocseg[ray]'") from error
+
+LOCAL = "local"
+BLOCK, GPU_BLOCK = 32, 256
+"""Most images of a call of an actor, without and with a GPU: what a node that dies has to do again."""
+ACTORS_A_WRITER = 16
+RUN, CHECKPOINTS, RESULTS = "run.json", "checkpoints", "results"
+"""What is in the folder of a call that is not finished: what it depends on, ids that are finished, and their results."""
+ID, VALUE = "id", "value"
+
+
+@checked
+def predict(source: Any, out: str | Path = "predictions", *, address: str = LOCAL, actors: int | None = None,
+            **options: Any) -> Predictions:  # fmt: skip
+    """Segment images on a Ray cluster; the files and the result are those of :func:`vocseg.predict`.
+
+    ``source``, ``out`` and ``options`` are its arguments; ``shard`` and ``watch`` make no sense here. ``address``: of a
+    cluster, or ``local``, processes of this machine. ``actors``: how many processes segment; by default one for each GPU, or
+    if there is none or it is not wanted, for each CPU. All nodes see the images, the model and ``out`` at the same paths.
+
+    A node that dies costs the images in its hands. A call that ends early is continued by the next one with the same
+    settings; images and masks that have changed since are done again. Raises InputError if there is no such cluster.
+    """
+    return predict_here(source, out, cluster=RayCluster(address, actors), **options)
+
+
+@checked
+def evaluate(model: Any, data: str | Path, split: str = "val", *, address: str = LOCAL, actors: int | None = None,
+             **options: Any) -> Evaluation:  # fmt: skip
+    """Score a model on a split on a Ray cluster; the scores and counts are those of :func:`vocseg.evaluate`.
+
+    ``options`` are its arguments, except ``shard`` and ``fit_temperature``; ``address`` and ``actors`` are those of
+    :func:`predict`. With ``out``, a call that ends early is continued by the next one with the same settings.
+    """
+    return evaluate_here(model, data, split, cluster=RayCluster(address, actors), **options)
+
+
+class RayCluster(Cluster):
+    """A Ray cluster at an address, or ``local``; ``actors``: see :func:`predict`."""
+
+    def __init__(self, address: str = LOCAL, actors: int | None = None) -> None:
+        if actors is not None and actors < 1:
+            raise SettingError(f"actors is {actors}, not a positive number")
+        self.address, self.actors = address, actors
+
+    def map(self, work: Work, images: Mapping[str, Any], state: Path | None, title: str | None) -> dict[str, Any]:
+        if not images:
+            return {}
+        with _connected(self.address), _quiet(title) as context:
+            if state is None:
+                return _loaded(pa.concat_tables(self._results(work, images).iter_batches(batch_format="pyarrow")))
+            self._prepare(work, images, state)
+            config = CheckpointConfig(ID, str((state / CHECKPOINTS).absolute()), delete_checkpoint_on_success=False)
+            config.checkpoint_actor_memory_bytes = 0  # it reserves a gigabyte
+            context.checkpoint_config = config
+            writers = 1 + self._size(work)[0] // ACTORS_A_WRITER
+            self._results(work, images).write_parquet(
+                str((state / RESULTS).absolute()), ray_remote_args={"num_cpus": 0}, concurrency=writers
+            )
+        return self.finished(state)
+
+    def finished(self, state: Path) -> dict[str, Any]:
+        done = {name for file in _tables(state / CHECKPOINTS) for name in file[ID].to_pylist()}
+        found: dict[str, Any] = {}
+        for file in _tables(state / RESULTS):
+            found |= {name: value for name, value in _loaded(file).items() if name in done}
+        return found
+
+    def _prepare(self, work: Work, images: Mapping[str, Any], state: Path) -> None:
+        """Delete what an earlier call left, unless it is of the same work and still there."""
+        known = read_json(state / RUN) if (state / RUN).is_file() else None
+        if known == {"about": work.about}:
+            found = self.finished(state)
+            done = {name for file in _tables(state / CHECKPOINTS) for name in file[ID].to_pylist()}
+            if done == found.keys() and all(work.is_kept(found[name]) for name in found.keys() & images.keys()):
+                return
+        shutil.rmtree(state, ignore_errors=True)
+        state.mkdir(parents=True)
+        write_json(state / RUN, {"about": work.about})
+
+    def _size(self, work: Work) -> tuple[int, int]:
+        """Return how many actors there are, and how many GPUs each has."""
+        found = ray.cluster_resources()
+        gpus = int(found.get("GPU", 0)) if work.uses_gpu else 0
+        return self.actors or gpus or max(1, int(found.get("CPU", 1))), min(1, gpus)
+
+    def _results(self, work: Work, images: Mapping[str, Any]) -> Any:
+        """Return the data set of the results."""
+        actors, gpus = self._size(work)
+        most = GPU_BLOCK if gpus else BLOCK
+        size = max(1, min(most, -(-len(images) // (4 * actors))))
+        blocks = _Images([*images.items()], size)
+        # Reading and writing rows takes little; more tasks at once would be a process each.
+        readers = 1 + actors // ACTORS_A_WRITER
+        rows = read_datasource(blocks, num_cpus=0, concurrency=readers, override_num_blocks=-(-len(images) // size))
+        pool = ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors)
+        return rows.map_batches(
+            _Actor, fn_constructor_args=(work,), batch_size=None, batch_format="pyarrow", compute=pool, num_cpus=1, num_gpus=gpus
+        )
+
+
+class _Images(Datasource):  # type: ignore[misc]
+    """Rows of an id and a pickled value, in blocks."""
+
+    def __init__(self, rows: Sequence[tuple[str, Any]], size: int) -> None:
+        self._rows, self._size = rows, size
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        return None
+
+    def get_read_tasks(self, parallelism: int, *arguments: Any, **options: Any) -> list[ReadTask]:
+        blocks = (self._rows[first : first + self._size] for first in range(0, len(self._rows), self._size))
+        tables = [_table(*zip(*block, strict=True)) for block in blocks]
+        # A function without a name is sent as it is, so that its process need not import vocseg.
+        return [ReadTask(lambda table=table: [table], BlockMetadata(len(table), None, None, None)) for table in tables]
+
+
+class _Actor:
+    """Works on blocks of rows in a process of its own."""
+
+    def __init__(self, work: Work) -> None:
+        self._start: Callable[[], Worker] = work.start
+        self._worker: Worker | None = None
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        if self._worker is None:  # not in __init__, whose errors Ray takes for those of the machine
+            self._worker = self._start()
+        return _table(rows[ID].to_pylist(), self._worker([pickle.loads(value) for value in rows[VALUE].to_pylist()]))
+
+
+def _table(names: Sequence[str], values: Sequence[Any]) -> pa.Table:
+    pickled = [cloudpickle.dumps(value) for value in values]
+    return pa.table({ID: pa.array(names, pa.string()), VALUE: pa.array(pickled, pa.binary())})
+
+
+def _loaded(table: pa.Table) -> dict[str, Any]:
+    return dict(zip(table[ID].to_pylist(), map(pickle.loads, table[VALUE].to_pylist()), strict=True))
+
+
+def _tables(folder: Path) -> Iterator[pa.Table]:
+    """Yield the complete tables in a folder, except those of images whose results may be incomplete."""
+    for path in sorted(folder.glob("*.parquet")):
+        if not path.name.endswith(".pending.parquet"):
+            with suppress(pa.ArrowInvalid):
+                yield parquet.read_table(path)
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[None]:
+    """Connect to a cluster, or start a local one, unless the program has; errors of actors become those of vocseg."""
+    try:
+        if ray.is_initialized():
+            yield
+            return
+        with tempfile.TemporaryDirectory(prefix="vocseg-ray-", dir=_short_folder(), ignore_cleanup_errors=True) as folder:
+            _start(address, folder)
+            try:
+                yield
+            finally:
+                ray.shutdown()
+    except Exception as error:
+        raise _own_error(error) from error
+
+
+def _short_folder() -> str | None:
+    """Return a folder for the sockets of a local cluster, whose paths have at most 107 characters."""
+    return "/tmp" if Path("/tmp").is_dir() else None
+
+
+def _start(address: str, folder: str) -> None:
+    local: dict[str, Any] = {"num_cpus": cores(), "include_dashboard": False, "_temp_dir": folder, "_node_ip_address": "127.0.0.1"}
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with quiet_ray(), _without_stderr():
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **(local if address == LOCAL else {}))
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise InputError(f"cannot use the Ray cluster at {address}: {reason(error)}") from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)  # Ray replaces it
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Drop what is written to standard error in the block: Ray's C++ says there that it will say nothing."""
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
+
+
+def _own_error(error: BaseException) -> VocsegError:
+    """Return the error of vocseg that ended an actor's work, or one that says what Ray says."""
+    cause: BaseException | None = error
+    while cause is not None:
+        cause = getattr(cause, "cause", None) or cause
+        if isinstance(cause, VocsegError):
+            return cause
+        cause = cause.__cause__
+    return VocsegError(f"Ray: {type(error).__name__}: {reason(error)}; start again: finished images are kept")
+
+
+@contextmanager
+def _quiet(title: str | None) -> Iterator[DataContext]:
+    """Yield the settings of data sets made in the block: no messages, and a progress bar only on a terminal."""
+    context = DataContext.get_current().copy()
+    context.enable_progress_bars = title is not None and sys.stderr.isatty()
+    context.print_on_execution_start = False
+    handlers = logging.getLogger("ray.data").handlers
+    levels = [handler.level for handler in handlers]
+    with DataContext.current(context):
+        for handler in handlers:
+            if isinstance(handler, logging.StreamHandler):
+                handler.setLevel(logging.CRITICAL + 1)
+        try:
+            yield context
+        finally:
+            for handler, level in zip(handlers, levels, strict=True):
+                handler.setLevel(level)
