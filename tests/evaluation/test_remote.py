@@ -31,9 +31,7 @@ def content(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("block", [1, 4])
-def test_blocks_give_the_record_of_one_process(
-    network: vocseg.SegmentationModel, synth: Path, tmp_path: Path, block: int
-) -> None:
+def test_blocks_give_the_record_of_one_process(network: vocseg.SegmentationModel, synth: Path, tmp_path: Path, block: int) -> None:
     options: dict[str, Any] = {"split": "trainval", "device": "cpu", "precision": "float32", "tta": "flip"}
     vocseg.evaluate(network, synth, out=tmp_path / "one", **options)
     many = vocseg.evaluate(network, synth, out=tmp_path / "many", cluster=Here(block), **options)

@@ -119,6 +119,8 @@ def test_what_a_cluster_cannot_do_is_said(network: vocseg.SegmentationModel, pho
     for options in ({"shard": "1/2"}, {"watch": True}):
         with pytest.raises(SettingError, match=r"takes no shard .* watches no folder"):
             vocseg.predict(photos, tmp_path, model=network, cluster=Here(), **options)
+    with pytest.raises(SettingError, match="writes to a disk that all nodes see, not to memory://out"):
+        vocseg.predict(photos, "memory://out", model=network, cluster=Here())
     with pytest.raises(SettingError, match="writes x of all images"):
         vocseg.predict(photos, tmp_path, model=network, cluster=Here(), formats=[type("Other", (Sink,), {"shared": "x"})])
 

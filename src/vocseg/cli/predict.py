@@ -10,7 +10,19 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from vocseg.cli.console import log_to_terminal, say, terminal
-from vocseg.cli.options import Actors, Classes, Flag, JsonOutput, Network, Output, Positive, RayAddress, Seconds, ShardOf, class_names
+from vocseg.cli.options import (
+    Actors,
+    Classes,
+    Flag,
+    JsonOutput,
+    Network,
+    Output,
+    Positive,
+    RayAddress,
+    Seconds,
+    ShardOf,
+    class_names,
+)
 from vocseg.cli.sharded import find_shard, ray_cluster, run_sharded
 from vocseg.inference.predictions import Format, Predictions
 from vocseg.inference.sources import STDIN, find_images

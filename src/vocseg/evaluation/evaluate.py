@@ -33,7 +33,7 @@ from vocseg.evaluation.temperature import PixelSample, check_fit, save_calibrate
 from vocseg.inference.augment import Augmentation, cost_line
 from vocseg.inference.engines import EngineName
 from vocseg.inference.images import stacked
-from vocseg.inference.remote import STATE, RemoteNetwork
+from vocseg.inference.remote import STATE, RemoteNetwork, check_cluster
 from vocseg.inference.segmenter import Segmenter, as_segmenter
 from vocseg.inference.shards import network_settings
 from vocseg.metrics import ConfusionMatrix
@@ -107,6 +107,7 @@ def evaluate(
         raise SettingError(f"{what} a folder in VOC layout, and without fit_temperature, which needs all images")
     if part is not None and cluster is not None:
         raise SettingError("a cluster (--ray) takes no shard (--shard)")
+    check_cluster(cluster, out, save_masks)
     names = own_names(part, dataset.names)
     name = str(model) if isinstance(model, str | Path) else None
     if save_masks is None and out is not None:

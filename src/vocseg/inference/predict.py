@@ -21,7 +21,7 @@ from vocseg.inference.formats import SINKS, check_simplify, open_sinks
 from vocseg.inference.polygons import Polygons
 from vocseg.inference.predictions import Format, Predictions
 from vocseg.inference.reading import expected
-from vocseg.inference.remote import STATE, ClusterRun, RemoteNetwork
+from vocseg.inference.remote import STATE, ClusterRun, RemoteNetwork, check_cluster
 from vocseg.inference.run import Run
 from vocseg.inference.segmenter import Segmenter, as_segmenter
 from vocseg.inference.shards import check_shared, network_settings, own_items, save_shard
@@ -124,6 +124,7 @@ def predict(
         check_shared(kinds)
     if cluster is not None and (part is not None or watch):
         raise SettingError("a cluster (--ray) takes no shard (--shard) and watches no folder (--watch)")
+    check_cluster(cluster, out)
     errors: dict[Any, DataError] = {}
     listed = [] if watch else _named(sources, out, errors)
     items = listed if part is None else own_items(part, listed, errors)

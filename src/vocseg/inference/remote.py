@@ -23,11 +23,19 @@ from vocseg.inference.sources import Item
 from vocseg.models import ModelInfo
 from vocseg.utils.cluster import Cluster, Work, Worker
 from vocseg.utils.shards import digest, named_file
+from vocseg.utils.stand_ins import published, staging_of
 from vocseg.utils.system import max_pixels, set_max_pixels, tune_process
 from vocseg.utils.user_code import import_user_code, imported_user_code
 
 STATE = ".ray"
 """Folder in the output folder for what is finished, until all is."""
+
+
+def check_cluster(cluster: Cluster | None, *outputs: str | Path | None) -> None:
+    """Raise SettingError if the processes of a cluster could not write to an output."""
+    for out in outputs:
+        if cluster is not None and out is not None and staging_of(Path(out)):
+            raise SettingError(f"a cluster (--ray) writes to a disk that all nodes see, not to {published(Path(out))}")
 
 
 @dataclass(frozen=True)
@@ -106,7 +114,7 @@ class PredictWork(Work):
 
     def is_kept(self, result: Part) -> bool:
         files = (file for row in result.rows for file in (row.mask, row.overlay, *row.files))
-        return all(file is None or file.is_file() for file in files)
+        return all(file is None or Path(file).is_file() for file in files)
 
     def _segment(self, segmenter: Segmenter, items: Sequence[Item]) -> list[Part]:
         polygons = Polygons(self.info, self.simplify)
