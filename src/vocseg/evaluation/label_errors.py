@@ -20,7 +20,7 @@ from vocseg.data.dataset import SplitDataset
 from vocseg.data.image_io import check_palettes
 from vocseg.data.layout import VocFolder, protect_data
 from vocseg.data.loader import evaluation_workers, samples
-from vocseg.errors import SettingError
+from vocseg.errors import SettingError, shown
 from vocseg.evaluation.label_components import KINDS, LabelError, label_errors, softmin, worst_region
 from vocseg.evaluation.label_result import PAGE, REVIEW, ImageQuality, LabelErrors, Rank, most_doubtful, ranked
 from vocseg.evaluation.sample import held_out
@@ -118,7 +118,7 @@ def find_label_errors(
         own = {name: known for name, (chosen, known) in assigned.items() if chosen == number}
         if own:
             scorer.add(segmenter, [places[name] for name in own], own, batch_size, workers, title)
-    used = tuple(name or one.info.architecture for name, one in zip(names, segmenters, strict=True))
+    used = tuple(shown(name or one.info.architecture) for name, one in zip(names, segmenters, strict=True))
     result = LabelErrors(
         folder.root, split, mask_dir, used, dataset.classes, rank, limit,
         ranked(scorer.images, rank), most_doubtful(scorer.objects, limit), {kind: scorer.found[kind] for kind in KINDS},

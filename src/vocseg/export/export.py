@@ -15,7 +15,7 @@ from vocseg.data.dataset import SplitDataset
 from vocseg.data.image_io import read_image
 from vocseg.data.layout import VocFolder, protect_data
 from vocseg.data.samples import photographs
-from vocseg.errors import SettingError
+from vocseg.errors import SettingError, shown
 from vocseg.export.int8 import quantize
 from vocseg.export.onnx import read_onnx, write_onnx
 from vocseg.export.openvino import read_openvino, write_openvino
@@ -102,7 +102,7 @@ def export(
         network.info.check_classes(compare_on.classes, str(folder.root))
         calibration = _evenly_spaced(SplitDataset(folder, calibrate_on), calibration_images) if int8 else None
     parity = write_checked(network, path, to, size, compare_on, calibration, max_loss)
-    report = ExportReport(name, path, sum(part.stat().st_size for part in written), parity)
+    report = ExportReport(shown(name), path, sum(part.stat().st_size for part in written), parity)
     if json is not None:
         write_json(Path(json), report.to_dict())
     return report

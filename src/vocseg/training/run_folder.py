@@ -14,7 +14,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from vocseg.data.layout import VocFolder, protect_data
-from vocseg.errors import InputError, OutputError, SettingError
+from vocseg.errors import InputError, OutputError, SettingError, shown
 from vocseg.models.checkpoint import load_pickle
 from vocseg.training.config import TrainConfig
 from vocseg.utils.files import cannot_write, replacing, writable_folder, write_text
@@ -187,7 +187,7 @@ class RunFolder:
     def log_to_file(self) -> Iterator[None]:
         """Within the block, write what the logger ``vocseg`` gets to ``log.txt``, from level INFO on."""
         handler = logging.FileHandler(self.root / "log.txt", encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        handler.setFormatter(_Formatter("%(asctime)s %(message)s"))
         level = log.level
         log.addHandler(handler)
         log.setLevel(min(log.getEffectiveLevel(), logging.INFO))
@@ -197,6 +197,13 @@ class RunFolder:
             log.setLevel(level)
             log.removeHandler(handler)
             handler.close()
+
+
+class _Formatter(logging.Formatter):
+    """Hides what is secret in URLs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown(super().format(record))
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:

@@ -133,7 +133,16 @@ def _why(error: Exception, passing: bool) -> str:
 
 def read_bytes(url: str) -> bytes:
     """Return the content of a file; DataError if it cannot be read."""
-    return attempt(url, lambda fs, path: fs.cat_file(path, start=0))  # without a start, s3fs asks for the size first
+
+    def read(fs: Any, path: str) -> bytes:
+        try:
+            return fs.cat_file(path, start=0)  # without a start, s3fs asks for the size first
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            return fs.cat_file(path)  # an empty file has no range
+
+    return attempt(url, read)
 
 
 def read_range(url: str, start: int, end: int) -> bytes:
@@ -180,7 +189,7 @@ def matches(pattern: str) -> list[str]:
         start = scheme + "://" + ("/" if rest.startswith("/") else "")
         chain = rest.partition("::")[1:]
         shown_names = (name for name in names if not name.rpartition("/")[2].startswith("."))
-        return [start + name.lstrip("/") + "".join(chain) for name in sorted(shown_names, key=lambda name: name.split("/"))]
+        return [start + name.lstrip("/") + "".join(chain) for name in sorted(shown_names)]
 
     return attempt(pattern, listed)
 

@@ -28,14 +28,15 @@ def visible(text: str, keep: str = "") -> str:
 def portable(path: object) -> str:
     """Return a path as pages and JSON name it: an absolute one below the current folder relative to it, of others the name.
 
-    They may be published, and absolute paths tell the user's name and the machine's folders.
+    They may be published, and absolute paths tell the user's name and the machine's folders. URLs lose what is secret.
 
     >>> portable("data"), portable("/home/jane/data/VOC2012"), portable(Path.cwd() / "runs" / "a")
     ('data', 'VOC2012', 'runs/a')
     """
-    found = Path(str(path)).expanduser()
+    text = shown(path)
+    found = Path(text).expanduser()
     if not found.is_absolute():
-        return str(path)
+        return text
     return str(found.relative_to(Path.cwd())) if found.is_relative_to(Path.cwd()) else found.name
 
 
