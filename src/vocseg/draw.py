@@ -83,14 +83,22 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 
 def overlay(
-    image: Tensor, mask: Tensor, palette: Colors = voc.PALETTE, opacity: float = 0.55, background: int | None = voc.BACKGROUND
+    image: Tensor,
+    mask: Tensor,
+    palette: Colors = voc.PALETTE,
+    opacity: float = voc.OPACITY,
+    background: int | None = voc.BACKGROUND,
 ) -> Image.Image:
     """Draw what :func:`tinted` computes as a Pillow image."""
     return Image.merge("RGB", [Image.fromarray(plane) for plane in tinted(image, mask, palette, opacity, background)])
 
 
 def tinted(
-    image: Tensor, mask: Tensor, palette: Colors = voc.PALETTE, opacity: float = 0.55, background: int | None = voc.BACKGROUND
+    image: Tensor,
+    mask: Tensor,
+    palette: Colors = voc.PALETTE,
+    opacity: float = voc.OPACITY,
+    background: int | None = voc.BACKGROUND,
 ) -> NDArray[np.uint8]:
     """Tint an image (uint8 RGB, 3 x H x W) with the colors of its mask (uint8, H x W), with white and black outlines.
 

@@ -53,5 +53,7 @@ def color(label: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
+OPACITY = 0.55
+"""Opacity of the colors of overlays, by default."""
 PALETTE: tuple[tuple[int, int, int], ...] = tuple(color(label) for label in range(256))
 """RGB color of each of the 256 labels; ``PALETTE[VOID]`` is the cream of void borders."""

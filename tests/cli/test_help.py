@@ -6,10 +6,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from PIL import Image
 
+from vocseg.cli.main import app
+from vocseg.errors import SettingError
 from vocseg.training.config import GROUPS, TrainConfig
 
 VERBS = [
@@ -73,7 +76,8 @@ def test_version(run: Run) -> None:
         (["train", "--bach-size", "2"], "Unknown option: --bach-size. Did you mean --batch-size?"),
         (["train", "--batch-size", "two"], "--batch-size"),
         (["train", "--augment", "none"], "--augment"),
-        (["evaluate"], "--model requires an argument"),
+        (["evaluate"], "vocseg evaluate needs MODEL; see `vocseg evaluate --help`"),
+        (["data", "convert", "a", "b", "--images"], "--images needs a value; see `vocseg data convert --help`"),
         (["predict"], "IMAGES"),
         (
             ["doctor", "data"],
@@ -92,6 +96,24 @@ def test_wrong_use_is_one_line_and_exit_2(run: Run, arguments: list[str], messag
     assert err.startswith("vocseg: error: ")
     assert err.count("\n") == 1
     assert message in err
+
+
+def test_fractions_are_no_integers_and_nan_is_no_number() -> None:
+    """cyclopts rounds them."""
+    checked = 0
+    for verb in VERBS:
+        parser = app
+        for name in verb:
+            parser = parser[name]
+        for argument in parser.assemble_argument_collection():
+            kinds = {argument.hint, *get_args(argument.hint)}
+            value = "1.5" if int in kinds and float not in kinds else "nan" if float in kinds else None
+            if value is None or argument.parameter.converter is not None or not argument.name.startswith("--"):
+                continue
+            with pytest.raises(SettingError, match=f'"{value}" for {argument.name}. It must be'):
+                app([*verb, argument.name, value], exit_on_error=False, print_error=False)
+            checked += 1
+    assert checked > 40
 
 
 @pytest.mark.parametrize("option", ["--nosuch", "--nosuch=3", "--x", "--outputs-of-all"])

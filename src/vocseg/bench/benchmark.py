@@ -10,8 +10,7 @@ from vocseg.bench import harness, prediction, training_step
 from vocseg.inference.engines import EngineName
 from vocseg.models import read_info
 from vocseg.models.complexity import costs
-from vocseg.models.registry import is_file_name
-from vocseg.utils.files import refuse_to_replace, write_json
+from vocseg.utils.files import is_file_name, refuse_to_replace, write_json
 from vocseg.utils.system import machine
 
 

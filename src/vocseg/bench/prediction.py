@@ -21,7 +21,8 @@ from vocseg.data.image_io import read_image
 from vocseg.data.samples import photographs
 from vocseg.data.transforms.geometry import resize_image
 from vocseg.errors import ModelError, nearest
-from vocseg.inference.engines import EngineName, compile_graph, require_compiler, require_packages, to_onnx_session
+from vocseg.inference.engines import EngineName, compile_graph, require_compiler, to_onnx_session
+from vocseg.inference.options import require_packages
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import SegmentationModel, create_model
 from vocseg.ops.low_res_logits import LowResLogits

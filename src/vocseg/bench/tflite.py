@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vocseg.data.transforms.geometry import resize_image, resize_mask
 from vocseg.errors import ModelError
-from vocseg.inference.engines import require_packages
+from vocseg.inference.options import require_packages
 
 GRAY = 128
 """Fill color of the canvas around an image, 0..255."""

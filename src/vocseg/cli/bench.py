@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from vocseg.cli.options import Flag, Json, Machine, Positive, Size
+from vocseg.cli.options import Flag, Json, Machine, Positive, Size, check_network
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,6 +48,7 @@ def bench(
         memory: Also measure the peak memory of each case, in separate processes.
         weights: Weights to load; none (random) is just as fast.
     """
+    check_network(machine, model, weights=weights)  # fail before torch is imported
     from vocseg.bench.benchmark import benchmark
     from vocseg.cli.console import say, terminal
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from cyclopts import Parameter
 
 from vocseg.cli.options import Json
 from vocseg.errors import SettingError
+from vocseg.utils.files import scores_file
 
 Side = Annotated[list[Path] | None, Parameter(consume_multiple=True, negative=())]
 
@@ -45,6 +47,8 @@ def compare(
     sides = _sides(results or [], a or [], b or [])
     if out is not None and max(map(len, sides)) > 1:
         raise SettingError("--out draws sheets for two results; with several runs a side give none")
+    for folder in itertools.chain(*sides):
+        scores_file(folder)  # fail before torch is imported
     from vocseg.cli.console import say, terminal
     from vocseg.evaluation.compare import compare as run
     from vocseg.evaluation.sheets import save_sheets

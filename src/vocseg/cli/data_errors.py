@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from vocseg.cli.options import DataFolder, Json, Network, Positive, ShardOf
+from vocseg.cli.options import DataFolder, Json, Network, Positive, ShardOf, check_network
 from vocseg.cli.sharded import find_shard, run_sharded
-from vocseg.data.layout import protect_data
+from vocseg.data.layout import VocFolder, protect_data
 from vocseg.errors import SettingError
 from vocseg.voc import MASKS
 
@@ -73,7 +73,9 @@ def errors(
     outputs = [] if review else [out / "review.json", out / "index.html"]
     protect_data(data, [mask_dir, "."], [json, *outputs], [review, *(model or [])])  # fail before torch is imported
     models = model or []
+    VocFolder.find(data, mask_dir).lines(split)
     _check_use(models, folds, config, review)
+    check_network(network, *models)
     part = find_shard(shard, out)
     if part is not None and (folds is not None or review is not None or suggest is not None):
         raise SettingError("--shard takes no --folds, --review or --suggest: train and suggest once, with all images")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from vocseg.cli.options import Actors, Flag, JsonOutput, Network, Output, RayAddress, Results, ShardOf, Truth
+from vocseg.cli.options import Actors, Flag, JsonOutput, Network, Output, RayAddress, Results, ShardOf, Truth, check_network
 from vocseg.cli.sharded import find_shard, ray_cluster, run_sharded
-from vocseg.data.layout import data_folder
 
 
 def evaluate(
@@ -46,7 +45,8 @@ def evaluate(
         fit_temperature: Write the model to this new file with the temperature that fits its probabilities to the split.
         conventions: Also print the mIoU as other tools compute it, to compare with their numbers.
     """
-    data_folder(truth.data)  # fail before torch is imported
+    check_network(network, model)  # fail before torch is imported
+    truth.check()
     part = find_shard(shard, out)
     from vocseg.cli.console import log_to_terminal, terminal
     from vocseg.evaluation.evaluate import evaluate as run

@@ -9,7 +9,8 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from vocseg.cli.options import Classes, Flag, Json, Positive, Size, Weights, class_names
-from vocseg.data.layout import data_folder
+from vocseg.data.layout import VocFolder
+from vocseg.inference.options import check_files
 from vocseg.voc import MASKS
 
 
@@ -54,8 +55,9 @@ def export(
         calibration_images: Number of calibration images.
         max_loss: Largest drop of mIoU that --int8 may cause, in percentage points.
     """
+    check_files(model, weights)  # fail before torch is imported
     if data is not None:
-        data_folder(data)  # fail before torch is imported
+        VocFolder.find(data, mask_dir).lines(split)
     from vocseg.cli.console import terminal
     from vocseg.export.export import export as run
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, Literal, get_args, get_origin
 
-from cyclopts import CoercionError, CycloptsError, UnknownCommandError, UnknownOptionError
+from cyclopts import App, CoercionError, CycloptsError, MissingArgumentError, UnknownCommandError, UnknownOptionError
+from cyclopts.argument import ArgumentCollection
+
+from vocseg.errors import SettingError
 
 CUTOFF = 0.75
 """How alike names must be for a hint; cyclopts hints at 0.6 and counts the dashes: ``--nosuch`` would be ``--out``."""
@@ -24,9 +27,32 @@ def explain(error: CycloptsError) -> str:
         case UnknownCommandError() if error.app is not None and error.unused_tokens:
             names = [name for name in error.app if not name.startswith("-")]
             return f"{text}{_hint(error.unused_tokens[0], names)} Commands: {', '.join(names)}."
+        case MissingArgumentError() if error.argument is not None:
+            verb = " ".join(("vocseg", *(error.command_chain or ())))
+            if error.keyword is not None:
+                return f"{error.keyword} needs a value; see `{verb} --help`"
+            return f"{verb} needs {error.argument.name.lstrip('-').upper()}; see `{verb} --help`"
         case CoercionError() if error.token is not None and (choices := get_args(error.target_type)):
             return text + _hint(error.token.value, choices)
     return text
+
+
+def check_numbers(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Raise SettingError for fractions as integers, which cyclopts rounds, and for what is no number (nan)."""
+    for argument in arguments:
+        if argument.parameter.converter is not None:
+            continue
+        kinds = _kinds_of(argument.hint)
+        for value in (token.value for token in argument.tokens):
+            if int in kinds and float not in kinds and "." in value:
+                raise SettingError(f'Invalid value "{value}" for {argument.name}. It must be an integer.')
+            if float in kinds and value.strip().lower().lstrip("+-") == "nan":
+                raise SettingError(f'Invalid value "{value}" for {argument.name}. It must be a number.')
+
+
+def _kinds_of(hint: Any) -> set[Any]:
+    """Return the types in an annotation."""
+    return {hint}.union(*map(_kinds_of, get_args(hint))) if get_args(hint) and get_origin(hint) is not Literal else {hint}
 
 
 def _hint(given: str, known: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError
 
 from vocseg import __version__
 from vocseg.cli.console import flush_output, prepare_output
-from vocseg.cli.hints import explain
+from vocseg.cli.hints import check_numbers, explain
 from vocseg.cli.signals import StopSignals, signal_of
 from vocseg.cli.train import train_app
 from vocseg.errors import InputError, TrainingStopped, VocsegError
@@ -43,6 +43,7 @@ With every verb:
 --max-pixels N             read images of up to N pixels; default: 100 million
 --debug                    print the traceback of an error""",
     help_format="plaintext",
+    config=check_numbers,
     suppress_keyboard_interrupt=False,
 )
 data = App(name="data", help="Download, convert, check and describe data sets in VOC layout.")

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
+from vocseg.data.layout import VocFolder
+from vocseg.inference.options import check_files, check_machine
 from vocseg.utils.text import parse_seconds, parse_size
 from vocseg.utils.urls import is_remote
 from vocseg.voc import MASKS
@@ -112,6 +114,10 @@ class Truth:
     mask_dir: str = MASKS
     """Folder of the masks in the data set, e.g. SegmentationClassAug."""
 
+    def check(self) -> None:
+        """Raise DataError if there is no such data set, or no such list in it, before torch is imported."""
+        VocFolder.find(self.data, self.mask_dir).lines(self.split)
+
 
 @Parameter(name="*")
 @dataclass(frozen=True)
@@ -123,7 +129,7 @@ class Machine:
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: bfloat16 if the processor or GPU computes in it, otherwise float32. float16 needs a GPU."""
     engine: Literal["auto", "torch", "compile", "openvino", "onnxruntime"] = "auto"
-    """What runs the network. auto: OpenVINO, if installed, for 200 images or more on a CPU in float32, else torch."""
+    """What runs the network. auto: OpenVINO, if installed, for 200 images or more on a CPU, else torch."""
 
 
 @Parameter(name="*")
@@ -147,3 +153,13 @@ class Network(Pass):
 
     batch_size: Positive | None = None
     """Images of equal size per batch. Default: 16 on a GPU, 1 on a CPU."""
+
+
+def check_network(run: Machine, *models: str, weights: str | None = None) -> None:
+    """Raise an error for files that do not exist, and options that contradict each other, before torch is imported."""
+    exact = False
+    if isinstance(run, Pass):
+        weights, exact = run.weights, run.exact
+    for model in models:
+        check_files(model, weights)
+    check_machine(run.device, run.precision, run.engine, exact)

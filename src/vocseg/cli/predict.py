@@ -21,13 +21,18 @@ from vocseg.cli.options import (
     RayAddress,
     Seconds,
     ShardOf,
+    check_network,
     class_names,
 )
 from vocseg.cli.sharded import find_shard, ray_cluster, run_sharded
+from vocseg.data.color_table import read_colors
+from vocseg.inference.options import TRAITS, check_formats, check_reading, check_tiles, default_formats
 from vocseg.inference.predictions import Format, Predictions
 from vocseg.inference.sources import STDIN, find_images
+from vocseg.inference.watch import watched_folder
 from vocseg.utils.text import counted, shares
 from vocseg.utils.urls import is_remote
+from vocseg.voc import OPACITY
 
 SHOWN = 20
 """Images, and skipped ones, that are listed."""
@@ -39,8 +44,8 @@ def predict(
     *,
     model: str = "vocseg-s",
     out: Output = Path("predictions"),
-    overlay: bool = True,
-    opacity: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.55,
+    overlay: bool | None = None,
+    opacity: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = OPACITY,
     palette: Path | None = None,
     frames: Flag = False,
     stride: Positive = 1,
@@ -87,7 +92,7 @@ def predict(
             - for standard input (an image or a list), videos, cameras (0) and streams (rtsp://).
         model: Model file, its URL, or name. vocseg-s is included in the package.
         out: Output folder, or its URL, for NAME.png (mask) and NAME_overlay.jpg.
-        overlay: Write overlays.
+        overlay: Write overlays besides masks; default: yes. Not with --format, which names all that is written.
         opacity: Opacity of the overlays' colors, 0 to 1.
         palette: File with other colors for classes: lines `name r g b`.
         frames: Segment each frame of animations (GIF, WebP, PNG, AVIF), not only the first. Of TIFF, each page is taken.
@@ -108,8 +113,19 @@ def predict(
         watch: Segment what is in a folder and what arrives there, until Ctrl-C.
     """
     part = find_shard(shard, out)
-    if not watch and not any(image in STDIN or is_remote(image) for image in images):
-        find_images(images, None if is_remote(out) else Path(out))  # fail before torch is imported
+    names = list(dict.fromkeys(formats or default_formats(overlay)))
+    kinds = [TRAITS[name] for name in names]
+    # All that can be found before torch is imported.
+    check_formats(kinds, overlay=overlay, opacity=opacity, simplify=simplify, skip_existing=skip_existing, sharded=part is not None)
+    check_tiles(kinds, tile, overlap, network.max_short_side, skip_existing)
+    check_reading(stride, start, end, every)
+    check_network(network, model)
+    if palette is not None:
+        read_colors(palette)
+    if watch:
+        watched_folder(images)
+    elif not any(image in STDIN or is_remote(image) for image in images):
+        find_images(images, None if is_remote(out) else Path(out))
     from vocseg.inference.augment import cost_line
     from vocseg.inference.predict import predict as run
 
@@ -130,8 +146,7 @@ def predict(
     result = done[0]
     if network.tta != "none":
         say(cost_line(network.tta))
-    written = ", ".join(dict.fromkeys(formats)) if formats else "masks and overlays" if overlay else "masks"
-    _show(result, f"{written} in {out}")
+    _show(result, f"{' and '.join(map('{}s'.format, names)) if formats is None else ', '.join(names)} in {out}")
     if result.simplified is not None:
         say(str(result.simplified))
     result.check()

@@ -7,6 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from vocseg.utils.files import scores_file
+
 
 def report(
     results: Path,
@@ -35,6 +37,8 @@ def report(
         data: Data set of the images. Default: that of the results.
         seed: Seed of the resamples of a comparison.
     """
+    for folder in (results, *([other] if other else [])):
+        scores_file(folder)  # fail before torch is imported
     from vocseg.cli.console import say
     from vocseg.evaluation.report import report as run
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vocseg.cli.options import Flag, JsonOutput, Results, ShardOf, Truth
 from vocseg.cli.sharded import find_shard, run_sharded
-from vocseg.data.layout import data_folder
+from vocseg.errors import DataError
 
 
 def score(
@@ -37,7 +37,9 @@ def score(
         masks: Folder of the predicted masks.
         conventions: Also print the mIoU as other tools compute it, to compare with their numbers.
     """
-    data_folder(truth.data)  # fail before torch is imported
+    truth.check()  # fail before torch is imported
+    if not masks.is_dir():
+        raise DataError(f"no folder of masks {masks}")
     part = find_shard(shard, out)
     from vocseg.cli.console import log_to_terminal, terminal
     from vocseg.evaluation.score import score as run

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from vocseg.cli.options import Classes, Pass, Positive, class_names
+from vocseg.cli.options import Classes, Pass, Positive, check_network, class_names
 
 Text = Annotated[list[str] | None, Parameter(negative=())]
 TOKEN = "VOCSEG_TOKEN"
@@ -62,6 +62,7 @@ def serve(
         label_studio_key: Access token that Label Studio gave out. Better set in the environment.
         log_format: Lines of the log: text, or JSON objects.
     """
+    check_network(run, model)  # fail before torch is imported
     from vocseg.app.serve import require_packages
 
     require_packages()

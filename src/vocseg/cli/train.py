@@ -12,8 +12,9 @@ from cyclopts.argument import ArgumentCollection
 from cyclopts.config import Dict
 
 from vocseg.cli.console import log_to_terminal, say
+from vocseg.cli.hints import check_numbers
 from vocseg.cli.options import Flag, Json
-from vocseg.data.layout import protect_data
+from vocseg.data.layout import VocFolder, protect_data
 from vocseg.errors import InputError, OutputError, SettingError
 from vocseg.training.config import GROUPS, TrainConfig, find_recipe, load_config, read_config
 from vocseg.utils.files import write_json
@@ -67,7 +68,7 @@ class _TrainApp(App):
         return arguments
 
 
-train_app = _TrainApp(name="train", help_format="markdown", config=_settings_from_file)
+train_app = _TrainApp(name="train", help_format="markdown", config=(check_numbers, _settings_from_file))
 
 
 @train_app.default
@@ -130,6 +131,7 @@ def _protect(settings: TrainConfig, config: str | None, resume: Path | None, out
     below += [(str(resume), pattern) for pattern in ("config.toml", "last/*") if resume]
     files = (file for folder, pattern in below for file in Path(folder).glob(pattern))
     protect_data(settings.data, [settings.mask_dir], outputs, itertools.chain(read, files))
+    VocFolder.find(settings.data, settings.mask_dir).lines(settings.split)
 
 
 def _dry_run(settings: TrainConfig) -> None:

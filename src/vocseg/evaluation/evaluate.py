@@ -126,7 +126,7 @@ def evaluate(
     else:
         refuse_to_replace(outputs, [name, weights])
     options: dict[str, Any] = {"weights": weights, "device": device, "precision": precision, "engine": engine, "exact": exact}
-    options |= {"classes": None if name else dataset.classes, "max_short_side": max_short_side, "tta": tta}
+    options |= {"classes": dataset.classes if isinstance(model, nn.Module) else None, "max_short_side": max_short_side, "tta": tta}
     network = RemoteNetwork(model, options)
     segmenter = as_segmenter(model, **options) if cluster is None else network.described()
     about = {"model": shown(name or segmenter.info.architecture), "precision": segmenter.precision, "data": root_of(dataset)}

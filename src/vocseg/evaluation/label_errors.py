@@ -99,8 +99,10 @@ def find_label_errors(
     check_palettes(map(folder.mask, own_ids))
     options = {"weights": weights, "device": device, "precision": precision, "engine": engine, "exact": exact}
     segmenters = [
-        as_segmenter(one, classes=None if name else dataset.classes, max_short_side=max_short_side, tta=tta, **options)
-        for one, name in zip(models, names, strict=True)
+        as_segmenter(
+            one, classes=dataset.classes if isinstance(one, nn.Module) else None, max_short_side=max_short_side, tta=tta, **options
+        )
+        for one in models
     ]
     for segmenter in segmenters:
         segmenter.info.check_classes(dataset.classes, str(folder.root))

@@ -19,7 +19,7 @@ from vocseg.evaluation.conventions import Convention, conventions
 from vocseg.evaluation.record import ARRAYS, TABLE, Record
 from vocseg.evaluation.statistics import FEW_IMAGES, Interval, as_pair, jackknife, lost_classes
 from vocseg.metrics import ClassScore, Scores, scores
-from vocseg.utils.files import RECORD_FILES, SCORES, read_json, writable_folder, write_json
+from vocseg.utils.files import RECORD_FILES, SCORES, read_json, scores_file, writable_folder, write_json
 from vocseg.utils.text import counted, percent, portable
 
 MASKS, RELIABILITY = "masks", "reliability.svg"
@@ -232,9 +232,7 @@ def result_files(folder: str | Path | None) -> list[Path]:
 
 def read_scores(folder: Path) -> dict[str, Any]:
     """Read ``scores.json`` of a folder of results; DataError if it is missing or damaged."""
-    if not (folder / SCORES).exists():
-        raise DataError(f"no {folder / SCORES}; evaluate or score with --out writes it")
-    values = read_json(folder / SCORES)
+    values = read_json(scores_file(folder))
     if not isinstance(values, dict) or not isinstance(values.get("seconds", 0.0), int | float):
         raise DataError(f"{folder / SCORES} holds no scores: write them again")
     return values

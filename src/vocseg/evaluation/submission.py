@@ -117,7 +117,7 @@ def submit(
         predictions = _read(masks, folder, names, split)
     else:
         options = {"weights": weights, "device": device, "precision": precision, "engine": engine, "exact": exact}
-        classes = None if named else voc.CLASSES
+        classes = voc.CLASSES if isinstance(source, nn.Module) else None
         segmenter = as_segmenter(cast(Any, source), classes=classes, max_short_side=max_short_side, tta=tta, **options)
         _check_model(segmenter.info, task)
         named = named or segmenter.info.architecture

@@ -19,9 +19,9 @@ from vocseg.inference.segmenter import Segmenter
 from vocseg.models import save_model
 from vocseg.models.any_model import as_model
 from vocseg.models.checkpoint import copy_model
-from vocseg.models.registry import is_file_name
 from vocseg.models.zoo.vocseg_s import NAME, TRAINED
 from vocseg.ops.low_res_logits import LowResLogits
+from vocseg.utils.files import is_file_name
 from vocseg.utils.stand_ins import fetched
 
 PIXELS = 200_000

@@ -24,9 +24,9 @@ from vocseg.export.report import ExportReport
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import ModelInfo, SegmentationModel
 from vocseg.models.any_model import as_model
-from vocseg.models.registry import is_file_name, require_trained
+from vocseg.models.registry import require_trained
 from vocseg.utils.arguments import checked
-from vocseg.utils.files import refuse_to_replace, synchronize, write_json
+from vocseg.utils.files import is_file_name, refuse_to_replace, synchronize, write_json
 from vocseg.utils.progress import progress
 from vocseg.utils.temporary import temporary_beside
 from vocseg.voc import MASKS

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from vocseg.errors import ModelError
+from vocseg.inference.options import PACKAGES, require_packages
 from vocseg.utils.system import cores
 from vocseg.utils.telemetry import import_onnxruntime, import_openvino, unreported
 
@@ -32,8 +33,6 @@ Run = Callable[[Tensor], Tensor]
 Array = np.ndarray[Any, Any]
 
 TITLES = {"compile": "torch.compile", "openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
-CPU_ENGINES = ("openvino", "onnxruntime")
-"""Engines that run on the CPU only."""
 
 MANY = 200
 """Number of images from which converting a network for OpenVINO, which takes seconds, pays off."""
@@ -81,13 +80,6 @@ def has_openvino() -> bool:
     return importlib.util.find_spec("openvino") is not None
 
 
-def require_packages(*packages: str) -> None:
-    """Raise ModelError if one of the ``packages`` of an engine is not installed."""
-    missing = [name for name in packages if importlib.util.find_spec(name.replace("-", "_")) is None]
-    if missing:
-        raise ModelError(f"{missing[0]} is not installed; pip install {' '.join(packages)}")
-
-
 def require_compiler() -> None:
     """Raise ModelError if the machine has no C++ compiler, which ``torch.compile`` calls."""
     if not any(shutil.which(name) for name in (os.environ.get("CXX", "c++"), "g++", "clang++")):
@@ -117,7 +109,7 @@ def compile_engine(layers: nn.Module, precision: torch.dtype) -> Run:
 
 def openvino_engine(layers: nn.Module, precision: torch.dtype, example: Tensor) -> Run:
     """Run in OpenVINO."""
-    require_packages("openvino")
+    require_packages(*PACKAGES["openvino"])
     openvino = import_openvino()
     with torch.inference_mode(), warnings.catch_warnings(), unreported():
         warnings.simplefilter("ignore")  # torch announces a successor of this tracer, and warns of sizes
@@ -173,7 +165,7 @@ def onnx_session(path: Path) -> Any:
 
 def to_onnx_session(network: nn.Module, example: Tensor, any_size: bool) -> Callable[[Array], Array]:
     """Convert a network to ONNX, for images of the ``example``'s size or any, and return what runs it."""
-    require_packages("onnx", "onnxscript", "onnxruntime")
+    require_packages(*PACKAGES["onnxruntime"])
     shapes = ({2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC},) if any_size else None
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vocseg.convert.simplify import check_tolerance
-from vocseg.errors import SettingError
 from vocseg.inference import polygon_sinks, sinks, video_sink
+from vocseg.inference.options import Traits
 from vocseg.inference.polygon_sinks import PolygonSink
 from vocseg.inference.polygons import Polygons
 from vocseg.inference.sinks import Sink
@@ -24,12 +23,12 @@ NAMES_CLASSES = (polygon_sinks.CocoSink, polygon_sinks.LabelmeSink, polygon_sink
 """Formats that `vocseg data convert` reads: with them comes a list of the classes in the order of their ids."""
 
 
-def check_simplify(simplify: float, kinds: Sequence[type[Sink]]) -> None:
-    """Raise SettingError for a distance that is none, or without polygons to simplify."""
-    check_tolerance(simplify)
-    if simplify and not any(issubclass(kind, PolygonSink) for kind in kinds):
-        names = ", ".join(name for name, kind in SINKS.items() if issubclass(kind, PolygonSink))
-        raise SettingError(f"simplify (--simplify) {simplify:g} needs a format of polygons (--format): {names}")
+def traits_of(kind: type[Sink]) -> Traits:
+    """Return what a format is."""
+    name = next((name for name, sink in SINKS.items() if sink is kind), kind.__name__)
+    can_tile = kind.write_tiled is not Sink.write_tiled
+    is_mask, is_polygons, is_overlay = (issubclass(kind, one) for one in (sinks.MaskSink, PolygonSink, sinks.OverlaySink))
+    return Traits(name, is_mask, is_polygons, is_overlay, can_tile, kind.shared)
 
 
 def open_sinks(kinds: Sequence[type[Sink]], out: Path, info: ModelInfo, opacity: float, polygons: Polygons) -> list[Sink]:

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from vocseg.errors import ModelError, VocsegError, reason
-from vocseg.inference.engines import CONVERTING, CPU_ENGINES, EngineName, Run, choose_engine, make_engine
+from vocseg.inference.engines import CONVERTING, EngineName, Run, choose_engine, make_engine
 from vocseg.inference.fusion import fuse_activations
 from vocseg.inference.layer_pairs import called_in_turn
+from vocseg.inference.options import CPU_ENGINES
 from vocseg.models import SegmentationModel
 from vocseg.ops.low_res_logits import LowResLogits
 

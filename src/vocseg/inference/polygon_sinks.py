@@ -31,7 +31,7 @@ from vocseg.utils.text import visible
 class PolygonSink(Sink):
     """A sink of polygons; all of a call share ``polygons``."""
 
-    def __init__(self, out: Path, info: ModelInfo, opacity: float = 0.55) -> None:
+    def __init__(self, out: Path, info: ModelInfo, opacity: float = voc.OPACITY) -> None:
         super().__init__(out, info, opacity)
         self.polygons = Polygons(info)
 
@@ -58,7 +58,7 @@ class CocoSink(CollectingPolygonSink):
 
     shared = "coco.json"
 
-    def __init__(self, out: Path, info: ModelInfo, opacity: float = 0.55) -> None:
+    def __init__(self, out: Path, info: ModelInfo, opacity: float = voc.OPACITY) -> None:
         super().__init__(out, info, opacity)
         background = voc.background(info.classes)
         named = {label: name for label, name in enumerate(info.classes) if label != background}
@@ -111,7 +111,7 @@ class YoloSink(PolygonSink):
 
     suffix, folder, owner = ".txt", "yolo/labels", "yolo/data.yaml"
 
-    def __init__(self, out: Path, info: ModelInfo, opacity: float = 0.55) -> None:
+    def __init__(self, out: Path, info: ModelInfo, opacity: float = voc.OPACITY) -> None:
         super().__init__(out, info, opacity)
         background = voc.background(info.classes)
         named = [(label, name) for label, name in enumerate(info.classes) if label != background]

@@ -8,28 +8,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
+from vocseg.convert.simplify import check_tolerance
 from vocseg.data.color_table import read_colors
 from vocseg.errors import DataError, InputError, OutputError, SettingError, nearest, shown
 from vocseg.inference.augment import Augmentation
 from vocseg.inference.engines import EngineName
-from vocseg.inference.formats import SINKS, check_simplify, open_sinks
+from vocseg.inference.formats import SINKS, open_sinks, traits_of
+from vocseg.inference.options import check_formats, check_reading, check_tiles, default_formats
 from vocseg.inference.polygons import Polygons
 from vocseg.inference.predictions import Format, Predictions
 from vocseg.inference.reading import expected
 from vocseg.inference.remote import STATE, ClusterRun, RemoteNetwork, check_cluster
 from vocseg.inference.run import Run
 from vocseg.inference.segmenter import Segmenter, as_segmenter
-from vocseg.inference.shards import check_shared, network_settings, own_items, save_shard
-from vocseg.inference.sinks import CollectingSink, MaskSink, Sink
+from vocseg.inference.shards import network_settings, own_items, save_shard
+from vocseg.inference.sinks import CollectingSink, Sink
 from vocseg.inference.sources import Item, find_images, output_names
-from vocseg.inference.tiled_run import check_formats
-from vocseg.inference.video_sink import MaskVideoSink
-from vocseg.inference.watch import arrivals
+from vocseg.inference.watch import arrivals, watched_folder
 from vocseg.models import ModelInfo
 from vocseg.models.zoo.vocseg_s import NAME as DEFAULT_MODEL
 from vocseg.utils.arguments import checked
@@ -38,6 +38,7 @@ from vocseg.utils.files import refuse_to_replace, writable_folder, write_json
 from vocseg.utils.shards import Shard
 from vocseg.utils.stand_ins import published, staged, staging_of
 from vocseg.utils.text import counted
+from vocseg.voc import OPACITY
 
 Palette = str | Path | Mapping[str, tuple[int, int, int]]
 """RGB colors of classes by name, or the file of a color table: lines ``name r g b``."""
@@ -52,8 +53,8 @@ def predict(
     model: str | Path | nn.Module | Segmenter = DEFAULT_MODEL,
     weights: str | None = None,
     classes: Sequence[str] | None = None,
-    overlay: bool = True,
-    opacity: float = 0.55,
+    overlay: bool | None = None,
+    opacity: float = OPACITY,
     palette: Palette | None = None,
     device: str | torch.device = "auto",
     precision: str | torch.dtype = "auto",
@@ -113,18 +114,21 @@ def predict(
     """
     out = Path(out)
     sources: list[Any] = [images] if isinstance(images, str | Path | Item) else list(images)
-    if not 0 <= opacity <= 1:
-        raise SettingError(f"opacity {opacity} must lie in 0..1")
-    kinds = _kinds(formats or (("mask", "overlay") if overlay else ("mask",)), skip_existing)
-    check_simplify(simplify, kinds)
-    if tile is not None:
-        check_formats(kinds, skip_existing)
+    formats = formats or cast(Sequence[Format], default_formats(overlay))
+    kinds = list(dict.fromkeys(SINKS[kind] if isinstance(kind, str) else kind for kind in formats))
+    traits = [traits_of(kind) for kind in kinds]
+    sharded = shard is not None or cluster is not None
+    check_formats(traits, overlay=overlay, opacity=opacity, simplify=simplify, skip_existing=skip_existing, sharded=sharded)
+    check_tolerance(simplify)
+    check_tiles(traits, tile, overlap, max_short_side, skip_existing)
+    check_reading(stride, start, end, every)
     part = None if shard is None else Shard.parse(shard)
-    if part is not None or cluster is not None:
-        check_shared(kinds)
     if cluster is not None and (part is not None or watch):
         raise SettingError("a cluster (--ray) takes no shard (--shard) and watches no folder (--watch)")
     check_cluster(cluster, out)
+    if watch:
+        watched_folder(sources)
+    colors = _colors(palette)
     errors: dict[Any, DataError] = {}
     listed = [] if watch else _named(sources, out, errors)
     items = listed if part is None else own_items(part, listed, errors)
@@ -140,14 +144,14 @@ def predict(
         if not isinstance(source, Item) and Path(source).is_dir() and Path(source).resolve() == out.resolve():
             raise OutputError(f"the folder {out} of the images cannot be that of their masks too; choose another for these")
     reading = {"batch_size": batch_size, "frames": frames, "stride": stride, "start": start, "end": end, "every": every}
-    rounds: Iterable[list[Item]] = arrivals(_watched(sources), out, errors) if watch else [items]
+    rounds: Iterable[list[Item]] = arrivals(watched_folder(sources), out, errors) if watch else [items]
     if watch and part is not None:
         rounds = (own_items(part, found, {}) for found in rounds)
     options: dict[str, Any] = {"weights": weights, "classes": classes, "device": device, "precision": precision, "engine": engine}
     options |= {"exact": exact, "max_short_side": max_short_side, "tta": tta}
     network = RemoteNetwork(model, options)
     segmenter = as_segmenter(model, **options) if cluster is None else network.described()
-    info = segmenter.info if palette is None else _recolored(segmenter.info, palette)
+    info = _recolored(segmenter.info, colors)
     polygons = Polygons(info, simplify)
     sinks = open_sinks(kinds, writable_folder(out), info, opacity, polygons)
     call = (segmenter, info, sinks, errors, reading, skip_existing, tile, overlap)
@@ -190,30 +194,19 @@ def _named(sources: Sequence[Any], out: Path, errors: dict[Any, DataError]) -> l
     return [item._replace(output=name, place=place) for item, (place, name) in zip(found, names, strict=True)]
 
 
-def _watched(sources: Sequence[Any]) -> Path:
-    if len(sources) != 1 or not isinstance(sources[0], str | Path) or not Path(sources[0]).is_dir():
-        raise InputError(f"one folder can be watched, not {', '.join(str(source) for source in sources) or 'nothing'}")
-    return Path(sources[0])
+def _colors(palette: Palette | None) -> Mapping[str, tuple[int, int, int]]:
+    """Return RGB colors by class name; of a file, those of the names in it."""
+    if not isinstance(palette, str | Path):
+        return palette or {}
+    table = read_colors(Path(palette))
+    rows = [(label, (code >> 16, code >> 8 & 255, code & 255)) for code, label in table.labels.items()]
+    return {table.names[label]: color for label, color in rows if label in table.names}
 
 
-def _kinds(formats: Sequence[Format | type[Sink]], skip_existing: bool) -> list[type[Sink]]:
-    """Return the sinks of formats, each once; SettingError if existing results could not be found again."""
-    kinds = list(dict.fromkeys(SINKS[kind] if isinstance(kind, str) else kind for kind in formats))
-    if MaskSink in kinds and MaskVideoSink in kinds:
-        raise SettingError("the formats mask and mask-video write the same masks; choose one")
-    if skip_existing and not any(issubclass(kind, MaskSink) for kind in kinds):
-        raise SettingError("skip_existing (--skip-existing) finds earlier results by their masks; add the format mask")
-    return kinds
-
-
-def _recolored(info: ModelInfo, palette: Palette) -> ModelInfo:
-    """Return the description of a model with other colors for the classes that the palette names."""
-    if isinstance(palette, str | Path):
-        table = read_colors(Path(palette))
-        rows = [(label, (code >> 16, code >> 8 & 255, code & 255)) for code, label in table.labels.items()]
-        palette = {table.names[label]: color for label, color in rows if label in table.names}
-    if unknown := [name for name in palette if name not in info.classes]:
+def _recolored(info: ModelInfo, colors: Mapping[str, tuple[int, int, int]]) -> ModelInfo:
+    """Return the description of a model with other colors for the classes that ``colors`` names."""
+    if unknown := [name for name in colors if name not in info.classes]:
         raise InputError(
             f"the palette names '{unknown[0]}', which the model does not predict{nearest(unknown[0], list(info.classes))}"
         )
-    return replace(info, palette=tuple(palette.get(name, color) for name, color in zip(info.classes, info.palette, strict=True)))
+    return replace(info, palette=tuple(colors.get(name, color) for name, color in zip(info.classes, info.palette, strict=True)))

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vocseg.errors import DataError, SettingError
-from vocseg.inference.engines import CPU_ENGINES
 from vocseg.inference.formats import open_sinks
+from vocseg.inference.options import CPU_ENGINES
 from vocseg.inference.polygons import Polygons
 from vocseg.inference.predictions import Prediction
 from vocseg.inference.run import Run

@@ -110,7 +110,7 @@ class Segmentation:
 
         return rows(self, self.info, simplify)
 
-    def overlay(self, opacity: float = 0.55) -> Image.Image:
+    def overlay(self, opacity: float = voc.OPACITY) -> Image.Image:
         """Draw the image tinted with the mask's colors over a legend of the classes found; ``opacity``: of the tint, 0..1.
 
         A class called background is not tinted.
@@ -121,7 +121,7 @@ class Segmentation:
         colors, areas = dict(zip(self.classes, self.info.palette, strict=True)), self.areas()
         return draw.legend(tinted, [(text, colors[name]) for text, name in zip(shares(areas), areas, strict=True)])
 
-    def save(self, path: str | Path, kind: Kind | None = None, opacity: float = 0.55) -> None:
+    def save(self, path: str | Path, kind: Kind | None = None, opacity: float = voc.OPACITY) -> None:
         """Write the mask (``.png``, with a palette), the overlay (``.jpg``) or the polygons (``.json``).
 
         ``kind`` writes an overlay with another suffix. Raises OutputError if the file cannot be written, or would replace

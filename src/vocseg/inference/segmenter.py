@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from vocseg.data.transforms.geometry import resize_image
 from vocseg.errors import DataError, ModelError, SettingError, reason
 from vocseg.inference.augment import Augmentation, averaged_logits
-from vocseg.inference.engines import AT_ONCE, CPU_ENGINES, EngineName
+from vocseg.inference.engines import AT_ONCE, EngineName
 from vocseg.inference.images import ImageLike, Size, batches_by_size, stacked, to_pixels
 from vocseg.inference.optimize import OptimizedModel, probe
+from vocseg.inference.options import CPU_ENGINES, check_machine
 from vocseg.inference.result import Segmentation as Segmentation
 from vocseg.inference.stream import Loaded, OnError, Stream, load
 from vocseg.inference.tiles import TILE, TiledSegmentation, segment_tiled
@@ -104,9 +105,8 @@ class Segmenter:
         if max_short_side is not None and max_short_side < 0:
             raise SettingError(f"max_short_side is {max_short_side}, not a number of pixels, or 0 for no limit")
         precision = str(precision).removeprefix("torch.")
+        check_machine(str(device), precision, engine, exact)
         self.device = find_device("cpu" if device == "auto" and engine in CPU_ENGINES else device)
-        if engine in CPU_ENGINES and self.device.type != "cpu":
-            raise ModelError(f"engine {engine} runs on the CPU only, not on {self.device}")
         built = as_model(model, classes, weights)
         self.info: ModelInfo = built.info
         self.max_short_side = (built.info.max_short_side or MAX_SHORT_SIDE) if max_short_side is None else max_short_side
@@ -284,8 +284,14 @@ class Segmenter:
 
 
 def as_segmenter(model: str | Path | nn.Module | Segmenter, **options: Any) -> Segmenter:
-    """Return a Segmenter, made with the ``options`` unless it is one; ModelError for a name of an untrained network."""
+    """Return a Segmenter, made with the ``options`` unless it is one, which has its own.
+
+    Raises SettingError for an option beside a Segmenter, ModelError for the name of an untrained network.
+    """
     if isinstance(model, Segmenter):
+        given = [name for name, value in options.items() if not (value is None or value is False or value in ("auto", "none"))]
+        if given:
+            raise SettingError(f"{given[0]} is what the Segmenter that was passed was made with; set it there")
         return model
     if not isinstance(model, nn.Module):
         require_trained(str(model), options["weights"])

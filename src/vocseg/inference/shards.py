@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from vocseg.errors import DataError, SettingError
+from vocseg.errors import DataError
 from vocseg.inference.formats import SINKS
 from vocseg.inference.optimize import OptimizedModel
 from vocseg.inference.predictions import Predictions
 from vocseg.inference.segmenter import Segmenter
-from vocseg.inference.sinks import CollectingSink, Sink
+from vocseg.inference.sinks import CollectingSink
 from vocseg.inference.sources import Item
 from vocseg.models import ModelInfo
 from vocseg.utils.files import read_json, refuse_to_replace, writable_folder, write_json
@@ -55,13 +55,6 @@ def named_model(model: object, segmenter: Segmenter) -> str:
         total.update(name.encode())
         total.update(values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return f"{segmenter.info.architecture} ({total.hexdigest()[:16]})"
-
-
-def check_shared(kinds: Iterable[type[Sink]]) -> None:
-    """Raise SettingError for a sink of a file that images share, unless such files of shards can be merged."""
-    for kind in kinds:
-        if kind.shared and COLLECTING.get(kind.shared) is not kind:
-            raise SettingError(f"{kind.__name__} writes {kind.shared} of all images, so it takes no shard (--shard)")
 
 
 def own_items(shard: Shard, items: Iterable[Item], errors: dict[Any, DataError]) -> list[Item]:

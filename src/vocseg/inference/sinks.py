@@ -44,7 +44,7 @@ class Sink:
     owner: ClassVar[str] = ""
     needs_logits: ClassVar[bool] = False
 
-    def __init__(self, out: Path, info: ModelInfo, opacity: float = 0.55) -> None:
+    def __init__(self, out: Path, info: ModelInfo, opacity: float = voc.OPACITY) -> None:
         self.out, self.info, self.opacity = out, info, opacity
         self.is_complete = True
         """Whether the call came to its end; false when :meth:`close` follows an interruption."""
@@ -130,7 +130,7 @@ class CollectingSink(Sink):
 
     head = tail = ""
 
-    def __init__(self, out: Path, info: ModelInfo, opacity: float = 0.55) -> None:
+    def __init__(self, out: Path, info: ModelInfo, opacity: float = voc.OPACITY) -> None:
         super().__init__(out, info, opacity)
         self.count = 0
         self.entries_only = False

@@ -8,13 +8,13 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vocseg.errors import DataError, SettingError, TooManyPixels
+from vocseg.errors import DataError, TooManyPixels
 from vocseg.inference.folders import is_prediction
-from vocseg.inference.formats import SINKS
+from vocseg.inference.formats import traits_of
 from vocseg.inference.polygon_sinks import PolygonSink
 from vocseg.inference.predictions import Prediction
 from vocseg.inference.reading import one_by_one
-from vocseg.inference.sinks import CollectingSink, MaskSink, Sink
+from vocseg.inference.sinks import MaskSink, Sink
 from vocseg.inference.sources import Item
 from vocseg.inference.stream import load
 from vocseg.inference.strip_readers import is_tiff
@@ -28,40 +28,13 @@ if TYPE_CHECKING:
     from vocseg.inference.run import Run
 
 
-def can_tile(kind: type[Sink]) -> bool:
-    """Tell whether a sink writes images in tiles."""
-    return kind.write_tiled is not Sink.write_tiled
-
-
-def check_formats(kinds: Iterable[type[Sink]], skip_existing: bool) -> None:
-    """Raise SettingError for formats that are not written of images in tiles."""
-    for kind in kinds:
-        if not can_tile(kind):
-            raise SettingError(
-                f"of images in tiles (tile, --tile), formats are {', '.join(_tiled_formats())}, not {_name(kind)}, which needs all "
-                "pixels at once"
-            )
-        if skip_existing and issubclass(kind, CollectingSink):
-            raise SettingError(
-                f"of images in tiles (tile, --tile), {kind.shared} cannot be made from existing masks; leave out --skip-existing"
-            )
-
-
-def _name(kind: type[Sink]) -> str:
-    return next((name for name, sink in SINKS.items() if sink is kind), kind.__name__)
-
-
-def _tiled_formats() -> list[str]:
-    return [name for name, kind in SINKS.items() if can_tile(kind)]
-
-
 def predict_refused(run: Run, items: Sequence[Item], title: str | None) -> None:
     """Segment in tiles what the limit of pixels kept out, if it is TIFF, hardly a photograph; others are told how to.
 
     A photograph is better shrunk than segmented at full size.
     """
     refused = [item for item in items if isinstance(run.errors.get(item.key), TooManyPixels)]
-    can_write = all(can_tile(type(sink)) for sink in run.sinks)
+    can_write = all(traits_of(type(sink)).can_tile for sink in run.sinks)
     huge = [item for item in refused if can_write and item.read is None and item.member is None and is_tiff(item.path)]
     for item in refused:
         error = run.errors.pop(item.key)

@@ -22,6 +22,7 @@ from torch.nn.functional import pad
 
 from vocseg.errors import DataError, SettingError
 from vocseg.inference.georeference import Georeference, from_tags
+from vocseg.inference.options import SMALLEST_TILE
 from vocseg.inference.result import Segmentation
 from vocseg.inference.strip_readers import ImageRows, open_rows
 from vocseg.inference.strip_writers import check_suffix, write_strips
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
 TILE = 512
 """Default side of a tile, pixels: the size of VOC's images, which networks were trained on."""
-SMALLEST = 64
-"""Least side of a tile, pixels: smaller ones have no room for an overlap of whole logits, and show next to nothing."""
 BATCH = 16
 """Tiles that go through the network together on a GPU."""
 BLOCK = 128
@@ -147,8 +146,8 @@ def segment_tiled(
 
 def _sizes(tile: int, overlap: int | None, grid: Grid) -> tuple[int, int]:
     """Return a tile and an overlap that fit the grid: the tile at most as large as wanted, the overlap at least."""
-    if tile < SMALLEST:
-        raise SettingError(f"tile is {tile}; it must be at least {SMALLEST} pixels")
+    if tile < SMALLEST_TILE:
+        raise SettingError(f"tile is {tile}; it must be at least {SMALLEST_TILE} pixels")
     side = max(grid.side(1), grid.side(tile + 1) - grid.unit)
     if overlap is not None and not 0 <= overlap <= tile // 2:
         raise SettingError(f"overlap {overlap} must lie in 0..{tile // 2}, half a tile of {tile} pixels")

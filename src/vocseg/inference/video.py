@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vocseg import draw
-from vocseg.errors import DataError, SettingError, reason
+from vocseg.errors import DataError, reason
+from vocseg.inference.options import check_reading
 from vocseg.utils.system import cores, max_pixels
 
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf"
@@ -41,14 +42,7 @@ class Reading:
     every: float | None = None
 
     def __post_init__(self) -> None:
-        if self.stride < 1:
-            raise SettingError(f"stride is {self.stride}, not a positive number of frames")
-        for name in ("start", "end", "every"):
-            value = getattr(self, name)
-            if value is not None and not value >= (0 if name == "start" else 1e-6):
-                raise SettingError(f"{name} is {value}, not a positive number of seconds")
-        if self.end is not None and self.end <= self.start:
-            raise SettingError(f"end is {self.end:g} s, not after start, {self.start:g} s")
+        check_reading(self.stride, self.start, self.end, self.every)
 
 
 class Frame(NamedTuple):

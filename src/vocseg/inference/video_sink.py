@@ -26,7 +26,7 @@ class ClipSink(sinks.Sink):
     clip_suffix: ClassVar[str]
     encoding: ClassVar[Encoding]
 
-    def __init__(self, out: Path, info: ModelInfo, opacity: float = 0.55) -> None:
+    def __init__(self, out: Path, info: ModelInfo, opacity: float = voc.OPACITY) -> None:
         super().__init__(out, info, opacity)
         self._writer: ClipWriter | None = None
 

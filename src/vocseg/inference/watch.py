@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from vocseg.errors import InputError
 from vocseg.inference.folders import Skipped, image_files, is_prediction, is_video
 from vocseg.inference.sources import Item
 
@@ -14,6 +16,13 @@ POLL_SECONDS = 1.0
 
 Stamp = tuple[int, int]
 """Size in bytes, and time of the last change."""
+
+
+def watched_folder(sources: Sequence[Any]) -> Path:
+    """Return the folder that is watched; raise InputError if there is another number of them."""
+    if len(sources) != 1 or not isinstance(sources[0], str | Path) or not Path(sources[0]).is_dir():
+        raise InputError(f"one folder can be watched, not {', '.join(str(source) for source in sources) or 'nothing'}")
+    return Path(sources[0])
 
 
 def arrivals(

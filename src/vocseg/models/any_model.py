@@ -12,8 +12,9 @@ from vocseg.models.adapt import adapt
 from vocseg.models.base import SegmentationModel
 from vocseg.models.checkpoint import read_info, read_weights_file
 from vocseg.models.info import ModelInfo, names_of
-from vocseg.models.registry import comes_untrained, create_model, is_file_name
+from vocseg.models.registry import comes_untrained, create_model
 from vocseg.models.weights import load_weights
+from vocseg.utils.files import is_file_name
 from vocseg.utils.stand_ins import fetched
 
 

@@ -25,6 +25,7 @@ from vocseg.models.zoo.smp import SmpFamily
 from vocseg.models.zoo.torchvision import TorchvisionFamily
 from vocseg.models.zoo.vocseg_s import VocsegFamily
 from vocseg.utils.arguments import checked
+from vocseg.utils.files import is_file_name
 from vocseg.utils.stand_ins import fetched
 
 Builder = Callable[[int], nn.Module]
@@ -166,11 +167,6 @@ def create_model(model: str | Path, classes: Sequence[str] | None = None, weight
     info = read_info(file) if file_classes else None
     predicted = (file_classes or voc.CLASSES) if names is None else names
     return _with_weights(model, predicted, info, state, file_classes, kind, other_classes=names is not None)
-
-
-def is_file_name(text: str) -> bool:
-    """Return whether a ``--model`` or ``--weights`` value is a file rather than a name."""
-    return Path(text).suffix in {".safetensors", ".pth", ".pt", ".bin", ".ckpt"} or Path(text).is_file() or "/" in text
 
 
 def comes_untrained(name: str, weights: str | None) -> bool:

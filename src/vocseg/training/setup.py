@@ -22,13 +22,14 @@ from vocseg.data.transforms import Mixing
 from vocseg.errors import ModelError, SettingError, reason
 from vocseg.models import ModelInfo, SegmentationModel, create_model, read_info
 from vocseg.models.adapt import adapt
-from vocseg.models.registry import find_family, is_file_name
+from vocseg.models.registry import find_family
 from vocseg.training.config import PYTHON, TrainConfig
 from vocseg.training.datasets import as_transform, augmentation, repeat_counts, training_set, validation_set
 from vocseg.training.distillation.distillation import Distillation
 from vocseg.training.losses import Criterion, LossFunction, parse_loss
 from vocseg.training.optimizer import set_train_mode
 from vocseg.utils.distributed import Processes
+from vocseg.utils.files import is_file_name
 from vocseg.utils.system import find_device, find_precision
 from vocseg.utils.text import counted
 

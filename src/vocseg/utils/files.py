@@ -35,8 +35,21 @@ SCORES = "scores.json"
 """Scores in a folder of results."""
 RECORD_FILES = ("per_image.npz", "per_image.csv")
 """Counts of each image in a folder of results."""
+MODEL_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 VOC_FOLDERS = (voc.IMAGES, "ImageSets", "Segmentation", "Annotations")
 """How the names of the folders of a VOC layout begin."""
+
+
+def is_file_name(text: str) -> bool:
+    """Return whether a ``--model`` or ``--weights`` value is a file rather than a name."""
+    return Path(text).suffix in MODEL_SUFFIXES or Path(text).is_file() or "/" in text
+
+
+def scores_file(folder: Path) -> Path:
+    """Return the scores of a folder of results; raise DataError if there are none."""
+    if not (folder / SCORES).exists():
+        raise DataError(f"no {folder / SCORES}; evaluate or score with --out writes it")
+    return folder / SCORES
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from vocseg.inference.archives import safe_name
 from vocseg.inference.formats import SINKS
 from vocseg.inference.result import Segmentation
 from vocseg.inference.sources import Item
+from vocseg.voc import OPACITY
 
 Format = Literal[
     "mask", "json", "overlay", "polygons", "cutout", "probabilities", "areas", "coco", "labelme", "geojson", "cvat", "label-studio"
@@ -50,7 +51,7 @@ class Wanted(NamedTuple):
     format: Format = "mask"
     polygons: Polygons = "polygons"
     mask: bool = False
-    opacity: float = 0.55
+    opacity: float = OPACITY
     name: str = "image"
     request_id: str = ""
 

@@ -15,6 +15,7 @@ from vocseg.app.serve.metrics import MEDIA_TYPE, Metrics
 from vocseg.app.serve.service import MAX_SIDE, Service
 from vocseg.app.serve.uploads import FIELD, read_uploads
 from vocseg.inference.segmenter import MAX_ASPECT
+from vocseg.voc import OPACITY
 
 router = APIRouter()
 MOST_IN_BATCH = 16
@@ -64,7 +65,7 @@ STRICT = [Depends(known_parameters)]
 
 @router.post("/v1/predict", dependencies=STRICT, responses=MASKS | PROBLEMS, openapi_extra=ONE, response_class=Response)
 async def predict(
-    request: Request, form: Form = None, polygons: Shapes = "polygons", mask: Mask = False, opacity: Opacity = 0.55,
+    request: Request, form: Form = None, polygons: Shapes = "polygons", mask: Mask = False, opacity: Opacity = OPACITY,
     name: Name = "image",
 ) -> Response:  # fmt: skip
     """Segment an image: the field `image` of a form, or the body itself.

@@ -18,11 +18,11 @@ from vocseg.errors import ModelError
 from vocseg.inference.augment import SCALES
 from vocseg.inference.segmenter import Segmenter
 from vocseg.models import SegmentationModel, create_model
-from vocseg.models.registry import comes_untrained, is_file_name
+from vocseg.models.registry import comes_untrained
 from vocseg.ops.low_res_logits import LowResLogits
 from vocseg.training.distillation.features import recorded
 from vocseg.training.distillation.soft_labels import SOFT_CELL
-from vocseg.utils.files import replacing, writable_folder, write_json
+from vocseg.utils.files import is_file_name, replacing, writable_folder, write_json
 from vocseg.utils.progress import progress
 from vocseg.utils.system import autocast
 
