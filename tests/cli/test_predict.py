@@ -28,7 +28,7 @@ def test_predict_names_and_folders(run: Run, synth: Path, model: Path, tmp_path:
     (images / "notes.txt").touch()
     assert run("predict", images, source, source, "--model", model, "--out", tmp_path / "out", "--no-overlay")[0] == 0
     found = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png"))
-    assert found == ["a.jpg.png", "a.png.png", "deep/a.png", "synth_000000-2.png", "synth_000000.jpg.png"]
+    assert found == ["a.jpg.png", "a.png.png", "deep/a.png", "synth_000000.png"]
 
 
 def test_predict_bad_input(run: Run, model: Path, tmp_path: Path) -> None:
@@ -46,6 +46,18 @@ def test_predict_bad_input(run: Run, model: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "good.png").is_file()
     skipped = json.loads((tmp_path / "areas.json").read_text())["skipped"]
     assert [row["image"] for row in skipped] == [str(files[0]), str(files[2])]
+
+
+@pytest.mark.parametrize("bad", [2, 4])
+def test_each_skipped_image_is_named_once(run: Run, model: Path, tmp_path: Path, bad: int) -> None:
+    Image.new("RGB", (20, 20)).save(tmp_path / "good.png")
+    files = [tmp_path / f"{number}.jpg" for number in range(bad)]
+    for file in files:
+        file.write_text("no image")
+    code, out, err = run("predict", *files, tmp_path / "good.png", "--model", model, "--out", tmp_path / "out")
+    assert code == 2
+    assert all((out + err).count(f"image {file}:") == 1 for file in files)
+    assert err.startswith(f"vocseg: error: {bad} of {bad + 1} images skipped" + (":" if bad <= 3 else "\n"))
 
 
 def test_predict_addresses(run: Run, model: Path, tmp_path: Path) -> None:
@@ -67,7 +79,7 @@ def test_other_images_are_segmented_after_an_unsupported_format(run: Run, model:
     (tmp_path / "in" / "a.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 3\n%%EndComments\nshowpage\n%%EOF\n")
     Image.new("RGB", (20, 20)).save(tmp_path / "in" / "b.png")
     result = run("predict", tmp_path / "in", "--model", model, "--out", tmp_path / "out")
-    fails(result, "1 of 2 images skipped", tmp_path / "in" / "a.jpg", "not supported (JPEG, PNG, GIF, BMP, WEBP, TIFF are)")
+    fails(result, "1 of 2 images skipped", tmp_path / "in" / "a.jpg", "it is a PostScript program, which is not supported")
     assert (tmp_path / "out" / "b.png").is_file()
 
 
@@ -103,7 +115,7 @@ def test_the_limit_of_pixels_can_be_raised(run: Run, model: Path, tmp_path: Path
     monkeypatch.setitem(system._limits, "pixels", 1000)
     Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
     verb = ("predict", tmp_path / "a.png", "--model", model, "--out", tmp_path / "out")
-    fails(run(*verb), tmp_path / "a.png", "30x40, more than 0.001 megapixels", "--max-pixels")
+    fails(run(*verb), tmp_path / "a.png", "30x40, more than 1,000 pixels", "--max-pixels")
     assert run(*verb, "--max-pixels", "1200")[0] == 0
     fails(run(*verb, "--max-pixels", "0"), "max_pixels is 0, not a positive number")
     fails(run(*verb, "--max-pixels", "many"), "--max-pixels", "many")

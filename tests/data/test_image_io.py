@@ -182,7 +182,7 @@ READERS = [read_image, read_mask, image_size, read_labels, in_folders, in_labelm
 def test_postscript_is_not_run(tmp_path: Path, ghostscript: Path, read: Callable[[Path], object]) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(POSTSCRIPT)
-    text = r"damaged, not an image, or in a format that is not supported \(JPEG, PNG, "
+    text = r"it is a PostScript program, which is not supported \(JPEG, PNG, "
     with pytest.raises(DataError, match=text):
         read(path)
     assert not ghostscript.exists()
@@ -196,7 +196,7 @@ def test_other_formats_are_not_read(tmp_path: Path, kind: str) -> None:
         pytest.skip(f"this Pillow writes no {kind}")
     image().save(path, kind)
     for read in (read_image, read_mask, image_size):
-        with pytest.raises(DataError, match=r"photo\.jpg: damaged, .*not supported"):
+        with pytest.raises(DataError, match=r"photo\.jpg: (damaged|it is a).*not supported"):
             read(path)
 
 
@@ -230,7 +230,7 @@ def test_the_limit_of_pixels_is_ours(tmp_path: Path, suffix: str) -> None:
     image().save(tmp_path / f"a.{suffix}")
     image().resize((23, 16)).save(tmp_path / f"b.{suffix}")
     for read in (read_image, read_mask, image_size):
-        with pytest.raises(ImageError, match=rf"cannot read .*a\.{suffix}: it is 16x24, more than 0\.000383 megapixels"):
+        with pytest.raises(ImageError, match=rf"cannot read .*a\.{suffix}: it is 16x24, more than 383 pixels"):
             read(tmp_path / f"a.{suffix}")
     assert image_size(tmp_path / f"b.{suffix}") == (16, 23)
 

@@ -97,6 +97,7 @@ def test_damaged_archives(segment: vocseg.Segmenter, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1600])  # in the second member
     result = vocseg.predict(path, tmp_path / "out", model=segment)
     assert [row.name for row in result.images] == ["a.png"]
+    assert [*result.errors] == [path]  # once
     assert "cut off" in str(result.errors[path])
     path = packed(tmp_path / "crc.zip", {"a.png": png("red"), "b.png": png("blue")})
     content = bytearray(path.read_bytes())

@@ -131,18 +131,34 @@ def test_a_pillow_image_whose_file_is_cut(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_not_an_image(value: object, message: str) -> None:
-    wanted = "an image is a file, a Pillow image, or uint8 pixels, H x W x 3 in numpy and 3 x H x W in torch, "
+    wanted = "an image is a file, a Pillow image, or pixels (uint8, or floats in 0..1), H x W x 3 in numpy and 3 x H x W in torch, "
     with pytest.raises(DataError, match=re.escape(wanted) + ".*" + re.escape(message)):
         to_pixels(value)
 
 
-@pytest.mark.parametrize("value", [255.0, -0.1, float("nan"), float("inf")])
-def test_floats_outside_their_range(value: float) -> None:
-    with pytest.raises(DataError, match=r"pixels of torch\.float64 must lie in 0\.\.1, not in .*; for 0\.\.255 pass uint8"):
-        to_pixels(np.full((4, 4, 3), value))
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [(255.0, "for 0..255 pass uint8"), (float("inf"), "for 0..255 pass uint8"), (-0.1, "pass the image before it is normalized")],
+)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_floats_outside_their_range(value: float, advice: str, dtype: type) -> None:
+    pixels = np.zeros((4, 4, 3), dtype)
+    pixels[0, 0, 0] = value
+    message = f"pixels of torch.{np.dtype(dtype)} must lie in 0..1, not in "
+    with pytest.raises(DataError, match=re.escape(message) + ".*" + re.escape(advice)):
+        to_pixels(pixels)
+    with pytest.raises(DataError, match=re.escape(message)):
+        to_pixels(np.full_like(pixels, np.nan))
 
 
 def test_bytes_that_are_not_an_image() -> None:
     for value in (b"no image", io.BytesIO(b""), io.StringIO("text")):
-        with pytest.raises(DataError, match="cannot decode image"):
+        with pytest.raises(DataError, match="cannot decode image in memory: "):
             to_pixels(value)
+    for value in ("", " "):
+        with pytest.raises(DataError, match="an empty path names no image"):
+            to_pixels(value)
+    kinds = {b"\n<!DOCTYPE HTML><html>": "a web page", b"\0\0\0\x20ftypisom": "a video", b"PK\3\4": "a ZIP archive"}
+    for content, kind in kinds.items():
+        with pytest.raises(DataError, match=f"cannot decode image in memory: it is {kind}, which is not supported"):
+            to_pixels(content)

@@ -41,15 +41,15 @@ def test_masks_overlays_and_json(segment: vocseg.Segmenter, tmp_path: Path) -> N
     result.check()
 
 
-def test_one_file_named_twice_beside_a_bad_one(segment: vocseg.Segmenter, tmp_path: Path) -> None:
+def test_one_file_named_twice_is_segmented_once_beside_a_bad_one(segment: vocseg.Segmenter, tmp_path: Path) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_text("text")
     files = [PHOTOGRAPHS / "camera.jpg", bad, PHOTOGRAPHS / "camera.jpg", PHOTOGRAPHS / "rocket.jpg"]
     result = vocseg.predict(files, tmp_path / "out", model=segment, overlay=False)
-    assert [row.mask.name for row in result.images] == ["camera.jpg.png", "camera-2.png", "rocket.png"]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["camera-2.png", "camera.jpg.png", "rocket.png"]
+    assert [row.mask.name for row in result.images] == ["camera.png", "rocket.png"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["camera.png", "rocket.png"]
     assert list(result.errors) == [bad]
-    with pytest.raises(vocseg.DataError, match=r"1 of 4 images skipped: cannot decode image .*bad\.jpg"):
+    with pytest.raises(vocseg.DataError, match=r"1 of 3 images skipped: cannot decode image .*bad\.jpg"):
         result.check()
     with pytest.raises(vocseg.DataError, match=r"^cannot decode image .*bad\.jpg"):
         vocseg.predict(bad, tmp_path / "out", model=segment).check()

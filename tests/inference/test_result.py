@@ -101,7 +101,7 @@ def test_the_repr_names_four_classes() -> None:
     result = Segmentation(
         torch.zeros(3, 1, 7, dtype=torch.uint8), torch.arange(7, dtype=torch.uint8)[None], ModelInfo("net", names)
     )
-    assert repr(result) == "Segmentation(7 x 1 pixels by net: a 14.3%, b 14.3%, c 14.3%, d 14.3%, 3 more)"
+    assert repr(result) == "Segmentation(1x7 pixels by net: a 14.3%, b 14.3%, c 14.3%, d 14.3%, 3 more)"
 
 
 def _turned(part: dict[str, object]) -> bool:

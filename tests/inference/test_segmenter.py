@@ -32,7 +32,7 @@ def test_file_pillow_array_and_tensor_agree(segment: vocseg.Segmenter) -> None:
     assert torch.equal(result.mask, segment(result.image).mask)
     assert torch.equal(result.mask, segment(result.image.permute(1, 2, 0).numpy()).mask)
     assert torch.equal(result.mask, segment.logits(path)[0].argmax(0).to(torch.uint8))
-    assert repr(result).startswith("Segmentation(451 x 300 pixels by two_layer_net: ")
+    assert repr(result).startswith("Segmentation(300x451 pixels by two_layer_net: ")
     with Image.open(path) as image:
         assert (segment(image).mask == result.mask).float().mean() > 0.99
 

@@ -77,7 +77,7 @@ def test_a_shard_that_is_started_again_segments_only_what_is_missing(
     number = 1 if Shard(1, 2).holds(f"right/{lost.stem}.jpg") else 2
     totals = []
     real = running.Stream
-    monkeypatch.setattr(running, "Stream", lambda *args: totals.append(args[-1]) or real(*args))
+    monkeypatch.setattr(running, "Stream", lambda *args: totals.append(args[6]) or real(*args))
     again = vocseg.predict(photos, out, model=segmenter, formats=formats, shard=f"{number}/2", skip_existing=True)
     assert [row.name for row in again.images] == [f"right/{lost.stem}.jpg"]
     assert totals == [8]  # the engine is that of the whole

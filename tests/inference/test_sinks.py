@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import json
+import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -137,11 +138,12 @@ def test_probabilities_are_of_the_pass_that_made_the_mask(
     passes, run = [], segment.run
     monkeypatch.setattr(segment, "run", lambda *arguments: passes.append(1) or run(*arguments))
     paths = sorted((FOLDER / "JPEGImages").glob("c*.jpg"))
+    paths += [Path(shutil.copy(path, tmp_path / f"again_{path.name}")) for path in paths]
     for batch_size in (1, 8):
         passes.clear()
-        vocseg.predict(paths * 2, tmp_path, model=segment, formats=["mask", "probabilities"], batch_size=batch_size)
+        vocseg.predict(paths, tmp_path / "out", model=segment, formats=["mask", "probabilities"], batch_size=batch_size)
         assert len(passes) == 4 // min(2, batch_size)
-    for file in sorted(tmp_path.glob("*.npz")):
+    for file in sorted((tmp_path / "out").glob("*.npz")):
         with np.load(file) as stored:
             mask = np.array(Image.open(file.with_suffix(".png")))
             chosen = np.take_along_axis(stored["probabilities"], mask[None].astype(int), 0)[0]

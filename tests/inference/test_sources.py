@@ -4,13 +4,15 @@ import io
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from vocseg.data import plugins
 from vocseg.errors import DataError, InputError
-from vocseg.inference.sources import Item, find_images, output_names
+from vocseg.inference.names import output_names
+from vocseg.inference.sources import Item, find_images
 
 
 @pytest.fixture
@@ -37,7 +39,11 @@ def test_files_folders_and_patterns(folder: Path) -> None:
 
 def test_nothing_there(folder: Path) -> None:
     (folder / "empty").mkdir()
-    for source, message in (("none.jpg", "no image or folder"), ("*.webp", "no image or folder"), ("empty", "holds no images")):
+    for source, message in (
+        ("none.jpg", "no image or folder"),
+        ("*.webp", r"the pattern .*\*\.webp matches nothing"),
+        ("empty", "holds no images"),
+    ):
         with pytest.raises(InputError, match=message):
             find_images(folder / source)
 
@@ -124,7 +130,7 @@ def test_files_of_one_name_keep_their_folders_names(tmp_path: Path) -> None:
     files = [tmp_path / name for name in ("one/a.jpg", "two/a.jpg", "two/b.jpg")]
     assert names(find_images(files)) == ["one/a.jpg", "two/a.jpg", "b.jpg"]
     assert names(find_images([tmp_path / "one", tmp_path / "two"])) == ["one/a.jpg", "two/a.jpg", "b.jpg", "deep/b.jpg"]
-    assert names(find_images([files[0], files[0]])) == ["a.jpg", "a.jpg"]
+    assert names(find_images([files[0], files[0]])) == ["a.jpg"]
 
 
 def test_lists_name_images_relative_to_themselves(folder: Path, tmp_path: Path) -> None:
@@ -168,6 +174,58 @@ def test_items_of_a_source_of_ones_own() -> None:
 def test_no_sources() -> None:
     with pytest.raises(InputError, match="no images to segment"):
         find_images([])
+
+
+def test_an_image_named_several_times_is_one(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "vocseg")
+    (folder / "link.jpg").symlink_to(folder / "b.jpg")
+    (folder / "elsewhere").symlink_to(folder / "deep")
+    (folder / "twice.txt").write_text("b.jpg\n./deep/../b.jpg\nhttps://example.org/a.jpg\n")
+    given = [
+        folder / "b.jpg",
+        folder / "deep" / ".." / "b.jpg",
+        folder / "*.jpg",
+        folder / "twice.txt",
+        "https://example.org/a.jpg",
+    ]
+    assert names(find_images(given)) == ["b.jpg", "link.jpg", "a.jpg"]  # a link is an image of its own
+    assert "5 repeats passed over: an image that is named several times is segmented once" in caplog.text
+    assert names(find_images([folder / "deep", folder / "elsewhere" / "c.tif"])) == ["c.tif", "out/a.png"]
+    mine = Item(folder / "b.jpg", Path("b.jpg"))
+    assert names(find_images([mine, mine._replace(relative=Path("again.jpg")), folder / "b.jpg"])) == [
+        "b.jpg",
+        "again.jpg",
+        "b.jpg",
+    ]
+
+
+def test_patterns_find_what_a_shell_would(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "vocseg")
+    (folder / "clip.mp4").touch()
+    (folder / "labels.txt").write_text("b.jpg 1\n")
+    with zipfile.ZipFile(folder / "photos.zip", "w") as archive:
+        archive.writestr("z.jpg", b"")
+    (folder / "empty").mkdir()
+    found = find_images(str(folder / "[!n]*"))  # all except notes.txt
+    assert names(found) == ["[x].gif", "a.PNG", "b.jpg", "clip.mp4", "c.tif", "out/a.png", "z.jpg"]
+    assert [item.is_video for item in found] == [name == "clip.mp4" for name in names(found)]
+    assert f"pattern {folder / '[!n]*'}: 1 list passed over ({folder / 'labels.txt'}, ...); name lists to read them" in caplog.text
+    (folder / "list.txt").write_text("b.jpg\n")
+    assert names(find_images(str(folder / "lis*.txt"))) == ["b.jpg"]
+    with pytest.raises(InputError, match=r"emp\*y matches no images"):
+        find_images(str(folder / "emp*y"))
+
+
+def test_comments_in_lists(folder: Path) -> None:
+    (folder / "#1.jpg").touch()
+    (folder / "a.txt").write_text("# my photographs\nb.jpg\n#1.jpg\n#2.jpg\n")
+    assert names(find_images(folder / "a.txt")) == ["b.jpg", "#1.jpg"]  # a file of that name
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "photos.zip", "photos.tar.gz", "list.txt?x=1", "list.csv"])
+def test_addresses_of_what_is_no_image(name: str) -> None:
+    with pytest.raises(InputError, match="of http addresses, only images are read; download it and name the file"):
+        find_images(f"https://example.org/{name}")
 
 
 def test_an_empty_path_is_not_the_current_folder() -> None:

@@ -109,7 +109,7 @@ def test_files_are_taken_when_they_are_complete(photos: Path, tmp_path: Path) ->
 
 
 def test_watching_ends_with_what_was_done(
-    segment: vocseg.Segmenter, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    segment: vocseg.Segmenter, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     looks = 0
 
@@ -118,20 +118,29 @@ def test_watching_ends_with_what_was_done(
         looks += 1
         if looks == 2:
             (photos / "bad.jpg").write_text("text")
-        if looks == 5:
+        if looks == 4:
+            assert caplog.text.count(f"skipped: cannot decode image {photos / 'bad.jpg'}: damaged") == 1  # at once
+            shutil.copy(photos / "0.jpg", photos / "mended.jpg")
+            (photos / "mended.jpg").replace(photos / "worse.jpg")
+        if looks == 7:
             raise KeyboardInterrupt
 
+    (photos / "raw.jp2").touch()
+    (photos / "worse.jpg").write_text("text")
+    caplog.set_level("INFO", "vocseg.predict")
     real = arrivals
     monkeypatch.setattr("vocseg.inference.predict.arrivals", lambda *given: real(*given, sleep=sleep))
     result = vocseg.predict(photos, photos / "out", model=segment, watch=True, json=tmp_path / "j.json")
-    assert [row.name for row in result.images] == [f"{number}.jpg" for number in range(4)]
-    assert list(result.errors) == [photos / "bad.jpg"]
+    assert [row.name for row in result.images] == [*(f"{number}.jpg" for number in range(4)), "worse.jpg"]
+    assert list(result.errors) == [photos / "raw.jp2", photos / "bad.jpg"]  # and not what is mended
+    for what in (f"read {photos / 'raw.jp2'}", f"decode image {photos / 'bad.jpg'}", f"decode image {photos / 'worse.jpg'}"):
+        assert caplog.text.count(f"skipped: cannot {what}") == 1
     assert isinstance(result.errors[photos / "bad.jpg"], DataError)
-    assert json.loads((tmp_path / "j.json").read_text())["images"] == 4
-    looks = 0
+    assert json.loads((tmp_path / "j.json").read_text())["images"] == 5
+    looks = 4
     (photos / "bad.jpg").unlink()
     again = vocseg.predict(photos, photos / "out", model=segment, watch=True, skip_existing=True)
-    assert (len(again.images), again.existing) == (0, 4)
+    assert (len(again.images), again.existing) == (0, 5)
     for sources in ([photos, photos], photos / "0.jpg"):
         with pytest.raises(vocseg.InputError, match="one folder can be watched"):
             vocseg.predict(sources, tmp_path / "out", model=segment, watch=True)

@@ -27,7 +27,7 @@ from vocseg.cli.options import (
 from vocseg.cli.sharded import find_shard, ray_cluster, run_sharded
 from vocseg.data.color_table import read_colors
 from vocseg.inference.options import TRAITS, check_formats, check_reading, check_tiles, default_formats
-from vocseg.inference.predictions import Format, Predictions
+from vocseg.inference.predictions import NAMED, Format, Predictions
 from vocseg.inference.sources import STDIN, find_images
 from vocseg.inference.watch import watched_folder
 from vocseg.utils.text import counted, shares
@@ -149,7 +149,12 @@ def predict(
     _show(result, f"{' and '.join(map('{}s'.format, names)) if formats is None else ', '.join(names)} in {out}")
     if result.simplified is not None:
         say(str(result.simplified))
-    result.check()
+    if watch:  # skipped images were named when they arrived
+        say(*([f"{counted(len(result.errors), 'image')} skipped"] if result.errors else []))
+    else:
+        is_listed = len(result.errors) > NAMED
+        _list("skipped", [str(error) for error in result.errors.values()] if is_listed else [])
+        result.check(0 if is_listed else NAMED)
 
 
 def _show(result: Predictions, written: str) -> None:
@@ -171,8 +176,6 @@ def _show(result: Predictions, written: str) -> None:
             "sizes (--max-short-side N; 0: not shrunk)"
         )
     _list("note", [f"{row.image}: {note}" for row in result.images for note in row.notes])
-    if result.total > 1:
-        _list("skipped", [str(error) for error in result.errors.values()])
 
 
 def _list(what: str, lines: list[str]) -> None:

@@ -47,9 +47,10 @@ def submit(
         check: Examine this archive, made by any tool, and make none; --data has the ids and sizes. Exit code 2 if
             something is wrong.
     """
-    VocFolder.find(data, masks=on is not None).lines(split or on or "test")  # fail before torch is imported
     if (source is None) == (check is None):
         raise SettingError("give a model or a folder of masks, or --check FILE" + (", not both" if source else ""))
+    # All that can be found before torch is imported.
+    VocFolder.find(data, masks=on is not None).lines(split or on or "test")
     check_network(network, *([source] if source and not Path(source).is_dir() else []))
     from vocseg.cli.console import log_to_terminal, say, terminal
     from vocseg.utils.text import counted

@@ -29,9 +29,10 @@ from vocseg.data.label_checks import (
     used_colors,
 )  # fmt: skip
 from vocseg.data.packed import open_file
-from vocseg.data.plugins import plugin_format
+from vocseg.data.plugins import content_kind, plugin_format
 from vocseg.errors import DataError, ImageError, TooManyPixels, reason
 from vocseg.utils.system import max_pixels
+from vocseg.utils.text import file_name, pixels_text
 
 Image.preinit()
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
@@ -57,7 +58,7 @@ def open_image(
     file, and TooManyPixels for an image of more than ``most`` pixels; None: :func:`max_pixels`.
     """
     path = Path(source) if isinstance(source, str | Path) else None
-    name = f"{what} {path or getattr(source, 'name', source)}"
+    name = f"{what} {file_name(source)}"
     with ExitStack() as files:
         try:
             if path and path.exists() and not stat.S_ISREG(path.stat().st_mode):
@@ -78,7 +79,7 @@ def refuse_large(image: Image.Image, name: str, most: int | None = None) -> None
     """Raise TooManyPixels for an opened image, or the page it shows, of more than ``most`` pixels; see :func:`open_image`."""
     most = max_pixels() if most is None else most
     if image.width * image.height > most:
-        size = f"{image.height}x{image.width}, more than {most / 1e6:g} megapixels"
+        size = f"{image.height}x{image.width}, more than {pixels_text(most)}"
         raise TooManyPixels(f"cannot read {name}: it is {size}; make it smaller, or raise --max-pixels (set_max_pixels)")
 
 
@@ -93,8 +94,11 @@ def _identify(file: IO[bytes], what: str) -> Image.Image:
         file.seek(0)
         with suppress(SyntaxError, IndexError, TypeError, struct.error):
             return Image.OPEN[kind][0](file, "")
-    formats = f"damaged, not an image, or in a format that is not supported ({', '.join(FORMATS)} are)"
-    raise ValueError(formats if prefix else "the file is empty")
+    if not prefix:
+        raise ValueError("the file is empty")
+    other = content_kind(prefix) if kind is None else ""
+    what = f"it is {other}, which is not" if other else "damaged, not an image, or in a format that is not"
+    raise ValueError(f"{what} supported ({', '.join(FORMATS)} are)")
 
 
 def image_format(head: bytes, with_plugins: bool = True) -> str | None:
@@ -130,8 +134,7 @@ def read_image(path: str | Path | IO[bytes], notes: list[str] | None = None) -> 
     with open_image(path) as image:
         orientation = orientation_of(image)
         upright = image.transpose(TURNS[orientation]) if orientation != 1 else image
-        name = getattr(path, "name", path)
-        pixels = _planes(upright) if upright.mode == "RGB" else rgb_pixels(upright, name, notes).transpose(2, 0, 1)
+        pixels = _planes(upright) if upright.mode == "RGB" else rgb_pixels(upright, file_name(path), notes).transpose(2, 0, 1)
         if notes is not None and _has_more(image):
             notes.append("it holds several images; the first is read")
     return torch.from_numpy(np.array(pixels, order="C"))

@@ -83,7 +83,7 @@ class ClipWriter:
         (height, width), (wanted_height, wanted_width) = size, self._size
         if size != self._size:
             raise DataError(
-                f"frame {frame.number} of {frame.source} is {width}x{height}, the first {wanted_width}x{wanted_height}: "
+                f"frame {frame.number} of {frame.source} is {height}x{width}, the first {wanted_height}x{wanted_width}: "
                 f"it is not in {self.path.name}"
             )
         if kind == "gbrp" and (height % 2 or width % 2):

@@ -57,6 +57,8 @@ def to_pixels(image: Any, notes: list[str] | None = None) -> Tensor:
     if is_remote(image):
         return read_image(NamedBytes(read_bytes(str(image)), str(image)), notes)
     if isinstance(image, str | Path):
+        if not str(image).strip():
+            raise DataError("an empty path names no image")
         if Path(image).is_dir():
             raise DataError(f"{image} is a folder; Segmenter.stream takes folders")
         return read_image(image, notes)
@@ -93,13 +95,14 @@ def _scaled(pixels: Tensor) -> Tensor:
     """Return float pixels, 0..1, as uint8."""
     low, high = (float(value) for value in pixels.aminmax())
     if not 0 <= low <= high <= 1:
-        raise DataError(f"pixels of {pixels.dtype} must lie in 0..1, not in {low:.4g}..{high:.4g}; for 0..255 pass uint8")
+        advice = "for 0..255 pass uint8" if low >= 0 else "pass the image before it is normalized"
+        raise DataError(f"pixels of {pixels.dtype} must lie in 0..1, not in {low:.4g}..{high:.4g}; {advice}")
     return (pixels.float() * 255).round_().to(torch.uint8)
 
 
 def _refusal(image: Any) -> str:
     """Say why an object is not an image."""
-    wanted = "an image is a file, a Pillow image, or uint8 pixels, H x W x 3 in numpy and 3 x H x W in torch"
+    wanted = "an image is a file, a Pillow image, or pixels (uint8, or floats in 0..1), H x W x 3 in numpy and 3 x H x W in torch"
     if not isinstance(image, Tensor | np.ndarray):
         return f"{wanted}, not {type(image).__name__}"
     shape, kind = tuple(image.shape), "torch" if isinstance(image, Tensor) else "numpy"

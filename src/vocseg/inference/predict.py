@@ -19,6 +19,7 @@ from vocseg.errors import DataError, InputError, OutputError, SettingError, near
 from vocseg.inference.augment import Augmentation
 from vocseg.inference.engines import EngineName
 from vocseg.inference.formats import SINKS, open_sinks, traits_of
+from vocseg.inference.names import output_names
 from vocseg.inference.options import check_formats, check_reading, check_tiles, default_formats
 from vocseg.inference.polygons import Polygons
 from vocseg.inference.predictions import Format, Predictions
@@ -28,8 +29,8 @@ from vocseg.inference.run import Run
 from vocseg.inference.segmenter import Segmenter, as_segmenter
 from vocseg.inference.shards import network_settings, own_items, save_shard
 from vocseg.inference.sinks import CollectingSink, Sink
-from vocseg.inference.sources import Item, find_images, output_names
-from vocseg.inference.watch import arrivals, watched_folder
+from vocseg.inference.sources import Item, find_images
+from vocseg.inference.watch import NamedErrors, arrivals, watched_folder
 from vocseg.models import ModelInfo
 from vocseg.models.zoo.vocseg_s import NAME as DEFAULT_MODEL
 from vocseg.utils.arguments import checked
@@ -129,7 +130,7 @@ def predict(
     if watch:
         watched_folder(sources)
     colors = _colors(palette)
-    errors: dict[Any, DataError] = {}
+    errors: dict[Any, DataError] = NamedErrors() if watch else {}
     listed = [] if watch else _named(sources, out, errors)
     items = listed if part is None else own_items(part, listed, errors)
     named = str(model) if isinstance(model, str | Path) else None

@@ -79,12 +79,12 @@ class Predictions:
         found |= {} if self.simplified is None else {"simplified": self.simplified.to_dict()}
         return found | ({"files": [str(file) for file in self.shared]} if self.shared else {})
 
-    def check(self) -> None:
-        """Raise DataError if images were skipped; it names the first three."""
+    def check(self, named: int = NAMED) -> None:
+        """Raise DataError if images were skipped; it names the first three, or so many as ``named`` says."""
         errors = list(self.errors.values())
         if self.total == 1 and errors:
             raise errors[0]
         if errors:
-            more = f"; and {len(errors) - NAMED} more" if len(errors) > NAMED else ""
-            named = "; ".join(map(str, errors[:NAMED]))
-            raise DataError(f"{len(errors)} of {counted(self.total, 'image')} skipped: {named}{more}")
+            more = [f"and {len(errors) - named} more"] if len(errors) > named else []
+            names = ": " + "; ".join([*map(str, errors[:named]), *more]) if named else ""
+            raise DataError(f"{len(errors)} of {counted(self.total, 'image')} skipped{names}")

@@ -58,7 +58,7 @@ class Segmentation:
         height, width = self.mask.shape
         found = shares(self.areas())
         more = [f"{len(found) - 4} more"] if len(found) > 4 else []
-        return f"Segmentation({width} x {height} pixels by {self.info.architecture}: {', '.join(found[:4] + more)})"
+        return f"Segmentation({height}x{width} pixels by {self.info.architecture}: {', '.join(found[:4] + more)})"
 
     @property
     def shrunk(self) -> bool:

@@ -65,15 +65,15 @@ class Run:
             return
         images = _Remaining(self, items) if self.skip_existing else items
         needs_logits = any(sink.needs_logits for sink in self.sinks)
-        stream = Stream(self.segmenter, images, self.options["batch_size"], "skip", self.reading(), needs_logits, self.total)
-        try:
-            with closing(stream):
-                results = ((result, cast(Item, stream.item)) for result in progress(stream, len(items), title))
-                for row in self._written(results):
-                    if log_each and row is not None:
-                        log.info("%s: %s", row.name, ", ".join(shares(row.areas)))
-        finally:
-            self.errors |= stream.errors
+        stream = Stream(
+            self.segmenter, images, self.options["batch_size"], "skip", self.reading(), needs_logits, self.total, self.errors
+        )
+        with closing(stream):
+            results = ((result, cast(Item, stream.item)) for result in progress(stream, len(items), title))
+            for row in self._written(results):
+                if log_each and row is not None:
+                    log.info("%s: %s", row.name, ", ".join(shares(row.areas)))
+                    self.errors.pop(row.image, None)  # of the file as it was before
         predict_refused(self, items, title)
 
     def result(self, model: str, shared: Sequence[Path]) -> Predictions:

@@ -1,4 +1,4 @@
-"""Where the images of a prediction are, and what its files are called. Does not import torch.
+"""Where the images of a prediction are. Does not import torch.
 
 A source is any iterable of :class:`Item`; :func:`find_images` makes them of files, folders, patterns, lists, archives,
 addresses and standard input.
@@ -9,19 +9,18 @@ from __future__ import annotations
 import csv
 import glob
 import logging
-import os
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlparse
 
 from vocseg.download.content import download_bytes, is_url
 from vocseg.errors import DataError, InputError, reason, shown
-from vocseg.inference.archives import is_archive, members, safe_name
+from vocseg.inference.archives import contents, is_archive, members, safe_name
 from vocseg.inference.folders import VIDEO_SUFFIXES, Skipped, image_files, is_hidden, is_image, is_prediction, is_video
+from vocseg.inference.names import with_folders
 from vocseg.utils.files import read_lines
 from vocseg.utils.stand_ins import published
 from vocseg.utils.text import counted
@@ -84,31 +83,40 @@ def find_images(
     patterns are sorted, all others keep their order.
 
     In a folder, hidden files and folders are passed over, archives with a note, and predictions: what is in ``out``, and masks
-    and overlays that vocseg wrote elsewhere. ``skipped`` gets what cannot be read in folders, lists and archives. Raises
-    InputError for a path that does not exist, a pattern that matches nothing, or sources without images.
+    and overlays that vocseg wrote elsewhere. A pattern finds what a shell would pass for it. A file, member or address that
+    is named several times is one image; a link to a file is another. ``skipped`` gets what cannot be read in folders, patterns,
+    lists and archives. Raises InputError for a path that does not exist, a pattern that matches nothing, or sources without
+    images.
     """
     given: Sequence[Any] = [sources] if isinstance(sources, str | Path | Item) else list(sources)
     if not given:
         raise InputError("no images to segment; name files, folders or patterns")
     skipped = {} if skipped is None else skipped
-    found = [item for source in given for item in ([source] if isinstance(source, Item) else _find(source, out, skipped))]
+    found = list[Item]()
+    for source in given:
+        found += [source] if isinstance(source, Item) else _find(source, out, skipped)
     if not found:
         raise InputError(str(next(iter(skipped.values()), f"no images in {', '.join(map(str, given))}")))
-    # Files of one name from several folders keep the names of these.
-    tops = [_top(row) for row in found]
-    folders = Counter(relative for relative, _ in {(row.relative, top) for row, top in zip(found, tops, strict=True)})
-    return [
-        row._replace(relative=top.name / row.relative) if folders[row.relative] > 1 else row
-        for row, top in zip(found, tops, strict=True)
-    ]
+    return with_folders(_once(found, {id(source) for source in given if isinstance(source, Item)}))
 
 
-def _top(row: Item) -> Path:
-    """Return the folder or archive that was searched, the host of an address, or the folder of a file."""
-    if row.member is not None:
-        return row.path.with_suffix("")
-    parents = Path(os.path.abspath(row.path)).parents
-    return parents[min(len(row.relative.parts), len(parents)) - 1]
+def _once(found: list[Item], own: set[int]) -> list[Item]:
+    """Leave out images that are named again: of one path, links to folders resolved, and one member, or of one address.
+
+    ``own``: identities of items of a source of one's own, which may be anything.
+    """
+    folder = cache(Path.resolve)
+    seen: dict[Any, Item] = {}
+    for item in found:
+        place: Any = (folder(item.path.parent) / item.path.name, item.member)
+        if isinstance(item.read, partial):
+            place = item.read.args[0]  # the address, whose label may not tell all of it
+        elif item.read is not None or item.is_live:
+            place = item.key
+        seen.setdefault(id(item) if id(item) in own else place, item)
+    if again := len(found) - len(seen):
+        log.info("%s passed over: an image that is named several times is segmented once", counted(again, "repeat"))
+    return list(seen.values())
 
 
 def _find(source: str | Path, out: Path | None, skipped: Skipped, base: Path | str | None = None) -> list[Item]:
@@ -137,10 +145,37 @@ def _find(source: str | Path, out: Path | None, skipped: Skipped, base: Path | s
         return archive_items(path, skipped)
     if path.is_file() and base is None and path.suffix.lower() in LIST_SUFFIXES:
         return list_items(path, path.parent, f"list {path}", out, skipped)
-    matches = [path] if path.is_file() else map(Path, sorted(glob.glob(str(path), recursive=True)))
-    found = [Item(file, Path(file.name)) for file in matches if file.is_file() and (file == path or not is_prediction(file))]
+    if path.is_file():
+        return [Item(path, Path(path.name))]
+    if glob.has_magic(str(path)):
+        return _matching(path, out, skipped, base)
+    raise InputError(f"no image or folder {path}")
+
+
+def _matching(pattern: Path, out: Path | None, skipped: Skipped, base: Path | str | None) -> list[Item]:
+    """Find the images of what a pattern matches, as a shell would name it, except predictions and, of ``**``, folders.
+
+    Lists are passed over unless the pattern ends as they do: labels lie beside images, too.
+    """
+    matches = list(map(Path, sorted(glob.glob(str(pattern), recursive=True))))
+    found, passed, written = list[Item](), list[Path](), 0
+    for path in matches:
+        if path.is_dir() and "**" in pattern.parts:
+            continue
+        if path.is_file() and is_prediction(path):
+            written += 1
+            continue
+        if path.suffix.lower() in LIST_SUFFIXES and pattern.suffix.lower() not in LIST_SUFFIXES:
+            passed.append(path)
+            continue
+        try:
+            found += _find(path.absolute() if base else path, out, skipped, base)
+        except InputError as error:
+            skipped[path] = DataError(str(error))
+    log_passed(f"pattern {pattern}", passed, "list", "name lists to read them")
     if not found:
-        raise InputError(f"no image or folder {path}")
+        what = "only masks or overlays that vocseg wrote" if written else "no images" if matches else "nothing"
+        raise InputError(f"the pattern {pattern} matches {what}")
     return found
 
 
@@ -195,6 +230,8 @@ def archive_items(path: Path, skipped: Skipped) -> list[Item]:
                 found.append(Item(path, member.name, member=member.position, label=key))
     except DataError as error:
         skipped[named] = error
+        if found and isinstance(next(contents(path, [found[-1].member or 0])), DataError):
+            found.pop()  # the archive is cut off in it
     log_passed(f"archive {named}", passed, "file", "unpack the archive to read videos and archives in it")
     if not found and len(skipped) == before:
         skipped[named] = DataError(f"archive {named} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
@@ -204,6 +241,8 @@ def archive_items(path: Path, skipped: Skipped) -> list[Item]:
 def _address(url: str) -> Item:
     parsed = urlparse(url)
     name = safe_name(unquote(parsed.path)).name or "image"
+    if Path(name).suffix.lower() in (*VIDEO_SUFFIXES, *LIST_SUFFIXES) or is_archive(Path(name)):
+        raise InputError(f"cannot read {shown(url)}: of http addresses, only images are read; download it and name the file")
     return Item(Path(safe_name(parsed.netloc), name), Path(name), partial(download_bytes, url), label=shown(url))
 
 
@@ -226,6 +265,8 @@ def _listed(lines: Iterable[str], base: Path | str, what: str, out: Path | None,
     found: list[Item] = []
     lost: Skipped = {}
     for line in filter(None, map(str.strip, lines)):
+        if line.startswith("#") and not (isinstance(base, Path) and (base / line).exists()):
+            continue  # a comment
         try:
             found += _find(line, out, lost, base)
         except (InputError, OSError, ValueError) as error:
@@ -250,22 +291,3 @@ def _standard_input(out: Path | None, skipped: Skipped) -> list[Item]:
     if text is not None:
         return _listed(text.splitlines(), Path(), STDIN_LABEL, out, skipped)
     return [Item(Path("stdin"), Path("stdin"), lambda: content, label=STDIN_LABEL)]
-
-
-def output_names(files: Iterable[Item]) -> list[Path]:
-    """Name the output of each image, without a suffix: as the image; if two collide, with its suffix, then a number.
-
-    >>> [str(name) for name in output_names(Item(Path(name), Path(name)) for name in ("a.png", "b.jpg", "a.jpg", "a.jpg"))]
-    ['a.png', 'b', 'a.jpg', 'a-2']
-    """
-    relative = [found.relative for found in files]
-    stems = Counter(path.with_suffix("") for path in relative)
-    names: dict[Path, None] = {}  # a set in order
-    for path in relative:
-        name = path.with_suffix("") if stems[path.with_suffix("")] == 1 else path
-        number = 1
-        while name in names:
-            number += 1
-            name = path.with_name(f"{path.stem}-{number}")
-        names[name] = None
-    return list(names)

@@ -93,9 +93,9 @@ class Stream(Iterator[Segmentation]):
 
     def __init__(
         self, segmenter: Segmenter, sources: Any, batch_size: int | None, on_error: OnError, reading: Reading,
-        keep_logits: bool = False, total: int | None = None,
+        keep_logits: bool = False, total: int | None = None, errors: dict[Any, DataError] | None = None,
     ) -> None:  # fmt: skip
-        self.errors: dict[Path | str | int, DataError] = {}
+        self.errors: dict[Path | str | int, DataError] = {} if errors is None else errors
         self.item: Item | None = None
         if isinstance(sources, str | Path):
             sources = find_images(sources, skipped=self.errors)

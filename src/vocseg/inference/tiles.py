@@ -91,7 +91,7 @@ class TiledSegmentation:
 
     def __repr__(self) -> str:
         height, width = self.size
-        return f"TiledSegmentation({width} x {height} pixels in {self.tiles} tiles of {self.tile}, {self.mask})"
+        return f"TiledSegmentation({height}x{width} pixels in {self.tiles} tiles of {self.tile}, {self.mask})"
 
 
 def grid_of(segmenter: Segmenter) -> Grid:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from vocseg.errors import InputError
+from vocseg.errors import DataError, InputError, TooManyPixels
 from vocseg.inference.folders import Skipped, image_files, is_prediction, is_video
 from vocseg.inference.sources import Item
+
+log = logging.getLogger("vocseg.predict")
 
 POLL_SECONDS = 1.0
 
 Stamp = tuple[int, int]
 """Size in bytes, and time of the last change."""
+
+
+class NamedErrors(Skipped):
+    """Why images were skipped; each is logged at once, except what may be segmented in tiles."""
+
+    def __setitem__(self, image: Any, error: DataError) -> None:
+        if str(self.get(image)) != str(error) and not isinstance(error, TooManyPixels):
+            log.info("skipped: %s", error)
+        super().__setitem__(image, error)
 
 
 def watched_folder(sources: Sequence[Any]) -> Path:

@@ -40,6 +40,17 @@ def portable(path: object) -> str:
     return str(found.relative_to(Path.cwd())) if found.is_relative_to(Path.cwd()) else found.name
 
 
+def file_name(source: object) -> str:
+    """Return what errors call a file, which may be open, or in memory.
+
+    >>> import io
+    >>> file_name("a/b.jpg"), file_name(io.BytesIO())
+    ('a/b.jpg', 'in memory')
+    """
+    named = source if isinstance(source, str | Path) else getattr(source, "name", None)
+    return str(named) if named and isinstance(named, str | Path) else "in memory"
+
+
 def counted(number: int, thing: str) -> str:
     """Format a number of things, with the thing in singular or plural.
 
@@ -63,10 +74,21 @@ def percent(value: float | None) -> str:
 def shares(areas: Mapping[str, float]) -> list[str]:
     """Format names, each with its fraction as a percentage.
 
-    >>> shares({"cat": 0.796, "background": 0.204})
-    ['cat 79.6%', 'background 20.4%']
+    >>> shares({"background": 0.796, "cat": 0.2036, "bird": 0.0004})
+    ['background 79.6%', 'cat 20.4%', 'bird <0.1%']
     """
-    return [f"{name} {share:.1%}" for name, share in areas.items()]
+    return [f"{name} {'<0.1%' if 0 < share < 0.0005 else f'{share:.1%}'}" for name, share in areas.items()]
+
+
+def pixels_text(pixels: int) -> str:
+    """Format a number of pixels.
+
+    >>> pixels_text(383), pixels_text(100_000_000), pixels_text(25_165_824), pixels_text(2_000_000_000)
+    ('383 pixels', '100 megapixels', '25.2 megapixels', '2,000 megapixels')
+    """
+    if pixels < 1_000_000:
+        return f"{pixels:,} pixels"
+    return f"{pixels / 1e6:,.1f}".removesuffix(".0") + " megapixels"
 
 
 def parse_seconds(text: str) -> float:
