@@ -36,13 +36,7 @@ def of_shard(
     keys = sorted(found.keys())
     paths = [path for folder, name in keys for path in (found.images[name], found.masks[folder][name])]
     manifest = Manifest.of("data doctor", shard, settings, map("/".join, whole.keys()), stamps(paths), whole.root)
-    if done := manifest.finished(out):
-        return load(done, found)
-    facts = read()
-    if out is not None:
-        with manifest.writing(out) as folder:
-            save(folder, *facts)
-    return facts
+    return manifest.once(out, lambda folder: load(folder, found), read, lambda facts, folder: save(folder, *facts))
 
 
 def save(folder: Path, images: Mapping[str, ImageFacts], masks: Mapping[MaskKey, MaskFacts]) -> None:

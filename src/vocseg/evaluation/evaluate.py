@@ -172,15 +172,15 @@ def _evaluate_shard(
 ) -> Evaluation:  # fmt: skip
     """Score the images of a shard, unless an earlier call has."""
     manifest = split_manifest("evaluate", shard, dataset, names, settings)
-    done = manifest.finished(out)
-    if done is not None and all(map(is_there, masks)):
-        return Evaluation.load(done)
     own = set(names)
-    result = scoring(places=[place for place, name in enumerate(dataset.names) if name in own])
-    if out is not None:
-        with manifest.writing(out) as folder:
-            result.save(folder)
-    return result
+
+    def score() -> Evaluation:
+        return scoring(places=[place for place, name in enumerate(dataset.names) if name in own])
+
+    def load(folder: Path) -> Evaluation:
+        return Evaluation.load(folder) if all(map(is_there, masks)) else score()
+
+    return manifest.once(out, load, score, Evaluation.save)
 
 
 def _check_labels(result: Evaluation, dataset: SplitDataset | PairDataset) -> None:

@@ -106,31 +106,31 @@ def find_label_errors(
     ]
     for segmenter in segmenters:
         segmenter.info.check_classes(dataset.classes, str(folder.root))
-    manifest = None
-    if part is not None:
-        networks = [network_settings(one, weights, used, len(dataset)) for one, used in zip(models, segmenters, strict=True)]
-        settings = {"models": networks, "rank": rank, "min_area": min_area, "limit": limit}
-        manifest = split_manifest("data errors", part, dataset, own_ids, settings)
-        if done := manifest.finished(out):
-            return LabelErrors.load(done / REVIEW, folder.root)
-    scorer = _Scorer(dataset, min_area, limit)
-    assigned = _assigned([segmenter.info for segmenter in segmenters], folder, own_ids)
-    places = {name: place for place, name in enumerate(dataset.names)}
-    for number, segmenter in enumerate(segmenters):
-        own = {name: known for name, (chosen, known) in assigned.items() if chosen == number}
-        if own:
-            scorer.add(segmenter, [places[name] for name in own], own, batch_size, workers, title)
-    used = tuple(shown(name or one.info.architecture) for name, one in zip(names, segmenters, strict=True))
-    result = LabelErrors(
-        folder.root, split, mask_dir, used, dataset.classes, rank, limit,
-        ranked(scorer.images, rank), most_doubtful(scorer.objects, limit), {kind: scorer.found[kind] for kind in KINDS},
-    )  # fmt: skip
-    if out is not None and manifest is not None:
-        with manifest.writing(out) as target:
-            result.save(target / REVIEW)
-    elif out is not None:
-        result.save(out)
-    return result
+
+    def find() -> LabelErrors:
+        scorer = _Scorer(dataset, min_area, limit)
+        assigned = _assigned([segmenter.info for segmenter in segmenters], folder, own_ids)
+        places = {name: place for place, name in enumerate(dataset.names)}
+        for number, segmenter in enumerate(segmenters):
+            own = {name: known for name, (chosen, known) in assigned.items() if chosen == number}
+            if own:
+                scorer.add(segmenter, [places[name] for name in own], own, batch_size, workers, title)
+        used = tuple(shown(name or one.info.architecture) for name, one in zip(names, segmenters, strict=True))
+        return LabelErrors(
+            folder.root, split, mask_dir, used, dataset.classes, rank, limit,
+            ranked(scorer.images, rank), most_doubtful(scorer.objects, limit), {kind: scorer.found[kind] for kind in KINDS},
+        )  # fmt: skip
+
+    if part is None:
+        result = find()
+        if out is not None:
+            result.save(out)
+        return result
+    networks = [network_settings(one, weights, used, len(dataset)) for one, used in zip(models, segmenters, strict=True)]
+    settings = {"models": networks, "rank": rank, "min_area": min_area, "limit": limit}
+    return split_manifest("data errors", part, dataset, own_ids, settings).once(
+        out, lambda done: LabelErrors.load(done / REVIEW, folder.root), find, lambda result, target: result.save(target / REVIEW)
+    )
 
 
 def _assigned(infos: Sequence[ModelInfo], folder: VocFolder, names: Iterable[str]) -> dict[str, tuple[int, bool | None]]:

@@ -68,15 +68,6 @@ def score(
         raise DataError(
             f"{masks} has no mask for {len(missing)} of the {len(names)} images of {split}; the first: {missing[0]}.png"
         )
-    manifest = None
-    if part is not None:
-        manifest = split_manifest("score", part, dataset, names, {}, (files[name] for name in names))
-        if done := manifest.finished(out):
-            result = Evaluation.load(done)
-            result.save_all(None, json)
-            return result
-    check_palettes(map(folder.mask, names))
-    check_palettes(files[name] for name in names)
 
     def count(name: str) -> CountedImage:
         target, prediction = read_mask(folder.mask(name), len(classes)), read_mask(files[name])
@@ -88,15 +79,20 @@ def score(
         except InputError as error:
             raise DataError(f"mask {files[name]}: {error}") from error
 
-    with ThreadPoolExecutor() as pool:
-        record = Record.of(classes, list(progress(pool.map(count, names), len(names), title)))
-    about = {"masks": shown(masks), "data": shown(folder.root)}
-    result = Evaluation.from_record(record, split, about, time.perf_counter() - start)
-    if manifest is None:
-        check_labels_of_split(record.matrices.sum((0, 2)), classes, split)
+    def scored() -> Evaluation:
+        check_palettes(map(folder.mask, names))
+        check_palettes(files[name] for name in names)
+        with ThreadPoolExecutor() as pool:
+            record = Record.of(classes, list(progress(pool.map(count, names), len(names), title)))
+        about = {"masks": shown(masks), "data": shown(folder.root)}
+        return Evaluation.from_record(record, split, about, time.perf_counter() - start)
+
+    if part is None:
+        result = scored()
+        check_labels_of_split([row.true_pixels for row in result.scores.per_class], classes, split)
         result.save_all(out, None)
-    elif out is not None:
-        with manifest.writing(out) as target:
-            result.save(target)
+    else:
+        manifest = split_manifest("score", part, dataset, names, {}, (files[name] for name in names))
+        result = manifest.once(out, Evaluation.load, scored, Evaluation.save)
     result.save_all(None, json)
     return result

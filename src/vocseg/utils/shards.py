@@ -8,11 +8,11 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from vocseg.errors import DataError, InputError, OutputError, SettingError, reason, shown
 from vocseg.utils.files import read_json, write_json
@@ -21,6 +21,7 @@ from vocseg.utils.temporary import temporary_beside
 from vocseg.utils.text import counted
 from vocseg.utils.urls import is_remote
 
+T = TypeVar("T")
 log = logging.getLogger("vocseg")
 
 MANIFEST = "shard.json"
@@ -149,6 +150,18 @@ class Manifest:
             self.write(folder)
         log.info("shard %s is finished: %s", self.shard, published(folder))
         return folder
+
+    def once(
+        self, out: str | Path | None, load: Callable[[Path], T], make: Callable[[], T], save: Callable[[T, Path], object]
+    ) -> T:  # fmt: skip
+        """Return the results of an earlier run of this shard, or make new ones and, with a folder ``out``, write them."""
+        if done := self.finished(out):
+            return load(done)
+        results = make()
+        if out is not None:
+            with self.writing(out) as folder:
+                save(results, folder)
+        return results
 
     @contextmanager
     def writing(self, out: str | Path) -> Iterator[Path]:
