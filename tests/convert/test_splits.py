@@ -135,7 +135,7 @@ def test_seeds_differ() -> None:
 
 
 def test_too_few() -> None:
-    with pytest.raises(SettingError, match="cannot divide 1 image into 2 splits"):
+    with pytest.raises(SettingError, match="cannot divide 1 image into 2 splits; --splits 1 puts all in train"):
         stratified_split(np.ones((1, 1), dtype=bool), (0.8, 0.2))
     with pytest.raises(SettingError, match=r"cannot divide 1 image \(each group counted once\) into"):
         stratified_split(np.ones((3, 1), dtype=bool), (0.8, 0.2), [(0, 1, 2)])
@@ -145,6 +145,7 @@ def test_too_few() -> None:
 
 def test_fractions() -> None:
     assert parse_fractions("0.8/0.2") == (0.8, 0.2)
+    assert stratified_split(np.ones((1, 1), dtype=bool), parse_fractions("1")) == [[0]]
     assert parse_fractions("80/10/10") == (0.8, 0.1, 0.1)
     for wrong in ("0.8", "0.8/0.1", "a/b", "1/0", "-1/2", "nan/1", "0.25/0.25/0.25/0.25", ""):
         with pytest.raises(SettingError, match="neither a folder of lists nor fractions"):

@@ -200,6 +200,16 @@ def test_other_formats_are_not_read(tmp_path: Path, kind: str) -> None:
             read(path)
 
 
+def test_files_of_a_format_that_cannot_be_opened(tmp_path: Path) -> None:
+    (tmp_path / "a.gif").write_bytes(b"GIF89a")
+    with pytest.raises(DataError, match=r"a\.gif: the GIF file is damaged, or of a kind that is not read$"):
+        read_image(tmp_path / "a.gif")
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "bands.tif", np.zeros((9, 9, 7), np.uint8), photometric="minisblack", planarconfig="contig")
+    with pytest.raises(DataError, match="the TIFF file is damaged, or of a kind that is not read; --tile N reads more kinds"):
+        read_image(tmp_path / "bands.tif")
+
+
 def test_several_jpegs_in_one_file(tmp_path: Path) -> None:
     """As cameras write them (MPO): the first is read."""
     image().save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[image()])

@@ -74,8 +74,8 @@ def convert(
             always void. Higher ids are shifted down to stay contiguous.
         others: What pixels of other classes than those in --classes become. Default: they are an error.
         splits: Folder with train.txt, val.txt, ..., or fractions such as 0.8/0.2 or 0.7/0.15/0.15 (train, val, test).
-            Default: the source's own splits, or 0.8/0.2. Fractions are drawn so that each split has rare classes and
-            near-duplicates stay in one split.
+            1: all images in train. Default: the source's own splits, or 0.8/0.2. Fractions are drawn so that each split has
+            rare classes and near-duplicates stay in one split.
         seed: Seed of the drawn splits.
         group: Keep images together in drawn splits: sequence (names equal but for their last number, as frames of a
             video have), or a regular expression whose match in folder/id names the group.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import logging
 import signal
 import sys
 import traceback
@@ -86,6 +87,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     tune_process()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # vocseg has none; those of torch and Pillow are for programmers
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # its lines would be printed; vocseg's errors say the same
     try:
         with StopSignals(at_once=True):
             try:

@@ -83,7 +83,7 @@ def _group_keys(items: list[Item], group: str) -> dict[str, str]:
 
 
 def parse_fractions(given: str | Path | Sequence[float]) -> tuple[float, ...]:
-    """Return the fractions of train, val and optionally test, given as numbers or as ``0.8/0.2`` or ``80/10/10``."""
+    """Return the fractions of train, val and optionally test, given as numbers or as ``0.8/0.2``, ``80/10/10`` or ``1``."""
     numbers = str(given).split("/") if isinstance(given, (str, Path)) else given
     try:
         parts = [float(part) for part in numbers]
@@ -91,7 +91,7 @@ def parse_fractions(given: str | Path | Sequence[float]) -> tuple[float, ...]:
         parts = []
     total = sum(parts)
     is_one = abs(total - 1) < 0.011 or abs(total - 100) < 1.1
-    if len(parts) not in (2, 3) or not all(0 < part < float("inf") for part in parts) or not is_one:
+    if len(parts) not in (1, 2, 3) or not all(0 < part < float("inf") for part in parts) or not is_one:
         raise SettingError(f"splits '{given}' is neither a folder of lists nor fractions like 0.8/0.2 or 0.7/0.15/0.15")
     return tuple(part / total for part in parts)
 
@@ -205,7 +205,8 @@ def stratified_split(
     units = [list(group) for group in together] + [[image] for image in range(len(shown)) if image not in grouped]
     if len(units) < len(fractions):
         number = counted(len(units), "image") + (" (each group counted once)" if together else "")
-        raise SettingError(f"cannot divide {number} into {len(fractions)} splits; give lists with --splits DIR")
+        ways = "--splits 1 puts all in train, --splits DIR takes lists"
+        raise SettingError(f"cannot divide {number} into {len(fractions)} splits; {ways}")
     rng = np.random.default_rng(seed)
     units = [units[place] for place in rng.permutation(len(units))]
     sizes = np.array([len(unit) for unit in units])

@@ -96,7 +96,10 @@ def _identify(file: IO[bytes], what: str) -> Image.Image:
             return Image.OPEN[kind][0](file, "")
     if not prefix:
         raise ValueError("the file is empty")
-    other = content_kind(prefix) if kind is None else ""
+    if kind is not None:
+        more = "; --tile N reads more kinds" if kind == "TIFF" and what == "image" else ""
+        raise ValueError(f"the {kind} file is damaged, or of a kind that is not read{more}")
+    other = content_kind(prefix)
     what = f"it is {other}, which is not" if other else "damaged, not an image, or in a format that is not"
     raise ValueError(f"{what} supported ({', '.join(FORMATS)} are)")
 

@@ -38,6 +38,14 @@ def test_lines(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
         assert not any(secret in text for secret in ("private", "hidden", "\n"))
 
 
+def test_the_line_of_a_batch_has_the_times_of_its_stages(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "vocseg.serve")
+    client.post("/v1/predict-batch", files=[("image", ("a", JPEG)), ("image", ("b", JPEG)), ("image", ("c", b"text"))])
+    [row] = [record.access for record in caplog.records if hasattr(record, "access")]
+    assert row["images"] == 3
+    assert all(row[stage] > 0 for stage in ("wait", "decode", "network", "encode"))
+
+
 @pytest.mark.parametrize("given", ["", "two words", "x" * 65, "a\tb", "<script>", "%0a"])
 def test_ids_that_are_not_taken(client: TestClient, given: str) -> None:
     answer = client.get("/v1/health", headers={"X-Request-Id": given})

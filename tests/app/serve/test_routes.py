@@ -131,6 +131,14 @@ def test_notes(client: TestClient) -> None:
     assert found["notes"] == ["the network saw the image at 800x640 pixels"]
 
 
+def test_the_description_names_answers_and_refusals(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    found = {path: answers["responses"] for path, verbs in paths.items() for answers in verbs.values()}
+    assert {path for path in found if path.startswith("/v1/") and "401" not in found[path]} == {"/v1/health", "/v1/ready"}
+    ours = [answers["200"]["description"] for path, answers in found.items() if path.startswith("/v1/")]
+    assert "Successful Response" not in ours
+
+
 def test_a_batch(client: TestClient, content: bytes, mask: np.ndarray) -> None:
     parts = [("image", ("a", part)) for part in (content, b"no image", content[:900])] + [("image", ("b", content))]
     answer = client.post("/v1/predict-batch?polygons=none&mask=1", files=parts)

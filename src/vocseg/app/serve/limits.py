@@ -37,7 +37,7 @@ class Limits:
             if value is not None and value < 1:
                 raise SettingError(f"{name} is {value}, not a positive number")
         if not 0 < timeout <= 86400:
-            raise SettingError(f"timeout is {timeout}, not a number of seconds above 0, at most a day")
+            raise SettingError(f"timeout is {timeout:g} s; it must be more than 0 and at most 86400, a day")
         workers = workers or (cores() if device == "cpu" else GPU_WORKERS)
         return cls(workers, max(1, cores() // workers), queue, float(timeout), max_bytes, max_pixels)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -30,6 +31,12 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         429: "the queue is full: see Retry-After", 503: "no free worker in time, or the server is ending", 504: "no mask in time",
     }.items()
 }  # fmt: skip
+
+
+def _found(what: str, *refusals: int) -> dict[int | str, dict[str, Any]]:
+    """Describe the answer of an address, and the problems that it may have."""
+    answers: dict[int | str, dict[str, Any]] = {200: {"description": what}}
+    return answers | {status: PROBLEMS[status] for status in refusals}
 
 
 def _form(field: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +93,10 @@ async def predict(
     return Response(answer.content, 200, headers, answer.media_type)
 
 
-@router.post("/v1/predict-batch", dependencies=STRICT, responses=PROBLEMS, openapi_extra=SEVERAL, response_class=JSONResponse)
+@router.post(
+    "/v1/predict-batch", dependencies=STRICT, responses=_found("a list of answers, in order") | PROBLEMS, openapi_extra=SEVERAL,
+    response_class=JSONResponse,
+)  # fmt: skip
 async def predict_batch(request: Request, polygons: Shapes = "polygons", mask: Mask = False) -> Response:
     """Segment several images, each a field `image` of one form: a list of JSON answers in order.
 
@@ -97,11 +107,15 @@ async def predict_batch(request: Request, polygons: Shapes = "polygons", mask: M
     wanted = Wanted("json", polygons, mask, request_id=request.state.request_id)
     uploads = await read_uploads(request, service, min(MOST_IN_BATCH, service.capacity))
     answers = await service.run(uploads, wanted.render, gone(request))
-    request.state.log = {"images": len(answers), "format": "json"}
+    stages: Counter[str] = Counter()
+    for answer in answers:
+        stages.update(answer.times if isinstance(answer, Answer) else {})
+    times = {stage: round(ms, 2) for stage, ms in stages.items()}
+    request.state.log = {"images": len(answers), "format": "json", **times}  # the stages' times, of all images together
     return Response(b"[" + b",".join(map(_in_list, answers)) + b"]", 200, {"Cache-Control": "no-store"}, JSON)
 
 
-@router.get("/v1/model")
+@router.get("/v1/model", responses=_found("the model and the limits", 401))
 async def model(request: Request) -> dict[str, Any]:
     """Describe the model: classes, colors, scores, the sizes it sees, and the limits of this service."""
     service = service_of(request)
@@ -122,14 +136,14 @@ async def model(request: Request) -> dict[str, Any]:
 
 
 @router.head("/v1/health", include_in_schema=False)
-@router.get("/v1/health")
+@router.get("/v1/health", responses=_found("the server lives"))
 async def health() -> dict[str, str]:
     """Say that the server lives."""
     return {"status": "ok"}
 
 
 @router.head("/v1/ready", include_in_schema=False)
-@router.get("/v1/ready", responses={503: _PROBLEM})
+@router.get("/v1/ready", responses=_found("the server takes images") | {503: _PROBLEM})
 async def ready(request: Request) -> dict[str, str]:
     """Say whether the server takes images: 503 until the network has run once, and while the server ends."""
     service = service_of(request)
@@ -138,7 +152,7 @@ async def ready(request: Request) -> dict[str, str]:
     return {"status": "ready"}
 
 
-@router.get("/v1/metrics", response_class=Response)
+@router.get("/v1/metrics", response_class=Response, responses=_found("the metrics", 401))
 @router.get("/metrics", response_class=Response, include_in_schema=False)
 async def metrics(request: Request) -> Response:
     """Count requests, times and memory, in Prometheus' text format."""
