@@ -47,7 +47,7 @@ def test_without_the_extra(run: Run, monkeypatch: pytest.MonkeyPatch, package: s
         (["two_layer_net", "--port", "0"], ["has no pretrained"]),
         (["--port", "70000"], ["--port"]),
         (["--queue", "0"], ["--queue"]),
-        (["--timeout", "0", "--port", "0"], ["timeout is 0"]),
+        (["--timeout", "0", "--port", "0"], ["--timeout", "> 0"]),
         (["--cors", "example.org", "--port", "0"], ["https://example.org"]),
         (["--log-format", "xml"], ["--log-format"]),
     ],

@@ -63,6 +63,14 @@ def test_what_agrees_is_taken(tmp_path: Path) -> None:
         assert len(result.images) == 1
 
 
+def test_options_of_videos_without_videos(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    segment = vocseg.Segmenter("two_layer_net", device="cpu")
+    for given in ({}, {"stride": 2}, {"every": 1.0}):
+        caplog.clear()
+        vocseg.predict(PHOTO, tmp_path, model=segment, **given)  # type: ignore[arg-type]
+        assert ("no videos among the images: stride, start, end and every have no effect" in caplog.text) is bool(given)
+
+
 def test_sinks_of_ones_own() -> None:
     class Own(Sink):
         pass

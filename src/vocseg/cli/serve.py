@@ -25,7 +25,7 @@ def serve(
     cors: Text = None,
     workers: Positive | None = None,
     queue: Positive = 32,
-    timeout: float = 30.0,
+    timeout: Annotated[float, Parameter(validator=Number(gt=0, lte=86400))] = 30.0,
     max_bytes: Positive = 32 << 20,
     label_studio_url: Annotated[str | None, Parameter(env_var="LABEL_STUDIO_URL", show_env_var=True)] = None,
     label_studio_key: Annotated[str | None, Parameter(env_var="LABEL_STUDIO_API_KEY", show_env_var=True)] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,6 +41,8 @@ from vocseg.utils.shards import Shard
 from vocseg.utils.stand_ins import published, staged, staging_of
 from vocseg.utils.text import counted
 from vocseg.voc import OPACITY
+
+log = logging.getLogger("vocseg.predict")
 
 Palette = str | Path | Mapping[str, tuple[int, int, int]]
 """RGB colors of classes by name, or the file of a color table: lines ``name r g b``."""
@@ -132,6 +135,8 @@ def predict(
     colors = _colors(palette)
     errors: dict[Any, DataError] = NamedErrors() if watch else {}
     listed = [] if watch else _named(sources, out, errors)
+    if (stride, start, end, every) != (1, 0.0, None, None) and listed and not any(item.is_video for item in listed):
+        log.warning("no videos among the images: stride, start, end and every have no effect")
     items = listed if part is None else own_items(part, listed, errors)
     named = str(model) if isinstance(model, str | Path) else None
     read = [*(item.path for item in items), named, weights, *([palette] if isinstance(palette, str | Path) else [])]
