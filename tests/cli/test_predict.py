@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 from hostile_server import HostileServer
 from verbs import Run, fails
 from vocseg import voc
+from vocseg.inference.sources import Item
 from vocseg.utils import system
 
 
@@ -58,6 +60,21 @@ def test_each_skipped_image_is_named_once(run: Run, model: Path, tmp_path: Path,
     assert code == 2
     assert all((out + err).count(f"image {file}:") == 1 for file in files)
     assert err.startswith(f"vocseg: error: {bad} of {bad + 1} images skipped" + (":" if bad <= 3 else "\n"))
+
+
+def test_watching_ends_with_0_whatever_was_skipped(run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (20, 20)).save(tmp_path / "good.png")
+    (tmp_path / "bad.jpg").write_text("no image")
+
+    def arrivals(folder: Path, out: Path, skipped: object) -> Iterator[list[Item]]:
+        yield [Item(folder / name, Path(name), output=Path(name).with_suffix("")) for name in ("bad.jpg", "good.png")]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vocseg.inference.predict.arrivals", arrivals)
+    code, out, err = run("predict", "--watch", tmp_path, "--model", model, "--out", tmp_path / "out")
+    assert (code, err) == (0, "")
+    assert out.count(f"skipped: cannot decode image {tmp_path / 'bad.jpg'}: damaged") == 1
+    assert out.endswith("1 image skipped\n")
 
 
 def test_predict_addresses(run: Run, model: Path, tmp_path: Path) -> None:
