@@ -11,6 +11,7 @@ from vocseg.inference.engines import EngineName
 from vocseg.models import read_info
 from vocseg.models.complexity import costs
 from vocseg.utils.files import is_file_name, refuse_to_replace, write_json
+from vocseg.utils.stand_ins import fetched
 from vocseg.utils.system import machine
 
 
@@ -47,7 +48,7 @@ def benchmark(
     else:
         image = prediction.Task(model, weights, size, device)
         cases, task = prediction.cases(image, peers, precision, engine), f"one {size[0]}x{size[1]} image"
-    parameters, multiply_adds = costs(read_info(Path(model)).architecture if is_file_name(model) else model, *size)
+    parameters, multiply_adds = costs(read_info(fetched(model)).architecture if is_file_name(model) else model, *size)
     timings = harness.run(cases, rounds)
     peaks = harness.measure_memory(cases) if memory else [None] * len(cases)
     head = {"model": model, "task": task, "size": f"{size[0]}x{size[1]}", "machine": machine(), "rounds": rounds}

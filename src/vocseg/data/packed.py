@@ -171,7 +171,10 @@ def remote_folder(url: str) -> Path:
             f"{url} is not a packed data set: it has no {INDEX}; `vocseg data pack FOLDER --out {url}` makes one (each file of a "
             "folder would take a round trip)"
         )
-    return mirror(url, lambda name: not name.endswith(".tar"))
+    folder = mirror(url, lambda name: not name.endswith(".tar"))
+    if not (folder / INDEX).is_file():
+        raise DataError(f"{url} has {INDEX}, but its server lists no files, as s3://, gs:// and others do: copy the data to a disk")
+    return folder
 
 
 _known: dict[str, tuple[tuple[int, ...], PackedFiles]] = {}

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,6 +29,7 @@ from vocseg.training.losses import Criterion, LossFunction, parse_loss
 from vocseg.training.optimizer import set_train_mode
 from vocseg.utils.distributed import Processes
 from vocseg.utils.files import is_file_name
+from vocseg.utils.stand_ins import fetched
 from vocseg.utils.system import find_device, find_precision
 from vocseg.utils.text import counted
 
@@ -242,7 +242,7 @@ def _starts_trained(config: TrainConfig, classes: tuple[str, ...], network: nn.M
         if source in find_family(config.model).weights:
             return source in ("coco", "voc") and set(classes) <= set(voc.CLASSES)
     source = source if config.weights is None else config.weights
-    path = Path(source)
+    path = fetched(source)
     if path.suffix != ".safetensors" or not path.is_file():
         return True  # the classes of weights of other programs are not known
     try:

@@ -167,7 +167,8 @@ def find(url: str) -> list[Found]:
             found = fs.find(path, detail=True)
         except FileNotFoundError:
             return []
-        names = ((name.removeprefix(top).lstrip("/"), info) for name, info in found.items() if not name.endswith("/"))
+        fs.invalidate_cache()  # millions of names
+        names = ((name.removeprefix(top).removeprefix("/"), info) for name, info in found.items() if not name.endswith("/"))
         return [Found(name, -1 if info.get("size") is None else int(info["size"]), _stamp(info)) for name, info in names]
 
     return sorted(attempt(url, listed), key=lambda found: found.name.split("/"))

@@ -24,6 +24,7 @@ from vocseg.training.distillation.features import recorded
 from vocseg.training.distillation.soft_labels import SOFT_CELL
 from vocseg.utils.files import is_file_name, replacing, writable_folder, write_json
 from vocseg.utils.progress import progress
+from vocseg.utils.stand_ins import fetched
 from vocseg.utils.system import autocast
 
 
@@ -102,7 +103,7 @@ def write_soft_labels(
 def _record_teacher(folder: Path, teacher: str) -> None:
     """Write ``teacher.json``, or raise ModelError if it names another teacher. Files are compared by their contents."""
     try:
-        digest = hashlib.blake2b(Path(teacher).read_bytes(), digest_size=16).hexdigest() if is_file_name(teacher) else teacher
+        digest = hashlib.blake2b(fetched(teacher).read_bytes(), digest_size=16).hexdigest() if is_file_name(teacher) else teacher
     except OSError as error:
         raise ModelError(f"cannot read the teacher {error.filename}: {error.strerror}") from error
     path = folder / "teacher.json"
