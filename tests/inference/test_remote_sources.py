@@ -6,8 +6,12 @@ import io
 import itertools
 import json
 import logging
+import os
 import shutil
+import subprocess
+import sys
 import tarfile
+import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -250,6 +254,43 @@ def test_a_failed_upload_is_one_line(s3: S3Server, segmenter: vocseg.Segmenter, 
     s3.fail = lambda method, path: None
     result = vocseg.predict(f"{bucket}/photos", f"{bucket}/masks", model=segmenter, overlay=False, skip_existing=True)
     assert result.existing + len(result.images) == 7
+
+
+@pytest.mark.slow
+def test_kill_9_in_the_middle_and_a_rerun(s3: S3Server, photos: Path, bucket: str, tmp_path: Path) -> None:
+    """At the third mask, whose upload has not ended."""
+    put(photos, f"{bucket}/photos")
+    third, end, masks = threading.Event(), threading.Event(), set[str]()
+
+    def hold(method: str, path: str) -> None:
+        if method == "PUT" and "/masks/" in path:
+            masks.add(path)
+            if len(masks) > 2:
+                third.set()
+                end.wait(30)
+
+    s3.fail = hold
+    options = ["--model", "two_layer_net", "--weights", "none", "--device", "cpu", "--no-overlay", "--skip-existing"]
+    command = [sys.executable, "-m", "vocseg", "predict", f"{bucket}/photos/", "--out", f"{bucket}/masks", *options]
+    environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    assert third.wait(60)
+    process.kill()
+    process.wait()
+    there = stored(f"{bucket}/masks")
+    assert len(there) <= 2
+    assert all(Image.open(io.BytesIO(content)).verify() is None for content in there.values())
+    left = set(tmp_path.glob(".vocseg.*"))
+    assert left
+    end.set()
+    s3.fail = lambda method, path: None
+    s3.seen.clear()
+    assert subprocess.run(command, env=environment, stdout=subprocess.DEVNULL).returncode == 2  # of the damaged image
+    after = stored(f"{bucket}/masks")
+    assert len(after) == 7
+    assert there.items() <= after.items()
+    assert sum(method == "PUT" for method, _ in s3.seen) <= 7 - len(there)  # nothing twice
+    assert not list(tmp_path.glob(".vocseg.*"))
 
 
 def test_what_is_not_read(segmenter: vocseg.Segmenter, store: str) -> None:
