@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -36,19 +37,42 @@ SHOWN = 1000
 """Requests after which the memory is printed."""
 
 
-def one_request(connection: http.client.HTTPConnection, path: str, body: bytes) -> bytes:
-    connection.request("POST", path, body, {"Content-Type": "image/jpeg"})
-    return _read(connection)
+class Connection:
+    """A connection that sends prepared requests: what a client computes is taken from the server, on the same processors."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=120)
+
+    def ask(self, request: bytes) -> bytes:
+        """Send a request; return the body of its answer, whose length it must tell."""
+        self._socket.sendall(request)
+        received = self._socket.recv(1 << 16)
+        while (end := received.find(b"\r\n\r\n")) < 0 and received:
+            received += self._socket.recv(1 << 16)
+        head, body = received[:end].lower(), received[end + 4 :]
+        if not head.startswith(b"http/1.1 200"):
+            raise SystemExit(f"answer {received[:300]!r}")
+        length = int(head.partition(b"content-length:")[2].split()[0])
+        while len(body) < length:
+            body += self._socket.recv(1 << 16)
+        return body
 
 
-def litserve_request(connection: http.client.HTTPConnection, path: str, body: bytes) -> bytes:
-    """Send the image in JSON, as LitServe's workers, which are processes, take it."""
-    data = json.dumps({"image": base64.b64encode(body).decode()})
-    connection.request("POST", path, data, {"Content-Type": "application/json"})
-    return _read(connection)
+def post(path: str, kind: str, body: bytes) -> bytes:
+    """Return a request."""
+    return f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-def gradio_request(connection: http.client.HTTPConnection, path: str, body: bytes) -> bytes:
+def vocseg_request(body: bytes) -> bytes:
+    return post("/v1/predict", "image/jpeg", body)
+
+
+def litserve_request(body: bytes) -> bytes:
+    """Put the image in JSON, as LitServe's workers, which are processes, take it."""
+    return post("/predict", "application/json", json.dumps({"image": base64.b64encode(body).decode()}).encode())
+
+
+def ask_gradio(connection: http.client.HTTPConnection, body: bytes) -> bytes:
     """Upload, call, wait for the event, download: what gradio's clients do."""
     form = b'--B\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n' + body + b"\r\n--B--\r\n"
     connection.request("POST", "/gradio_api/upload", form, {"Content-Type": "multipart/form-data; boundary=B"})
@@ -63,9 +87,7 @@ def gradio_request(connection: http.client.HTTPConnection, path: str, body: byte
     return _read(connection)
 
 
-REQUESTS: dict[str, tuple[str, Callable[..., bytes]]] = {
-    "vocseg": ("/v1/predict", one_request), "litserve": ("/predict", litserve_request), "gradio": ("", gradio_request),
-}  # fmt: skip
+PREPARED = {"vocseg": vocseg_request, "litserve": litserve_request}
 
 
 def _read(connection: http.client.HTTPConnection) -> bytes:
@@ -78,14 +100,19 @@ def _read(connection: http.client.HTTPConnection) -> bytes:
 
 def load(mode: str, port: int, clients: int, requests: int) -> None:
     """Send requests in a closed loop; print the seconds of all and of each as JSON."""
-    images, (path, ask) = jpegs(), REQUESTS[mode]
-    numbers = count()
+    numbers, images = count(), jpegs()
+    requested = [PREPARED[mode](image) for image in images] if mode in PREPARED else images
 
     def client(_: int) -> list[float]:
-        connection, times = http.client.HTTPConnection("127.0.0.1", port, timeout=120), []
+        ask: Callable[[bytes], bytes]
+        if mode in PREPARED:
+            ask = Connection(port).ask
+        else:
+            ask = partial(ask_gradio, http.client.HTTPConnection("127.0.0.1", port, timeout=120))
+        times = []
         while (number := next(numbers)) < requests:
             start = time.perf_counter()
-            content = ask(connection, path, images[number % len(images)])
+            content = ask(requested[number % len(images)])
             times.append(time.perf_counter() - start)
             assert content.startswith(b"\x89PNG"), content[:100]
         return times

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from vocseg.errors import ModelError
 from vocseg.inference.options import PACKAGES, require_packages
+from vocseg.inference.recording import RECORD, record
 from vocseg.utils.system import cores
 from vocseg.utils.telemetry import import_onnxruntime, import_openvino, unreported
 
@@ -68,7 +69,7 @@ def make_engine(name: EngineName, layers: nn.Module, precision: torch.dtype, exa
     For torch and compile, ``layers`` have the precision already, for the others float32.
     """
     if name == "torch":
-        return torch_engine(layers, precision)
+        return RecordingEngine(layers, precision, example) if example.device.type == "cpu" else torch_engine(layers, precision)
     logger.info("preparing the network for %s, which takes some seconds", TITLES[name])
     if name == "compile":
         return compile_engine(layers, precision)
@@ -86,9 +87,29 @@ def require_compiler() -> None:
         raise ModelError("torch.compile needs a C++ compiler (g++ or clang++)")
 
 
-def torch_engine(layers: Callable[[Tensor], Tensor], precision: torch.dtype) -> Run:
+def torch_engine(layers: Run, precision: torch.dtype) -> Run:
     """Run in eager torch; ``layers`` have the precision and, best, the channels-last layout."""
     return lambda images: layers(images.to(precision, memory_format=torch.channels_last))
+
+
+class RecordingEngine:
+    """Run as :func:`torch_engine`, and record the layers when so many images have come that it pays off."""
+
+    def __init__(self, layers: nn.Module, precision: torch.dtype, example: Tensor) -> None:
+        self._layers, self._precision, self._example = layers, precision, example
+        self._run = torch_engine(layers, precision)
+        self._seen, self._is_recorded = 0, False
+
+    def __call__(self, images: Tensor) -> Tensor:
+        self._seen += len(images)
+        if self._seen > RECORD and not self._is_recorded:
+            with CONVERTING:
+                if not self._is_recorded:
+                    sizes = (self._example, self._example.transpose(2, 3))
+                    examples = [image.to(self._precision, memory_format=torch.channels_last) for image in sizes]
+                    self._run = torch_engine(record(self._layers, examples), self._precision)
+                    self._is_recorded = True
+        return self._run(images)
 
 
 def compile_engine(layers: nn.Module, precision: torch.dtype) -> Run:

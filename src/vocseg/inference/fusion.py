@@ -7,13 +7,16 @@ nothing else changes: on the machines tried, logits are the same bit for bit.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 
 from vocseg.inference.layer_pairs import called_in_turn
 
-_ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {nn.ReLU: ("relu", []), nn.ReLU6: ("hardtanh", [0.0, 6.0])}
+Number = complex | float | int
+_ACTIVATIONS: dict[type[nn.Module], tuple[str, list[Number | None]]] = {nn.ReLU: ("relu", []), nn.ReLU6: ("hardtanh", [0.0, 6.0])}
 """oneDNN's names and parameters."""
 
 
@@ -27,9 +30,23 @@ class ConvActivation(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         conv, (name, scalars) = self.conv, self.activation
-        return torch.ops.mkldnn._convolution_pointwise(
-            features, conv.weight, conv.bias, conv.padding, conv.stride, conv.dilation, conv.groups, name, scalars, ""
-        )
+        run: Callable[..., Tensor] = _scripted() if torch.jit.is_tracing() else _convolution  # type: ignore[attr-defined, no-untyped-call]
+        return run(features, conv.weight, conv.bias, conv.padding, conv.stride, conv.dilation, conv.groups, name, scalars)
+
+
+def _convolution(
+    features: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int], stride: list[int], dilation: list[int],
+    groups: int, activation: str, scalars: list[Number | None],
+) -> Tensor:  # fmt: skip
+    return torch.ops.mkldnn._convolution_pointwise(
+        features, weight, bias, padding, stride, dilation, groups, activation, scalars, ""
+    )
+
+
+@cache
+def _scripted() -> Callable[..., Tensor]:
+    """Return what the tracer can record: it does not know lists of numbers as arguments."""
+    return torch.jit.script(_convolution)
 
 
 def fuse_activations(layers: nn.Module, example: Tensor) -> nn.Module:

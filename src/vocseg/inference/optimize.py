@@ -82,19 +82,19 @@ class OptimizedModel:
         if name not in self._runs:
             with CONVERTING:  # by the first of several threads
                 if name not in self._runs:
-                    example = self.model.pad(torch.zeros(1, 3, *EXAMPLE, device=self.device))
+                    example = self._test_image(*EXAMPLE)
                     # Of auto the weights are in torch's precision; engines that convert them take float32.
                     model = copy.deepcopy(self.model).float() if name != self.engine and name in CPU_ENGINES else self.model
                     layers: nn.Module = MainOutput(model).eval()
                     if name == "torch":
-                        layers = fuse_activations(layers, self._test_image())
+                        layers = fuse_activations(layers, self._test_image(PROBE, PROBE).to(self.precision))
                     self._runs[name] = make_engine(name, layers, self.precision, example)
         return self._runs[name]
 
-    def _test_image(self) -> Tensor:
-        """Return a small image, normalized and padded, without symmetry: two networks that agree on it are the same."""
-        values = torch.sin(torch.arange(3.0 * PROBE * PROBE, device=self.device)).reshape(1, 3, PROBE, PROBE)
-        return self.model.pad(values).to(self.precision, memory_format=torch.channels_last)
+    def _test_image(self, height: int, width: int) -> Tensor:
+        """Return an image, normalized and padded, without symmetry: two networks that agree on it are the same."""
+        values = torch.sin(torch.arange(3.0 * height * width, device=self.device)).reshape(1, 3, height, width)
+        return self.model.pad(values).contiguous(memory_format=torch.channels_last)
 
 
 def for_inference(model: SegmentationModel) -> SegmentationModel:

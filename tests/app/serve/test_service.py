@@ -110,7 +110,7 @@ def test_a_client_that_goes_leaves_the_queue(held: Held) -> None:
         with pytest.raises(HTTPException) as left:
             await second
         assert left.value.status_code == CLIENT_GONE
-        assert service.waiting == 0
+        await until(lambda: service.waiting == 0)
         held.may_go.set()
         assert await first == [40]
         assert held.count == 1  # what has left was never segmented
@@ -123,6 +123,7 @@ def test_a_canceled_task_leaves_the_queue(held: Held) -> None:
     async def run() -> None:
         service = service_with(held)
         first = asyncio.ensure_future(service.run([Upload(PNG)], height, forever()))
+        await until(lambda: service.running == 1)
         second = asyncio.ensure_future(service.run([Upload(PNG)], height, forever()))
         await until(lambda: service.waiting == 1)
         second.cancel()
@@ -136,13 +137,15 @@ def test_a_canceled_task_leaves_the_queue(held: Held) -> None:
 
 def test_no_time(held: Held) -> None:
     async def run() -> None:
-        service = service_with(held, timeout=0.05)
-        tasks = [service.run([Upload(PNG)], height, forever()) for _ in range(2)]
-        started, waited = await asyncio.gather(*tasks, return_exceptions=True)
+        service = service_with(held, timeout=0.3)
+        first = asyncio.ensure_future(service.run([Upload(PNG)], height, forever()))
+        await until(lambda: service.running == 1)
+        second = service.run([Upload(PNG)], height, forever())
+        started, waited = await asyncio.gather(first, second, return_exceptions=True)
         assert isinstance(started, HTTPException)
         assert isinstance(waited, HTTPException)
         assert (started.status_code, waited.status_code) == (504, 503)
-        assert service.taken == 1  # a network that has begun cannot be stopped
+        await until(lambda: service.taken == 1)  # a network that has begun cannot be stopped
         held.may_go.set()
         await until(lambda: service.taken == 0)
         service.close()

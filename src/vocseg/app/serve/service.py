@@ -8,8 +8,9 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -51,7 +52,7 @@ class Stopwatch:
     def lap(self, stage: str) -> None:
         """End a stage."""
         now = time.perf_counter()
-        self.ms[stage] = round(1000 * (now - self._last), 2)
+        self.ms[stage] = round(self.ms.get(stage, 0.0) + 1000 * (now - self._last), 2)
         self._last = now
 
 
@@ -87,9 +88,11 @@ class Service:
         self.buffered = 0
         """Bytes of uploads that arrive."""
         self.on_times: Callable[[dict[str, float]], None] = lambda times: None
-        self._lock = threading.Lock()
+        self._turn = threading.Condition()
+        self._decoded: list[Job[Any]] = []
         self._seconds = 0.5  # of an image, a moving mean
-        self._pool = ThreadPoolExecutor(limits.workers, "vocseg-serve", torch.set_num_threads, (limits.threads,))
+        # One more, which decodes and encodes while all workers are in the network, so that there is always an image for it.
+        self._pool = ThreadPoolExecutor(limits.workers + 1, "vocseg-serve", torch.set_num_threads, (limits.threads,))
 
     @property
     def capacity(self) -> int:
@@ -137,44 +140,62 @@ class Service:
             raise HTTPException(503, f"no free worker within {self.limits.timeout:g} s; try again later", {"Retry-After": "1"})
         finally:
             watcher.cancel()
-            for job, future in zip(jobs, futures, strict=False):
-                if future.cancel():
-                    job.upload = None  # the pool holds the job until its turn
+            with self._turn:
+                for job, future in zip(jobs, futures, strict=False):
+                    if future.cancel() or not job.started:
+                        job.upload = None  # the pool holds the job until its turn
+                self._turn.notify_all()
 
     def _submit(self, job: Job[Answer]) -> Future[Answer]:
-        with self._lock:
+        with self._turn:
             self.taken += 1
         future = self._pool.submit(self._work, job)
         future.add_done_callback(self._leave)
         return future
 
     def _leave(self, future: Future[Any]) -> None:
-        with self._lock:
+        with self._turn:
             self.taken -= 1
 
     def _work(self, job: Job[Answer]) -> Answer:
         upload, watch = job.upload, job.watch
-        assert upload is not None
-        job.started = True
-        with self._lock:
-            self.running += 1
-        start = time.perf_counter()
-        try:
+        if upload is None:
+            raise CancelledError
+        watch.lap("wait")
+        loaded = self._load(upload)
+        watch.lap("decode")
+        with self._network(job):
             watch.lap("wait")
-            loaded = self._load(upload)
-            watch.lap("decode")
             [result] = self.segmenter.segment_loaded([loaded], total=MANY, keep_logits=True)
-            watch.lap("network")
-            answer = job.render(result, watch)
-            if "encode" not in watch.ms:
-                watch.lap("encode")
-            self.is_warm = True
-            self.on_times(watch.ms)
-            return answer
+        watch.lap("network")
+        answer = job.render(result, watch)
+        if "encode" not in watch.ms:
+            watch.lap("encode")
+        self.is_warm = True
+        self.on_times(watch.ms)
+        self._seconds += ((sum(watch.ms.values()) - watch.ms["wait"]) / 1000 - self._seconds) / 16
+        return answer
+
+    @contextmanager
+    def _network(self, job: Job[Any]) -> Iterator[None]:
+        """Wait for a worker; raise CancelledError if the client leaves before."""
+        with self._turn:
+            self._decoded.append(job)
+            try:
+                self._turn.wait_for(lambda: job.upload is None or (self.running < self.limits.workers and self._decoded[0] is job))
+            finally:
+                self._decoded.remove(job)
+                self._turn.notify_all()
+            if job.upload is None:
+                raise CancelledError
+            job.started = True
+            self.running += 1
+        try:
+            yield
         finally:
-            with self._lock:
+            with self._turn:
                 self.running -= 1
-                self._seconds += (time.perf_counter() - start - self._seconds) / 16
+                self._turn.notify_all()
 
     def _load(self, upload: Upload) -> Loaded:
         """Decode an upload, unless it has too many pixels or is of another format: 413, 415, 422."""
