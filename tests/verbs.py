@@ -29,9 +29,9 @@ def fails(result: tuple[int, str, str], *parts: object) -> None:
         assert str(part) in err
 
 
-def data_and_model(folder: Path, train: int, val: int) -> Path:
+def data_and_model(folder: Path, train: int, val: int, size: tuple[int, int] = (40, 48)) -> Path:
     """Write a synthetic data set, ``data``, and a random model of its classes, ``m.safetensors``, to a folder."""
-    write_synthetic(folder / "data", train=train, val=val, size=(40, 48))
+    write_synthetic(folder / "data", train=train, val=val, size=size)
     torch.manual_seed(0)
     save_model(folder / "m.safetensors", vocseg.create_model("simple_conv_net", VocFolder.find(folder / "data").classes))
     return folder

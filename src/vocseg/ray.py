@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vocseg.errors import InputError, SettingError, VocsegError, reason
-from vocseg.evaluation.evaluate import evaluate as evaluate_here
 from vocseg.evaluation.result import Evaluation
-from vocseg.inference.predict import predict as predict_here
 from vocseg.inference.predictions import Predictions
 from vocseg.utils.arguments import checked
 from vocseg.utils.cluster import Cluster, Work, Worker
@@ -36,6 +34,8 @@ try:
     from ray.data.checkpoint import CheckpointConfig
 except ImportError as error:
     raise SettingError("Ray Data is not installed; pip install 'vocseg[ray]'") from error
+
+log = logging.getLogger("vocseg.ray")
 
 LOCAL = "local"
 BLOCK, GPU_BLOCK = 32, 256
@@ -58,7 +58,9 @@ def predict(source: Any, out: str | Path = "predictions", *, address: str = LOCA
     A node that dies costs the images in its hands. A call that ends early is continued by the next one with the same
     settings; images and masks that have changed since are done again. Raises InputError if there is no such cluster.
     """
-    return predict_here(source, out, cluster=RayCluster(address, actors), **options)
+    from vocseg.inference.predict import predict as run  # actors, which import this module, do not need it
+
+    return run(source, out, cluster=RayCluster(address, actors), **options)
 
 
 @checked
@@ -69,7 +71,9 @@ def evaluate(model: Any, data: str | Path, split: str = "val", *, address: str =
     ``options`` are its arguments, except ``shard`` and ``fit_temperature``; ``address`` and ``actors`` are those of
     :func:`predict`. With ``out``, a call that ends early is continued by the next one with the same settings.
     """
-    return evaluate_here(model, data, split, cluster=RayCluster(address, actors), **options)
+    from vocseg.evaluation.evaluate import evaluate as run
+
+    return run(model, data, split, cluster=RayCluster(address, actors), **options)
 
 
 class RayCluster(Cluster):
@@ -192,7 +196,8 @@ def _connected(address: str) -> Iterator[None]:
         with tempfile.TemporaryDirectory(prefix="vocseg-ray-", dir=_short_folder(), ignore_cleanup_errors=True) as folder:
             _start(address, folder)
             try:
-                yield
+                with _messages():
+                    yield
             finally:
                 ray.shutdown()
     except Exception as error:
@@ -215,6 +220,22 @@ def _start(address: str, folder: str) -> None:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # Ray replaces it
+
+
+@contextmanager
+def _messages() -> Iterator[None]:
+    """Log that a node died, and pass over what else Ray prints about it."""
+
+    def note(message: Mapping[str, Any], **options: Any) -> None:
+        if any("marked dead" in line for line in message["lines"]):
+            log.info("a node of the Ray cluster died; others do its images")
+
+    module: Any = sys.modules["ray._private.worker"]
+    before, module.print_to_stdstream = getattr(module, "print_to_stdstream", None), note
+    try:
+        yield
+    finally:
+        module.print_to_stdstream = before
 
 
 @contextmanager

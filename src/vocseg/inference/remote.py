@@ -25,6 +25,7 @@ from vocseg.utils.cluster import Cluster, Work, Worker
 from vocseg.utils.shards import digest, named_file
 from vocseg.utils.stand_ins import published, staging_of
 from vocseg.utils.system import max_pixels, set_max_pixels, tune_process
+from vocseg.utils.temporary import sweep
 from vocseg.utils.user_code import import_user_code, imported_user_code
 
 STATE = ".ray"
@@ -170,6 +171,9 @@ class ClusterRun(Run):
             parts = self._cluster.map(work, ids, self.state, title)
         except BaseException:
             self._add(self._cluster.finished(self.state), ids)
+            for folder in {file.parent for item in items for file in self._files(item).values()}:
+                if folder.is_dir():
+                    sweep(folder)  # after processes that were ended
             raise
         self._add(parts, ids)
 

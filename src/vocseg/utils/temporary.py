@@ -91,9 +91,13 @@ def _lock(path: Path, wait: bool) -> int | None:
 
 def _sweep(folder: Path) -> None:
     """Delete temporary files and folders whose lock is free or, where locks do not work, that are older than a day."""
-    if folder in _swept:
-        return
-    _swept.add(folder)
+    if folder not in _swept:
+        _swept.add(folder)
+        sweep(folder)
+
+
+def sweep(folder: Path) -> None:
+    """Delete what killed processes left in a folder."""
     for leftover in folder.iterdir():
         if not LEFTOVER.fullmatch(leftover.name):
             continue
