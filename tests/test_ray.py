@@ -19,7 +19,8 @@ from vocseg.errors import InputError, SettingError
 from vocseg.inference.remote import STATE
 
 pytest.importorskip("ray", reason="ray is not installed (extra ray)")
-import psutil  # of Ray
+pytest.importorskip("psutil", reason="psutil is not installed")
+import psutil
 from pyarrow import parquet
 from ray.cluster_utils import Cluster
 
