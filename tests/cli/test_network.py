@@ -98,6 +98,17 @@ def test_no_engine_opens_a_connection(
     assert connections == []
 
 
+@pytest.mark.slow
+def test_ray_opens_no_connection_to_other_machines(
+    run: Run, connections: list[str], synth: Path, model: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray", reason="ray is not installed (extra ray)")
+    images = synth / voc.IMAGES
+    code, _, err = run("predict", images, "--model", model, "--out", tmp_path, "--ray", "local", "--actors", "1")
+    assert (code, err) == (0, "")
+    assert [line for line in connections if "127.0.0.1" not in line and "localhost" not in line] == []
+
+
 def test_connections_are_seen(connections: list[str]) -> None:
     import socket
 
