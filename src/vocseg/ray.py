@@ -268,6 +268,7 @@ def _quiet(title: str | None) -> Iterator[DataContext]:
     context = DataContext.get_current().copy()
     context.enable_progress_bars = title is not None and sys.stderr.isatty()
     context.print_on_execution_start = False
+    context.raise_original_map_exception = True  # pickled in another, it would be lost
     handlers = logging.getLogger("ray.data").handlers
     levels = [handler.level for handler in handlers]
     with DataContext.current(context):
