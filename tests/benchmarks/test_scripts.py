@@ -106,3 +106,8 @@ def test_gpu_check(device: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     out = capsys.readouterr().out
     assert stop.value.code == 0, out
     assert "| resume | passed | from step 12 to 24" in out
+
+
+def test_rate_of_files_does_not_count_the_start() -> None:
+    late = [100 + 0.25 * number for number in range(50)]
+    assert load("processes").rate([0.0, *late]) == pytest.approx(4)
