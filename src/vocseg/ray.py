@@ -38,7 +38,7 @@ except ImportError as error:
 log = logging.getLogger("vocseg.ray")
 
 LOCAL = "local"
-BLOCK, GPU_BLOCK = 32, 256
+BLOCK, GPU_BLOCK = 128, 256
 """Most images of a call of an actor, without and with a GPU: what a node that dies has to do again."""
 ACTORS_A_WRITER = 16
 RUN, CHECKPOINTS, RESULTS = "run.json", "checkpoints", "results"

@@ -91,8 +91,8 @@ class Service:
         self._turn = threading.Condition()
         self._decoded: list[Job[Any]] = []
         self._seconds = 0.5  # of an image, a moving mean
-        # One more, which decodes and encodes while all workers are in the network, so that there is always an image for it.
-        self._pool = ThreadPoolExecutor(limits.workers + 1, "vocseg-serve", torch.set_num_threads, (limits.threads,))
+        # As many again decode and encode while all workers are in the network, so that there is an image for it.
+        self._pool = ThreadPoolExecutor(2 * limits.workers, "vocseg-serve", torch.set_num_threads, (limits.threads,))
 
     @property
     def capacity(self) -> int:
