@@ -33,6 +33,12 @@ SLOWLY: dict[str, Any] = {"tta": "multiscale", "device": "cpu", "engine": "torch
 FAST_CHECKS = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500, "health_check_failure_threshold": 10}
 
 
+@pytest.fixture(autouse=True)
+def _no_user_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget what other tests have imported, which processes of the cluster would import too."""
+    monkeypatch.setattr("vocseg.utils.user_code._imported", [])
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:

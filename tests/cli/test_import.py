@@ -108,6 +108,7 @@ def test_code_that_cannot_be_imported(run: Run, tmp_path: Path, name: str, text:
 
 def test_modules_by_name(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("vocseg.utils.user_code._imported", [])  # or other tests' processes would import these too
     (tmp_path / "user_package").mkdir()
     (tmp_path / "user_package" / "nets.py").write_text("loaded = True\n")
     assert run("--import", "user_package.nets", "--import=json", "--version")[0] == 0

@@ -73,8 +73,9 @@ def errors(
     outputs = [] if review else [out / "review.json", out / "index.html"]
     protect_data(data, [mask_dir, "."], [json, *outputs], [review, *(model or [])])  # fail before torch is imported
     models = model or []
-    VocFolder.find(data, mask_dir).lines(split)
     _check_use(models, folds, config, review)
+    if review is None:
+        VocFolder.find(data, mask_dir).lines(split)
     check_network(network, *models)
     part = find_shard(shard, out)
     if part is not None and (folds is not None or review is not None or suggest is not None):

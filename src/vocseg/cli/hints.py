@@ -31,7 +31,8 @@ def explain(error: CycloptsError) -> str:
             verb = " ".join(("vocseg", *(error.command_chain or ())))
             if error.keyword is not None:
                 return f"{error.keyword} needs a value; see `{verb} --help`"
-            return f"{verb} needs {error.argument.name.lstrip('-').upper()}; see `{verb} --help`"
+            name = error.argument.name if error.argument.field_info.is_keyword_only else error.argument.name.lstrip("-").upper()
+            return f"{verb} needs {name}; see `{verb} --help`"
         case CoercionError() if error.token is not None and (choices := get_args(error.target_type)):
             return text + _hint(error.token.value, choices)
     return text
