@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from PIL import Image
 
 import vocseg
-from vocseg.data.layout import VocFolder
 from vocseg.errors import SettingError
 from vocseg.inference.predictions import Predictions
 from vocseg.inference.remote import RemoteNetwork
@@ -26,22 +24,10 @@ FORMATS = ("mask", "overlay", "areas", "coco", "geojson", "cvat")
 
 
 @pytest.fixture(scope="module")
-def network() -> vocseg.SegmentationModel:
-    torch.manual_seed(0)
-    return vocseg.create_model("two_layer_net", ("background", "a", "b"))
-
-
-@pytest.fixture(scope="module")
-def photos(synth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def photos(make_photos: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images of one name in two folders, one of three pages, an archive, and two damaged ones."""
     folder = tmp_path_factory.mktemp("photos") / "photos"
-    images = sorted((VocFolder.find(synth).root / "JPEGImages").iterdir())
-    for number, image in enumerate(images[:7]):
-        target = folder / ("left" if number % 2 else "right") / f"{number // 2}.jpg"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(image, target)
-    pages = [Image.open(image).resize((30, 20)) for image in images[:3]]
-    pages[0].save(folder / "pages.tif", save_all=True, append_images=pages[1:])
+    make_photos(folder, [f"{'left' if number % 2 else 'right'}/{number // 2}.jpg" for number in range(7)])
     for name in ("left/damaged.png", "no.jpg"):
         (folder / name).write_bytes(b"damaged")
     return folder

@@ -15,6 +15,7 @@ import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,7 +23,6 @@ from PIL import Image
 
 import vocseg
 from s3_server import INTERNAL, S3Server
-from vocseg.data.layout import VocFolder
 from vocseg.errors import DataError, InputError, OutputError
 from vocseg.inference.sources import find_images
 from vocseg.utils import remote
@@ -35,21 +35,15 @@ NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def segmenter() -> vocseg.Segmenter:
-    torch.manual_seed(0)
-    return vocseg.Segmenter(vocseg.create_model("two_layer_net", ("background", "a", "b")), device="cpu", precision="float32")
+def segmenter(network: vocseg.SegmentationModel) -> vocseg.Segmenter:
+    return vocseg.Segmenter(network, device="cpu", precision="float32")
 
 
 @pytest.fixture(scope="module")
-def photos(synth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def photos(make_photos: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images in three folders, a page of three images, a damaged one, a hidden one, and what is no image."""
     folder = tmp_path_factory.mktemp("photos") / "photos"
-    images = sorted((VocFolder.find(synth).root / "JPEGImages").iterdir())
-    for name, image in zip(("b.jpg", "a/z.jpg", "a/b/c.jpg", "a-c.jpg", "a/.hidden.jpg"), images, strict=False):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(image, folder / name)
-    pages = [Image.open(image).resize((30, 20)) for image in images[:3]]
-    pages[0].save(folder / "pages.tif", save_all=True, append_images=pages[1:])
+    make_photos(folder, ("b.jpg", "a/z.jpg", "a/b/c.jpg", "a-c.jpg", "a/.hidden.jpg"))
     (folder / "a" / "damaged.png").write_bytes(b"damaged")
     (folder / "notes.txt").write_text("b.jpg\na/z.jpg\n")
     return folder

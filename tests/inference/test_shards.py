@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
-from PIL import Image
 
 import vocseg
-from vocseg.data.layout import VocFolder
 from vocseg.errors import DataError, InputError, SettingError
 from vocseg.inference import run as running
 from vocseg.inference.sinks import AreaSink, Sink
@@ -21,22 +18,15 @@ FORMATS = ("mask", "areas", "coco", "cvat", "label-studio")
 
 
 @pytest.fixture(scope="module")
-def segmenter() -> vocseg.Segmenter:
-    torch.manual_seed(0)
-    return vocseg.Segmenter(vocseg.create_model("two_layer_net", ("background", "a", "b")), device="cpu", precision="float32")
+def segmenter(network: vocseg.SegmentationModel) -> vocseg.Segmenter:
+    return vocseg.Segmenter(network, device="cpu", precision="float32")
 
 
 @pytest.fixture(scope="module")
-def photos(synth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def photos(make_photos: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images of two folders, one of three pages, and a damaged one."""
     folder = tmp_path_factory.mktemp("photos") / "photos"
-    images = sorted((VocFolder.find(synth).root / "JPEGImages").iterdir())
-    for number, image in enumerate(images[:6]):
-        target = folder / ("left" if number % 2 else "right") / f"{number}.jpg"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(image, target)
-    pages = [Image.open(image).resize((30, 20)) for image in images[:3]]
-    pages[0].save(folder / "pages.tif", save_all=True, append_images=pages[1:])
+    make_photos(folder, [f"{'left' if number % 2 else 'right'}/{number}.jpg" for number in range(6)])
     (folder / "left" / "damaged.png").write_bytes(b"damaged")
     return folder
 
