@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,9 @@ LOCAL = "local"
 BLOCK, GPU_BLOCK = 128, 256
 """Most images of a call of an actor, without and with a GPU: what a node that dies has to do again."""
 ACTORS_A_WRITER = 16
+LOCAL_CONFIG = {"idle_worker_killing_time_threshold_ms": 600_000, "worker_niceness": 0}
+"""Of a local cluster: Ray otherwise ends a process that writes results after an idle second, so that each block costs the
+start of one, and lets other programs go before its own."""
 RUN, CHECKPOINTS, RESULTS = "run.json", "checkpoints", "results"
 """What is in the folder of a call that is not finished: what it depends on, ids that are finished, and their results."""
 ID, VALUE = "id", "value"
@@ -190,16 +193,13 @@ def _tables(folder: Path) -> Iterator[pa.Table]:
 def _connected(address: str) -> Iterator[None]:
     """Connect to a cluster, or start a local one, unless the program has; errors of actors become those of vocseg."""
     try:
-        if ray.is_initialized():
+        with quiet_ray(), ExitStack() as closing:
+            if not ray.is_initialized():
+                folder = tempfile.TemporaryDirectory(prefix="vocseg-ray-", dir=_short_folder(), ignore_cleanup_errors=True)
+                _start(address, closing.enter_context(folder))
+                closing.callback(ray.shutdown)
+                closing.enter_context(_messages())
             yield
-            return
-        with tempfile.TemporaryDirectory(prefix="vocseg-ray-", dir=_short_folder(), ignore_cleanup_errors=True) as folder:
-            _start(address, folder)
-            try:
-                with _messages():
-                    yield
-            finally:
-                ray.shutdown()
     except Exception as error:
         raise _own_error(error) from error
 
@@ -211,9 +211,10 @@ def _short_folder() -> str | None:
 
 def _start(address: str, folder: str) -> None:
     local: dict[str, Any] = {"num_cpus": cores(), "include_dashboard": False, "_temp_dir": folder, "_node_ip_address": "127.0.0.1"}
+    local["_system_config"] = LOCAL_CONFIG
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        with quiet_ray(), _without_stderr():
+        with _without_stderr():
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **(local if address == LOCAL else {}))
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise InputError(f"cannot use the Ray cluster at {address}: {reason(error)}") from error

@@ -36,17 +36,21 @@ def import_onnxruntime() -> Any:
 
 @contextlib.contextmanager
 def quiet_ray() -> Iterator[None]:
-    """Let Ray be started inside the block: it and its processes report nothing, and log failures only."""
+    """Let Ray be started and used inside the block: it and its processes report nothing, and log failures only.
+
+    Ray Data asks for the switch each time that it runs, and otherwise also keeps two processes and a thread busy with counts.
+    """
     wanted = {"RAY_BACKEND_LOG_LEVEL": "fatal"} | ({} if _opted_in() else {"RAY_USAGE_STATS_ENABLED": "0"})
     with _LOCK:
         before = {name: os.environ.get(name) for name in wanted}
         os.environ |= wanted
-        try:
-            yield
-        finally:
+    try:
+        yield
+    finally:
+        with _LOCK:
             for name, value in before.items():
                 if value is None:
-                    del os.environ[name]
+                    os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
 
