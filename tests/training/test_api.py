@@ -20,6 +20,7 @@ from vocseg.errors import ModelError, SettingError, TrainingStopped
 from vocseg.models.registry import REGISTERED
 from vocseg.training.config import TrainConfig, load_config
 from vocseg.training.loop import TrainState
+from vocseg.training.setup import prepare
 
 
 class TenLines(nn.Module):
@@ -39,6 +40,18 @@ def network(classes: int = 6) -> TenLines:
     return TenLines(classes)
 
 
+class TwoHeads(TenLines):
+    """The same network with an auxiliary head."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(classes)
+        self.auxiliary = nn.Conv2d(8, classes, 1)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        features = self.body(images)
+        return {"out": self.head(features), "aux": self.auxiliary(features)}
+
+
 def losses(result: vocseg.TrainResult) -> list[float]:
     return [loss for _, loss, _ in result.run.read_steps()]
 
@@ -53,6 +66,25 @@ def test_a_network_trains_and_ends_with_the_best_weights(quick: TrainConfig, syn
     score = vocseg.evaluate(result.model, synth, device="cpu", precision="float32").miou
     assert score == max(row["val"]["miou"] for row in result.history)
     assert load_config(result.run.config).model == "python:TenLines"
+
+
+def test_the_weight_of_the_auxiliary_head(quick: TrainConfig, synth: Path, tmp_path: Path) -> None:
+    one = vocseg.train(synth, network(), config=quick)
+    torch.manual_seed(1)
+    module = TwoHeads(6)
+    untrained = module.auxiliary.weight.detach().clone()
+    off = vocseg.train(synth, module, config=quick, aux_weight=0.0, out=tmp_path / "off")
+    assert losses(off) == losses(one)
+    assert torch.equal(module.auxiliary.weight, untrained)
+    torch.manual_seed(1)
+    both = vocseg.train(synth, TwoHeads(6), config=quick, aux_weight=1.0, out=tmp_path / "both")
+    assert losses(both)[0] == losses(one)[0]  # steps note the loss of the main output
+    assert losses(both)[1:] != losses(one)[1:]
+
+
+def test_weight_zero_removes_an_auxiliary_head_of_torchvision(synth: Path) -> None:
+    config = TrainConfig(data=str(synth), model="fcn_resnet50", weights="none", crop=32, batch_size=4, aux_weight=0.0)
+    assert not any(name.startswith("aux") for name, _ in prepare(config).model.network.named_parameters())
 
 
 def test_a_run_with_a_network_needs_it_again_to_resume(quick: TrainConfig, synth: Path, tmp_path: Path) -> None:

@@ -20,6 +20,20 @@ from vocseg.training.run_folder import RunFolder
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="gloo over loopback is tested on Linux")
 
+TWO_HEADS = """
+import vocseg
+from torch import nn
+
+@vocseg.register_model(name="two_heads")
+class TwoHeads(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.main, self.auxiliary = nn.Conv2d(3, classes, 3, 4, 1), nn.Conv2d(3, classes, 1)
+
+    def forward(self, images):
+        return {"out": self.main(images), "aux": self.auxiliary(images)}
+"""
+
 
 @pytest.fixture(params=["synth", pytest.param("real_few", marks=pytest.mark.real_voc)])
 def images(request: pytest.FixtureRequest) -> Path:
@@ -90,12 +104,15 @@ def test_two_processes_on_two_hosts_are_as_one(images: Path, tmp_path: Path, cha
     [
         {"model": "pspnet:resnet18"},  # does not use all of its encoder
         {"model": "lraspp_mobilenet_v3_large", "class-weights": "auto"},
+        {"model": "two_heads", "aux-weight": 0},
     ],
-    ids=["pspnet", "class-weights"],
+    ids=["pspnet", "class-weights", "auxiliary head off"],
 )
 def test_two_processes_train_networks_with_unused_parameters(synth: Path, tmp_path: Path, changes: dict[str, object]) -> None:
     port = free_port()
-    arguments = options(synth, tmp_path / "run", **{"weights": "none", "crop": 32, "iterations": 3} | changes)
+    (tmp_path / "heads.py").write_text(TWO_HEADS)
+    common = {"import": tmp_path / "heads.py", "weights": "none", "crop": 32, "iterations": 3}
+    arguments = options(synth, tmp_path / "run", **common | changes)
     finish([start(arguments, rank, 2, port) for rank in (0, 1)])
     losses = [loss for _, loss, _ in RunFolder(tmp_path / "run").read_steps()]
     assert len(losses) == 3

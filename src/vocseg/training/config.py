@@ -103,7 +103,9 @@ class TrainConfig:
     many images are blended with another (mixup) and learned from the teacher only."""
 
     loss: str = _setting("loss", "cross-entropy")
-    """Weighted sum of cross-entropy, ohem, focal, dice and lovasz, e.g. ohem+0.5*dice. An auxiliary head counts 0.4."""
+    """Weighted sum of cross-entropy, ohem, focal, dice and lovasz, e.g. ohem+0.5*dice."""
+    aux_weight: float = _setting("loss", 0.4, 0)
+    """Weight of the same loss on an auxiliary head; 0 trains without that head."""
     class_weights: Literal["none", "auto"] = _setting("loss", "none")
     """Class weights in the cross entropy. auto: median frequency balancing over the training masks."""
 

@@ -120,6 +120,7 @@ class TrainSetup:
         if any(mixed.values()):
             lines.append("probability of " + ", ".join(f"{name} {value:g}" for name, value in mixed.items() if value))
         loss = config.loss + f", class weights {config.class_weights}" * (config.class_weights != "none")
+        loss += f", auxiliary {config.aux_weight:g}" * (config.aux_weight != Criterion.aux_weight)
         average = f", moving average {config.ema:g}" * bool(config.ema)
         lines.append(f"{config.optimizer}, learning rate {config.lr:g}, {config.schedule}{average}; loss {loss}")
         if self.distillation is not None:
@@ -164,7 +165,7 @@ def prepare(
     model = _build_model(config, folder, train_set, network)
     unused = _try_step(model, config, processes.count, size)
     weights = summaries[0].class_weights() if config.class_weights == "auto" else None
-    criterion = Criterion(terms, weights, function=loss).to(processes.device)
+    criterion = Criterion(terms, weights, config.aux_weight, loss).to(processes.device)
     distillation = Distillation.prepare(config, model, find_precision(config.precision, processes.device))
     repeats = repeat_counts(config, train_set, summaries[0])
     return TrainSetup(
@@ -206,6 +207,8 @@ def _build_model(config: TrainConfig, folder: VocFolder, train_set: SplitDataset
         model = create_model(config.model, folder.classes, config.weights)
     if config.freeze == "backbone" and not model.backbone():
         raise SettingError(f"{model.info.architecture} has no backbone to freeze")
+    if not config.aux_weight:
+        model.without_auxiliary()
     model.info = replace(
         model.info,
         short_side=config.crop if config.augment == "center-square" else model.info.short_side,
@@ -264,7 +267,8 @@ def _try_step(model: SegmentationModel, config: TrainConfig, processes: int, siz
             outputs = probe.low_res_logits(torch.zeros(images, 3, *size, dtype=torch.uint8, device=model.mean.device))
             if processes == 1:
                 return False
-            sums = [outputs[name].values.sum() for name in ("out", "aux") if name in outputs]
+            heads = ("out", "aux") if config.aux_weight else ("out",)
+            sums = [outputs[name].values.sum() for name in heads if name in outputs]
             torch.stack(sums).sum().backward()  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as error:
         parts = config.accumulate * processes
