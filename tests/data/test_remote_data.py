@@ -26,6 +26,16 @@ def shards(bucket: str, synth: Path, s3: S3Server) -> str:
     return f"{bucket}/shards"
 
 
+@pytest.fixture(params=["packed", "folder"])
+def data(request: pytest.FixtureRequest, bucket: str, synth: Path) -> str:
+    """The URL of the data set ``synth``, packed or as it is."""
+    if request.param == "packed":
+        return str(request.getfixturevalue("shards"))
+    for path in synth.rglob("*.*"):
+        upload(path, join(f"{bucket}/data", path.relative_to(synth).as_posix()))
+    return f"{bucket}/data"
+
+
 def test_packed_at_a_url_are_the_files_of_a_folder(bucket: str, shards: str, synth: Path, tmp_path: Path) -> None:
     packed = vocseg.pack(synth, tmp_path / "shards", images_per_shard=4)
     mine = {found.name: read_bytes(join(shards, found.name)) for found in find(shards)}
@@ -41,8 +51,8 @@ def test_packed_at_a_url_are_the_files_of_a_folder(bucket: str, shards: str, syn
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
-def test_samples_in_loader_processes(shards: str, synth: Path, start: str) -> None:
-    remote, local = (SplitDataset(VocFolder.find(data), "train") for data in (shards, synth))
+def test_samples_in_loader_processes(data: str, synth: Path, start: str) -> None:
+    remote, local = (SplitDataset(VocFolder.find(source), "train") for source in (data, synth))
     list(map(remote.__getitem__, range(2)))  # the parent process has read from the store
     loader = DataLoader(remote, batch_size=None, num_workers=2, multiprocessing_context=start, persistent_workers=True)
     for _ in range(2):
@@ -64,31 +74,31 @@ def test_an_image_and_its_mask_are_one_request(s3: S3Server, shards: str) -> Non
     assert s3.seen == []
 
 
-def test_scores_are_equal_bit_for_bit(bucket: str, shards: str, synth: Path, tmp_path: Path) -> None:
+def test_scores_are_equal_bit_for_bit(bucket: str, data: str, synth: Path, tmp_path: Path) -> None:
     model = vocseg.create_model("two_layer_net", VocFolder.find(synth).classes)
     one = vocseg.evaluate(model, synth, out=tmp_path / "one", device="cpu")
     two = vocseg.evaluate(
-        model, shards, out=f"{bucket}/two", save_masks=f"{bucket}/masks", json=f"{bucket}/scores.json", device="cpu", workers=2
+        model, data, out=f"{bucket}/two", save_masks=f"{bucket}/masks", json=f"{bucket}/scores.json", device="cpu", workers=2
     )
     assert (two.miou, two.loss) == (one.miou, one.loss)
     for name in ("per_image.npz", "per_image.csv", "reliability.svg"):
         assert read_bytes(f"{bucket}/two/{name}") == (tmp_path / "one" / name).read_bytes()
     masks = {path.name: path.read_bytes() for path in (tmp_path / "one" / "masks").iterdir()}
     assert {found.name: read_bytes(f"{bucket}/masks/{found.name}") for found in find(f"{bucket}/masks")} == masks
-    assert two.about["data"] == shards
-    again = vocseg.score(f"{bucket}/masks", shards, out=f"{bucket}/again")
+    assert two.about["data"] == data
+    again = vocseg.score(f"{bucket}/masks", data, out=f"{bucket}/again")
     assert (again.miou, again.about["masks"]) == (one.miou, f"{bucket}/masks")
 
 
-def test_shards_of_an_evaluation(s3: S3Server, bucket: str, shards: str, synth: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_shards_of_an_evaluation(s3: S3Server, bucket: str, data: str, synth: Path, caplog: pytest.LogCaptureFixture) -> None:
     model = vocseg.create_model("two_layer_net", VocFolder.find(synth).classes)
     one = vocseg.evaluate(model, synth, device="cpu")
     for number in (1, 2):
-        vocseg.evaluate(model, shards, out=f"{bucket}/results", shard=f"{number}/2", device="cpu")
+        vocseg.evaluate(model, data, out=f"{bucket}/results", shard=f"{number}/2", device="cpu")
         caplog.clear()
         caplog.set_level("INFO")
         s3.seen.clear()
-        vocseg.evaluate(model, shards, out=f"{bucket}/results", shard=f"{number}/2", device="cpu")
+        vocseg.evaluate(model, data, out=f"{bucket}/results", shard=f"{number}/2", device="cpu")
         assert f"shard {number}/2 is finished: {bucket}/results/shard-{number}-of-2" in caplog.text
         assert not any(method == "PUT" for method, _ in s3.seen)
     merged = vocseg.merge(f"{bucket}/results", f"{bucket}/results")
@@ -99,21 +109,21 @@ def test_shards_of_an_evaluation(s3: S3Server, bucket: str, shards: str, synth: 
     model = vocseg.create_model("two_layer_net", VocFolder.find(synth).classes)
     torch.nn.init.normal_(next(model.parameters()))
     s3.seen.clear()
-    vocseg.evaluate(model, shards, out=f"{bucket}/results", shard="1/2", device="cpu")
+    vocseg.evaluate(model, data, out=f"{bucket}/results", shard="1/2", device="cpu")
     changes = [(method, path) for method, path in s3.seen if method in ("PUT", "DELETE") and "shard-1-of-2/" in path]
     assert re.search(r"shard-1-of-2/shard\.json", changes[0][1]) and changes[0][0] == "DELETE"  # noqa: PT018
     assert re.search(r"shard-1-of-2/shard\.json", changes[-1][1]) and changes[-1][0] == "PUT"  # noqa: PT018
 
 
-def test_training_is_equal_bit_for_bit(shards: str, synth: Path, tmp_path: Path) -> None:
+def test_training_is_equal_bit_for_bit(data: str, synth: Path, tmp_path: Path) -> None:
     options = {"epochs": 2, "crop": 32, "batch_size": 2, "workers": 1, "device": "cpu"}
     one = vocseg.train(synth, "two_layer_net", out=tmp_path / "one", **options)
-    two = vocseg.train(shards, "two_layer_net", out=tmp_path / "two", **options)
+    two = vocseg.train(data, "two_layer_net", out=tmp_path / "two", **options)
     assert (tmp_path / "one" / "steps.csv").read_bytes() == (tmp_path / "two" / "steps.csv").read_bytes()
     assert all(map(torch.equal, one.model.state_dict().values(), two.model.state_dict().values()))
-    assert f'data = "{shards}"' in (tmp_path / "two" / "config.toml").read_text()
+    assert f'data = "{data}"' in (tmp_path / "two" / "config.toml").read_text()
     with pytest.raises(InputError, match="cannot write a run to s3://bucket/run: it is resumed from a disk"):
-        vocseg.train(shards, "two_layer_net", out="s3://bucket/run", **options)
+        vocseg.train(data, "two_layer_net", out="s3://bucket/run", **options)
 
 
 def test_reads_are_tried_again(s3: S3Server, shards: str, synth: Path) -> None:
@@ -128,16 +138,39 @@ def test_reads_are_tried_again(s3: S3Server, shards: str, synth: Path) -> None:
         dataset[3]
 
 
-def test_what_is_not_packed_is_refused(bucket: str, synth: Path, tmp_path: Path) -> None:
-    upload(next(VocFolder.find(synth).root.glob("JPEGImages/*")), f"{bucket}/data/JPEGImages/a.jpg")
-    for url in (f"{bucket}/data", f"{bucket}/none/"):
-        with pytest.raises(DataError, match=rf"^{url} is not a packed data set: it has no shards.json; `vocseg data pack"):
-            VocFolder.find(url)
+def test_what_is_no_data_set_or_must_be_on_a_disk(bucket: str, synth: Path, tmp_path: Path) -> None:
+    upload(next(VocFolder.find(synth).root.glob("JPEGImages/*")), f"{bucket}/data/VOCdevkit/VOC2012/JPEGImages/a.jpg")
+    with pytest.raises(DataError, match=rf"^{bucket}/none/? is not in VOC layout"):
+        VocFolder.find(f"{bucket}/none/")
+    with pytest.raises(DataError, match=rf"^no mask folder {bucket}/data/VOCdevkit/VOC2012/SegmentationClass"):
+        VocFolder.find(f"{bucket}/data")
+    with pytest.raises(DataError, match=rf"^{bucket}/data/VOCdevkit/VOC2012 is read where it is; copy it to a disk first"):
+        vocseg.pack(f"{bucket}/data", tmp_path / "out")
     with pytest.raises(DataError, match=r"to unpack it, copy it to a disk first"):
         vocseg.unpack(bucket, tmp_path / "out")
 
 
-def test_a_doctor_examines_it(shards: str, synth: Path) -> None:
-    found, expected = vocseg.examine(shards), vocseg.examine(synth)
+def test_a_folder_in_memory(synth: Path, tmp_path: Path) -> None:
+    """Below VOCdevkit; an image that is damaged or away is called by its URL."""
+    url = "memory://devkit/VOCdevkit/VOC2007"
+    for path in synth.rglob("*.*"):
+        upload(path, join(url, path.relative_to(synth).as_posix()))
+    dataset, local = (SplitDataset(VocFolder.find(source), "val") for source in ("memory://devkit", synth))
+    assert all(map(torch.equal, dataset[3][:2], local[3][:2]))
+    assert dataset.folder.name == "VOC2007"
+    with pytest.raises(DataError, match=r"^folds are made of links to the images; copy memory://devkit to a disk first"):
+        vocseg.train_folds("memory://devkit", out=tmp_path / "folds")
+    (tmp_path / "empty").touch()
+    image = f"{url}/JPEGImages/{dataset.names[0]}.jpg"
+    upload(tmp_path / "empty", image)
+    with pytest.raises(DataError, match=rf"^cannot decode image {image}: the file is empty"):
+        dataset[0]
+    remove([image])
+    with pytest.raises(DataError, match=rf"^cannot read image {image}: there is no such file"):
+        dataset[0]
+
+
+def test_a_doctor_examines_it(data: str, synth: Path) -> None:
+    found, expected = vocseg.examine(data), vocseg.examine(synth)
     assert found.to_dict()["findings"] == expected.to_dict()["findings"]
-    assert shards in repr(found)
+    assert data in repr(found)

@@ -13,8 +13,9 @@ from unicodedata import normalize
 from vocseg import voc
 from vocseg.data.lists import read_list, resolve_id
 from vocseg.data.packed import PackedFiles, find_packed, remote_folder
-from vocseg.errors import DataError, nearest, reason
+from vocseg.errors import STAND_INS, DataError, nearest, reason
 from vocseg.utils.files import read_lines, refuse_to_replace
+from vocseg.utils.stand_ins import url_of
 from vocseg.utils.urls import is_remote
 
 IMAGE_SUFFIXES = voc.IMAGE_SUFFIXES
@@ -46,9 +47,8 @@ class VocFolder:
         """Find the VOC layout below ``data``.
 
         ``data`` is the folder that holds ``VOCdevkit``, or ``VOCdevkit``, or a folder like ``VOC2012``, packed or not, or the
-        URL of a packed one. Without a
-        ``year`` the newest one is taken; without ``masks`` it needs no folder of masks, as a test set has none. Raises
-        DataError, naming the folder, if there is no such layout.
+        URL of one. Without a ``year`` the newest one is taken; without ``masks`` it needs no folder of masks, as a test set
+        has none. Raises DataError, naming the folder, if there is no such layout.
         """
         top = data_folder(data)
         packed = find_packed(top)
@@ -64,6 +64,14 @@ class VocFolder:
             raise DataError(f"masks in {root / mask_dir} number objects, not classes; class ids are in {voc.MASKS}")
         return found
 
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"url": url_of(self.root)}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        if (url := state.pop("url")) is not None:  # another process made the folder
+            STAND_INS[str(state["root"])] = str(url)
+        self.__dict__.update(state)
+
     @property
     def name(self) -> str:
         """Name of the folder, before it was packed."""
@@ -78,7 +86,9 @@ class VocFolder:
         return visible_files(self.root / folder) if self.packed is None else self.packed.files(folder)
 
     def unpacked(self) -> VocFolder:
-        """Return this folder; raise DataError if it is packed and so cannot be copied from or linked to."""
+        """Return this folder; raise DataError if it is packed or at a URL, and so cannot be copied from or linked to."""
+        if url_of(self.root) is not None:
+            raise DataError(f"{self.root} is read where it is; copy it to a disk first")
         if self.packed is None:
             return self
         raise DataError(f"{self.root} is packed: `vocseg data unpack {self.root} --out FOLDER` first")
@@ -189,7 +199,7 @@ def protect_data(
 
 @_reading()
 def data_folder(data: str | Path) -> Path:
-    """Return ``data`` as a path, of a packed data set at a URL as :func:`remote_folder` does; DataError if it is not a folder."""
+    """Return ``data`` as a path, of one at a URL as :func:`remote_folder` does; DataError if it is not a folder."""
     if is_remote(data):
         return remote_folder(str(data))
     folder = Path(data).expanduser()

@@ -9,17 +9,22 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
+from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from vocseg import voc
 from vocseg.errors import STAND_INS, DataError
+from vocseg.utils import remote
 from vocseg.utils.files import read_json
-from vocseg.utils.remote import kind_of, local_path, read_range
 from vocseg.utils.stand_ins import mirror, url_of
 from vocseg.utils.urls import join
 
 INDEX = "shards.json"
+LISTS = re.compile(rf"(^|/)({voc.SPLITS}/[^/]+\.txt|{re.escape(voc.CLASSES_FILE)}|labelmap\.txt)$")
+"""Files of a folder in VOC layout that are read before its images."""
 VERSION = 1
 OPEN_SHARDS = 256
 """Most shards that are open at a time in a process; systems allow 1,024 files and more."""
@@ -145,12 +150,17 @@ class _RemoteShard:
         start, content = self._block
         if not start <= offset <= offset + size <= start + len(content):
             self._ahead = min(2 * self._ahead, LONGEST_BLOCK) if start < offset <= start + len(content) else BLOCK
-            try:
-                content = read_range(self._url, offset, min(self._size, offset + max(size, self._ahead)))
-            except DataError as error:
-                raise OSError(errno.EIO, str(error).partition(": ")[2]) from None
+            end = min(self._size, offset + max(size, self._ahead))
+            content = _received(partial(remote.read_range, self._url, offset, end))
             start, self._block = offset, (offset, content)
         return content[offset - start : offset - start + size]
+
+
+def _received(read: Callable[[], bytes]) -> bytes:
+    try:
+        return read()
+    except DataError as error:
+        raise OSError(errno.EIO, str(error).partition(": ")[2]) from None
 
 
 def _open_shard(folder: Path, shards: list[ShardFile], number: int) -> _OpenShard | _RemoteShard:
@@ -160,19 +170,16 @@ def _open_shard(folder: Path, shards: list[ShardFile], number: int) -> _OpenShar
 
 
 def remote_folder(url: str) -> Path:
-    """Return a local folder with the index and the lists of a packed data set at a URL, whose shards are read there.
+    """Return a local folder with the lists of a data set at a URL, in VOC layout or packed.
 
-    Raises DataError, naming the URL, if there is none.
+    The other files are empty there; :func:`open_file` reads them at the URL. Raises DataError, naming the URL, if a packed one
+    cannot be listed.
     """
-    if (local := local_path(url)) is not None:
+    if (local := remote.local_path(url)) is not None:
         return local
-    if kind_of(join(url, INDEX)) != "file":
-        raise DataError(
-            f"{url} is not a packed data set: it has no {INDEX}; `vocseg data pack FOLDER --out {url}` makes one (each file of a "
-            "folder would take a round trip)"
-        )
-    folder = mirror(url, lambda name: not name.endswith(".tar"))
-    if not (folder / INDEX).is_file():
+    is_packed = remote.kind_of(join(url, INDEX)) == "file"
+    folder = mirror(url, lambda name: not name.endswith(".tar") if is_packed else LISTS.search(name) is not None)
+    if is_packed and not (folder / INDEX).is_file():
         raise DataError(f"{url} has {INDEX}, but its server lists no files, as s3://, gs:// and others do: copy the data to a disk")
     return folder
 
@@ -194,13 +201,15 @@ def find_packed(folder: Path) -> PackedFiles | None:
 
 
 def open_file(path: str | Path) -> IO[bytes]:
-    """Open a file of a data set, which may be in a shard, for reading; OSError if it cannot be read."""
+    """Open a file of a data set, which may be in a shard or at a URL, for reading; OSError if it cannot be read."""
     parts = os.fspath(path).rsplit(os.sep, 3)  # pathlib would take a fifth of the time that reading takes
     if len(parts) > 2 and parts[-3].endswith(".tar"):
         folder = (parts[0] or os.sep) if len(parts) == 4 else "."
         packed = _known[folder][1] if folder in _known else find_packed(Path(folder))
         if packed is not None:
             return io.BytesIO(packed.read(f"{parts[-2]}/{parts[-1]}"))
+    if STAND_INS and not os.stat(path).st_size and (url := url_of(path)):
+        return io.BytesIO(_received(partial(remote.read_bytes, url)))
     return open(path, "rb")
 
 

@@ -88,8 +88,8 @@ def evaluate(
     share ``I/N`` of a folder's images, I from 1 to N, each image by its id; the results go to the folder ``shard-I-of-N`` in
     ``out``, which is not computed again while its images and settings are the same, and :func:`vocseg.merge` makes one
     result of all. ``cluster``: where to score, if not in this process (:func:`vocseg.ray.evaluate`). ``json``: a file for
-    the scores. ``title``: shows a progress bar on a terminal. ``data`` may be the URL
-    of a packed data set, and the model and all outputs may be at URLs (``s3://bucket/results``).
+    the scores. ``title``: shows a progress bar on a terminal. The data, the model and all outputs
+    may be at URLs (``s3://bucket/results``).
 
     Raises ModelError if the model cannot be used or its classes are not those of the data, DataError for unreadable
     data and for a split of one class, of which no score can be right, OutputError if an output cannot be written or would

@@ -14,6 +14,7 @@ from vocseg.training.api import train
 from vocseg.training.config import TrainConfig
 from vocseg.utils.arguments import checked
 from vocseg.utils.files import building, write_text
+from vocseg.utils.stand_ins import url_of
 
 DATA = "data"
 """Folder, beside the runs, of links to the images and masks, and of the folds' split lists."""
@@ -53,6 +54,8 @@ def train_folds(
     if taken := sorted({"val_split", "patience"} & settings.keys()):
         raise SettingError(f"{taken[0]} cannot be set: each fold trains on its part of the split to the end")
     folder, out = VocFolder.find(data, mask_dir), Path(out)
+    if url_of(folder.root) is not None:
+        raise DataError(f"folds are made of links to the images; copy {data} to a disk first")
     protect_data(data, [mask_dir], [out / DATA])
     linked = _link(folder, split, folds, out)
     models = []
