@@ -170,6 +170,10 @@ def _dollars(model: Model, images: float, worker_seconds: float, listings: float
     return worker_seconds / 3600 * model.dollars_hour + requests / 1000
 
 
+WARM_UP = 110
+"""Calls after which a network runs as long runs run it."""
+
+
 def measure(data: str | None, split: str, images: int) -> dict[str, float]:
     """Return what an image costs in processor time of one core here, and its bytes: means over images of a split."""
     import torch
@@ -185,7 +189,8 @@ def measure(data: str | None, split: str, images: int) -> dict[str, float]:
     torch.set_num_threads(1)
     dataset = photographs() if data is None else SplitDataset(VocFolder.find(data), split)
     segment = Segmenter("vocseg-s", device="cpu")
-    segment(dataset[0].image)
+    for _ in range(WARM_UP):
+        segment(dataset[0].image)
     totals: Counter[str] = Counter()
     for name in dataset.names[:images]:
         times = [time.process_time()]
