@@ -17,6 +17,7 @@ import pytest
 from forked import Forked
 from vocseg.data.layout import VocFolder
 from vocseg.training.run_folder import RunFolder
+from vocseg.utils.remote import read_bytes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="gloo over loopback is tested on Linux")
 
@@ -52,6 +53,7 @@ def start(
 ) -> Forked:  # fmt: skip
     """One process of ``count``, as a launcher would start it on a host of its own."""
     environment = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    environment |= {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     if count > 1:
         environment |= {
             "RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1",
@@ -60,7 +62,7 @@ def start(
     return Forked(["train", *arguments], environment, often, own_group)
 
 
-def options(synth: Path, out: Path, **changes: object) -> list[str]:
+def options(synth: Path, out: str | Path, **changes: object) -> list[str]:
     values = {
         "data": synth, "out": out, "model": "simple_conv_net", "crop": 24, "batch-size": 4, "epochs": 3, "lr": 0.02,
         "workers": 0, "device": "cpu", "precision": "float32",
@@ -146,6 +148,19 @@ def test_the_loss_of_a_process_ends_the_others_and_the_run_resumes(synth: Path, 
     assert state is not None
     (resumed,) = finish([start(["--resume", str(out), "--iterations", str(state["iteration"] + 3)])])
     assert f"resumed at iteration {state['iteration']}" in resumed
+
+
+def test_two_processes_write_one_run_to_a_url(bucket: str, synth: Path, tmp_path: Path) -> None:
+    url, folder = f"{bucket}/run", tmp_path / "run"
+    for out in (url, folder):
+        port = free_port()
+        finish([start(options(synth, out, epochs=2), rank, 2, port) for rank in (0, 1)])
+    for name in ("best.safetensors", "last/model.safetensors", "metrics.jsonl", "steps.csv"):
+        assert read_bytes(f"{url}/{name}") == (folder / name).read_bytes()
+    port = free_port()
+    outputs = finish([start(["--resume", url, "--epochs", "3"], rank, 2, port) for rank in (0, 1)])
+    assert "resumed at iteration 3 of 5" in outputs[0]
+    assert len(read_bytes(f"{url}/steps.csv").splitlines()) == 6
 
 
 def test_a_batch_that_cannot_be_shared(synth: Path, tmp_path: Path) -> None:

@@ -13,11 +13,13 @@ from cyclopts.config import Dict
 
 from vocseg.cli.console import log_to_terminal, say
 from vocseg.cli.hints import check_numbers
-from vocseg.cli.options import Flag, Json
+from vocseg.cli.options import Flag, Json, Output
 from vocseg.data.layout import VocFolder, protect_data
-from vocseg.errors import InputError, OutputError, SettingError
+from vocseg.errors import InputError, OutputError, SettingError, shown
 from vocseg.training.config import GROUPS, TrainConfig, find_recipe, load_config, read_config
 from vocseg.utils.files import write_json
+from vocseg.utils.stand_ins import fetched
+from vocseg.utils.urls import below
 
 if TYPE_CHECKING:
     from vocseg.training.run_folder import RunFolder
@@ -32,7 +34,7 @@ def _settings_from_file(app: App, commands: tuple[str, ...], arguments: Argument
     if "--json" in given and "--dry-run" in given:
         raise SettingError("--dry-run has no results to write with --json")
     if "--resume" in given:
-        path = Path(given["--resume"][0]) / "config.toml"
+        path = fetched(below(given["--resume"][0], "config.toml"))
         if not path.is_file():
             raise InputError(f"cannot resume {path.parent}: not a run folder (no config.toml)")
     elif "--config" in given:
@@ -76,7 +78,7 @@ def train(
     *,
     settings: Annotated[TrainConfig, Parameter(name="*")] = TrainConfig(),
     config: str | None = None,
-    resume: Path | None = None,
+    resume: Output | None = None,
     download: Flag = False,
     dry_run: Flag = False,
     json: Json = None,
@@ -89,6 +91,7 @@ def train(
     vocseg train --data data --config original
     vocseg train --data data --split trainaug --mask-dir SegmentationClassAug --model unet:resnet34 --epochs 50
     vocseg train --resume runs/deeplabv3_resnet101
+    vocseg train --data s3://bucket/shards --out s3://bucket/run
     ```
 
     The run folder contains config.toml, environment.json, metrics.jsonl, steps.csv, log.txt, best.safetensors, last/
@@ -97,7 +100,7 @@ def train(
     Args:
         config: TOML file of settings, or the name of a recipe (default, finetune, ...). Options on the command line
             override it.
-        resume: Run folder to resume, with its settings.
+        resume: Run folder to resume, or its URL, with its settings.
         download: Download VOC2012 to `--data` first if it is not there, as `vocseg data download` does.
         dry_run: Print the plan, with time and memory estimated from three steps, and exit. Missing soft labels are
             still computed.
@@ -124,7 +127,7 @@ def train(
         write_json(json, _results(result.run))
 
 
-def _protect(settings: TrainConfig, config: str | None, resume: Path | None, outputs: list[Path | None]) -> None:
+def _protect(settings: TrainConfig, config: str | None, resume: str | Path | None, outputs: list[Path | None]) -> None:
     """Raise OutputError if an output would replace what the training reads, DataError if there is no data set."""
     read = [config, settings.model, settings.weights, settings.teacher]
     below = [(name, "*") for name in (settings.unlabeled, settings.soft_labels) if name]
@@ -144,4 +147,4 @@ def _dry_run(settings: TrainConfig) -> None:
 
 
 def _results(run: RunFolder) -> dict[str, Any]:
-    return {"run": str(run.root), "settings": asdict(load_config(run.config)), "epochs": run.read_metrics()}
+    return {"run": shown(run.root), "settings": asdict(load_config(run.config)), "epochs": run.read_metrics()}

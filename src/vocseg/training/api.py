@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from vocseg.errors import OutputError, SettingError, TrainingError, nearest
+from vocseg.errors import OutputError, SettingError, TrainingError, nearest, shown
 from vocseg.models import SegmentationModel
 from vocseg.models.checkpoint import read_model_file
 from vocseg.training.config import PYTHON, TrainConfig, check_values, find_recipe, load_config, read_config
@@ -32,8 +32,10 @@ from vocseg.training.step_log import percents
 from vocseg.training.validation import score_start
 from vocseg.utils.arguments import checked
 from vocseg.utils.distributed import Processes
+from vocseg.utils.stand_ins import url_of
 from vocseg.utils.system import find_device
 from vocseg.utils.text import counted, percent
+from vocseg.utils.urls import is_remote
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class TrainResult:
     def __repr__(self) -> str:
         scores = [record[part]["miou"] for record in self.history for part in ("val", "val_ema") if part in record]
         best = max((score for score in scores if score is not None), default=None)
-        return f"TrainResult({self.best}: best val mIoU {percent(best)} %, {counted(len(self.history), 'epoch')})"
+        return f"TrainResult({shown(self.best)}: best val mIoU {percent(best)} %, {counted(len(self.history), 'epoch')})"
 
     @property
     def best(self) -> Path:
@@ -106,10 +108,10 @@ def train(
     named = {"data": data, "model": model if network is None else _python_name(network)}
     named["loss"] = PYTHON if callable(loss) else loss
     named["augment"] = None if transform is None else PYTHON
-    config = _merge(config, resume, settings | {name: value for name, value in named.items() if value is not None})
+    resumed = None if resume is None else RunFolder.open(resume)
+    config = _merge(config, resumed, settings | {name: value for name, value in named.items() if value is not None})
     if config.tensorboard:
         require_tensorboard()
-    resumed = None if resume is None else RunFolder.open(resume)
     processes = Processes(find_device(config.device))
     try:
         function = loss if callable(loss) else None
@@ -138,7 +140,7 @@ def _python_name(network: nn.Module) -> str:
     return f"{PYTHON}:{name}"
 
 
-def _merge(config: TrainConfig | str | Path | None, resume: str | Path | None, settings: dict[str, Any]) -> TrainConfig:
+def _merge(config: TrainConfig | str | Path | None, resumed: RunFolder | None, settings: dict[str, Any]) -> TrainConfig:
     """Return the settings of a config, or of the run to resume, with others in their place."""
     settings = check_values(settings, "vocseg.train")
     values: dict[str, Any] = {}
@@ -146,8 +148,8 @@ def _merge(config: TrainConfig | str | Path | None, resume: str | Path | None, s
         values = asdict(config)
     elif config is not None:
         values = read_config(find_recipe(str(config)))
-    elif resume is not None:
-        values = read_config(RunFolder.open(resume).config)
+    elif resumed is not None:
+        values = read_config(resumed.config)
     if {"epochs", "iterations"} & settings.keys():  # the config's could win over the other
         values = {name: value for name, value in values.items() if name not in ("epochs", "iterations")}
     return TrainConfig(**values | settings)
@@ -161,11 +163,13 @@ def _run(
 ) -> TrainResult:
     processes, config = setup.processes, setup.config
     run = processes.from_main(lambda: _open(setup, resumed))
+    run = resumed or run  # of a run at a URL, each process has a copy
     with ExitStack() as stack:
         if processes.main:
             stack.enter_context(run.locked())
+            stack.enter_context(run.uploaded())
             stack.enter_context(run.log_to_file())
-            for line in (f"run folder {run.root}", *setup.describe()):
+            for line in (f"run folder {shown(run.root)}", *setup.describe()):
                 log.info(line)
         try:
             state = TrainState(setup.model, config, processes, setup.distillation, setup.precision, setup.unused_parameters)
@@ -184,6 +188,10 @@ def _run(
         except (TrainingError, OutputError) as error:
             error.args = (f"{error}{run.how_to_resume()}",)
             raise
+    url = config.out if resumed is None else url_of(resumed.root)
+    if is_remote(url) and processes.count > 1:
+        processes.any(False)  # wait until the main process has uploaded the run
+        run = run if processes.main else RunFolder.open(str(url))
     if run.best.exists():
         state.model.network.load_state_dict(read_model_file(run.best)[1])
     return TrainResult(run, run.read_metrics(), state.model.eval())
@@ -238,7 +246,7 @@ def _finish(setup: TrainSetup, state: TrainState, run: RunFolder) -> None:
     rows = run.read_metrics()
     start = f" (starting model: {percents(rows[0]['val']['miou'])})" if rows[0]["epoch"] == 0 else ""
     if start and state.best_epoch == 0:
-        log.warning(f"no gain: no epoch is better than the starting model, which {run.best} holds. {NO_GAIN_ADVICE}")
+        log.warning(f"no gain: no epoch is better than the starting model, which {shown(run.best)} holds. {NO_GAIN_ADVICE}")
     if missed := missed_classes(rows):
         log.warning(missed)
-    log.info(f"best {setup.val_set.split} mIoU {percents(state.best)}{start}; model {run.best}; report {run.report}")
+    log.info(f"best {setup.val_set.split} mIoU {percents(state.best)}{start}; model {shown(run.best)}; report {shown(run.report)}")

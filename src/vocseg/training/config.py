@@ -119,7 +119,7 @@ class TrainConfig:
     """Folder of images without masks, learned from the teacher only."""
 
     out: str | None = _setting("checkpoints", None)
-    """Run folder; by default runs/MODEL, numbered if it exists."""
+    """Run folder, or its URL; by default runs/MODEL, numbered if it exists."""
     tensorboard: bool = _setting("checkpoints", False)
     """Also write scalars and validation overlays for TensorBoard."""
 

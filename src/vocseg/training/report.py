@@ -15,7 +15,7 @@ from vocseg.errors import SettingError
 from vocseg.inference.segmenter import Segmenter
 from vocseg.training.run_folder import RunFolder
 from vocseg.training.setup import TrainSetup
-from vocseg.utils.files import replacing, write_text
+from vocseg.utils.files import MARK, replacing, write_text
 from vocseg.utils.text import percent
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def write_curves(run: RunFolder) -> None:
             axes.legend()
     with replacing(run.curves) as temporary:
         content = io.BytesIO()
-        figure.savefig(content, format="png", dpi=110)
+        figure.savefig(content, format="png", dpi=110, metadata={"Software": MARK.decode()})
         temporary.write_bytes(content.getvalue())
 
 

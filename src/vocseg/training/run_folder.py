@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from vocseg.errors import InputError, OutputError, SettingError, shown
 from vocseg.models.checkpoint import load_pickle
 from vocseg.training.config import TrainConfig
 from vocseg.utils.files import cannot_write, replacing, writable_folder, write_text
+from vocseg.utils.remote import local_path
+from vocseg.utils.stand_ins import is_there, kept, staging_of, url_of
 from vocseg.utils.urls import is_remote
 
 log = logging.getLogger("vocseg")
@@ -64,19 +66,16 @@ class RunFolder:
         return [path for name, path in vars(self).items() if name != "root"]
 
     def __repr__(self) -> str:
-        return f"RunFolder({str(self.root)!r})"
+        return f"RunFolder({shown(self.root)!r})"
 
     @classmethod
     def create(cls, config: TrainConfig) -> RunFolder:
         """Make the folder of a new run; OutputError if it contains a run or cannot be written."""
-        if is_remote(config.out):
-            raise OutputError(
-                f"cannot write a run to {config.out}: it is resumed from a disk; choose a folder, and copy it when it ends"
-            )
-        run = cls(config.out or _free_name(Path("runs"), Path(config.model).stem.replace(":", "-")))
-        if run.config.exists():
+        run = cls(_local(config.out) if config.out else _free_name(Path("runs"), Path(config.model).stem.replace(":", "-")))
+        if is_there(run.config):
             raise OutputError(f"{run.root} already contains a run; use --resume {run.root}, or choose another --out")
-        if run.root.resolve() in (Path(config.data).resolve(), VocFolder.find(config.data, config.mask_dir).root.resolve()):
+        data = Path(config.data).resolve(), VocFolder.find(config.data, config.mask_dir).root.resolve()
+        if run.root.resolve() in data or shown(run.root) in map(shown, (config.data.rstrip("/"), data[1])):
             raise OutputError(f"cannot write a run to {run.root}: it is the data folder; choose another --out")
         protect_data(config.data, [config.mask_dir], run.files, [config.model, config.weights, config.teacher])
         writable_folder(run.root)
@@ -87,7 +86,9 @@ class RunFolder:
         """Open an existing run folder; InputError if ``path`` is not one."""
         if not isinstance(path, str | Path):
             raise InputError(f"cannot resume {path!r:.80}: it is not the path of a run folder")
-        run = cls(path)
+        run = cls(_local(path))
+        if staging := staging_of(run.root):
+            staging.pull(run.root)
         if not run.config.is_file():
             raise InputError(f"cannot resume {path}: it is not a run folder (it has no config.toml)")
         return run
@@ -109,6 +110,30 @@ class RunFolder:
                 raise OSError(str(error).splitlines()[0]) from error
         for old in self.checkpoints()[KEPT_CHECKPOINTS:]:
             old.unlink(missing_ok=True)
+        self.upload()
+
+    def upload(self) -> None:
+        """Upload what has changed, the checkpoint last, if the folder is at a URL; failures that may pass are logged."""
+        try:
+            if staging := staging_of(self.root):
+                staging.keep_up()
+        except OutputError as error:
+            if error.exit_code != 1:
+                raise
+            log.warning(f"{error}; training continues, and the next checkpoint is uploaded with this one's files")
+
+    @contextmanager
+    def uploaded(self) -> Iterator[None]:
+        """Upload what has changed before the block and, all of it, after; OutputError if that fails."""
+        self.upload()
+        try:
+            yield
+        except BaseException:
+            with suppress(OutputError):
+                self.upload()
+            raise
+        if staging := staging_of(self.root):
+            staging.keep_up()
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Read the newest undamaged checkpoint; None if there is no checkpoint yet, InputError if all are damaged."""
@@ -165,8 +190,11 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Within the block, keep other processes from training here; InputError if one does.
 
-        Files that a killed process left half written are removed.
+        Files that a killed process left half written are removed. A folder at a URL is not locked.
         """
+        if url_of(self.root) is not None:
+            yield
+            return
         lock = FileLock(self.root / ".lock")
         try:
             lock.acquire(timeout=LOCK_SECONDS)
@@ -197,6 +225,11 @@ class RunFolder:
             log.setLevel(level)
             log.removeHandler(handler)
             handler.close()
+
+
+def _local(path: str | Path) -> Path:
+    """Return a path; of a URL, a local folder that stands in for it."""
+    return (local_path(str(path)) or kept(str(path))) if is_remote(path) else Path(path)
 
 
 class _Formatter(logging.Formatter):

@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import io
 import os
+import re
 import shutil
 import tempfile
 from collections import deque
@@ -34,8 +35,8 @@ UPLOADS = 8
 """Files that are uploaded at a time; as many may wait."""
 PICTURES = (".png", ".jpg", ".tif", ".mp4")
 """Files that are looked at before they are replaced: one that vocseg did not write stays."""
-LAST = ("shard.json", "shards.json")
-"""Files that say that those beside them are complete."""
+LAST = re.compile(r"shards?\.json|state-\d+\.pt")
+"""Names of files that say that those beside them are complete."""
 
 _numbers = count()
 _roots: dict[int, Path] = {}
@@ -158,27 +159,41 @@ class Staging:
         """Upload what is left, and wait for it; last, what says that all is there."""
         try:
             for is_last in (False, True):
-                self.upload([file for file in self._files() if (file.name in LAST) is is_last])
+                self.upload(self._files(is_last))
                 while self._waiting:
                     self._waiting.popleft().result()
         finally:
             self._pool.shutdown(cancel_futures=True)
 
-    def _files(self) -> Iterator[Path]:
-        yield self.path
+    def keep_up(self) -> None:
+        """Upload the files that have changed, and keep them; delete at the URL those that have been deleted here."""
+        for is_last in (False, True):
+            changed = [file for file in self._files(is_last) if file.is_file() and self._taken.get(file) != _state(file)]
+            list(self._pool.map(self._put, changed))
+        for file in [file for file in self._taken if not file.exists()]:
+            remote.remove([join(self.url, self._name(file))])
+            del self._taken[file]
+
+    def _files(self, is_last: bool) -> list[Path]:
+        found = [self.path]
         for parent, folders, names in os.walk(self.path):
             folders[:] = sorted(name for name in folders if not LEFTOVER.fullmatch(name))
-            yield from (Path(parent, name) for name in sorted(names) if not LEFTOVER.fullmatch(name))
+            found += [Path(parent, name) for name in sorted(names) if not LEFTOVER.fullmatch(name)]
+        return [file for file in found if bool(LAST.fullmatch(file.name)) is is_last]
 
     def _upload(self, file: Path) -> None:
-        name = self._name(file)
+        self._put(file)
+        file.unlink()
+        del self._taken[file]
+
+    def _put(self, file: Path) -> None:
+        state, name = _state(file), self._name(file)
         target = join(self.url, name) if name else self.url
         size = self.listing.get(name)
         if size and file.suffix in PICTURES and not is_output(file, size, partial(remote.read_range, target)):
             raise OutputError(f"cannot write {target}: it exists, and vocseg did not write it; choose another folder, or delete it")
         remote.upload(file, target)
-        file.unlink()
-        del self._taken[file]
+        self._taken[file] = state
 
     def _name(self, path: Path) -> str:
         return "" if path == self.path else path.relative_to(self.path).as_posix()
@@ -196,13 +211,13 @@ class Staging:
 
     def clear(self, folder: Path) -> None:
         """Delete what was in a remote folder, first what says that all is there."""
-        names = sorted(self._below(folder), key=lambda name: PurePosixPath(name).name not in LAST)
+        names = sorted(self._below(folder), key=lambda name: not LAST.fullmatch(PurePosixPath(name).name))
         remote.remove([join(self.url, name) for name in names])
         for name in names:
             del self.listing[name]
 
     def _below(self, folder: Path) -> list[str]:
-        top = f"{self._name(folder)}/"
+        top = f"{self._name(folder)}/".lstrip("/")
         return [name for name in self.listing if name.startswith(top) and ".." not in name.split("/")]
 
 
@@ -220,7 +235,14 @@ def upload(files: Iterable[Path]) -> None:
     """Begin to upload those of some complete files that are staged, all in one folder."""
     files = list(files)
     if files and (staging := staging_of(files[0])):
-        staging.upload(file for file in files if file.name not in LAST)
+        staging.upload(file for file in files if not LAST.fullmatch(file.name))
+
+
+def kept(url: str) -> Path:
+    """Return a local folder for a remote one, which stays until the process ends; :meth:`Staging.keep_up` uploads what it gets."""
+    staging = Staging(url)
+    _stagings[staging.path] = staging
+    return staging.path
 
 
 def is_there(path: Path) -> bool:
