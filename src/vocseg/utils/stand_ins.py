@@ -13,6 +13,7 @@ import io
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -139,7 +140,7 @@ class Staging:
     def __init__(self, url: str) -> None:
         self.url, self.path = url.rstrip("/"), stand_in(url)
         self._pool, self._waiting = ThreadPoolExecutor(UPLOADS), deque[Future[None]]()
-        self._taken: dict[Path, tuple[int, int]] = {}
+        self._taken: dict[Path, tuple[int, int] | None] = {}
 
     @cached_property
     def listing(self) -> dict[str, int]:
@@ -149,8 +150,9 @@ class Staging:
     def upload(self, files: Iterable[Path]) -> None:
         """Begin to upload files that are complete; raise OutputError if an earlier one failed."""
         for file in files:
-            if file.is_file() and self._taken.get(file) != _state(file):
-                self._taken[file] = _state(file)
+            known, state = self._taken.get(file), _state(file)
+            if state not in (None, known):
+                self._taken[file] = state
                 self._waiting.append(self._pool.submit(self._upload, file))
         while self._waiting and (len(self._waiting) > 2 * UPLOADS or self._waiting[0].done()):
             self._waiting.popleft().result()
@@ -168,7 +170,7 @@ class Staging:
     def keep_up(self) -> None:
         """Upload the files that have changed, and keep them; delete at the URL those that have been deleted here."""
         for is_last in (False, True):
-            changed = [file for file in self._files(is_last) if file.is_file() and self._taken.get(file) != _state(file)]
+            changed = [file for file in self._files(is_last) if _state(file) not in (None, self._taken.get(file))]
             list(self._pool.map(self._put, changed))
         for file in [file for file in self._taken if not file.exists()]:
             remote.remove([join(self.url, self._name(file))])
@@ -221,9 +223,13 @@ class Staging:
         return [name for name in self.listing if name.startswith(top) and ".." not in name.split("/")]
 
 
-def _state(file: Path) -> tuple[int, int]:
-    found = file.stat()
-    return found.st_size, found.st_mtime_ns
+def _state(file: Path) -> tuple[int, int] | None:
+    """Return size and time of change of a file; None if it is a folder, or has been uploaded and deleted."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return None if stat.S_ISDIR(found.st_mode) else (found.st_size, found.st_mtime_ns)
 
 
 def staging_of(path: Path) -> Staging | None:
