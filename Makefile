@@ -26,7 +26,7 @@ lint: $(INSTALLED)
 	test ! -x $(BIN)/hadolint || $(BIN)/hadolint Dockerfile
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet -m "not browser" --durations=10 --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet -m "not browser" --durations=10 --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # The page of `vocseg serve` in Debian's Chromium, which is installed if it is missing and this is root.
 test-browser: $(INSTALLED)
