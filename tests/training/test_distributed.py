@@ -188,12 +188,12 @@ def test_a_signal_to_the_whole_group_ends_the_run_in_order(synth: Path, tmp_path
     assert RunFolder(run.root).load_checkpoint() is not None
 
 
-def test_killed_at_ten_random_points_and_resumed_ends_as_if_nothing_had_happened(images: Path, tmp_path: Path) -> None:
+def test_killed_at_ten_random_points_and_resumed_ends_as_if_nothing_had_happened(synth: Path, tmp_path: Path) -> None:
     changes = {"model": "lraspp_mobilenet_v3_large", "weights": "none", "crop": 32, "iterations": 30, "ema": 0.9}
-    finish([start(options(images, tmp_path / "whole", **changes), often=True)])
+    finish([start(options(synth, tmp_path / "whole", **changes), often=True)])
     run, whole = RunFolder(tmp_path / "cut"), RunFolder(tmp_path / "whole")
     randomness = random.Random(0)
-    command = options(images, run.root, **changes)
+    command = options(synth, run.root, **changes)
     for _ in range(10):
         process = start(command, often=True)
         seen = len(run.read_steps()) if run.root.exists() else 0
