@@ -17,9 +17,10 @@ from verbs import Run, fails
 from vocseg.data.samples import FOLDER
 from vocseg.inference.reading import expected
 from vocseg.inference.result import Segmentation
-from vocseg.inference.sources import Item
+from vocseg.inference.sources import Item, find_images
 from vocseg.inference.video import Reading, read_frames
 from vocseg.inference.video_sink import MaskVideoSink, OverlaySink
+from vocseg.utils.remote import find, read_bytes, upload
 from vocseg.utils.system import set_max_pixels
 
 av = pytest.importorskip("av")
@@ -454,3 +455,34 @@ def test_pixels_and_sizes_of_all_kinds(segment: vocseg.Segmenter, tmp_path: Path
     result.check()
     assert [mask.shape for mask in gray_levels(result.images[0].mask)] == [size[::-1]] * 2
     assert len(described(result.images[0].overlay)[0]) == 2
+
+
+@pytest.mark.parametrize("kind", ["s3", "memory"])
+def test_videos_at_a_url(segment: vocseg.Segmenter, kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """They give the files of a disk; what vocseg wrote beside them is passed over."""
+    store = request.getfixturevalue("bucket") if kind == "s3" else "memory://clips"
+    clips, out, options = tmp_path / "clips", tmp_path / "out", {"formats": ["mask", "overlay", "areas"], "model": segment}
+    for number, name in enumerate(("b.mp4", "a/b.mp4")):
+        (clips / name).parent.mkdir(parents=True, exist_ok=True)
+        upload(make_clip(clips / name, 3 + number, sound=not number, size=(40, 32)), f"{store}/clips/{name}")
+    one = vocseg.predict(clips, out, **options)
+    two = vocseg.predict(f"{store}/clips/", f"{store}/out", **options)
+    two.check()
+    files = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*.*") if path.is_file()}
+    assert len(files) == 7 + 2 + 1
+    assert {found.name: read_bytes(f"{store}/out/{found.name}") for found in find(f"{store}/out")} == files
+    assert two.images[-1].image == f"{store}/clips/b.mp4/000003"
+    assert [row.name for row in two.images] == [row.name for row in one.images]
+    again = vocseg.predict(f"{store}/clips/", f"{store}/out", skip_existing=True, **options)
+    assert (len(again.images), again.existing) == (0, 7)
+    upload(out / "b_overlay.mp4", f"{store}/clips/b_overlay.mp4")
+    (listed := tmp_path / "list.txt").write_text(f"{store}/clips/b.mp4\n{store}/clips/b.mp4\n{store}/clips/none.mp4\n")
+    for source, names in (
+        (f"{store}/clips", ["a/b.mp4", "b.mp4"]), (f"{store}/clips/*.mp4", ["b.mp4"]), (listed, ["b.mp4", "none.mp4"]),
+        (f"{store}/clips/b_overlay.mp4", ["b_overlay.mp4"]),
+    ):  # fmt: skip
+        assert [item.relative.as_posix() for item in find_images(source)] == names
+    failed = vocseg.predict(listed, tmp_path / "other", **options)
+    assert [str(error) for error in failed.errors.values()] == [
+        f"cannot open video {store}/clips/none.mp4: cannot read {store}/clips/none.mp4: there is no such file, folder or bucket"
+    ]

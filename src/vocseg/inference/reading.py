@@ -47,7 +47,7 @@ def expected(images: Iterable[Any], reading: Reading) -> int:
             if total >= MANY:  # more make no difference
                 break
             if isinstance(image, Item) and image.is_video and not image.is_live:
-                total += frame_count(str(image.key), reading) - 1
+                total += frame_count(image.video, reading) - 1
     return total
 
 
@@ -95,7 +95,7 @@ def _images(item: Item, content: Path | bytes, frames: bool) -> Iterator[Item]:
 def _video(item: Item, reading: Reading) -> Iterator[Item]:
     """Yield the frames of a video, numbered from its start."""
     try:
-        for found in _ahead(read_frames(str(item.key), item.output or Path(), item.is_live, reading)):
+        for found in _ahead(read_frames(item.video, item.output or Path(), item.is_live, reading)):
             if isinstance(found, DataError):
                 yield _failed(item, found)
                 continue
@@ -103,7 +103,7 @@ def _video(item: Item, reading: Reading) -> Iterator[Item]:
             name = f"{frame.number:06d}"
             yield item._replace(
                 relative=item.relative / name, read=partial(_same, pixels), output=_page_output(item, name), frame=frame,
-                label=Path(item.path) / name,
+                label=item.path / name if item.is_live or isinstance(item.key, Path) else f"{item.key}/{name}",
             )  # fmt: skip
     except DataError as error:
         yield _failed(item, error)

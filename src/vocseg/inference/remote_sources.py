@@ -1,7 +1,8 @@
-"""Images at URLs of object stores and other remote file systems. Their contents are fetched when they are read."""
+"""Images and videos at URLs of object stores and other remote file systems. Their contents are fetched when they are read."""
 
 from __future__ import annotations
 
+import os
 import re
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -30,7 +31,7 @@ def find_remote(url: str, out: Path | None, skipped: Skipped, in_list: bool) -> 
     suffix = path.suffix.lower()
     is_pattern = MAGIC.search(str(path)) is not None
     if suffix in VIDEO_SUFFIXES and not is_pattern:
-        raise InputError(f"cannot read {url}: of videos, files on a disk and streams are read; copy it first")
+        return [_video(stand_in(parent(url)) / path.name, Path(path.name))]
     if not is_pattern and suffix in IMAGE_SUFFIXES and not url.endswith("/"):
         return [_item(url)]
     if is_archive(Path(path.name)) and not is_pattern:
@@ -42,7 +43,7 @@ def find_remote(url: str, out: Path | None, skipped: Skipped, in_list: bool) -> 
         return [_item(url)]
     if kind == "folder":
         return _folder(url, out, skipped)
-    found = [_item(match, is_search=True) for match in (remote.matches(url) if is_pattern else ())]
+    found = [item for match in (remote.matches(url) if is_pattern else ()) for item in _match(match)]
     if not found:
         raise InputError(f"no image or folder {url}")
     return found
@@ -51,6 +52,24 @@ def find_remote(url: str, out: Path | None, skipped: Skipped, in_list: bool) -> 
 def _item(url: str, relative: Path | None = None, *, is_search: bool = False) -> Item:
     path = safe_name(str(path_of(url)))
     return Item(path, relative or Path(path.name or "image"), partial(_read, url, is_search), label=shown(url))
+
+
+def _video(path: Path, relative: Path) -> Item:
+    return Item(path, relative, label=shown(path), is_video=True)
+
+
+def _match(url: str) -> list[Item]:
+    name = Path(path_of(url).name)
+    if not is_video(name):
+        return [_item(url, is_search=True)]
+    return [] if _is_overlay(url) else [_video(stand_in(parent(url)) / name, name)]
+
+
+def _is_overlay(url: str) -> bool:
+    """Tell whether a video has the note of those that vocseg writes, at its end."""
+    with remote.RemoteFile(url) as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+        return MARK in file.read()
 
 
 def _read(url: str, is_search: bool) -> bytes:
@@ -62,20 +81,19 @@ def _read(url: str, is_search: bool) -> bytes:
 
 def _folder(url: str, out: Path | None, skipped: Skipped) -> list[Item]:
     before, excluded = len(skipped), _excluded(url, out)
-    inside, archives, videos = [], list[str](), list[str]()
+    inside, archives, top = [], list[str](), stand_in(url)
     for name in (found.name for found in remote.find(url)):
         parts = PurePosixPath(name).parts
-        if any(map(is_hidden, parts)) or (excluded is not None and parts[: len(excluded)] == excluded):
+        if any(map(is_hidden, parts)) or ".." in parts or (excluded is not None and parts[: len(excluded)] == excluded):
             continue
         path, file = safe_name(name), join(url, name)
         if is_archive(path):
             archives.append(shown(file))
         elif is_video(path):
-            videos.append(shown(file))
+            inside += [] if _is_overlay(file) else [_video(top / name, path)]
         elif is_image(path, shown(file), skipped):
             inside.append(_item(file, path, is_search=True))
     log_passed(f"folder {shown(url)}", archives, "archive", "name archives to read them")
-    log_passed(f"folder {shown(url)}", videos, "video", "copy videos to a disk to read them")
     if not inside:
         first = f": {list(skipped.values())[before]}" if len(skipped) > before else f" ({', '.join(sorted(IMAGE_SUFFIXES))})"
         raise InputError(f"folder {url} holds no images that can be read{first}")

@@ -22,7 +22,7 @@ from vocseg.inference.archives import contents, is_archive, members, safe_name
 from vocseg.inference.folders import VIDEO_SUFFIXES, Skipped, image_files, is_hidden, is_image, is_prediction, is_video
 from vocseg.inference.names import with_folders
 from vocseg.utils.files import read_lines
-from vocseg.utils.stand_ins import published
+from vocseg.utils.stand_ins import published, url_of
 from vocseg.utils.text import counted
 from vocseg.utils.urls import is_remote, join
 from vocseg.voc import IMAGE_SUFFIXES
@@ -66,7 +66,12 @@ class Item(NamedTuple):
     @property
     def is_live(self) -> bool:
         """Whether it is a camera or a stream, or a frame of one."""
-        return self.is_video and (self.frame.is_live if self.frame else not isinstance(self.key, Path))
+        return self.is_video and (self.frame.is_live if self.frame else isinstance(self.key, str) and url_of(self.path) is None)
+
+    @property
+    def video(self) -> str:
+        """What opens the video."""
+        return str(self.key if self.is_live else self.path)
 
     @property
     def key(self) -> Path | str:
@@ -78,7 +83,7 @@ def find_images(
     sources: str | Path | Item | Iterable[str | Path | Item], out: Path | None = None, skipped: Skipped | None = None
 ) -> list[Item]:
     """Find the images of files, folders (searched with all below them), glob patterns, lists (``.txt``, or the first column
-    of a ``.csv``; paths relative to the list), archives (zip, tar, tar.gz), addresses (http, https), URLs of all these but videos
+    of a ``.csv``; paths relative to the list), archives (zip, tar, tar.gz), addresses (http, https), URLs of all these
     in stores that fsspec knows (``s3://bucket/photos/``), and ``-``, standard input: an image, or a list of paths. Folders and
     patterns are sorted, all others keep their order.
 
@@ -111,7 +116,7 @@ def _once(found: list[Item], own: set[int]) -> list[Item]:
         place: Any = (folder(item.path.parent) / item.path.name, item.member)
         if isinstance(item.read, partial):
             place = item.read.args[0]  # the address, whose label may not tell all of it
-        elif item.read is not None or item.is_live:
+        elif isinstance(item.key, str):
             place = item.key
         seen.setdefault(id(item) if id(item) in own else place, item)
     if again := len(found) - len(seen):

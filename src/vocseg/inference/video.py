@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from vocseg import draw
 from vocseg.errors import DataError, reason
 from vocseg.inference.options import check_reading
+from vocseg.utils.stand_ins import open_file, url_of
 from vocseg.utils.system import cores, max_pixels
 
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf"
@@ -84,7 +85,7 @@ def frame_count(source: str, reading: Reading) -> int:
 
 
 def open_video(source: str) -> Any:
-    """Open a file, a camera (its number, or ``/dev/video0``) or an address (rtsp://) with PyAV."""
+    """Open a file, which may stand in for one at a URL, a camera (its number, or ``/dev/video0``) or an address (rtsp://)."""
     try:
         import av
     except ImportError as error:
@@ -96,7 +97,8 @@ def open_video(source: str) -> Any:
             return av.open(f"/dev/video{source}" if source.isdigit() else source, format="v4l2")
         if "://" in source:
             return av.open(source, timeout=TIMEOUT)
-        return av.open(source, options={"protocol_whitelist": "file", "format_whitelist": FORMATS})
+        file = source if Path(source).exists() or url_of(source) is None else open_file(Path(source))
+        return av.open(file, options={"protocol_whitelist": "file", "format_whitelist": FORMATS})
     except Exception as error:
         raise DataError(f"cannot open video {source}: {reason(error)}") from error
 

@@ -66,7 +66,7 @@ def stand_in(url: str) -> Path:
     folder = _root() / str(next(_numbers))
     folder.mkdir()
     path = folder / (path_of(url).name or "remote")
-    STAND_INS[str(path)] = url
+    STAND_INS[str(path)] = url if url.endswith("://") else url.rstrip("/")
     return path
 
 
