@@ -142,10 +142,27 @@ def test_what_is_no_data_set_or_must_be_on_a_disk(bucket: str, synth: Path, tmp_
         VocFolder.find(f"{bucket}/none/")
     with pytest.raises(DataError, match=rf"^no mask folder {bucket}/data/VOCdevkit/VOC2012/SegmentationClass"):
         VocFolder.find(f"{bucket}/data")
-    with pytest.raises(DataError, match=rf"^{bucket}/data/VOCdevkit/VOC2012 is read where it is; copy it to a disk first"):
-        vocseg.pack(f"{bucket}/data", tmp_path / "out")
-    with pytest.raises(DataError, match=r"to unpack it, copy it to a disk first"):
-        vocseg.unpack(bucket, tmp_path / "out")
+    with pytest.raises(DataError, match=rf"^{bucket}/data is not a packed data set: it has no shards.json"):
+        vocseg.unpack(f"{bucket}/data", tmp_path / "out")
+
+
+def test_packed_and_unpacked_from_a_url_to_a_url(s3: S3Server, bucket: str, data: str, synth: Path, tmp_path: Path) -> None:
+    local = vocseg.pack(synth, tmp_path / "shards", images_per_shard=4)
+    for out in (f"{bucket}/out", tmp_path / "out"):
+        if data.endswith("shards"):
+            s3.seen.clear()
+            assert vocseg.unpack(data, out).to_dict() == local.to_dict() | {"folder": str(out)}
+            expected = synth
+        else:
+            assert vocseg.pack(data, out, images_per_shard=4).to_dict() == local.to_dict() | {"folder": str(out)}
+            expected = tmp_path / "shards"
+        files = {path.relative_to(expected).as_posix(): path.read_bytes() for path in expected.rglob("*.*")}
+        url = out if isinstance(out, str) else out.as_uri()
+        assert {found.name: read_bytes(join(url, found.name)) for found in find(url)} == files
+    changes = [path for method, path in s3.seen if method == "PUT"]
+    assert data.endswith("shards") or changes[-1].endswith("shards.json")
+    with pytest.raises(OutputError, match=rf"^{bucket}/out is not an empty folder"):
+        vocseg.unpack(tmp_path / "shards", f"{bucket}/out")
 
 
 def test_a_folder_in_memory(synth: Path, tmp_path: Path) -> None:

@@ -9,20 +9,20 @@ import re
 import stat
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PureWindowsPath
 from unicodedata import normalize
 
 from vocseg import voc
-from vocseg.data.layout import VocFolder, protect_data
+from vocseg.data.layout import VocFolder, data_folder, protect_data
 from vocseg.data.packed import INDEX, VERSION, PackedFiles, ShardFile, find_packed
 from vocseg.errors import DataError, OutputError, SettingError, reason
 from vocseg.utils.arguments import checked
 from vocseg.utils.files import building
 from vocseg.utils.progress import progress
-from vocseg.utils.stand_ins import published, staged, staging_of
+from vocseg.utils.stand_ins import complete, open_file, published, staged, staging_of, upload, url_of
 from vocseg.utils.tar import add_file
-from vocseg.utils.urls import is_remote
 
 CLASSES = "classes.json"
 MEGABYTE = 10**6
@@ -70,7 +70,8 @@ def pack(
     ``splits`` packs only the images and lists of these splits. A shard ends before it would have more than ``shard_size``
     megabytes, or more than ``images_per_shard`` images. What takes a data set takes ``out``; :func:`unpack` gives the folder back.
 
-    ``out`` may be a URL (``s3://bucket/shards``): shards are written to the disk first, and the index is uploaded last.
+    ``out`` may be a URL (``s3://bucket/shards``): each shard is uploaded when it is complete, and the index last. ``data`` may be
+    one too, and is then copied to a temporary folder.
 
     Raises DataError if there is no VOC layout or split list, or a file cannot be read, OutputError if ``out`` is not new or
     empty or cannot be written.
@@ -83,18 +84,23 @@ def pack(
     """
     if shard_size < 1 or (images_per_shard is not None and images_per_shard < 1):
         raise SettingError(f"a shard has at least 1 megabyte and 1 image, not {shard_size} and {images_per_shard}")
-    folder, out = VocFolder.find(data, masks=False).unpacked(), Path(out)
+    folder, out = VocFolder.find(data, masks=False), Path(out)
+    if folder.packed is None and url_of(folder.root):
+        complete(folder.root)
+    else:
+        folder.unpacked()
     protect_data(data, (), [out])
     groups, others = _sorted_files(folder, splits)
     if (staging := staging_of(out)) and not all(name in others or REMAINS.fullmatch(name) for name in staging.listing):
         raise OutputError(f"{out} is not an empty folder; choose another, or remove it")
     limits = shard_size * MEGABYTE, images_per_shard or len(groups) + 1
-    with building(out) as target:
+    with building(out) if staging is None else _folder(out) as target:
         shards = []
         for number, batch in enumerate(_batches(progress(groups.items(), len(groups), "pack"), folder.root, *limits)):
-            shards.append(_write_shard(target / f"shard-{number:06d}.tar", folder.root, batch))
-        for file in others:
-            _copy(folder.root / file, target / file)
+            shards.append(_write_shard(file := target / f"shard-{number:06d}.tar", folder.root, batch))
+            upload([file])
+        for name in others:
+            _copy(folder.root / name, target / name)
         index = {"version": VERSION, "name": folder.root.resolve().name, "shards": [shard._asdict() for shard in shards]}
         (target / INDEX).write_text(json.dumps(index, separators=(",", ":")) + "\n", encoding="utf-8")
         (target / CLASSES).write_text(json.dumps(folder.classes) + "\n", encoding="utf-8")
@@ -102,12 +108,13 @@ def pack(
 
 
 @checked
+@staged("out")
 def unpack(shards: str | Path, out: str | Path) -> Packed:
     """Write the files of a packed data set to the new folder ``out``, bit for bit as they were packed.
 
     Raises DataError if there is no index, a shard is missing or not the one that the index describes, or the index names a
     file outside of ``out``; OutputError if ``out`` is not new or empty or cannot be written. ``out`` appears only when it is
-    complete.
+    complete. Both may be URLs; the files of ``out`` are then written to the disk first.
 
     >>> import tempfile
     >>> from vocseg.data.samples import FOLDER
@@ -118,13 +125,13 @@ def unpack(shards: str | Path, out: str | Path) -> Packed:
     >>> (folder / "data/JPEGImages/camera.jpg").read_bytes() == (FOLDER / "JPEGImages/camera.jpg").read_bytes()
     True
     """
-    if is_remote(shards):
-        raise DataError(f"{shards} is read where it is (--data); to unpack it, copy it to a disk first")
-    source, out = Path(shards).expanduser(), Path(out)
+    source, out = data_folder(shards), Path(out)
     found = find_packed(source)
     if found is None:
         raise DataError(f"{source} is not a packed data set: it has no {INDEX}")
     _refuse_unsafe(found)
+    if (staging := staging_of(out)) and staging.listing:
+        raise OutputError(f"{out} is not an empty folder; choose another, or remove it")
     with building(out) as target:
         for shard in progress(found.shards, len(found.shards), "unpack", "shard"):
             _check(source / shard.file, shard)
@@ -135,6 +142,12 @@ def unpack(shards: str | Path, out: str | Path) -> Packed:
             if not OWN_NAMES.fullmatch(file):
                 _copy(source / file, target / file)
     return _packed(out, found.shards)
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[Path]:
+    path.mkdir()
+    yield path
 
 
 def _packed(folder: Path, shards: Sequence[ShardFile]) -> Packed:
@@ -273,7 +286,7 @@ def _refuse_unsafe(shards: PackedFiles) -> None:
 def _check(path: Path, shard: ShardFile) -> None:
     """Raise DataError unless a shard has the contents that the index describes."""
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"cannot read shard {path}: {reason(error)}") from error

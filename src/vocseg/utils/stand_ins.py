@@ -22,7 +22,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property, partial, wraps
 from itertools import count
 from pathlib import Path, PurePosixPath
-from typing import IO, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from vocseg.errors import STAND_INS, OutputError, VocsegError, shown
 from vocseg.utils import remote
@@ -84,7 +84,7 @@ def published(path: Path) -> Path | str:
     return path if url_of(path) is None else shown(path)
 
 
-def open_file(path: Path) -> IO[bytes]:
+def open_file(path: Path) -> io.BufferedReader:
     """Open a file for reading, or the remote one that it stands in for."""
     url = url_of(path)
     return open(path, "rb") if url is None else io.BufferedReader(remote.RemoteFile(url), 1 << 20)
@@ -114,11 +114,24 @@ def mirror(url: str, wanted: Callable[[str], bool] = lambda name: True) -> Path:
         if wanted(name):
             remote.fetch(join(url, name), target)
         else:
-            target.touch()
+            target.write_bytes(b"")
         time = int.from_bytes(hashlib.blake2b(stamp.encode(), digest_size=7).digest(), "big")
         os.utime(target, ns=(time, time))
         stamps[name] = stamp
     return folder
+
+
+def complete(folder: Path) -> None:
+    """Copy to the disk the files that are empty in a folder of :func:`mirror`, or below one."""
+
+    def copy(file: Path) -> None:
+        found = file.stat()
+        if not found.st_size:
+            remote.fetch(str(url_of(file)), file)
+            os.utime(file, ns=(found.st_mtime_ns, found.st_mtime_ns))
+
+    with ThreadPoolExecutor(UPLOADS) as pool:
+        list(pool.map(copy, (file for file in folder.rglob("*") if file.is_file())))
 
 
 def fetched(name: str | Path) -> Path:
