@@ -27,7 +27,7 @@ from vocseg.errors import DataError, InputError, OutputError
 from vocseg.inference.sources import find_images
 from vocseg.utils import remote
 from vocseg.utils.remote import find, read_bytes, upload
-from vocseg.utils.stand_ins import _root
+from vocseg.utils.stand_ins import stand_ins_folder
 from vocseg.utils.urls import join
 
 FORMATS = ("mask", "overlay", "cutout", "probabilities", "areas", "coco", "labelme", "yolo", "geojson", "cvat", "label-studio")
@@ -71,7 +71,7 @@ def store(request: pytest.FixtureRequest) -> str:
 
 def test_a_bucket_gives_the_files_of_a_folder(segmenter: vocseg.Segmenter, photos: Path, store: str, tmp_path: Path) -> None:
     put(photos, f"{store}/photos")
-    before = set(_root().iterdir())
+    before = set(stand_ins_folder().iterdir())
     one = vocseg.predict(photos, tmp_path / "masks", model=segmenter, formats=FORMATS, json=tmp_path / "all.json")
     two = vocseg.predict(f"{store}/photos", f"{store}/masks", model=segmenter, formats=FORMATS, json=f"{store}/all.json")
     mine, theirs = stored(f"{store}/masks"), local(tmp_path / "masks")
@@ -91,8 +91,8 @@ def test_a_bucket_gives_the_files_of_a_folder(segmenter: vocseg.Segmenter, photo
     assert two.shared == tuple(f"{store}/masks/{Path(file).name}" for file in one.shared)
     written = json.loads(read_bytes(f"{store}/all.json"))
     assert [row["mask"] for row in written["predictions"]] == [row.mask for row in two.images]
-    assert str(_root()) not in json.dumps(written)
-    assert set(_root().iterdir()) == before
+    assert str(stand_ins_folder()) not in json.dumps(written)
+    assert set(stand_ins_folder().iterdir()) == before
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ from vocseg.errors import DataError, OutputError, SettingError, reason
 from vocseg.utils.arguments import checked
 from vocseg.utils.files import building
 from vocseg.utils.progress import progress
-from vocseg.utils.stand_ins import complete, open_file, published, staged, staging_of, upload, url_of
+from vocseg.utils.staging import staged, staging_of, upload
+from vocseg.utils.stand_ins import complete, open_file, published, url_of
 from vocseg.utils.tar import add_file
 
 CLASSES = "classes.json"

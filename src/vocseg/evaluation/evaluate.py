@@ -43,7 +43,7 @@ from vocseg.utils.cluster import Cluster
 from vocseg.utils.files import MARK, refuse_to_replace, writable_folder
 from vocseg.utils.progress import progress
 from vocseg.utils.shards import Shard, own_names
-from vocseg.utils.stand_ins import is_there, staged, upload
+from vocseg.utils.staging import is_there, staged, upload
 
 log = logging.getLogger("vocseg.evaluation")
 

@@ -20,7 +20,7 @@ from vocseg.inference.shards import merge_shared
 from vocseg.utils.arguments import checked
 from vocseg.utils.files import write_json
 from vocseg.utils.shards import Manifest, digest, find_shards
-from vocseg.utils.stand_ins import staged
+from vocseg.utils.staging import staged
 
 Shards = Mapping[Path, Manifest]
 

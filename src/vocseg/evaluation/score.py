@@ -17,7 +17,8 @@ from vocseg.evaluation.shards import split_manifest
 from vocseg.utils.arguments import checked
 from vocseg.utils.progress import progress
 from vocseg.utils.shards import Shard, own_names
-from vocseg.utils.stand_ins import mirror, staged
+from vocseg.utils.staging import staged
+from vocseg.utils.stand_ins import mirror
 from vocseg.utils.urls import is_remote
 from vocseg.voc import MASKS
 

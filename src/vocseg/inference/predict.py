@@ -38,7 +38,8 @@ from vocseg.utils.arguments import checked
 from vocseg.utils.cluster import Cluster
 from vocseg.utils.files import refuse_to_replace, writable_folder, write_json
 from vocseg.utils.shards import Shard
-from vocseg.utils.stand_ins import published, staged, staging_of
+from vocseg.utils.staging import staged, staging_of
+from vocseg.utils.stand_ins import published
 from vocseg.utils.text import counted
 from vocseg.voc import OPACITY
 

@@ -23,7 +23,8 @@ from vocseg.inference.sources import Item
 from vocseg.models import ModelInfo
 from vocseg.utils.cluster import Cluster, Work, Worker
 from vocseg.utils.shards import digest, named_file
-from vocseg.utils.stand_ins import published, staging_of
+from vocseg.utils.staging import staging_of
+from vocseg.utils.stand_ins import published
 from vocseg.utils.system import max_pixels, set_max_pixels, tune_process
 from vocseg.utils.temporary import sweep
 from vocseg.utils.user_code import import_user_code, imported_user_code

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from functools import partial
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
 
 from vocseg.errors import DataError, InputError, OutputError, shown
@@ -13,7 +13,8 @@ from vocseg.inference.folders import VIDEO_SUFFIXES, Skipped, is_hidden, is_imag
 from vocseg.inference.sources import Item, archive_items, list_items, log_passed
 from vocseg.utils import remote
 from vocseg.utils.files import MARK
-from vocseg.utils.stand_ins import fetched, staging_of, stand_in
+from vocseg.utils.staging import staging_of
+from vocseg.utils.stand_ins import fetched, stand_in
 from vocseg.utils.urls import join, parent, path_of
 from vocseg.voc import IMAGE_SUFFIXES
 
@@ -81,7 +82,7 @@ def _read(url: str, is_search: bool) -> bytes:
 
 def _folder(url: str, out: Path | None, skipped: Skipped) -> list[Item]:
     before, excluded = len(skipped), _excluded(url, out)
-    inside, archives, top = [], list[str](), stand_in(url)
+    inside, archives, top = [], list[str](), cache(stand_in)
     for name in (found.name for found in remote.find(url)):
         parts = PurePosixPath(name).parts
         if any(map(is_hidden, parts)) or ".." in parts or (excluded is not None and parts[: len(excluded)] == excluded):
@@ -90,7 +91,7 @@ def _folder(url: str, out: Path | None, skipped: Skipped) -> list[Item]:
         if is_archive(path):
             archives.append(shown(file))
         elif is_video(path):
-            inside += [] if _is_overlay(file) else [_video(top / name, path)]
+            inside += [] if _is_overlay(file) else [_video(top(url) / name, path)]
         elif is_image(path, shown(file), skipped):
             inside.append(_item(file, path, is_search=True))
     log_passed(f"folder {shown(url)}", archives, "archive", "name archives to read them")

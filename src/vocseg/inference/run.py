@@ -31,7 +31,8 @@ from vocseg.inference.video import Reading
 from vocseg.inference.video_sink import ClipSink
 from vocseg.models import ModelInfo
 from vocseg.utils.progress import progress
-from vocseg.utils.stand_ins import published, pulled, staging_of, upload
+from vocseg.utils.staging import pulled, staging_of, upload
+from vocseg.utils.stand_ins import published
 from vocseg.utils.text import shares
 
 log = logging.getLogger("vocseg.predict")

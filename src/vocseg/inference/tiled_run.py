@@ -21,7 +21,8 @@ from vocseg.inference.strip_readers import is_tiff
 from vocseg.inference.strip_writers import can_write_tiff
 from vocseg.inference.tiles import TILE, segment_tiled
 from vocseg.inference.video_sink import OverlaySink
-from vocseg.utils.stand_ins import is_there, published, staging_of, upload
+from vocseg.utils.staging import is_there, staging_of, upload
+from vocseg.utils.stand_ins import published
 from vocseg.utils.text import counted
 
 if TYPE_CHECKING:

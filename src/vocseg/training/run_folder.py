@@ -19,7 +19,8 @@ from vocseg.models.checkpoint import load_pickle
 from vocseg.training.config import TrainConfig
 from vocseg.utils.files import cannot_write, replacing, writable_folder, write_text
 from vocseg.utils.remote import local_path
-from vocseg.utils.stand_ins import is_there, kept, staging_of, url_of
+from vocseg.utils.staging import is_there, kept, staging_of
+from vocseg.utils.stand_ins import url_of
 from vocseg.utils.urls import is_remote
 
 log = logging.getLogger("vocseg")

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from vocseg.errors import DataError, InputError, OutputError, SettingError, reason, shown
 from vocseg.utils.files import read_json, write_json
-from vocseg.utils.stand_ins import fetched, mirror, published, staging_of
+from vocseg.utils.staging import staging_of
+from vocseg.utils.stand_ins import fetched, mirror, published
 from vocseg.utils.temporary import temporary_beside
 from vocseg.utils.text import counted
 from vocseg.utils.urls import is_remote
