@@ -38,5 +38,8 @@ class Here(Cluster):
     def finished(self, state: Path) -> dict[str, Any]:
         return self._loaded()
 
+    def forget(self, state: Path) -> None:
+        pass
+
     def _loaded(self) -> dict[str, Any]:
         return {name: cloudpickle.loads(value) for name, value in reversed(self.kept.items())}  # in another order

@@ -87,9 +87,8 @@ def s3_server() -> Iterator[S3Server]:
 @pytest.fixture
 def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
     """The S3 server, which this process and those that it starts use, and retries without waiting. Buckets are new."""
-    values = {"ENDPOINT_URL": s3_server.url, "ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "DEFAULT_REGION": "us-east-1"}
-    for name, value in (values | {"MAX_ATTEMPTS": "1", "EC2_METADATA_DISABLED": "true"}).items():
-        monkeypatch.setenv(f"AWS_{name}", value)
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(remote, "DELAYS", (0.0, 0.0, 0.0))
     s3_server.seen.clear()
     yield s3_server

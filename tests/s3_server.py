@@ -15,7 +15,8 @@ Failure = tuple[int, str, str]
 class S3Server:
     """``fail``: called with method and path of each request; returns the failure to answer with, or None. ``seen``: requests.
 
-    ``before``: called with the same, before a request is answered, perhaps after a while.
+    ``before``: called with the same, before a request is answered, perhaps after a while. ``environment``: of processes
+    that use it.
     """
 
     def __init__(self) -> None:
@@ -31,6 +32,9 @@ class S3Server:
         self._application = DomainDispatcherApplication(create_backend_app)
         self._server = make_server("127.0.0.1", 0, self._answer, True, request_handler=Quiet)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+        values = {"ENDPOINT_URL": self.url, "ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "DEFAULT_REGION": "us-east-1"}
+        values |= {"MAX_ATTEMPTS": "1", "EC2_METADATA_DISABLED": "true"}
+        self.environment = {f"AWS_{name}": value for name, value in values.items()}
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def _answer(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

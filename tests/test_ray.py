@@ -8,9 +8,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 
@@ -20,17 +22,67 @@ from vocseg.inference.remote import STATE
 
 pytest.importorskip("ray", reason="ray is not installed (extra ray)")
 pytest.importorskip("psutil", reason="psutil is not installed")
+pytest.importorskip("s3fs", reason="s3fs is not installed")
 import psutil
+from fsspec.core import url_to_fs
 from pyarrow import parquet
 from ray.cluster_utils import Cluster
+from s3fs import S3FileSystem
 
 from forked import Forked
+from s3_server import S3Server
 from verbs import data_and_model
 from vocseg import ray as on_ray
+from vocseg import voc
+from vocseg.utils import staging
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="Ray's clusters for tests run on Linux")]
-SLOWLY: dict[str, Any] = {"tta": "multiscale", "device": "cpu", "engine": "torch"}
+OPTIONS: dict[str, Any] = {"device": "cpu", "engine": "torch"}
+WORDS = ["--device", "cpu", "--engine", "torch", "--actors", 1]
+"""Options of a command; an actor gets blocks of a fourth of the images."""
 FAST_CHECKS = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500, "health_check_failure_threshold": 10}
+GATE = """
+import os, time
+from pathlib import Path
+from vocseg import draw
+
+folder, saved, save = Path(__file__).parent, [], draw.save_mask
+
+def save_mask(*arguments, **options):
+    save(*arguments, **options)
+    saved.append(1)
+    while len(saved) > FREE and not (folder / "open").exists():
+        (folder / f"waiting-{os.getpid()}").touch()
+        time.sleep(0.02)
+
+draw.save_mask = save_mask
+"""
+
+
+class Gate:
+    """Code that actors import: each writes ``free`` masks, and one more when the gate opens, and all others."""
+
+    def __init__(self, folder: Path, free: int) -> None:
+        self.folder, self.code = folder, folder / "gate.py"
+        folder.mkdir()
+        self.code.write_text(GATE.replace("FREE", str(free)))
+
+    def wait(self, actors: int, driver: Forked | None = None) -> None:
+        """Wait until so many actors wait, or the driver has ended."""
+        until(lambda: len(list(self.folder.glob("waiting-*"))) >= actors or (driver and driver.poll() is not None))
+
+    def open(self) -> None:
+        (self.folder / "open").touch()
+
+
+def until(check: Callable[[], Any]) -> Any:
+    """Return what is true at last."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if found := check():
+            return found
+        time.sleep(0.02)
+    raise TimeoutError
 
 
 @pytest.fixture(autouse=True)
@@ -40,8 +92,10 @@ def _no_user_code(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+def cluster(s3_server: S3Server) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3_server.environment.items():
+            patch.setenv(name, value)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("PYTHONPATH", str(Path(vocseg.__file__).parents[1]))
@@ -56,25 +110,29 @@ def cluster() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixty images, with a damaged one beside them, and a model."""
-    folder = data_and_model(tmp_path_factory.mktemp("data"), train=40, val=20, size=(200, 300))
+    """Twenty-four images, with a damaged one beside them, and a model."""
+    folder = data_and_model(tmp_path_factory.mktemp("data"), train=14, val=10)
     (folder / "data" / "JPEGImages" / "damaged.jpg").write_bytes(b"damaged")
     return folder / "data"
 
 
-def content(folder: Path) -> dict[str, list[bytes]]:
-    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def content(folder: Path | str) -> dict[str, list[bytes]]:
+    """Return the lines of the files in a folder or at a URL, except those that tell times or the folder."""
+    system, top = url_to_fs(str(folder), use_listings_cache=False)
+    files = {name.removeprefix(top): system.cat_file(name) for name in system.find(top)}
     return {name: [line for line in text.splitlines() if b'"seconds"' not in line] for name, text in files.items()}
 
 
-def finished(out: Path) -> list[str]:
+def finished(out: Path | str) -> list[str]:
     """Wait until something is finished, and return the ids that are."""
-    folder, deadline = out / STATE / "checkpoints", time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if found := [path for path in folder.glob("*.parquet") if ".pending" not in path.name]:
-            return [name.split(" ")[0] for path in found for name in parquet.read_table(path)["id"].to_pylist()]
-        time.sleep(0.02)
-    raise TimeoutError
+    system, folder = url_to_fs(f"{out}/{STATE}/checkpoints", use_listings_cache=False)
+
+    def files() -> list[str]:
+        return [name for name in system.find(folder) if name.endswith(".parquet") and ".pending" not in name]
+
+    return [
+        name.split(" ")[0] for file in until(files) for name in parquet.read_table(BytesIO(system.cat_file(file)))["id"].to_pylist()
+    ]
 
 
 def kill_node(node: Any) -> None:
@@ -84,71 +142,89 @@ def kill_node(node: Any) -> None:
         process.kill()
 
 
-def test_a_driver_that_is_killed_goes_on(cluster: Any, data: Path, tmp_path: Path) -> None:
-    out, masks = tmp_path / "many", tmp_path / "many" / "masks"
-    command = [
-        "evaluate",
-        data.parent / "m.safetensors",
-        "--data",
-        data,
-        "--split",
-        "trainval",
-        "--out",
-        out,
-        "--ray",
-        cluster.address,
-    ]
-    options = [word for name, value in SLOWLY.items() for word in (f"--{name}", value)]
-    driver = Forked([*command, *options])
+def killed_when_some_is_done(command: list[Any], out: Path | str, gate: Gate) -> list[str]:
+    """Kill a command when one of the four blocks of its images is finished, and the next is in work; return the ids."""
+    driver = Forked(["--import", gate.code, *command])
+    gate.wait(1, driver)
+    assert driver.poll() is None, driver.communicate()[0]
     done = finished(out)
     driver.kill()
     driver.communicate(timeout=60)
     assert driver.returncode == -signal.SIGKILL
-    assert 0 < len(done) < 60
+    assert 5 <= len(done) <= 7
+    gate.open()
+    return done
+
+
+def test_a_driver_that_is_killed_goes_on(cluster: Any, data: Path, tmp_path: Path) -> None:
+    out, masks, gate = tmp_path / "many", tmp_path / "many" / "masks", Gate(tmp_path / "gate", 8)
+    command = ["evaluate", data.parent / "m.safetensors", "--data", data, "--split", "trainval", "--out", out, "--ray"]
+    command += [cluster.address, *WORDS]
+    done = killed_when_some_is_done(command, out, gate)
     times = {name: (masks / f"{name}.png").stat().st_mtime_ns for name in done}
-    again = Forked([*command, *options])
+    again = Forked(["--import", gate.code, *command])
     text = again.communicate(timeout=200)[0]
     assert again.returncode == 0, text
     assert {name: (masks / f"{name}.png").stat().st_mtime_ns for name in done} == times
-    vocseg.evaluate(data.parent / "m.safetensors", data, "trainval", out=tmp_path / "one", **SLOWLY)
+    vocseg.evaluate(data.parent / "m.safetensors", data, "trainval", out=tmp_path / "one", **OPTIONS)
     assert content(out) == content(tmp_path / "one")
 
 
+def test_photographs_and_masks_in_a_store(cluster: Any, data: Path, bucket: str, s3: S3Server, tmp_path: Path) -> None:
+    """The command is killed, and goes on."""
+    out, gate, store = f"{bucket}/many", Gate(tmp_path / "gate", 8), S3FileSystem()
+    store.put(str(data / "JPEGImages"), f"{bucket}/photos", recursive=True)
+    store.put(str(data.parent / "m.safetensors"), f"{bucket}/m.safetensors")
+    with ZipFile(tmp_path / "more.zip", "w") as archive:
+        archive.write(next((data / "JPEGImages").glob("*1.jpg")), "zipped.jpg")
+    store.put(str(tmp_path / "more.zip"), f"{bucket}/more.zip")
+    sources = [f"{bucket}/photos", f"{bucket}/more.zip"]
+    command = ["predict", *sources, "--model", f"{bucket}/m.safetensors", "--out", out, "--ray", cluster.address, *WORDS]
+    command += ["--format", "mask", "--format", "areas", "--format", "coco"]
+    done = killed_when_some_is_done(command, out, gate)
+    s3.seen.clear()
+    again = Forked(["--import", gate.code, *command])
+    text = again.communicate(timeout=200)[0]
+    assert again.returncode == 2, text  # the damaged one
+    names = [path.stem for path in (data / voc.MASKS).glob("*.png")]
+    written = [Path(path).stem for method, path in s3.seen if method == "PUT" and path.endswith(".png")]
+    assert sorted(written) == sorted({*names, "zipped"} - set(done))
+    options = OPTIONS | {"model": f"{bucket}/m.safetensors", "formats": ("mask", "areas", "coco")}
+    vocseg.predict(sources, f"{bucket}/one", **options)
+    assert content(out) == content(f"{bucket}/one")
+
+
+def test_data_and_scores_in_a_store(cluster: Any, data: Path, bucket: str) -> None:
+    vocseg.pack(data, f"{bucket}/packed")
+    options = OPTIONS | {"model": data.parent / "m.safetensors", "data": f"{bucket}/packed", "split": "trainval"}
+    on_ray.evaluate(**options, out=f"{bucket}/many", address=cluster.address, actors=1)
+    vocseg.evaluate(**options, out=f"{bucket}/one")
+    assert content(f"{bucket}/many") == content(f"{bucket}/one")
+
+
 def test_ctrl_c_ends_in_order(data: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    options = [word for name, value in SLOWLY.items() for word in (f"--{name}", value)]
-    driver = Forked(
-        [
-            "predict",
-            data / "JPEGImages",
-            "--model",
-            data.parent / "m.safetensors",
-            "--out",
-            out,
-            "--ray",
-            "local",
-            "--actors",
-            "1",
-            *options,
-        ]
-    )
+    out, gate = tmp_path / "out", Gate(tmp_path / "gate", 8)
+    command = ["predict", data / "JPEGImages", "--model", data.parent / "m.safetensors", "--out", out, "--ray", "local", *WORDS]
+    driver = Forked(["--import", gate.code, *command])
     finished(out)
     driver.send_signal(signal.SIGINT)
     text = driver.communicate(timeout=60)[0]
     assert driver.returncode == 130
     assert text.startswith("vocseg: interrupted; ")
-    assert text.endswith(f" of 61 images done, in {out}\n")
+    assert text.endswith(f" of 25 images done, in {out}\n")
     assert not list(out.rglob("*.part"))
 
 
 def test_errors_of_actors_are_those_of_one_process(cluster: Any, data: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="precision float16 needs a GPU"):
-        on_ray.predict(data / "JPEGImages", tmp_path, address=cluster.address, device="cpu", precision="float16")
+        on_ray.predict(data / "JPEGImages", tmp_path, address=cluster.address, actors=1, device="cpu", precision="float16")
 
 
 def test_wrong_use_is_a_line(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SettingError, match="actors is 0, not a positive number"):
         on_ray.predict(data, tmp_path, actors=0)
+    with pytest.raises(SettingError, match="has a memory:// of its own; write to a disk or a store, not to memory://masks"):
+        on_ray.RayCluster()._prepare(None, {}, staging.stage("memory://masks") / STATE)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="cannot use the Ray cluster at nowhere: "):
         on_ray.predict(data / "JPEGImages", tmp_path, address="nowhere")
     assert capfd.readouterr() == ("", "")
@@ -161,20 +237,29 @@ def test_without_ray_a_line_names_the_extra() -> None:
     assert done.stdout == "Ray Data is not installed; pip install 'vocseg[ray]'\n"
 
 
-def test_one_of_three_nodes_dies(cluster: Any, data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    options = SLOWLY | {"model": data.parent / "m.safetensors", "formats": ("mask", "areas", "coco")}
+def test_one_of_three_nodes_dies(
+    cluster: Any, data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them has a block of three images in its hands."""
+    options = OPTIONS | {"model": data.parent / "m.safetensors", "formats": ("mask", "areas", "coco")}
     one = vocseg.predict(data / "JPEGImages", tmp_path / "one", **options)
-    done: list[str] = []
-    node = next(iter(cluster.worker_nodes))
-    killer = threading.Thread(target=lambda: (done.extend(finished(tmp_path / "many")), kill_node(node)))
+    gate, node, done = Gate(tmp_path / "gate", 4), next(iter(cluster.worker_nodes)), list[str]()
+    monkeypatch.setattr("vocseg.utils.user_code._imported", [str(gate.code)])
+
+    def kill() -> None:
+        gate.wait(3)
+        done.extend(finished(tmp_path / "many"))
+        kill_node(node)
+        gate.open()
+
+    killer = threading.Thread(target=kill)
     killer.start()
     many = on_ray.predict(data / "JPEGImages", tmp_path / "many", address=cluster.address, **options)
     killer.join()
-    assert 0 < len(done) < 60
+    assert 0 < len(done) < 25
     assert content(tmp_path / "many") == content(tmp_path / "one")
     assert [row.name for row in many.images] == [row.name for row in one.images]
-    assert {str(key): str(error) for key, error in many.errors.items()} == {
-        str(key): str(error) for key, error in one.errors.items()
-    }
+    errors = [{str(key): str(error) for key, error in result.errors.items()} for result in (many, one)]
+    assert errors[0] == errors[1]
     assert len(many.errors) == 1
     assert capfd.readouterr() == ("", "")

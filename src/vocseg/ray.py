@@ -5,33 +5,33 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-import shutil
 import signal
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from vocseg.errors import InputError, SettingError, VocsegError, reason
+from vocseg.errors import InputError, SettingError, VocsegError, reason, shown
 from vocseg.evaluation.result import Evaluation
 from vocseg.inference.predictions import Predictions
 from vocseg.utils.arguments import checked
 from vocseg.utils.cluster import Cluster, Work, Worker
-from vocseg.utils.files import read_json, write_json
+from vocseg.utils.stand_ins import url_of
 from vocseg.utils.system import cores
 from vocseg.utils.telemetry import quiet_ray
 
 try:
     import pyarrow as pa
     import ray
-    from pyarrow import parquet
     from ray import cloudpickle
     from ray.data import ActorPoolStrategy, DataContext, Datasource, ReadTask, read_datasource
     from ray.data.block import BlockMetadata
     from ray.data.checkpoint import CheckpointConfig
+
+    from vocseg.utils.tables import Tables
 except ImportError as error:
     raise SettingError("Ray Data is not installed; pip install 'vocseg[ray]'") from error
 
@@ -44,8 +44,8 @@ ACTORS_A_WRITER = 16
 LOCAL_CONFIG = {"idle_worker_killing_time_threshold_ms": 600_000, "worker_niceness": 0}
 """Of a local cluster: Ray otherwise ends a process that writes results after an idle second, so that each block costs the
 start of one, and lets other programs go before its own."""
-RUN, CHECKPOINTS, RESULTS = "run.json", "checkpoints", "results"
-"""What is in the folder of a call that is not finished: what it depends on, ids that are finished, and their results."""
+CHECKPOINTS, RESULTS = "checkpoints", "results"
+"""What is in the folder of a call that is not finished: ids that are finished, and their results."""
 ID, VALUE = "id", "value"
 
 
@@ -56,7 +56,7 @@ def predict(source: Any, out: str | Path = "predictions", *, address: str = LOCA
 
     ``source``, ``out`` and ``options`` are its arguments; ``shard`` and ``watch`` make no sense here. ``address``: of a
     cluster, or ``local``, processes of this machine. ``actors``: how many processes segment; by default one for each GPU, or
-    if there is none or it is not wanted, for each CPU. All nodes see the images, the model and ``out`` at the same paths.
+    if there is none or it is not wanted, for each CPU. All nodes see the images, the model and ``out`` at the same paths or URLs.
 
     A node that dies costs the images in its hands. A call that ends early is continued by the next one with the same
     settings; images and masks that have changed since are done again. Raises InputError if there is no such cluster.
@@ -93,34 +93,42 @@ class RayCluster(Cluster):
         with _connected(self.address), _quiet(title) as context:
             if state is None:
                 return _loaded(pa.concat_tables(self._results(work, images).iter_batches(batch_format="pyarrow")))
-            self._prepare(work, images, state)
-            config = CheckpointConfig(ID, str((state / CHECKPOINTS).absolute()), delete_checkpoint_on_success=False)
+            kept = self._prepare(work, images, state)
+            config = CheckpointConfig(
+                ID, f"{kept.folder}/{CHECKPOINTS}", delete_checkpoint_on_success=False, override_filesystem=kept.files
+            )
             config.checkpoint_actor_memory_bytes = 0  # it reserves a gigabyte
             context.checkpoint_config = config
             writers = 1 + self._size(work)[0] // ACTORS_A_WRITER
             self._results(work, images).write_parquet(
-                str((state / RESULTS).absolute()), ray_remote_args={"num_cpus": 0}, concurrency=writers
+                f"{kept.folder}/{RESULTS}", filesystem=kept.files, ray_remote_args={"num_cpus": 0}, concurrency=writers
             )
         return self.finished(state)
 
     def finished(self, state: Path) -> dict[str, Any]:
-        done = {name for file in _tables(state / CHECKPOINTS) for name in file[ID].to_pylist()}
-        found: dict[str, Any] = {}
-        for file in _tables(state / RESULTS):
-            found |= {name: value for name, value in _loaded(file).items() if name in done}
+        kept, found = Tables(state), dict[str, Any]()
+        done = _ids(kept)
+        for table in kept.tables(RESULTS):
+            found |= {name: value for name, value in _loaded(table).items() if name in done}
         return found
 
-    def _prepare(self, work: Work, images: Mapping[str, Any], state: Path) -> None:
-        """Delete what an earlier call left, unless it is of the same work and still there."""
-        known = read_json(state / RUN) if (state / RUN).is_file() else None
-        if known == {"about": work.about}:
+    def forget(self, state: Path) -> None:
+        Tables(state).forget()
+
+    def _prepare(self, work: Work, images: Mapping[str, Any], state: Path) -> Tables:
+        """Return what an earlier call left; it is deleted unless it is of the same work and still there."""
+        if str(url_of(state)).startswith("memory:"):
+            raise SettingError(
+                f"each process of a cluster has a memory:// of its own; write to a disk or a store, not to {shown(state.parent)}"
+            )
+        kept = Tables(state)
+        if kept.about() == {"about": work.about}:
+            kept.settle(CHECKPOINTS)
             found = self.finished(state)
-            done = {name for file in _tables(state / CHECKPOINTS) for name in file[ID].to_pylist()}
-            if done == found.keys() and all(work.is_kept(found[name]) for name in found.keys() & images.keys()):
-                return
-        shutil.rmtree(state, ignore_errors=True)
-        state.mkdir(parents=True)
-        write_json(state / RUN, {"about": work.about})
+            if _ids(kept) == found.keys() and all(work.is_kept(found[name]) for name in found.keys() & images.keys()):
+                return kept
+        kept.begin({"about": work.about})
+        return kept
 
     def _size(self, work: Work) -> tuple[int, int]:
         """Return how many actors there are, and how many GPUs each has."""
@@ -181,12 +189,9 @@ def _loaded(table: pa.Table) -> dict[str, Any]:
     return dict(zip(table[ID].to_pylist(), map(pickle.loads, table[VALUE].to_pylist()), strict=True))
 
 
-def _tables(folder: Path) -> Iterator[pa.Table]:
-    """Yield the complete tables in a folder, except those of images whose results may be incomplete."""
-    for path in sorted(folder.glob("*.parquet")):
-        if not path.name.endswith(".pending.parquet"):
-            with suppress(pa.ArrowInvalid):
-                yield parquet.read_table(path)
+def _ids(kept: Tables) -> set[str]:
+    """Return the ids that are finished."""
+    return {name for table in kept.tables(CHECKPOINTS) for name in table[ID].to_pylist()}
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 import torch
 
@@ -51,6 +52,21 @@ def test_a_call_that_is_stopped_goes_on(network: vocseg.SegmentationModel, synth
     assert cluster.worked == [4, 6, 10]
     one = vocseg.evaluate(network, synth, split="trainval", device="cpu")
     assert many.per_image == one.per_image
+
+
+def test_data_and_results_may_be_at_urls(network: vocseg.SegmentationModel, synth: Path, tmp_path: Path) -> None:
+    memory, url = fsspec.filesystem("memory"), f"memory://{tmp_path.name}"
+    vocseg.pack(synth, f"{url}/packed")
+    options: dict[str, Any] = {"split": "trainval", "device": "cpu"}
+    cluster = Here(2, stop_after=2)
+    with pytest.raises(KeyboardInterrupt):
+        vocseg.evaluate(network, f"{url}/packed", out=f"{url}/many", cluster=cluster, **options)
+    cluster.stop_after = None
+    vocseg.evaluate(network, f"{url}/packed", out=f"{url}/many", cluster=cluster, **options)
+    assert cluster.worked == [4, 6]
+    vocseg.evaluate(network, f"{url}/packed", out=tmp_path / "one", **options)
+    memory.get(f"{tmp_path.name}/many", str(tmp_path / "many"), recursive=True)
+    assert content(tmp_path / "many") == content(tmp_path / "one")
 
 
 def test_what_a_cluster_cannot_do_is_said(network: vocseg.SegmentationModel, synth: Path, tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from PIL import Image
 
 import vocseg
-from vocseg.errors import SettingError
+from vocseg.errors import OutputError, SettingError
 from vocseg.inference.predictions import Predictions
 from vocseg.inference.remote import RemoteNetwork
 from vocseg.inference.sinks import Sink
@@ -98,6 +99,35 @@ def test_existing_results_are_skipped(network: vocseg.SegmentationModel, photos:
     assert content(tmp_path / "many") == content(tmp_path / "one")
 
 
+def test_outputs_at_a_url_are_uploaded_block_by_block(network: vocseg.SegmentationModel, photos: Path, tmp_path: Path) -> None:
+    memory, url = fsspec.filesystem("memory"), f"memory://{tmp_path.name}"
+    options: dict[str, Any] = {"model": network, "formats": ("mask", "labelme", "areas", "coco"), "device": "cpu"}
+    vocseg.predict(photos, f"memory://one/{tmp_path.name}", **options)
+    cluster = Here(2, stop_after=2)
+    with pytest.raises(KeyboardInterrupt, match=rf"[3-6] of 10 images done, in {url}"):
+        vocseg.predict(photos, url, cluster=cluster, **options)
+    masks = [name for name in memory.find(tmp_path.name) if name.endswith(".png")]
+    assert 3 <= len(masks) <= 6
+    cluster.stop_after = None
+    vocseg.predict(photos, url, cluster=cluster, **options)
+    memory.rm_file(f"{tmp_path.name}/left/0.png")
+    vocseg.predict(photos, url, cluster=cluster, **options)
+    vocseg.predict(photos, url, cluster=cluster, **options, skip_existing=True)
+    assert cluster.worked == [4, 6, 10, 10]
+    one, many = (
+        {name.removeprefix(f"/{top}"): memory.cat(name) for name in memory.find(top)}
+        for top in (f"one/{tmp_path.name}", tmp_path.name)
+    )
+    assert many == one
+
+
+def test_files_of_others_at_a_url_stay(network: vocseg.SegmentationModel, photos: Path, tmp_path: Path) -> None:
+    url = f"memory://{tmp_path.name}"
+    fsspec.filesystem("memory").pipe(f"{tmp_path.name}/left/0.png", b"a drawing")
+    with pytest.raises(OutputError, match=rf"cannot write {url}/left/0.png: it exists, and vocseg did not write it"):
+        vocseg.predict(photos, url, model=network, device="cpu", overlay=False, cluster=Here())
+
+
 def test_what_a_cluster_cannot_do_is_said(network: vocseg.SegmentationModel, photos: Path, tmp_path: Path) -> None:
     segmenter = vocseg.Segmenter(network, device="cpu")
     with pytest.raises(SettingError, match="a Segmenter stays in its process"):
@@ -105,8 +135,6 @@ def test_what_a_cluster_cannot_do_is_said(network: vocseg.SegmentationModel, pho
     for options in ({"shard": "1/2"}, {"watch": True}):
         with pytest.raises(SettingError, match=r"takes no shard .* watches no folder"):
             vocseg.predict(photos, tmp_path, model=network, cluster=Here(), **options)
-    with pytest.raises(SettingError, match="writes to a disk that all nodes see, not to memory://out"):
-        vocseg.predict(photos, "memory://out", model=network, cluster=Here())
     with pytest.raises(SettingError, match="writes x of all images"):
         vocseg.predict(photos, tmp_path, model=network, cluster=Here(), formats=[type("Other", (Sink,), {"shared": "x"})])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -33,7 +32,7 @@ from vocseg.evaluation.temperature import PixelSample, check_fit, save_calibrate
 from vocseg.inference.augment import Augmentation, cost_line
 from vocseg.inference.engines import EngineName
 from vocseg.inference.images import stacked
-from vocseg.inference.remote import STATE, RemoteNetwork, check_cluster
+from vocseg.inference.remote import STATE, RemoteNetwork
 from vocseg.inference.segmenter import Segmenter, as_segmenter
 from vocseg.inference.shards import network_settings
 from vocseg.metrics import ConfusionMatrix
@@ -43,7 +42,7 @@ from vocseg.utils.cluster import Cluster
 from vocseg.utils.files import MARK, refuse_to_replace, writable_folder
 from vocseg.utils.progress import progress
 from vocseg.utils.shards import Shard, own_names
-from vocseg.utils.staging import is_there, staged, upload
+from vocseg.utils.staging import is_there, staged, upload, wait
 
 log = logging.getLogger("vocseg.evaluation")
 
@@ -107,7 +106,6 @@ def evaluate(
         raise SettingError(f"{what} a folder in VOC layout, and without fit_temperature, which needs all images")
     if part is not None and cluster is not None:
         raise SettingError("a cluster (--ray) takes no shard (--shard)")
-    check_cluster(cluster, out, save_masks)
     names = own_names(part, dataset.names)
     name = str(model) if isinstance(model, str | Path) else None
     if save_masks is None and out is not None:
@@ -153,7 +151,8 @@ def evaluate(
         _check_labels(result, dataset)
         result.save_all(out, None)
         if out is not None:
-            shutil.rmtree(Path(out) / STATE, ignore_errors=True)
+            wait(Path(out))
+            cluster.forget(Path(out) / STATE)
     else:
         sample = None if fit_temperature is None else PixelSample(len(dataset))
         result = scoring(segmenter, pixel_sample=sample)

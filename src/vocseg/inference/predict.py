@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -25,7 +24,7 @@ from vocseg.inference.options import check_formats, check_reading, check_tiles, 
 from vocseg.inference.polygons import Polygons
 from vocseg.inference.predictions import Format, Predictions
 from vocseg.inference.reading import expected
-from vocseg.inference.remote import STATE, ClusterRun, RemoteNetwork, check_cluster
+from vocseg.inference.remote import ClusterRun, RemoteNetwork
 from vocseg.inference.run import Run
 from vocseg.inference.segmenter import Segmenter, as_segmenter
 from vocseg.inference.shards import network_settings, own_items, save_shard
@@ -130,7 +129,6 @@ def predict(
     part = None if shard is None else Shard.parse(shard)
     if cluster is not None and (part is not None or watch):
         raise SettingError("a cluster (--ray) takes no shard (--shard) and watches no folder (--watch)")
-    check_cluster(cluster, out)
     if watch:
         watched_folder(sources)
     colors = _colors(palette)
@@ -175,7 +173,7 @@ def predict(
         if not watch:
             total = f"{len(run.rows)} of {counted(len(items), 'image')}"
             done = counted(len(run.rows), "frame") if any(item.is_video for item in items) else total
-            raise KeyboardInterrupt(f"{done} done, in {out}") from None
+            raise KeyboardInterrupt(f"{done} done, in {published(out)}") from None
     finally:
         is_complete = sys.exc_info()[0] is None
         with ExitStack() as closing_sinks:  # each, even if one fails
@@ -187,8 +185,8 @@ def predict(
                 settings = network_settings(model, weights, segmenter, run.total or 0) | reading
                 settings |= {"tile": tile, "overlap": overlap, "simplify": simplify, "formats": [kind.__name__ for kind in kinds]}
                 save_shard(part, settings, listed, collecting, result, out)
-        if cluster is not None and is_complete:
-            shutil.rmtree(out / STATE, ignore_errors=True)
+        if isinstance(run, ClusterRun) and is_complete:
+            run.forget()
         if json is not None:
             write_json(Path(json), result.to_dict())
     return result

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vocseg.errors import DataError, SettingError
+from vocseg.errors import STAND_INS, DataError, SettingError
 from vocseg.inference.formats import open_sinks
 from vocseg.inference.options import CPU_ENGINES
 from vocseg.inference.polygons import Polygons
@@ -23,21 +23,14 @@ from vocseg.inference.sources import Item
 from vocseg.models import ModelInfo
 from vocseg.utils.cluster import Cluster, Work, Worker
 from vocseg.utils.shards import digest, named_file
-from vocseg.utils.staging import staging_of
-from vocseg.utils.stand_ins import published
+from vocseg.utils.staging import is_there, stage, staging_of, wait
+from vocseg.utils.stand_ins import published, url_of
 from vocseg.utils.system import max_pixels, set_max_pixels, tune_process
 from vocseg.utils.temporary import sweep
 from vocseg.utils.user_code import import_user_code, imported_user_code
 
 STATE = ".ray"
 """Folder in the output folder for what is finished, until all is."""
-
-
-def check_cluster(cluster: Cluster | None, *outputs: str | Path | None) -> None:
-    """Raise SettingError if the processes of a cluster could not write to an output."""
-    for out in outputs:
-        if cluster is not None and out is not None and staging_of(Path(out)):
-            raise SettingError(f"a cluster (--ray) writes to a disk that all nodes see, not to {published(Path(out))}")
 
 
 @dataclass(frozen=True)
@@ -49,6 +42,7 @@ class RemoteNetwork:
     folder: str = field(default_factory=os.getcwd)
     code: tuple[str, ...] = field(default_factory=imported_user_code)
     pixels: int = field(default_factory=max_pixels)
+    stand_ins: dict[str, str] = field(default_factory=STAND_INS.copy, repr=False)
 
     def described(self) -> Segmenter:
         """Return a Segmenter that says in this process, which may have another device, what the model predicts."""
@@ -71,8 +65,9 @@ class RemoteNetwork:
         return [__version__, named_model(self.model, segmenter), *named.items(), self.code, self.pixels]
 
     def segmenter(self) -> Segmenter:
-        """Make the Segmenter; the process takes the first one's folder, limits and user code."""
+        """Make the Segmenter; the process takes the first one's folder, limits, archives at URLs and user code."""
         os.chdir(self.folder)
+        STAND_INS.update(self.stand_ins)
         tune_process()
         set_max_pixels(self.pixels)
         for target in self.code:
@@ -95,7 +90,10 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class PredictWork(Work):
-    """Segment images and write their files; what images share is returned."""
+    """Segment images and write their files; what images share is returned.
+
+    An image comes with the names and sizes of the files that were at its outputs, if these are at a URL.
+    """
 
     network: RemoteNetwork
     kinds: Sequence[type[Sink]]
@@ -106,21 +104,28 @@ class PredictWork(Work):
     run: dict[str, Any]
     """Arguments of :class:`Run`."""
     about: str
+    url: str | None
+    """Of ``out``, a path of the first process."""
 
     @property
     def uses_gpu(self) -> bool:  # type: ignore[override]
         return self.network.uses_gpu
 
     def start(self) -> Worker:
-        return partial(self._segment, self.network.segmenter())
+        segmenter = self.network.segmenter()
+        return partial(self._segment, segmenter, self.out if self.url is None else stage(self.url))
 
     def is_kept(self, result: Part) -> bool:
         files = (file for row in result.rows for file in (row.mask, row.overlay, *row.files))
-        return all(file is None or Path(file).is_file() for file in files)
+        top = f"{published(self.out)}/"
+        return all(file is None or is_there(self.out / str(file).removeprefix(top)) for file in files)
 
-    def _segment(self, segmenter: Segmenter, items: Sequence[Item]) -> list[Part]:
+    def _segment(self, segmenter: Segmenter, out: Path, images: Sequence[tuple[Item, dict[str, int]]]) -> list[Part]:
+        items = [item for item, _ in images]
+        if staging := staging_of(out):
+            staging.listing = {name: size for _, known in images for name, size in known.items()}
         polygons = Polygons(self.info, self.simplify)
-        sinks = open_sinks(self.kinds, self.out, self.info, self.opacity, polygons)
+        sinks = open_sinks(self.kinds, out, self.info, self.opacity, polygons)
         collecting = [sink for sink in sinks if isinstance(sink, CollectingSink)]
         for sink in collecting:
             sink.entries_only = True
@@ -133,6 +138,7 @@ class PredictWork(Work):
             for one in sinks:
                 one.is_complete = True
             entries = [sink.entries() for sink in collecting]
+        wait(out)
         parts = {item.place: Part([], {}, [[] for _ in collecting]) for item in items}
         for place, row in zip(run.places, run.rows, strict=True):
             parts[place].rows.append(row)
@@ -166,10 +172,11 @@ class ClusterRun(Run):
         simplify, names = self._polygons.simplify, [kind.__qualname__ for kind in self._kinds]
         about = [*self._network.about(self.segmenter), *run.items(), names, self._opacity, simplify, self.info, self.total]
         work = PredictWork(self._network, self._kinds, self._out, self.info, self._opacity, simplify,
-                           run | {"total": self.total}, digest(about))  # fmt: skip
-        ids = {_id(item): item for item in items}
+                           run | {"total": self.total}, digest(about), url_of(self._out))  # fmt: skip
+        ids, known = {_id(item): item for item in items}, self._known(items)
         try:
-            parts = self._cluster.map(work, ids, self.state, title)
+            images = {name: (item, known.get(item.output, {})) for name, item in ids.items()}
+            parts = self._cluster.map(work, images, self.state, title)
         except BaseException:
             self._add(self._cluster.finished(self.state), ids)
             for folder in {file.parent for item in items for file in self._files(item).values()}:
@@ -177,6 +184,25 @@ class ClusterRun(Run):
                     sweep(folder)  # after processes that were ended
             raise
         self._add(parts, ids)
+
+    def forget(self) -> None:
+        """Delete what was kept for a call that would continue this one."""
+        wait(self._out)
+        self._cluster.forget(self.state)
+
+    def _known(self, items: Sequence[Item]) -> dict[Path | None, dict[str, int]]:
+        """Return by output the names and sizes of the files that were at the URL of the outputs."""
+        staging, found = staging_of(self._out), dict[Path | None, dict[str, int]]()
+        if staging is None or not staging.listing:
+            return found
+        owners = {kind.path(self._out, item): item.output for item in items for kind in self._kinds if kind.suffix}
+        owners |= {self._out / kind.folder / str(item.output): item.output for item in items for kind in self._kinds}
+        for name, size in staging.listing.items():
+            file = self._out / name
+            for path in (file, *file.parents):  # pages and frames are in a folder
+                if path in owners:
+                    found.setdefault(owners[path], {})[name] = size
+        return found
 
     def _add(self, parts: dict[str, Part], ids: Iterable[str]) -> None:
         """Take over what became of the images, in their order."""
@@ -192,9 +218,9 @@ class ClusterRun(Run):
 
 
 def _id(item: Item) -> str:
-    """Return the name of an image's outputs, and the size and time of change of its file, if it has one."""
+    """Return the name of an image's outputs, and the size and time of change of its file; of one at a URL, that."""
     try:
         found = item.path.stat()
     except OSError:
-        return str(item.output)
+        return f"{item.output} {item.key}"
     return f"{item.output} {found.st_size} {found.st_mtime_ns}"

@@ -36,11 +36,15 @@ class Cluster(ABC):
     def map(self, work: Work, images: Mapping[str, Any], state: Path | None, title: str | None) -> dict[str, Any]:
         """Return by id what the work makes of the values of ``images``.
 
-        ``state``: a folder on a disk that all processes see, for what is finished: a call that is interrupted is
-        continued by the next with the same ``work.about``. The caller deletes it. ``title``: shows a progress bar on
-        a terminal.
+        ``state``: a folder on a disk that all processes see, or staged, for what is finished: a call that is interrupted
+        is continued by the next with the same ``work.about``, until :meth:`forget`. ``title``: shows a progress bar on a
+        terminal.
         """
 
     @abstractmethod
     def finished(self, state: Path) -> dict[str, Any]:
         """Return by id the results that are in the folder of an interrupted call."""
+
+    @abstractmethod
+    def forget(self, state: Path) -> None:
+        """Delete the folder of a call."""

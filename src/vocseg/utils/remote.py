@@ -61,6 +61,19 @@ def check(url: str) -> None:
     _filesystem(url)
 
 
+def uncached(url: str) -> tuple[Any, str]:
+    """Return the file system of a URL, which sees what other processes have written there, and the path in it."""
+    from fsspec.core import url_to_fs
+
+    return url_to_fs(url, use_listings_cache=False)
+
+
+def is_store(system: Any) -> bool:
+    """Tell whether a file system is an object store, in which a file is there when it is complete, and folders are not."""
+    protocols = {system.protocol} if isinstance(system.protocol, str) else {*system.protocol}
+    return bool(protocols & ATOMIC)
+
+
 def _filesystem(url: str) -> tuple[Any, str]:
     """Return the file system of a URL, and the path there; DataError if fsspec does not know it, or a package is missing."""
     from fsspec.core import url_to_fs

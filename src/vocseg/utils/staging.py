@@ -59,13 +59,17 @@ class Staging:
         while self._waiting and (len(self._waiting) > 2 * TRANSFERS or self._waiting[0].done()):
             self._waiting.popleft().result()
 
-    def finish(self) -> None:
+    def wait(self) -> None:
         """Upload what is left, and wait for it; last, what says that all is there."""
+        for is_last in (False, True):
+            self.upload(self._files(is_last))
+            while self._waiting:
+                self._waiting.popleft().result()
+
+    def finish(self) -> None:
+        """Upload what is left; nothing comes after it."""
         try:
-            for is_last in (False, True):
-                self.upload(self._files(is_last))
-                while self._waiting:
-                    self._waiting.popleft().result()
+            self.wait()
         finally:
             self._pool.shutdown(cancel_futures=True)
 
@@ -106,6 +110,10 @@ class Staging:
         """Tell whether a file was at the URL before, or has been written."""
         return self._name(path) in self.listing or path.is_file()
 
+    def size(self, path: Path) -> int | None:
+        """Return the size of the file that was at the URL before, if there was one."""
+        return self.listing.get(self._name(path))
+
     def pull(self, folder: Path) -> None:
         """Copy to the disk what was in a remote folder."""
         for name in self._below(folder):
@@ -137,6 +145,22 @@ def _state(file: Path) -> tuple[int, int] | None:
 def staging_of(path: Path) -> Staging | None:
     """Return what uploads a path; None if it is local."""
     return next((_stagings[top] for top in (path, *path.parents) if top in _stagings), None) if _stagings else None
+
+
+def stage(url: str) -> Path:
+    """Stage a folder until this process ends, one of several that write there.
+
+    The first process lists what was there, and tells the others what was at the names that they write: their ``listing``.
+    """
+    path = kept(url)
+    _stagings[path].listing = {}
+    return path
+
+
+def wait(path: Path) -> None:
+    """Upload what is complete below a path, if that is staged, and wait for it."""
+    if staging := staging_of(path):
+        staging.wait()
 
 
 def upload(files: Iterable[Path]) -> None:

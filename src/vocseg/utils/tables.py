@@ -1,0 +1,80 @@
+"""What a call keeps in a folder on a disk or at a URL until it ends: what it is about, and tables. Needs pyarrow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import parquet
+from pyarrow.fs import FileSelector, FileSystem, FSSpecHandler, LocalFileSystem, PyFileSystem
+
+from vocseg.utils import remote
+from vocseg.utils.stand_ins import url_of
+
+ABOUT = "run.json"
+PENDING = ".pending.parquet"
+"""End of the name of a table of images whose results may be incomplete, in Ray Data's checkpoints."""
+
+
+class _Store(FSSpecHandler):  # type: ignore[misc]
+    """Files at a URL. Folders of stores need not be made; fsspec would make a bucket that is missing."""
+
+    def create_dir(self, path: str, recursive: bool) -> None:
+        if not remote.is_store(self.fs):
+            super().create_dir(path, recursive)
+
+
+class Tables:
+    """A folder of tables; ``files``, ``folder``: as pyarrow and Ray Data take them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.files: FileSystem = LocalFileSystem()
+        self.folder, url = str(folder.absolute()), url_of(folder)
+        if url is not None:
+            system, self.folder = remote.uncached(url)
+            self.files = PyFileSystem(_Store(system))
+
+    def about(self) -> Any:
+        """Return what the tables are about; None if there are none."""
+        try:
+            with self.files.open_input_stream(f"{self.folder}/{ABOUT}") as file:
+                return json.loads(file.read())
+        except (OSError, ValueError):
+            return None
+
+    def begin(self, about: Any) -> None:
+        """Delete all, and note what new tables are about."""
+        self.forget()
+        self.files.create_dir(self.folder, recursive=True)
+        with self.files.open_output_stream(f"{self.folder}/{ABOUT}") as file:
+            file.write(json.dumps(about).encode())
+
+    def tables(self, name: str) -> Iterator[pa.Table]:
+        """Yield the complete tables in a folder of the folder."""
+        for path in sorted(self._paths(name)):
+            if not path.endswith(PENDING):
+                with suppress(pa.ArrowInvalid):
+                    yield parquet.read_table(path, filesystem=self.files, partitioning=None)
+
+    def settle(self, name: str) -> None:
+        """Delete pending tables that have their final names too: in a store, that is a copy, after which they are deleted.
+
+        Ray would take them for incomplete, and delete their results.
+        """
+        paths = set(self._paths(name))
+        for path in paths:
+            if path.endswith(PENDING) and path.removesuffix(PENDING) + ".parquet" in paths:
+                self.files.delete_file(path)
+
+    def forget(self) -> None:
+        """Delete the folder."""
+        with suppress(FileNotFoundError):
+            self.files.delete_dir(self.folder)
+
+    def _paths(self, name: str) -> list[str]:
+        found = self.files.get_file_info(FileSelector(f"{self.folder}/{name}", allow_not_found=True))
+        return [file.path for file in found if file.path.endswith(".parquet")]
