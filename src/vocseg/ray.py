@@ -31,7 +31,7 @@ try:
     from ray.data.block import BlockMetadata
     from ray.data.checkpoint import CheckpointConfig
 
-    from vocseg.utils.tables import Tables
+    from vocseg.utils.tables import NoneDone, Tables
 except ImportError as error:
     raise SettingError("Ray Data is not installed; pip install 'vocseg[ray]'") from error
 
@@ -94,15 +94,16 @@ class RayCluster(Cluster):
             if state is None:
                 return _loaded(pa.concat_tables(self._results(work, images).iter_batches(batch_format="pyarrow")))
             kept = self._prepare(work, images, state)
-            config = CheckpointConfig(
-                ID, f"{kept.folder}/{CHECKPOINTS}", delete_checkpoint_on_success=False, override_filesystem=kept.files
-            )
-            config.checkpoint_actor_memory_bytes = 0  # it reserves a gigabyte
-            context.checkpoint_config = config
-            writers = 1 + self._size(work)[0] // ACTORS_A_WRITER
-            self._results(work, images).write_parquet(
-                f"{kept.folder}/{RESULTS}", filesystem=kept.files, ray_remote_args={"num_cpus": 0}, concurrency=writers
-            )
+            done = _ids(kept)
+            if left := {name: value for name, value in images.items() if name not in done}:
+                context.checkpoint_config = CheckpointConfig(
+                    ID, f"{kept.folder}/{CHECKPOINTS}", override_filesystem=kept.files, delete_checkpoint_on_success=False,
+                    checkpoint_manager_cls=NoneDone,
+                )  # fmt: skip
+                writers = 1 + self._size(work)[0] // ACTORS_A_WRITER
+                self._results(work, left).write_parquet(
+                    f"{kept.folder}/{RESULTS}", filesystem=kept.files, ray_remote_args={"num_cpus": 0}, concurrency=writers
+                )
         return self.finished(state)
 
     def finished(self, state: Path) -> dict[str, Any]:
@@ -123,7 +124,7 @@ class RayCluster(Cluster):
             )
         kept = Tables(state)
         if kept.about() == {"about": work.about}:
-            kept.settle(CHECKPOINTS)
+            kept.settle(CHECKPOINTS, RESULTS)
             found = self.finished(state)
             if _ids(kept) == found.keys() and all(work.is_kept(found[name]) for name in found.keys() & images.keys()):
                 return kept

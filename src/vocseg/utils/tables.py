@@ -1,4 +1,4 @@
-"""What a call keeps in a folder on a disk or at a URL until it ends: what it is about, and tables. Needs pyarrow."""
+"""What a call keeps in a folder on a disk or at a URL until it ends: what it is about, and tables of Ray Data."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 from pyarrow.fs import FileSelector, FileSystem, FSSpecHandler, LocalFileSystem, PyFileSystem
+from ray.data.checkpoint.checkpoint_filter import CheckpointManager
 
 from vocseg.utils import remote
 from vocseg.utils.stand_ins import url_of
@@ -26,6 +27,13 @@ class _Store(FSSpecHandler):  # type: ignore[misc]
     def create_dir(self, path: str, recursive: bool) -> None:
         if not remote.is_store(self.fs):
             super().create_dir(path, recursive)
+
+
+class NoneDone(CheckpointManager):  # type: ignore[misc]
+    """Tells Ray Data that nothing is finished: it is passed what is not, which takes no tasks and actors of its own."""
+
+    def load_checkpoint(self, *arguments: Any, **options: Any) -> tuple[None, int]:
+        return None, 0
 
 
 class Tables:
@@ -60,15 +68,16 @@ class Tables:
                 with suppress(pa.ArrowInvalid):
                     yield parquet.read_table(path, filesystem=self.files, partitioning=None)
 
-    def settle(self, name: str) -> None:
-        """Delete pending tables that have their final names too: in a store, that is a copy, after which they are deleted.
-
-        Ray would take them for incomplete, and delete their results.
-        """
-        paths = set(self._paths(name))
-        for path in paths:
-            if path.endswith(PENDING) and path.removesuffix(PENDING) + ".parquet" in paths:
-                self.files.delete_file(path)
+    def settle(self, checkpoints: str, results: str) -> None:
+        """Delete pending tables and their results, except those that have their final names too: a store copies, then deletes."""
+        names = set(self._paths(checkpoints))
+        for path in (path for path in names if path.endswith(PENDING)):
+            final = path.removesuffix(PENDING)
+            if f"{final}.parquet" not in names:
+                for result in self._paths(results):
+                    if Path(result).name.startswith(Path(final).name):
+                        self.files.delete_file(result)
+            self.files.delete_file(path)
 
     def forget(self) -> None:
         """Delete the folder."""
