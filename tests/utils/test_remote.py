@@ -8,7 +8,9 @@ import os
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -19,7 +21,8 @@ from hypothesis import strategies as st
 from s3_server import DENIED, INTERNAL, SLOW_DOWN, S3Server
 from vocseg.errors import DataError, OutputError, shown
 from vocseg.utils import remote
-from vocseg.utils.remote import fetch, find, is_transient, matches, read_bytes, read_range, upload
+from vocseg.utils.remote import fetch, find, matches, read_bytes, read_range, upload
+from vocseg.utils.remote_failures import is_transient
 from vocseg.utils.urls import is_remote
 
 BIG = 101 << 20
@@ -249,6 +252,32 @@ def test_an_upload_in_parts_is_all_or_nothing(s3: S3Server, bucket: str, tmp_pat
     upload(file, f"{bucket}/big")
     assert [(found.name, found.size) for found in find(bucket)] == [("big", BIG)]
     assert multipart(bucket) == []
+
+
+def test_uploads_in_parts_that_may_be_at_work_are_kept() -> None:
+    aborted, now = list[str](), datetime.now(UTC)
+    begun = [("key", "young", 0.5), ("key", "old", 1.5), ("other", "another", 9.0)]
+    store = SimpleNamespace(
+        split_path=lambda path: ("bucket", "key", None), abort_mpu=lambda bucket, key, upload: aborted.append(upload),
+        list_multipart_uploads=lambda bucket: [
+            {"Key": key, "UploadId": name, "Initiated": now - timedelta(hours=hours)} for key, name, hours in begun
+        ],
+    )  # fmt: skip
+    remote._abort_older(store, "bucket/key")
+    assert aborted == ["old"]
+
+
+def test_an_empty_file_has_no_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 and Google's store say so in two ways."""
+    for error in (OSError(errno.EINVAL, "range"), Answer(416)):
+
+        def read(path: str, start: int | None = None, error: Exception = error) -> bytes:
+            if start is not None:
+                raise error
+            return b""
+
+        monkeypatch.setattr(remote, "_filesystem", lambda url, read=read: (SimpleNamespace(cat_file=read), url))
+        assert read_bytes("s3://b/empty") == b""
 
 
 def test_kill_9_of_an_upload_leaves_nothing_and_a_rerun_completes(s3: S3Server, bucket: str, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ Credentials come from where the package of a file system looks for them: the env
 from __future__ import annotations
 
 import errno
-import http.client
 import io
 import logging
 import os
@@ -15,11 +14,13 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple, TypeVar
 
 from vocseg.errors import DataError, InputError, OutputError, reason, shown
+from vocseg.utils.remote_failures import is_transient, status_of
 
 T = TypeVar("T")
 log = logging.getLogger("vocseg")
@@ -30,15 +31,6 @@ ATOMIC = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "hf", "oss", "
 """Schemes of stores in which a file appears when it is complete; in others it gets its name when it is."""
 IN_PARTS = 16 << 20
 """Bytes of a file from which on it may be uploaded in parts."""
-PASSING = {
-    errno.EIO, errno.EBUSY, errno.EAGAIN, errno.EPIPE, errno.ETIMEDOUT, errno.ECONNRESET, errno.ECONNABORTED, errno.ECONNREFUSED,
-    errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH, getattr(errno, "EREMOTEIO", errno.EIO),
-}  # fmt: skip
-PASSING_KINDS = {
-    "ClientConnectionError", "ConnectionError", "ClientPayloadError", "HTTPClientError", "IncompleteRead", "IncompleteReadError",
-    "ResponseStreamingError", "ResponseParserError", "HttpProcessingError", "ServiceResponseError", "ServiceRequestError",
-}  # fmt: skip
-"""Errors of file systems' packages for a connection that broke."""
 _jitter = Random()
 _chains: dict[tuple[int, str], Any] = {}
 
@@ -97,24 +89,6 @@ def _filesystem(url: str) -> tuple[Any, str]:
         raise DataError(f"cannot use {url}: {reason(error)}; s3://, gs://, hf://, zip:// and others of fsspec are known") from None
 
 
-def is_transient(error: BaseException | None) -> bool:
-    """Tell whether a failure may pass: a broken connection, too many requests, or an error of the server (5xx)."""
-    if error is None:
-        return False
-    for value in (error, error.__cause__):
-        response = getattr(value, "response", None)
-        answer = response.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(response, dict) else None
-        for status in (answer, getattr(value, "status", None), getattr(value, "code", None)):
-            if isinstance(status, int) and 400 <= status < 600:
-                return status >= 500 or status in (408, 425, 429)
-    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError | FileExistsError):
-        return False
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    if isinstance(error, TimeoutError | ConnectionError | http.client.HTTPException | EOFError) or kinds & PASSING_KINDS:
-        return True
-    return isinstance(error, OSError) and error.errno in PASSING
-
-
 def attempt(url: str, action: Callable[[Any, str], T], verb: str = "read") -> T:
     """Call ``action`` with the file system and the path of a URL, again after a failure that may pass.
 
@@ -150,8 +124,8 @@ def read_bytes(url: str) -> bytes:
     def read(fs: Any, path: str) -> bytes:
         try:
             return fs.cat_file(path, start=0)  # without a start, s3fs asks for the size first
-        except OSError as error:
-            if error.errno != errno.EINVAL:
+        except Exception as error:
+            if getattr(error, "errno", None) != errno.EINVAL and status_of(error) != 416:
                 raise
             return fs.cat_file(path)  # an empty file has no range
 
@@ -188,7 +162,7 @@ def find(url: str) -> list[Found]:
 
 
 def _stamp(info: dict[str, Any]) -> str:
-    keys = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created", "CRC", "size")
+    keys = ("ETag", "etag", "md5Hash", "blob_id", "mtime", "LastModified", "last_modified", "created", "CRC", "size")
     return "|".join(str(info[key]) for key in keys if info.get(key) is not None)
 
 
@@ -301,11 +275,15 @@ def upload(file: Path, url: str) -> None:
 
 
 def _abort_older(fs: Any, path: str) -> None:
-    """Have S3 delete the parts of uploads of this file that killed processes left, which cost money and are never shown."""
+    """Have S3 delete the parts of uploads of this file that killed processes left, which cost money and are never shown.
+
+    Younger ones than an hour may be at work.
+    """
+    old = datetime.now(UTC) - timedelta(hours=1)
     with suppress(Exception):  # other stores do it by themselves; without permission, a rule of the bucket does it
         bucket, key, _ = fs.split_path(path)
         for found in fs.list_multipart_uploads(bucket):
-            if found["Key"] == key:
+            if found["Key"] == key and found["Initiated"] < old:
                 fs.abort_mpu(bucket, key, found["UploadId"])
 
 
