@@ -142,78 +142,54 @@ def kill_node(node: Any) -> None:
         process.kill()
 
 
-def killed_when_some_is_done(command: list[Any], out: Path | str, gate: Gate) -> list[str]:
-    """Kill a command when one of the four blocks of its images is finished, and the next is in work; return the ids."""
-    driver = Forked(["--import", gate.code, *command])
+def some_done(driver: Forked, out: Path | str, gate: Gate) -> list[str]:
+    """Wait until one of the four blocks of a command's images is finished, and the next is in work; return the ids."""
     gate.wait(1, driver)
     assert driver.poll() is None, driver.communicate()[0]
     done = finished(out)
-    driver.kill()
-    driver.communicate(timeout=60)
-    assert driver.returncode == -signal.SIGKILL
     assert 5 <= len(done) <= 7
-    gate.open()
     return done
 
 
-def written(s3: S3Server) -> list[str]:
-    """Return the ids of the masks that have been written to the store."""
-    return [Path(path).stem for method, path in s3.seen if method == "PUT" and path.endswith(".png")]
-
-
 def test_a_driver_that_is_killed_goes_on(cluster: Any, data: Path, bucket: str, s3: S3Server, tmp_path: Path) -> None:
-    """Data and masks are in a store, and the rest on a disk."""
     vocseg.pack(data, f"{bucket}/packed")
-    out, gate = tmp_path / "many", Gate(tmp_path / "gate", 8)
-    command = ["evaluate", data.parent / "m.safetensors", "--data", f"{bucket}/packed", "--split", "trainval", "--out", out]
-    command += ["--save-masks", f"{bucket}/many", "--ray", cluster.address, *WORDS]
-    done = killed_when_some_is_done(command, out, gate)
+    out, gate = f"{bucket}/many", Gate(tmp_path / "gate", 8)
+    command = ["--import", gate.code, "evaluate", data.parent / "m.safetensors", "--data", f"{bucket}/packed"]
+    command += ["--split", "trainval", "--out", out, "--ray", cluster.address, *WORDS]
+    done = some_done(driver := Forked(command), out, gate)
+    driver.kill()
+    driver.communicate(timeout=60)
+    assert driver.returncode == -signal.SIGKILL
+    gate.open()
     s3.seen.clear()
-    again = Forked(["--import", gate.code, *command])
+    again = Forked(command)
     text = again.communicate(timeout=200)[0]
     assert again.returncode == 0, text
-    names = [path.stem for path in (data / voc.MASKS).glob("*.png")]
-    assert sorted(written(s3)) == sorted({*names} - {*done})
-    options = OPTIONS | {"out": tmp_path / "one", "save_masks": f"{bucket}/one"}
-    vocseg.evaluate(data.parent / "m.safetensors", f"{bucket}/packed", "trainval", **options)
-    assert content(out) == content(tmp_path / "one")
-    assert content(f"{bucket}/many") == content(f"{bucket}/one")
-
-
-def test_photographs_and_masks_in_a_store(cluster: Any, data: Path, bucket: str, s3: S3Server, tmp_path: Path) -> None:
-    """The command is killed, and goes on."""
-    out, gate, store = f"{bucket}/many", Gate(tmp_path / "gate", 8), S3FileSystem()
-    store.put(str(data / "JPEGImages"), f"{bucket}/photos", recursive=True)
-    store.put(str(data.parent / "m.safetensors"), f"{bucket}/m.safetensors")
-    with ZipFile(tmp_path / "more.zip", "w") as archive:
-        archive.write(next((data / "JPEGImages").glob("*1.jpg")), "zipped.jpg")
-    store.put(str(tmp_path / "more.zip"), f"{bucket}/more.zip")
-    sources = [f"{bucket}/photos", f"{bucket}/more.zip"]
-    command = ["predict", *sources, "--model", f"{bucket}/m.safetensors", "--out", out, "--ray", cluster.address, *WORDS]
-    command += ["--format", "mask", "--format", "areas", "--format", "coco"]
-    done = killed_when_some_is_done(command, out, gate)
-    s3.seen.clear()
-    again = Forked(["--import", gate.code, *command])
-    text = again.communicate(timeout=200)[0]
-    assert again.returncode == 2, text  # the damaged one
-    names = [path.stem for path in (data / voc.MASKS).glob("*.png")]
-    assert sorted(written(s3)) == sorted({*names, "zipped"} - set(done))
-    options = OPTIONS | {"model": f"{bucket}/m.safetensors", "formats": ("mask", "areas", "coco")}
-    vocseg.predict(sources, f"{bucket}/one", **options)
+    written = {Path(path).stem for method, path in s3.seen if method == "PUT" and path.endswith(".png")}
+    assert written == {path.stem for path in (data / voc.MASKS).glob("*.png")} - {*done}
+    vocseg.evaluate(data.parent / "m.safetensors", f"{bucket}/packed", "trainval", out=f"{bucket}/one", **OPTIONS)
     assert content(out) == content(f"{bucket}/one")
 
 
-def test_ctrl_c_ends_in_order(data: Path, tmp_path: Path) -> None:
-    out, gate = tmp_path / "out", Gate(tmp_path / "gate", 8)
-    command = ["predict", data / "JPEGImages", "--model", data.parent / "m.safetensors", "--out", out, "--ray", "local", *WORDS]
-    driver = Forked(["--import", gate.code, *command])
-    finished(out)
+def test_ctrl_c_ends_in_order(cluster: Any, data: Path, tmp_path: Path) -> None:
+    """It is a cluster of the command's own; that of the tests goes on."""
+    out, gate = tmp_path / "many", Gate(tmp_path / "gate", 8)
+    command = ["--import", gate.code, "predict", data / "JPEGImages", "--model", data.parent / "m.safetensors", "--out", out]
+    done = some_done(driver := Forked([*command, "--ray", "local", *WORDS]), out, gate)
     driver.send_signal(signal.SIGINT)
     text = driver.communicate(timeout=60)[0]
     assert driver.returncode == 130
     assert text.startswith("vocseg: interrupted; ")
     assert text.endswith(f" of 25 images done, in {out}\n")
     assert not list(out.rglob("*.part"))
+    gate.open()
+    times = {name: file.stat().st_mtime_ns for name in done if (file := out / f"{name}.png").exists()}
+    again = Forked([*command, "--ray", cluster.address, *WORDS])
+    text = again.communicate(timeout=200)[0]
+    assert again.returncode == 2, text  # the damaged one
+    assert {name: (out / f"{name}.png").stat().st_mtime_ns for name in times} == times
+    vocseg.predict(data / "JPEGImages", tmp_path / "one", model=data.parent / "m.safetensors", **OPTIONS)
+    assert content(out) == content(tmp_path / "one")
 
 
 def test_errors_of_actors_are_those_of_one_process(cluster: Any, data: Path, tmp_path: Path) -> None:
@@ -238,27 +214,38 @@ def test_without_ray_a_line_names_the_extra() -> None:
     assert done.stdout == "Ray Data is not installed; pip install 'vocseg[ray]'\n"
 
 
+@pytest.fixture
+def photos(data: Path, bucket: str, tmp_path: Path) -> list[str]:
+    """A folder and an archive in a store."""
+    with ZipFile(tmp_path / "more.zip", "w") as archive:
+        archive.write(next((data / "JPEGImages").glob("*1.jpg")), "zipped.jpg")
+    S3FileSystem().put(str(data / "JPEGImages"), f"{bucket}/photos", recursive=True)
+    S3FileSystem().put(str(tmp_path / "more.zip"), f"{bucket}/more.zip")
+    S3FileSystem().put(str(data.parent / "m.safetensors"), f"{bucket}/m.safetensors")
+    return [f"{bucket}/photos", f"{bucket}/more.zip"]
+
+
 def test_one_of_three_nodes_dies(
-    cluster: Any, data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    cluster: Any, photos: list[str], bucket: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each of them has a block of three images in its hands."""
-    options = OPTIONS | {"model": data.parent / "m.safetensors", "formats": ("mask", "areas", "coco")}
-    one = vocseg.predict(data / "JPEGImages", tmp_path / "one", **options)
+    """Each of them has a block of three images in its hands; all is in a store."""
+    options = OPTIONS | {"model": f"{bucket}/m.safetensors", "formats": ("mask", "areas", "coco")}
+    one = vocseg.predict(photos, f"{bucket}/one", **options)
     gate, node, done = Gate(tmp_path / "gate", 4), next(iter(cluster.worker_nodes)), list[str]()
     monkeypatch.setattr("vocseg.utils.user_code._imported", [str(gate.code)])
 
     def kill() -> None:
         gate.wait(3)
-        done.extend(finished(tmp_path / "many"))
+        done.extend(finished(f"{bucket}/many"))
         kill_node(node)
         gate.open()
 
     killer = threading.Thread(target=kill)
     killer.start()
-    many = on_ray.predict(data / "JPEGImages", tmp_path / "many", address=cluster.address, **options)
+    many = on_ray.predict(photos, f"{bucket}/many", address=cluster.address, **options)
     killer.join()
-    assert 0 < len(done) < 25
-    assert content(tmp_path / "many") == content(tmp_path / "one")
+    assert 0 < len(done) < 26
+    assert content(f"{bucket}/many") == content(f"{bucket}/one")
     assert [row.name for row in many.images] == [row.name for row in one.images]
     errors = [{str(key): str(error) for key, error in result.errors.items()} for result in (many, one)]
     assert errors[0] == errors[1]
