@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -28,7 +27,7 @@ from vocseg.inference.remote import ClusterRun, RemoteNetwork
 from vocseg.inference.run import Run
 from vocseg.inference.segmenter import Segmenter, as_segmenter
 from vocseg.inference.shards import network_settings, own_items, save_shard
-from vocseg.inference.sinks import CollectingSink, Sink
+from vocseg.inference.sinks import CollectingSink, Sink, closing_sinks
 from vocseg.inference.sources import Item, find_images
 from vocseg.inference.watch import NamedErrors, arrivals, watched_folder
 from vocseg.models import ModelInfo
@@ -132,64 +131,83 @@ def predict(
     if watch:
         watched_folder(sources)
     colors = _colors(palette)
+    reading = {"batch_size": batch_size, "frames": frames, "stride": stride, "start": start, "end": end, "every": every}
+    options: dict[str, Any] = {"weights": weights, "classes": classes, "device": device, "precision": precision, "engine": engine}
+    options |= {"exact": exact, "max_short_side": max_short_side, "tta": tta}
+
     errors: dict[Any, DataError] = NamedErrors() if watch else {}
     listed = [] if watch else _named(sources, out, errors)
     if (stride, start, end, every) != (1, 0.0, None, None) and listed and not any(item.is_video for item in listed):
         log.warning("no videos among the images: stride, start, end and every have no effect")
     items = listed if part is None else own_items(part, listed, errors)
-    named = str(model) if isinstance(model, str | Path) else None
-    read = [*(item.path for item in items), named, weights, *([palette] if isinstance(palette, str | Path) else [])]
     shared = [out / kind.shared for kind in kinds if kind.shared and part is None]
-    files = [kind.path(out, item) for item in items for kind in kinds if kind.suffix and not kind.owner]
-    owners = [out / kind.owner for kind in kinds if kind.owner]
-    refuse_to_replace([*files, *shared, *owners, None if json is None else Path(json)], read)
-    if staging_of(out) and (replaced := {published(file) for file in files} & {item.key for item in items}):
-        raise OutputError(f"cannot write {replaced.pop()}: it would replace the input; choose another folder")
-    for source in sources:
-        if not isinstance(source, Item) and Path(source).is_dir() and Path(source).resolve() == out.resolve():
-            raise OutputError(f"the folder {out} of the images cannot be that of their masks too; choose another for these")
-    reading = {"batch_size": batch_size, "frames": frames, "stride": stride, "start": start, "end": end, "every": every}
-    rounds: Iterable[list[Item]] = arrivals(watched_folder(sources), out, errors) if watch else [items]
-    if watch and part is not None:
-        rounds = (own_items(part, found, {}) for found in rounds)
-    options: dict[str, Any] = {"weights": weights, "classes": classes, "device": device, "precision": precision, "engine": engine}
-    options |= {"exact": exact, "max_short_side": max_short_side, "tta": tta}
+    read = [str(name) for name in (model, weights, palette) if isinstance(name, str | Path)]
+    _check_outputs(kinds, items, sources, out, [*shared, None if json is None else Path(json)], read)
+
     network = RemoteNetwork(model, options)
     segmenter = as_segmenter(model, **options) if cluster is None else network.described()
     info = _recolored(segmenter.info, colors)
     polygons = Polygons(info, simplify)
     sinks = open_sinks(kinds, writable_folder(out), info, opacity, polygons)
+    collecting = [sink for sink in sinks if isinstance(sink, CollectingSink)]
+    for one in collecting:
+        one.entries_only = part is not None
     call = (segmenter, info, sinks, errors, reading, skip_existing, tile, overlap)
     run = Run(*call) if cluster is None else ClusterRun(cluster, network, kinds, out, opacity, polygons, *call)
     if not watch and (skip_existing or part is not None or cluster is not None):
         run.total = expected(listed, run.reading())  # one engine for all calls
-    collecting = [sink for sink in sinks if isinstance(sink, CollectingSink)]
-    for one in collecting:
-        one.entries_only = part is not None
+
+    def result() -> Predictions:
+        name = str(model) if isinstance(model, str | Path) else segmenter.info.architecture
+        return replace(run.result(shown(name), shared), simplified=polygons.loss())
+
     try:
-        for found in rounds:
-            run.predict(found, title, log_each=watch)
-    except KeyboardInterrupt:
-        if not watch:
-            total = f"{len(run.rows)} of {counted(len(items), 'image')}"
-            done = counted(len(run.rows), "frame") if any(item.is_video for item in items) else total
-            raise KeyboardInterrupt(f"{done} done, in {published(out)}") from None
-    finally:
-        is_complete = sys.exc_info()[0] is None
-        with ExitStack() as closing_sinks:  # each, even if one fails
-            for sink in reversed(sinks):
-                sink.is_complete = is_complete
-                closing_sinks.callback(sink.close)
-            result = replace(run.result(shown(named or segmenter.info.architecture), shared), simplified=polygons.loss())
-            if part is not None and is_complete and not watch:
+        with closing_sinks(sinks):
+            if watch:
+                _watch(run, sources, out, part, title)
+            else:
+                _predict_all(run, items, out, title)
+            if part is not None and not watch:
                 settings = network_settings(model, weights, segmenter, run.total or 0) | reading
                 settings |= {"tile": tile, "overlap": overlap, "simplify": simplify, "formats": [kind.__name__ for kind in kinds]}
-                save_shard(part, settings, listed, collecting, result, out)
-        if isinstance(run, ClusterRun) and is_complete:
+                save_shard(part, settings, listed, collecting, result(), out)
+        if isinstance(run, ClusterRun):
             run.forget()
+    finally:
         if json is not None:
-            write_json(Path(json), result.to_dict())
-    return result
+            write_json(Path(json), result().to_dict())
+    return result()
+
+
+def _predict_all(run: Run, items: Sequence[Item], out: Path, title: str | None) -> None:
+    try:
+        run.predict(items, title)
+    except KeyboardInterrupt:
+        total = f"{len(run.rows)} of {counted(len(items), 'image')}"
+        done = counted(len(run.rows), "frame") if any(item.is_video for item in items) else total
+        raise KeyboardInterrupt(f"{done} done, in {published(out)}") from None
+
+
+def _watch(run: Run, sources: Sequence[Any], out: Path, part: Shard | None, title: str | None) -> None:
+    """Predict what is in a folder and what arrives there, until KeyboardInterrupt."""
+    with suppress(KeyboardInterrupt):
+        for found in arrivals(watched_folder(sources), out, run.errors):
+            run.predict(found if part is None else own_items(part, found, {}), title, log_each=True)
+
+
+def _check_outputs(
+    kinds: Sequence[type[Sink]], items: Sequence[Item], sources: Sequence[Any], out: Path, shared: Sequence[Path | None],
+    read: Sequence[str],
+) -> None:  # fmt: skip
+    """Raise OutputError if an output, of an image or ``shared``, would replace an input, or be among the images."""
+    files = [kind.path(out, item) for item in items for kind in kinds if kind.suffix and not kind.owner]
+    owners = [out / kind.owner for kind in kinds if kind.owner]
+    refuse_to_replace([*files, *owners, *shared], [*(item.path for item in items), *read])
+    if staging_of(out) and (replaced := {published(file) for file in files} & {item.key for item in items}):
+        raise OutputError(f"cannot write {replaced.pop()}: it would replace the input; choose another folder")
+    for source in sources:
+        if not isinstance(source, Item) and Path(source).is_dir() and Path(source).resolve() == out.resolve():
+            raise OutputError(f"the folder {out} of the images cannot be that of their masks too; choose another for these")
 
 
 def _named(sources: Sequence[Any], out: Path, errors: dict[Any, DataError]) -> list[Item]:

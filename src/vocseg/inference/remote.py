@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from vocseg.inference.predictions import Prediction
 from vocseg.inference.run import Run
 from vocseg.inference.segmenter import Segmenter, as_segmenter
 from vocseg.inference.shards import named_model
-from vocseg.inference.sinks import CollectingSink, Sink
+from vocseg.inference.sinks import CollectingSink, Sink, closing_sinks
 from vocseg.inference.sources import Item
 from vocseg.models import ModelInfo
 from vocseg.utils.cluster import Cluster, Work, Worker
@@ -130,13 +129,8 @@ class PredictWork(Work):
         for sink in collecting:
             sink.entries_only = True
         run = Run(segmenter, self.info, sinks, {}, **self.run)
-        with ExitStack() as closing:
-            for one in sinks:
-                one.is_complete = False
-                closing.callback(one.close)
+        with closing_sinks(sinks):
             run.predict(items, None)
-            for one in sinks:
-                one.is_complete = True
             entries = [sink.entries() for sink in collecting]
         wait(out)
         parts = {item.place: Part([], {}, [[] for _ in collecting]) for item in items}

@@ -10,6 +10,8 @@ import json
 import math
 import shutil
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -119,6 +121,18 @@ class ProbabilitySink(Sink):
             for name, value in values.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                     np.lib.format.write_array(file, value, allow_pickle=False)
+
+
+@contextmanager
+def closing_sinks(sinks: Sequence[Sink]) -> Iterator[None]:
+    """Close sinks after the block, each even if another fails; they learn whether the block came to its end."""
+    with ExitStack() as stack:
+        for sink in reversed(sinks):
+            sink.is_complete = False
+            stack.callback(sink.close)
+        yield
+        for sink in sinks:
+            sink.is_complete = True
 
 
 class CollectingSink(Sink):
