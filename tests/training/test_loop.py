@@ -485,10 +485,12 @@ def test_classes_that_are_not_found_are_named(quick: TrainConfig) -> None:
     run = fit(replace(quick, lr=0.0, iterations=1))
     per_class = run.read_metrics()[0]["val"]["per_class"]
     missed = ", ".join(name for name, row in per_class.items() if row["iou"] == 0 and row["true_pixels"])
-    line = f"warning: IoU 0 for {missed}: try class_weights = auto"
+    line = f"warning: IoU 0 for {missed}: try class_weights = auto or repeat_threshold = 0.25 or more epochs"
     assert missed
     assert line in run.report.read_text()
     assert line in (run.root / "log.txt").read_text()
+    rows = run.read_metrics()
+    assert report.missed_classes(rows, replace(quick, class_weights="auto", repeat_threshold=0.1)).endswith(": try more epochs")
 
 
 def test_without_a_validation_split_the_error_says_what_to_do(quick: TrainConfig, damaged: Path) -> None:

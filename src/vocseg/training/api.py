@@ -247,6 +247,6 @@ def _finish(setup: TrainSetup, state: TrainState, run: RunFolder) -> None:
     start = f" (starting model: {percents(rows[0]['val']['miou'])})" if rows[0]["epoch"] == 0 else ""
     if start and state.best_epoch == 0:
         log.warning(f"no gain: no epoch is better than the starting model, which {shown(run.best)} holds. {NO_GAIN_ADVICE}")
-    if missed := missed_classes(rows):
+    if missed := missed_classes(rows, setup.config):
         log.warning(missed)
     log.info(f"best {setup.val_set.split} mIoU {percents(state.best)}{start}; model {shown(run.best)}; report {shown(run.report)}")

@@ -13,6 +13,7 @@ import numpy as np
 from vocseg import draw, voc
 from vocseg.errors import SettingError
 from vocseg.inference.segmenter import Segmenter
+from vocseg.training.config import TrainConfig
 from vocseg.training.run_folder import RunFolder
 from vocseg.training.setup import TrainSetup
 from vocseg.utils.files import MARK, replacing, write_text
@@ -67,15 +68,13 @@ def best_of(rows: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], str]:
 NO_GAIN_ADVICE = "Try a lower lr and freeze = batch-norm (the recipe refine has both), or more images."
 
 
-def missed_classes(rows: Sequence[dict[str, Any]]) -> str:
+def missed_classes(rows: Sequence[dict[str, Any]], config: TrainConfig) -> str:
     """Return a line that names the classes of which the best epoch finds no pixel, with what to try; '' if there is none."""
     best, part = best_of(rows)
     missed = [name for name, row in best[part]["per_class"].items() if row["iou"] == 0 and row["true_pixels"]]
-    return (
-        f"warning: IoU 0 for {', '.join(missed)}: try class_weights = auto, repeat_threshold = 0.25, or more epochs"
-        if missed
-        else ""
-    )
+    advice = ["class_weights = auto"] * (config.class_weights == "none")
+    advice += ["repeat_threshold = 0.25"] * (config.repeat_threshold == 0) + ["more epochs"]
+    return f"warning: IoU 0 for {', '.join(missed)}: try {' or '.join(advice)}" if missed else ""
 
 
 def write_report(run: RunFolder, setup: TrainSetup) -> None:
@@ -100,7 +99,7 @@ def write_report(run: RunFolder, setup: TrainSetup) -> None:
         f"classes, pixel accuracy {percent(scores['pixel_accuracy'])} %. `{run.best.name}` holds these weights.",
         "",
         *([f"No gain: no epoch is better than the starting model. {NO_GAIN_ADVICE}", ""] if not best["epoch"] else []),
-        *([missed, ""] if (missed := missed_classes(rows)) else []),
+        *([missed, ""] if (missed := missed_classes(rows, setup.config)) else []),
         "| class | IoU % | precision % | recall % |",
         "|---|---|---|---|",
         *(
