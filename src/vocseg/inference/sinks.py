@@ -149,7 +149,8 @@ class CollectingSink(Sink):
         self.count = 0
         self.entries_only = False
         """Whether the sink is that of a shard."""
-        self._parts: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", newline="")  # noqa: SIM115  (closed by close)
+        # backslashreplace: names of files may be no text.
+        self._parts: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: SIM115
 
     def entry(self, result: Any, item: Item) -> Any:
         """Return what the file says of an image, in one piece or in tiles, as JSON values."""
@@ -186,7 +187,7 @@ class CollectingSink(Sink):
         """Write what was added to a file."""
         with replacing(path) as temporary:
             self._parts.seek(0)
-            with open(temporary, "w", encoding="utf-8", newline="") as file:
+            with open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
                 file.write("" if self.entries_only else self.head)
                 shutil.copyfileobj(self._parts, file)
                 file.write("" if self.entries_only else self.tail)
