@@ -105,6 +105,31 @@ def test_a_finished_shard_is_kept_and_another_is_made_again(verb: Verb, data: Pa
     assert {name for name, place in times().items() if before[name] != place} == {f"shard-{number}-of-2"}
 
 
+def test_a_damaged_shard_is_refused_and_made_again(verb: Verb, tmp_path: Path) -> None:
+    """Each file in turn is cut, as by a copy that was broken off."""
+    verb(out=tmp_path / "one")
+    for shard in ("1/2", "2/2"):
+        verb(out=tmp_path / "many", shard=shard)
+    files = [path for path in (tmp_path / "many" / "shard-1-of-2").iterdir() if path.suffix in (".json", ".npz")]
+    assert files
+    for file in files:
+        file.write_bytes(file.read_bytes()[:100])
+        with pytest.raises(DataError, match=f"{file.name}.*; run the shard again"):
+            vocseg.merge(tmp_path / "many")
+        verb(out=tmp_path / "many", shard="1/2")
+        vocseg.merge(tmp_path / "many", tmp_path / "many")
+        assert content(tmp_path / "many") == content(tmp_path / "one")
+
+
+def test_masks_that_are_gone_are_made_again(data: Path, model: Path, tmp_path: Path) -> None:
+    vocseg.evaluate(model, data, device="cpu", out=tmp_path, shard="1/1")
+    mask = min((tmp_path / "masks").iterdir())
+    content = mask.read_bytes()
+    mask.unlink()
+    vocseg.evaluate(model, data, device="cpu", out=tmp_path, shard="1/1")
+    assert mask.read_bytes() == content
+
+
 def test_an_image_that_is_added_changes_its_own_shard_only(
     data: Path, masks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

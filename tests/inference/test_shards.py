@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +80,34 @@ def test_a_shard_that_is_started_again_segments_only_what_is_missing(
     assert content(out) == content(tmp_path / "one")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of other systems are text")
+def test_a_name_that_is_no_text(segmenter: vocseg.Segmenter, photos: Path, tmp_path: Path) -> None:
+    file = Path(os.fsdecode(os.fsencode(tmp_path / "odd") + b"/lat\xe9.jpg"))
+    file.parent.mkdir()
+    shutil.copy(min((photos / "left").glob("*.jpg")), file)
+    formats = ("mask", "areas", "coco", "cvat", "label-studio")
+    vocseg.predict(file.parent, tmp_path / "one", model=segmenter, formats=formats).check()
+    vocseg.predict(file.parent, tmp_path / "many", model=segmenter, formats=formats, shard="1/1").check()
+    vocseg.merge(tmp_path / "many", tmp_path / "many")
+    assert content(tmp_path / "many") == content(tmp_path / "one")
+    assert (tmp_path / "one" / "areas.csv").read_text().splitlines()[1].startswith(r"lat\udce9.jpg,")
+
+
+def test_images_in_a_folder_of_a_shards_name_are_refused(segmenter: vocseg.Segmenter, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "in" / "shard-1-of-2").mkdir(parents=True)
+    shutil.copy(min((photos / "left").glob("*.jpg")), tmp_path / "in" / "shard-1-of-2" / "a.jpg")
+    with pytest.raises(InputError, match=r"the folder shard-1-of-2 of image .*a\.jpg has the name of a shard's results: rename it"):
+        vocseg.predict(tmp_path / "in", tmp_path / "out", model=segmenter, shard="2/2")
+    assert not (tmp_path / "out").exists()
+
+
 def test_other_images_and_settings_are_refused(segmenter: vocseg.Segmenter, photos: Path, tmp_path: Path) -> None:
     vocseg.predict(photos, tmp_path, model=segmenter, shard="1/2", overlay=False)
     vocseg.predict(photos / "left", tmp_path, model=segmenter, shard="2/2", overlay=False)
     with pytest.raises(InputError, match=r"other lists of 8 images in .*1-of-2, but of 4 images in .*2-of-2"):
         vocseg.merge(tmp_path)
     vocseg.predict(photos, tmp_path, model=segmenter, shard="2/2", formats=("mask", "areas"))
-    with pytest.raises(InputError, match=r"formats .*'MaskSink'.* in .*1-of-2, but .*AreaSink"):
+    with pytest.raises(InputError, match=r"formats mask in .*1-of-2, but mask, areas in .*2-of-2"):
         vocseg.merge(tmp_path)
     vocseg.predict(photos, tmp_path, model=segmenter, shard="1/2", formats=("mask", "areas"))
     (tmp_path / "shard-1-of-2" / "areas.csv.part").write_text("damaged\n")

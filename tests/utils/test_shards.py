@@ -82,7 +82,7 @@ def test_results_appear_complete_or_not_at_all(tmp_path: Path) -> None:
     write(tmp_path, "1/1", more="new")
     assert (tmp_path / "shard-1-of-1" / "result").read_text() == "{'more': 'new'}"
     (tmp_path / "other" / "shard-1-of-1").mkdir(parents=True)
-    with pytest.raises(OutputError, match="shard-1-of-1: it exists, and is no shard"):
+    with pytest.raises(OutputError, match="shard-1-of-1: it exists, and is not a shard"):
         write(tmp_path / "other", "1/1")
 
 
@@ -99,6 +99,9 @@ def test_shards_are_found_in_order(tmp_path: Path) -> None:
     [
         ([("1/4", {}), ("4/4", {})], r"missing shards 2, 3 of 4: run with --shard I/4"),
         ([("1/2", {})], r"missing shard 2 of 2"),
+        ([("2/999999999", {}), ("7/999999999", {})], r"missing shards 1, 3 to 6, 8 to 999999999 of 999999999: run"),
+        ([(f"{number}/40", {}) for number in range(2, 40, 2)], r"missing shards 1, 3, 5, 7, 9, 11, 13, 15, 17, 19 and more of 40:"),
+        ([("1/2", {}), ("2/2", {"formats": ["mask", "areas"]})], r"formats None in .*1-of-2, but mask, areas in .*2-of-2"),
         ([("1/2", {}), ("1/3", {})], r"number of shards 2 in .*shard-1-of-2, but 3 in .*shard-1-of-3"),
         ([("1/2", {}), ("2/2", {"split": "train"})], r"split val in .*1-of-2, but train in .*2-of-2: merge the shards of one run"),
         ([("1/2", {}), ("2/2", {"verb": "evaluate"})], r"results of score in .*1-of-2, but evaluate in .*2-of-2"),
@@ -126,8 +129,40 @@ def test_one_shard_twice(tmp_path: Path) -> None:
 def test_damaged_manifests(tmp_path: Path, content: str) -> None:
     write(tmp_path, "1/1")
     (tmp_path / "shard-1-of-1" / MANIFEST).write_text(content)
-    with pytest.raises(DataError, match=r"shard\.json"):
+    with pytest.raises(DataError, match=r"shard\.json .*; run the shard again"):
         find_shards([tmp_path])
+    manifest = Manifest.of("score", Shard(1, 1), {"split": "val"}, "abc", "", "data")
+    assert manifest.finished(tmp_path) is None
+    assert (
+        manifest.once(tmp_path, Path.read_text, lambda: "new", lambda text, folder: (folder / "result").write_text(text)) == "new"
+    )
+    assert manifest.finished(tmp_path)
+
+
+def test_damaged_results_are_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    manifest = write(tmp_path, "1/1")
+
+    def load(folder: Path) -> str:
+        if (text := (folder / "result").read_text()) == "cut":
+            raise DataError(f"{folder / 'result'} is damaged")
+        return text
+
+    def once(new: str) -> str:
+        return manifest.once(tmp_path, load, lambda: new, lambda text, folder: (folder / "result").write_text(text))
+
+    assert once("a") == "{}"
+    (tmp_path / "shard-1-of-1" / "result").write_text("cut")
+    assert [once("a"), once("b")] == ["a", "a"]
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        f"{tmp_path / 'shard-1-of-1' / 'result'} is damaged; shard 1/1 is computed again"
+    ]
+
+
+def test_another_folder_of_the_name_is_refused_before_work(tmp_path: Path) -> None:
+    (tmp_path / "shard-1-of-1").mkdir()
+    manifest = Manifest.of("score", Shard(1, 1), {}, "abc", "", "data")
+    with pytest.raises(OutputError, match="shard-1-of-1: it exists, and is not a shard"):
+        manifest.once(tmp_path, str, lambda: pytest.fail("worked"), lambda *_: None)
 
 
 def test_what_tells_files_apart(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def load(folder: Path, found: Survey) -> Facts:
         keyed = (((row["mask_dir"], row["id"]), row) for row in values["masks"])
         return images, {key: _mask(row, found.masks[key[0]][key[1]]) for key, row in keyed}
     except (LookupError, TypeError, ValueError) as error:
-        raise DataError(f"{folder / FACTS} does not fit {found.root}: {error!r:.80}; run the shard again") from error
+        raise DataError(f"{folder / FACTS} does not fit {found.root}: {error!r:.80}") from error
 
 
 def _image_row(image: ImageFacts) -> dict[str, Any]:

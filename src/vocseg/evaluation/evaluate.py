@@ -20,7 +20,7 @@ from vocseg.data.image_io import check_palettes
 from vocseg.data.label_checks import check_labels_of_split, split_fault
 from vocseg.data.layout import protect_data
 from vocseg.data.loader import evaluation_workers, samples
-from vocseg.errors import ModelError, SettingError, shown
+from vocseg.errors import DataError, ModelError, SettingError, shown
 from vocseg.evaluation.counts import count_image
 from vocseg.evaluation.pairs import PairDataset, find_dataset, root_of
 from vocseg.evaluation.record import CountedImage, Record, truth_hash
@@ -43,6 +43,7 @@ from vocseg.utils.files import MARK, refuse_to_replace, writable_folder
 from vocseg.utils.progress import progress
 from vocseg.utils.shards import Shard, own_names
 from vocseg.utils.staging import is_there, staged, upload, wait
+from vocseg.utils.stand_ins import published
 
 log = logging.getLogger("vocseg.evaluation")
 
@@ -177,7 +178,9 @@ def _evaluate_shard(
         return scoring(places=[place for place, name in enumerate(dataset.names) if name in own])
 
     def load(folder: Path) -> Evaluation:
-        return Evaluation.load(folder) if all(map(is_there, masks)) else score()
+        if missing := [mask for mask in masks if not is_there(mask)]:
+            raise DataError(f"no predicted mask {published(missing[0])}")
+        return Evaluation.load(folder)
 
     return manifest.once(out, load, score, Evaluation.save)
 

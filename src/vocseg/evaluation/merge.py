@@ -19,7 +19,7 @@ from vocseg.evaluation.result import Evaluation
 from vocseg.inference.shards import merge_shared
 from vocseg.utils.arguments import checked
 from vocseg.utils.files import write_json
-from vocseg.utils.shards import Manifest, digest, find_shards
+from vocseg.utils.shards import Manifest, digest, find_shards, loaded
 from vocseg.utils.staging import staged
 
 Shards = Mapping[Path, Manifest]
@@ -59,7 +59,8 @@ def merge(
     if verb in ("evaluate", "score"):
         result = _evaluation(shards)
     elif verb == "data errors":
-        parts = [LabelErrors.load(folder / REVIEW, data or manifest.data) for folder, manifest in shards.items()]
+        where = data or next(iter(shards.values())).data
+        parts = [loaded(lambda folder: LabelErrors.load(folder / REVIEW, where), folder) for folder in shards]
         result = parts[0].merge(*parts[1:])
         _check_number(len(result.images), shards)
         if out is not None:
@@ -81,7 +82,7 @@ def merge(
 
 
 def _evaluation(shards: Shards) -> Evaluation:
-    parts = [Evaluation.load(folder) for folder in shards]
+    parts = [loaded(Evaluation.load, folder) for folder in shards]
     scored = [part for part in parts if part.images] or parts[:1]  # an empty shard has no counts
     result = scored[0].merge(*scored[1:])
     _check_number(result.images, shards)
@@ -100,7 +101,7 @@ def _diagnosis(shards: Shards, data: str | Path | None) -> Diagnosis:
     images: dict[str, ImageFacts] = {}
     masks: dict[MaskKey, MaskFacts] = {}
     for folder in shards:
-        more_images, more_masks = facts.load(folder, found)
+        more_images, more_masks = loaded(lambda folder: facts.load(folder, found), folder)
         images |= more_images
         masks |= more_masks
     _check_number(len(masks), shards)

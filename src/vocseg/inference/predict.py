@@ -169,7 +169,7 @@ def predict(
                 _predict_all(run, items, out, title)
             if part is not None and not watch:
                 settings = network_settings(model, weights, segmenter, run.total or 0) | reading
-                settings |= {"tile": tile, "overlap": overlap, "simplify": simplify, "formats": [kind.__name__ for kind in kinds]}
+                settings |= {"tile": tile, "overlap": overlap, "simplify": simplify, "formats": [trait.name for trait in traits]}
                 save_shard(part, settings, listed, collecting, result(), out)
         if isinstance(run, ClusterRun):
             run.forget()

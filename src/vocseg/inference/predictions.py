@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -84,7 +85,12 @@ class Predictions:
         errors = list(self.errors.values())
         if self.total == 1 and errors:
             raise errors[0]
-        if errors:
-            more = [f"and {len(errors) - named} more"] if len(errors) > named else []
-            names = ": " + "; ".join([*map(str, errors[:named]), *more]) if named else ""
-            raise DataError(f"{len(errors)} of {counted(self.total, 'image')} skipped{names}")
+        check_skipped([*map(str, errors)], self.total, named)
+
+
+def check_skipped(errors: Sequence[str], total: int, named: int = NAMED) -> None:
+    """Raise DataError, which names the first, if images of ``total`` were skipped."""
+    if errors:
+        more = [f"and {len(errors) - named} more"] if len(errors) > named else []
+        names = ": " + "; ".join([*errors[:named], *more]) if named else ""
+        raise DataError(f"{len(errors)} of {counted(total, 'image')} skipped{names}")

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from vocseg.errors import DataError
-from vocseg.inference.formats import SINKS
+from vocseg.errors import DataError, InputError
+from vocseg.inference.formats import SINKS, traits_of
 from vocseg.inference.optimize import OptimizedModel
 from vocseg.inference.predictions import Predictions
 from vocseg.inference.segmenter import Segmenter
@@ -21,7 +21,7 @@ from vocseg.inference.sinks import CollectingSink
 from vocseg.inference.sources import Item
 from vocseg.models import ModelInfo
 from vocseg.utils.files import read_json, refuse_to_replace, writable_folder, write_json
-from vocseg.utils.shards import Manifest, Shard, named_file, own_names
+from vocseg.utils.shards import FOLDER_NAME, Manifest, Shard, loaded, named_file, own_names
 from vocseg.utils.stand_ins import published
 
 SUMMARY = "predictions.json"
@@ -58,7 +58,14 @@ def named_model(model: object, segmenter: Segmenter) -> str:
 
 
 def own_items(shard: Shard, items: Iterable[Item], errors: dict[Any, DataError]) -> list[Item]:
-    """Return the images of a shard; of the ``errors``, those of other shards are deleted."""
+    """Return the images of a shard; of the ``errors``, those of other shards are deleted.
+
+    Raises InputError if masks would be among the results of a shard, which the next run of that shard replaces.
+    """
+    items = list(items)
+    if wrong := [item for item in items if any(map(FOLDER_NAME.fullmatch, item.relative.parts[:1]))]:
+        name = wrong[0].relative.parts[0]
+        raise InputError(f"the folder {name} of image {wrong[0].path} has the name of a shard's results: rename it")
     for key in [key for key in errors if not shard.holds(str(key))]:
         del errors[key]
     return [item for item in items if shard.holds(item.relative.as_posix())]
@@ -78,9 +85,9 @@ def save_shard(
 
 def merge_shared(shards: Mapping[Path, Manifest], out: Path | None) -> dict[str, Any]:
     """Write the files that the images of all shards share to ``out``, in the order of the images; return what was done."""
-    summaries = [read_json(folder / SUMMARY) for folder in shards]
+    summaries = [loaded(lambda folder: read_json(folder / SUMMARY), folder) for folder in shards]
     settings = next(iter(shards.values())).settings
-    shared = [name for name, kind in COLLECTING.items() if kind.__name__ in settings["formats"]]
+    shared = [name for name, kind in COLLECTING.items() if traits_of(kind).name in settings["formats"]]
     if out is not None:
         refuse_to_replace([out / name for name in shared])
         info = ModelInfo(str(settings["model"]), tuple(settings["classes"]))

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -27,7 +28,11 @@ log = logging.getLogger("vocseg")
 
 MANIFEST = "shard.json"
 """What a shard was made of, in the folder of its results."""
-RESULTS = re.compile(r"shard-\d+-of-\d+/|[^/]+$")
+NAMED = 10
+"""Gaps in the numbers of shards that an error names."""
+FOLDER_NAME = re.compile(r"shard-\d+-of-\d+")
+"""Name of the folder of a shard's results."""
+RESULTS = re.compile(FOLDER_NAME.pattern + r"/|[^/]+$")
 """Files of shards, below the folder that holds them, or that of one."""
 
 
@@ -122,7 +127,7 @@ class Manifest:
     @classmethod
     def load(cls, folder: Path) -> Manifest:
         """Read the manifest of a folder of results; DataError if it is damaged."""
-        values = read_json(folder / MANIFEST)
+        values = loaded(lambda folder: read_json(folder / MANIFEST), folder)
         try:
             shard, texts = Shard.parse(values["shard"]), (str(values[name]) for name in ("listed", "inputs", "data"))
             return cls(str(values["verb"]), shard, dict(values["settings"]), int(values["images"]), *texts)
@@ -137,27 +142,40 @@ class Manifest:
     def finished(self, out: str | Path | None) -> Path | None:
         """Return the folder of an earlier run of this shard, if that had the same settings and files; else None.
 
+        Raises OutputError if the folder is that of something else.
+
         Images of other shards may have been added since.
         """
         folder = None if out is None else self.shard.folder(out)
         if folder is not None and (staging := staging_of(folder)):
             staging.pull(folder)
-        if folder is None or not (folder / MANIFEST).is_file():
+        if folder is None or not _is_shard(folder):
             return None
-        known = Manifest.load(folder)
+        try:
+            known = Manifest.load(folder)
+        except DataError:
+            return None
         if replace(known, images=self.images, listed=self.listed) != self:
             return None
         if known != self:
             self.write(folder)
-        log.info("shard %s is finished: %s", self.shard, published(folder))
         return folder
 
     def once(
         self, out: str | Path | None, load: Callable[[Path], T], make: Callable[[], T], save: Callable[[T, Path], object]
     ) -> T:  # fmt: skip
-        """Return the results of an earlier run of this shard, or make new ones and, with a folder ``out``, write them."""
+        """Return the results of an earlier run of this shard, or make new ones and, with a folder ``out``, write them.
+
+        Results that ``load`` raises a DataError for are made again.
+        """
         if done := self.finished(out):
-            return load(done)
+            try:
+                results = load(done)
+            except DataError as error:
+                log.warning("%s; shard %s is computed again", error, self.shard)
+            else:
+                log.info("shard %s is finished: %s", self.shard, published(done))
+                return results
         results = make()
         if out is not None:
             with self.writing(out) as folder:
@@ -173,11 +191,26 @@ class Manifest:
             self.write(temporary)
             if staging := staging_of(folder):
                 staging.clear(folder)
-            if (folder / MANIFEST).is_file():
+            if _is_shard(folder):
                 shutil.rmtree(folder)
-            elif folder.exists():
-                raise OutputError(f"cannot write {folder}: it exists, and is no shard; choose another folder, or delete it")
             os.replace(temporary, folder)
+
+
+def _is_shard(folder: Path) -> bool:
+    """Tell whether a folder of results is there; OutputError if what is there is something else."""
+    if (folder / MANIFEST).is_file():
+        return True
+    if folder.exists():
+        raise OutputError(f"cannot write {folder}: it exists, and is not a shard; choose another folder, or delete it")
+    return False
+
+
+def loaded(load: Callable[[Path], T], folder: Path) -> T:
+    """Load the results of a shard from its folder; a DataError says to run it again."""
+    try:
+        return load(folder)
+    except DataError as error:
+        raise DataError(f"{error}; run the shard again") from error
 
 
 def find_shards(results: Sequence[str | Path]) -> dict[Path, Manifest]:
@@ -192,7 +225,8 @@ def find_shards(results: Sequence[str | Path]) -> dict[Path, Manifest]:
     for folder, other in found[1:]:
         for what, mine, its in _compared(one, other):
             if mine != its:
-                raise InputError(f"{what} {mine} in {first}, but {its} in {folder}: merge the shards of one run")
+                values = f"{_text(mine)} in {first}, but {_text(its)} in {folder}"
+                raise InputError(f"{what} {values}: merge the shards of one run")
         if other.listed != one.listed:
             what = f"of {counted(one.images, 'image')} in {first}, but of {counted(other.images, 'image')} in {folder}"
             raise InputError(f"other lists {what}: run all shards again; those whose images are the same are kept")
@@ -200,9 +234,21 @@ def find_shards(results: Sequence[str | Path]) -> dict[Path, Manifest]:
     if twice := [shard for shard, number in times.items() if number > 1]:
         where = " and ".join(str(folder) for folder, manifest in found if manifest.shard == twice[0])
         raise InputError(f"shard {twice[0]} is given twice: {where}")
-    if missing := [str(number) for number in range(1, count + 1) if Shard(number, count) not in times]:
-        raise InputError(f"missing shard{'s' * (len(missing) > 1)} {', '.join(missing)} of {count}: run with --shard I/{count}")
+    if len(found) < count:
+        missing = _missing([shard.number for shard in times], count)
+        raise InputError(f"missing shard{'s' * (count - len(found) > 1)} {missing} of {count}: run with --shard I/{count}")
     return dict(found)
+
+
+def _missing(numbers: Sequence[int], count: int) -> str:
+    """Name those of 1 to ``count`` that are not among the sorted numbers; of many, the first."""
+    gaps = [(low + 1, high - 1) for low, high in pairwise([0, *numbers, count + 1]) if high - low > 1]
+    texts = [f"{low}" if low == high else f"{low}{', ' if low + 1 == high else ' to '}{high}" for low, high in gaps]
+    return ", ".join(texts[:NAMED]) + (" and more" if len(texts) > NAMED else "")
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _compared(one: Manifest, other: Manifest) -> Iterator[tuple[str, Any, Any]]:
