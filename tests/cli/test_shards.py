@@ -85,16 +85,51 @@ def test_the_doctor_and_label_errors(many: Path, tmp_path: Path, run: Run) -> No
             code, printed, _ = run(*command, "--out", out, "--shard", shard)
             assert code == 0
             assert f"shard {shard}: " in printed
-            assert f"of all shards: vocseg merge {out} --out {out}" in printed
+            assert f"when all shards are finished: vocseg merge {out} --out {out}" in printed
         assert f"shard 2/2 is finished: {out / 'shard-2-of-2'}" in run(*command, "--out", out, "--shard", "2/2")[1]
         code, printed, _ = run("merge", out, "--out", out, "--json", tmp_path / f"{name}.json")
-        assert code == run(*command, "--out", tmp_path / f"{name}-one")[0]
+        one_code, one, _ = run(*command, "--out", tmp_path / f"{name}-one")
+        assert code == one_code
         assert f"written: {out}" in printed
+        if name == "errors":
+            assert printed.splitlines()[:-1] == one.splitlines()[:-1]
         left, right = content(out), content(tmp_path / f"{name}-one")
         assert left.keys() == right.keys()
         assert {key: text for key, text in left.items() if key.endswith(".json")} == {
             key: text for key, text in right.items() if key.endswith(".json")
         }
+
+
+def test_merge_says_what_one_run_says(many: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(many)
+    out, evaluate = tmp_path / "out", ["evaluate", "m.safetensors", "--data", "data", "--device", "cpu"]
+    assert run(*evaluate, "--out", out, "--shard", "1/1")[0] == 0
+    first, merged = (run(*command)[1].splitlines()[0] for command in (evaluate, ["merge", out]))
+    assert merged == first
+    assert first.endswith(" on val of data")
+
+
+def test_skipped_images_are_named_and_the_exit_code_is_that_of_one_run(many: Path, tmp_path: Path, run: Run) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    for name in ("a.png", "b.png"):
+        (photos / name).write_bytes(b"damaged")
+    (photos / "c.jpg").write_bytes(min((VocFolder.find(many / "data").root / "JPEGImages").iterdir()).read_bytes())
+    predict = ["predict", photos, "--model", many / "m.safetensors", "--device", "cpu", "--no-overlay"]
+    one = run(*predict, "--out", tmp_path / "one")
+    run(*predict, "--out", out, "--shard", "1/1")
+    merged = run("merge", out, "--out", out)
+    fails(merged, "2 of 3 images skipped", photos / "a.png", photos / "b.png")
+    assert merged[2] == one[2]
+    assert "written:" in merged[1]
+
+
+def test_a_shard_in_a_launched_process(many: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    command = ["data", "doctor", many / "data", "--splits", "val", "--out", tmp_path]
+    fails(run(*command, "--shard", "1/2"), "--shard 1/2 in a run in 2 processes, each of which takes a shard: leave out --shard")
+    assert run(*command, "--shard", "2/2")[0] == 0
 
 
 def test_wrong_use(many: Path, tmp_path: Path, run: Run) -> None:
@@ -104,5 +139,6 @@ def test_wrong_use(many: Path, tmp_path: Path, run: Run) -> None:
     fails(run("predict", data, "--shard", "3/2"), "shard '3/2' is not")
     fails(run("data", "errors", data, "--shard", "1/2", "--folds", 2), "--shard takes no --folds")
     fails(run("data", "doctor", data, "--shard", "1/2", "--out", tmp_path / "o", "--html", tmp_path / "a.html"), "need all images")
+    fails(run("data", "doctor", data, "--shard", "1/2", "--out", tmp_path / "o", "--strict"), "need all images")
     fails(run("data", "doctor", data, "--shard", "1/2", "--out", data / "o"), "lies inside the data set")
     fails(run("merge", tmp_path), f"no results of shards in {tmp_path}")

@@ -55,7 +55,7 @@ def say_shard(shard: Shard, out: str | Path, images: int) -> None:
     folder = shlex.quote(str(out))
     say(
         f"shard {shard}: {counted(images, 'image')}; written: {below(out, shard.name)}",
-        f"of all shards: vocseg merge {folder} --out {folder}",
+        f"when all shards are finished: vocseg merge {folder} --out {folder}",
     )
 
 

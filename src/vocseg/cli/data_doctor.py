@@ -60,8 +60,9 @@ def doctor(
         raise SettingError("--void needs --fix")
     if void and not all(0 <= label < 255 for label in void):
         raise SettingError(f"--void takes labels 0 to 254, not {', '.join(map(str, void))}")
-    if part is not None and any(file is not None for file in (fix, html, json)):
-        raise SettingError("--fix, --html and --json need all images, not --shard; `vocseg merge` writes both files of all shards")
+    if part is not None and (strict or any(file is not None for file in (fix, html, json))):
+        what = "--fix, --html, --json and --strict need all images"
+        raise SettingError(f"{what}, not --shard; `vocseg merge` writes both files of all shards")
     if fix is not None:
         require_empty(fix)
     log_to_terminal()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -15,6 +15,9 @@ from vocseg.cli.sharded import find_shard, run_sharded
 from vocseg.data.layout import VocFolder, protect_data
 from vocseg.errors import SettingError
 from vocseg.voc import MASKS
+
+if TYPE_CHECKING:
+    from vocseg.evaluation.label_result import LabelErrors
 
 Share = Annotated[float, Parameter(validator=Number(gte=0, lte=1))]
 
@@ -81,7 +84,6 @@ def errors(
     if part is not None and (folds is not None or review is not None or suggest is not None):
         raise SettingError("--shard takes no --folds, --review or --suggest: train and suggest once, with all images")
     from vocseg.cli.console import log_to_terminal, say
-    from vocseg.evaluation.label_components import KINDS
     from vocseg.evaluation.label_errors import find_label_errors
     from vocseg.evaluation.label_result import LabelErrors
     from vocseg.utils.files import write_json
@@ -112,14 +114,22 @@ def errors(
         if found is None:
             return
         result = found
-    say(f"probabilities {result.sample_note}")
-    say(*(f"{text}: {result.found[kind]:,}" for kind, text in KINDS.items()))
-    say("most doubtful images: " + ", ".join(row.id for row in result.images[:5] if row.region is not None))
+    say_errors(result)
     if review is None:
         say(f"written: {out / 'index.html'}, {out / 'review.json'}")
     if suggest is not None:
         say(f"written: {suggest}, {counted(len(result.suggest(suggest, to)), 'image')} to correct")
         say(f"then: vocseg data convert {shlex.quote(data)} NEW --corrections {shlex.quote(str(suggest))}")
+
+
+def say_errors(result: LabelErrors) -> None:
+    """Say what was found."""
+    from vocseg.cli.console import say
+    from vocseg.evaluation.label_components import KINDS
+
+    say(f"probabilities {result.sample_note}")
+    say(*(f"{text}: {result.found[kind]:,}" for kind, text in KINDS.items()))
+    say("most doubtful images: " + ", ".join(row.id for row in result.images[:5] if row.region is not None))
 
 
 def _check_use(models: list[str], folds: int | None, config: str | None, review: Path | None) -> None:

@@ -64,7 +64,6 @@ def evaluate(
     )  # fmt: skip
     if result is None:
         return
-    title = f"{model} in {result.about['precision']} on {truth.split} of {result.about['data']}"
-    terminal().print(evaluation_report(result, title), crop=False)
+    terminal().print(evaluation_report(result), crop=False)
     if conventions:
         terminal().print(conventions_report(result), crop=False)

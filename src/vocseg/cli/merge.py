@@ -10,7 +10,8 @@ def merge(results: list[Output], /, *, out: Output | None = None, data: str | No
     """Put the results of shards together, as if one run had made them.
 
     Of `evaluate`, `score`, `data errors`, `data doctor` and `predict`, run with `--shard I/N`. Shards that are missing,
-    given twice, or of other models, settings or data are errors that name them.
+    given twice, or of other models, settings or data are errors that name them. The exit code is that of one run:
+    2 if the doctor found errors or `predict` skipped images.
 
     ```
     vocseg merge results --out results
@@ -25,26 +26,29 @@ def merge(results: list[Output], /, *, out: Output | None = None, data: str | No
     """
     find_shards(results)  # fail before torch is imported
     from vocseg.cli.console import say, terminal
+    from vocseg.cli.data_errors import say_errors
     from vocseg.doctor.examine import Diagnosis
     from vocseg.doctor.report import diagnosis_report
     from vocseg.evaluation.merge import merge as run
     from vocseg.evaluation.result import Evaluation
     from vocseg.evaluation.table import evaluation_report
+    from vocseg.inference.predictions import check_skipped
     from vocseg.utils.text import counted
 
     result = run([*results], out, data=data, json=json)
     console = terminal()
     if isinstance(result, Evaluation):
-        about = result.about
-        console.print(evaluation_report(result, f"{about.get('model', about.get('masks'))} on {result.split}"), crop=False)
+        console.print(evaluation_report(result), crop=False)
     elif isinstance(result, Diagnosis):
         console.print(diagnosis_report(result, console.width), crop=False)
     elif isinstance(result, dict):
         known = f", {counted(result['existing'], 'image')} done before" if result["existing"] else ""
         say(f"{counted(result['images'], 'image')}{known}, {len(result['skipped'])} skipped", *result.get("files", []))
     else:
-        say(repr(result), f"probabilities {result.sample_note}")
+        say_errors(result)
     if out is not None:
         say(f"written: {out}")
     if isinstance(result, Diagnosis):
         raise SystemExit(result.exit_code())
+    if isinstance(result, dict):
+        check_skipped([row["error"] for row in result["skipped"]], result["images"] + len(result["skipped"]))

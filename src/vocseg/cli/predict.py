@@ -88,8 +88,8 @@ def predict(
 
     Args:
         images: Image files, folders that are searched for images, glob patterns, lists (.txt, or the first column of a
-            .csv), archives (.zip, .tar, .tar.gz), URLs of these (s3://, gs://, hf://, zip://, ...; https:// of an image),
-            - for standard input (an image or a list), videos, cameras (0) and streams (rtsp://).
+            .csv), archives (.zip, .tar, .tar.gz), URLs of these (s3://, gs://, hf://, zip://, ...; https:// of an image), videos,
+            cameras (0), streams (rtsp://), and `-` for standard input (an image or a list).
         model: Model file, its URL, or name. vocseg-s is included in the package.
         out: Output folder, or its URL, for NAME.png (mask) and NAME_overlay.jpg.
         overlay: Write overlays besides masks; default: yes. Not with --format, which names all that is written.

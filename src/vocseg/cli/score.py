@@ -54,6 +54,6 @@ def score(
     )  # fmt: skip
     if result is None:
         return
-    terminal().print(evaluation_report(result, f"{masks} on {truth.split} of {result.about['data']}"), crop=False)
+    terminal().print(evaluation_report(result), crop=False)
     if conventions:
         terminal().print(conventions_report(result), crop=False)

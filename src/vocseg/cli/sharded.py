@@ -33,6 +33,8 @@ def find_shard(text: str | None, out: str | Path | None) -> Shard | None:
     if text is None:
         return None
     shard = Shard.parse(text)
+    if rank is not None and count != "1" and str(shard) != f"{int(rank) + 1}/{count}":
+        raise SettingError(f"{what} in a run in {count} processes, each of which takes a shard: leave out --shard")
     if out is None:
         raise SettingError(f"{what} needs --out, the folder for the results of all shards")
     return shard

@@ -148,7 +148,7 @@ class Evaluation:
         if self.images < FEW_IMAGES:
             lines.append(f"{counted(self.images, 'image')} are few: the interval covers the true score less often than 95 %")
         if (lost := lost_classes(self.record.counts)) > 0.05:
-            lines.append(f"{lost:.0%} of resamples of these images lose a class: mIoU over other classes is another score")
+            lines.append(f"{100 * lost:.0f} % of resamples of these images lose a class: mIoU over other classes is another score")
         return lines
 
     def subset(self, ids: Iterable[str]) -> Evaluation:

@@ -15,8 +15,19 @@ from vocseg.utils.text import counted, percent
 COMPARED = ("class", "A IoU %", "B IoU %", "B - A", "95 % interval")
 
 
-def evaluation_report(result: Evaluation, title: str) -> Group:
-    """Lay out the per-class table and the summary of an evaluation; print it with ``crop=False``, so that no line is cut."""
+def _title(result: Evaluation) -> str:
+    about = result.about
+    precision = f" in {about['precision']}" if "precision" in about else ""
+    data = f" of {about['data']}" if "data" in about else ""
+    return f"{about.get('model', about.get('masks'))}{precision} on {result.split}{data}"
+
+
+def evaluation_report(result: Evaluation, title: str | None = None) -> Group:
+    """Lay out the per-class table and the summary of an evaluation; print it with ``crop=False``, so that no line is cut.
+
+    ``title``: by default what was scored.
+    """
+    title = _title(result) if title is None else title
     scores = result.scores
     intervals = result.class_intervals
     names = ("IoU %", "95 % interval", "precision %", "recall %", "pixels")
