@@ -36,6 +36,11 @@ def test_what_is_no_data_set(tmp_path: Path, make: Callable[[Path], object], mes
         convert(tmp_path / "in", tmp_path / "out")
 
 
+def test_a_url(tmp_path: Path) -> None:
+    with pytest.raises(VocsegError, match="s3:/bucket/data is a URL, which is not converted; copy it to a disk first"):
+        convert("s3://bucket/data", tmp_path / "out")
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("kind", ["coco", "labelme", "label-studio"])
 def test_json_with_a_byte_order_mark(tmp_path: Path, kind: str, encoding: str) -> None:

@@ -185,6 +185,19 @@ def test_a_folder_in_memory(synth: Path, tmp_path: Path) -> None:
         dataset[0]
 
 
+def test_label_errors_are_reviewed(data: str, synth: Path, tmp_path: Path) -> None:
+    model = vocseg.create_model("two_layer_net", VocFolder.find(synth).classes)
+    for source in (data, synth):
+        out = tmp_path / ("local" if source == synth else "remote")
+        found = vocseg.find_label_errors(source, model, split="val", limit=5, device="cpu")
+        found.save(out / "review.json")
+        reviewed = type(found).load(out / "review.json", source)
+        reviewed.suggest(out / "fixes")
+    one, two = ({path.name: path.read_bytes() for path in (tmp_path / name / "fixes").rglob("*.*")} for name in ("local", "remote"))
+    assert one == two
+    assert any(name.endswith(".jpg") for name in one)
+
+
 def test_a_doctor_examines_it(data: str, synth: Path) -> None:
     found, expected = vocseg.examine(data), vocseg.examine(synth)
     assert found.to_dict()["findings"] == expected.to_dict()["findings"]

@@ -13,13 +13,12 @@ from cyclopts.validators import Number
 from vocseg.data.layout import VocFolder
 from vocseg.inference.options import check_files, check_machine
 from vocseg.utils.text import parse_seconds, parse_size
-from vocseg.utils.urls import is_remote
+from vocseg.utils.urls import path_or_url
 from vocseg.voc import MASKS
 
 
 def _output(kind: object, tokens: Sequence[Token]) -> str | Path:
-    text = tokens[0].value
-    return text if is_remote(text) else Path(text)
+    return path_or_url(tokens[0].value)
 
 
 Output = Annotated[str | Path, Parameter(converter=_output, n_tokens=1, accepts_keys=False, metavar="PATH")]

@@ -13,6 +13,7 @@ from vocseg.errors import DataError, InputError
 from vocseg.evaluation.label_components import KINDS, LabelError
 from vocseg.utils.files import read_json, writable_folder, write_json
 from vocseg.utils.text import counted, portable
+from vocseg.utils.urls import path_or_url
 
 REVIEW, PAGE = "review.json", "index.html"
 """Names of the files in a folder of label errors."""
@@ -46,7 +47,7 @@ class LabelErrors:
     'perhaps in sample for 4 images: the model does not say which images it was trained on'
     """
 
-    data: Path
+    data: str | Path
     split: str
     mask_dir: str
     models: tuple[str, ...]
@@ -140,7 +141,7 @@ class LabelErrors:
             objects = tuple(_error_of(error) for error in values["objects"])
             rank: Any = values["rank"]
             images = tuple(ImageQuality(**image) for image in values["images"])
-            where = Path(values["data"] if data is None else data), str(values["split"]), str(values["mask_dir"])
+            where = path_or_url(values["data"] if data is None else data), str(values["split"]), str(values["mask_dir"])
             names = tuple(map(str, values["models"])), tuple(map(str, values["classes"]))
             return cls(
                 *where, *names, rank, int(values["limit"]), images, objects, dict(values["found"])

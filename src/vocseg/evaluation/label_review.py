@@ -18,6 +18,7 @@ from vocseg.convert import convert
 from vocseg.convert.regions import Mask
 from vocseg.data.image_io import read_image, read_mask
 from vocseg.data.layout import VocFolder
+from vocseg.data.packed import read_bytes
 from vocseg.errors import InputError
 from vocseg.evaluation.label_components import KINDS, Kind, LabelError
 from vocseg.evaluation.label_result import LabelErrors, most_doubtful
@@ -42,7 +43,7 @@ def suggested_mask(mask: Mask, objects: Iterable[LabelError], classes: tuple[str
 
 def write_suggestions(result: LabelErrors, out: Path, to: str) -> list[str]:
     """Write the images of the objects that were not rejected to a data set of another format (:meth:`LabelErrors.suggest`)."""
-    folder = VocFolder.find(result.data, result.mask_dir).unpacked()
+    folder = VocFolder.find(result.data, result.mask_dir)
     objects: dict[str, list[LabelError]] = {}
     for error in result.objects:
         if error.accept is not False:
@@ -55,7 +56,7 @@ def write_suggestions(result: LabelErrors, out: Path, to: str) -> list[str]:
             (root / name).mkdir(parents=True)
         for name, own in objects.items():
             image = folder.image(name)
-            (root / voc.IMAGES / f"{name}{image.suffix}").symlink_to(image.resolve())
+            (root / voc.IMAGES / f"{name}{image.suffix}").write_bytes(read_bytes(image))
             mask = suggested_mask(read_mask(folder.mask(name), len(folder.classes)).numpy(), own, folder.classes)
             draw.save_mask(torch.from_numpy(mask), root / voc.MASKS / f"{name}.png")
         write_text(root / voc.CLASSES_FILE, "".join(f"{name}\n" for name in folder.classes))

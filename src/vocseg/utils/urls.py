@@ -34,6 +34,15 @@ def was_url(path: Path) -> bool:
     return LOST_SLASH.match(path.as_posix()) is not None and not Path(path.parts[0]).exists()
 
 
+def path_or_url(value: str | Path) -> str | Path:
+    """Return a URL as it is, anything else as a path.
+
+    >>> path_or_url("s3://bucket/a.jpg"), path_or_url("a.jpg").name
+    ('s3://bucket/a.jpg', 'a.jpg')
+    """
+    return value if is_remote(value) else Path(value)
+
+
 def below(folder: str | Path, name: str) -> str | Path:
     """Return the path or URL of a file in a folder."""
     return join(str(folder), name) if is_remote(folder) else Path(folder) / name
