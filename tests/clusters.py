@@ -8,7 +8,9 @@ from typing import Any
 
 from ray import cloudpickle
 
+from vocseg.ray import CLASSES
 from vocseg.utils.cluster import Cluster, Work
+from vocseg.utils.plain import dumps, loads
 
 
 class Here(Cluster):
@@ -17,7 +19,7 @@ class Here(Cluster):
     def __init__(self, block: int = 3, stop_after: int | None = None) -> None:
         self.block, self.stop_after, self.worked = block, stop_after, list[int]()
         self.about: str | None = None
-        self.kept: dict[str, bytes] = {}
+        self.kept: dict[str, str] = {}
 
     def map(self, work: Work, images: Mapping[str, Any], state: Path | None, title: str | None) -> dict[str, Any]:
         if work.about != self.about or not all(map(work.is_kept, self._loaded().values())):
@@ -31,7 +33,7 @@ class Here(Cluster):
                 raise KeyboardInterrupt
             names = left[first : first + self.block]
             results = worker(cloudpickle.loads(cloudpickle.dumps([images[name] for name in names])))
-            self.kept |= {name: cloudpickle.dumps(result) for name, result in zip(names, results, strict=True)}
+            self.kept |= {name: dumps(result, CLASSES) for name, result in zip(names, results, strict=True)}
             self.worked[-1] += len(names)
         return self._loaded()
 
@@ -42,4 +44,4 @@ class Here(Cluster):
         pass
 
     def _loaded(self) -> dict[str, Any]:
-        return {name: cloudpickle.loads(value) for name, value in reversed(self.kept.items())}  # in another order
+        return {name: loads(value, CLASSES) for name, value in reversed(self.kept.items())}  # in another order

@@ -10,15 +10,19 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from vocseg.errors import InputError, SettingError, VocsegError, reason, shown
+from vocseg.evaluation.record import CountedImage
+from vocseg.evaluation.remote import Scored
 from vocseg.evaluation.result import Evaluation
-from vocseg.inference.predictions import Predictions
+from vocseg.inference.predictions import Prediction, Predictions
+from vocseg.inference.remote import Part
 from vocseg.utils.arguments import checked
 from vocseg.utils.cluster import Cluster, Work, Worker
+from vocseg.utils.plain import dumps, loads
 from vocseg.utils.stand_ins import url_of
 from vocseg.utils.system import cores
 from vocseg.utils.telemetry import quiet_ray
@@ -47,6 +51,8 @@ start of one, and lets other programs go before its own."""
 CHECKPOINTS, RESULTS = "checkpoints", "results"
 """What is in the folder of a call that is not finished: ids that are finished, and their results."""
 ID, VALUE = "id", "value"
+CLASSES = (Part, Prediction, Scored, CountedImage)
+"""Of results."""
 
 
 @checked
@@ -110,7 +116,8 @@ class RayCluster(Cluster):
         kept, found = Tables(state), dict[str, Any]()
         done = _ids(kept)
         for table in kept.tables(RESULTS):
-            found |= {name: value for name, value in _loaded(table).items() if name in done}
+            with suppress(ValueError):  # not written by this version
+                found |= {name: value for name, value in _loaded(table).items() if name in done}
         return found
 
     def forget(self, state: Path) -> None:
@@ -173,12 +180,15 @@ class _Actor:
 
     def __init__(self, work: Work) -> None:
         self._start: Callable[[], Worker] = work.start
+        self._classes = CLASSES
         self._worker: Worker | None = None
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         if self._worker is None:  # not in __init__, whose errors Ray takes for those of the machine
             self._worker = self._start()
-        return _table(rows[ID].to_pylist(), self._worker([pickle.loads(value) for value in rows[VALUE].to_pylist()]))
+        results = self._worker([pickle.loads(value) for value in rows[VALUE].to_pylist()])
+        plain = pa.array([dumps(result, self._classes) for result in results], pa.string())  # others may write where it is kept
+        return pa.table({ID: rows[ID], VALUE: plain})
 
 
 def _table(names: Sequence[str], values: Sequence[Any]) -> pa.Table:
@@ -187,7 +197,7 @@ def _table(names: Sequence[str], values: Sequence[Any]) -> pa.Table:
 
 
 def _loaded(table: pa.Table) -> dict[str, Any]:
-    return dict(zip(table[ID].to_pylist(), map(pickle.loads, table[VALUE].to_pylist()), strict=True))
+    return {name: loads(value, CLASSES) for name, value in zip(table[ID].to_pylist(), table[VALUE].to_pylist(), strict=True)}
 
 
 def _ids(kept: Tables) -> set[str]:

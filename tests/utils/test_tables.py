@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("ray", reason="ray is not installed (extra ray)")
 import pyarrow as pa
 from pyarrow import parquet
+from ray.data._internal.object_extensions.arrow import ArrowPythonObjectArray
 
 from vocseg.utils.staging import kept
 from vocseg.utils.tables import Tables
@@ -16,7 +17,7 @@ from vocseg.utils.tables import Tables
 
 @pytest.mark.parametrize("where", ["disk", "memory"])
 def test_pending_tables_are_settled(where: str, tmp_path: Path) -> None:
-    """Of "b", the copy with the final name is there; "c" was never finished; "d" is cut off."""
+    """Of "b", the copy with the final name is there; "c" was never finished; "d" is cut off; "e" is not text."""
     tables = Tables((tmp_path if where == "disk" else kept(f"memory://{tmp_path.name}")) / ".ray")
     assert tables.about() is None
     assert not list(tables.tables("ids"))
@@ -25,6 +26,8 @@ def test_pending_tables_are_settled(where: str, tmp_path: Path) -> None:
     for name in [*names, "results/a-0.parquet", "results/b-0.parquet", "results/c-0.parquet"]:
         tables.files.create_dir(f"{tables.folder}/{name}".rpartition("/")[0], recursive=True)
         parquet.write_table(pa.table({"name": [name]}), f"{tables.folder}/{name}", filesystem=tables.files)
+    pickled = ArrowPythonObjectArray.from_objects([object()])
+    parquet.write_table(pa.table({"name": pickled}), f"{tables.folder}/ids/e.parquet", filesystem=tables.files)
     with tables.files.open_output_stream(f"{tables.folder}/ids/d.parquet") as file:
         file.write(b"PAR1")
     tables.settle("ids", "results")

@@ -12,7 +12,7 @@ Worker = Callable[[Sequence[Any]], Sequence[Any]]
 
 
 class Work(ABC):
-    """What is done with images; it can be pickled, and so can their results.
+    """What is done with images; it can be pickled, and their results are plain (:func:`vocseg.utils.plain.dumps`).
 
     ``about``: a digest of all that results depend on, besides an image itself. ``uses_gpu``: whether a GPU helps.
     """

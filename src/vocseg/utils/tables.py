@@ -62,11 +62,13 @@ class Tables:
             file.write(json.dumps(about).encode())
 
     def tables(self, name: str) -> Iterator[pa.Table]:
-        """Yield the complete tables in a folder of the folder."""
+        """Yield the complete tables in a folder of the folder, of texts only."""
         for path in sorted(self._paths(name)):
             if not path.endswith(PENDING):
                 with suppress(pa.ArrowInvalid):
-                    yield parquet.read_table(path, filesystem=self.files, partitioning=None)
+                    table = parquet.read_table(path, filesystem=self.files, partitioning=None)
+                    if {*table.schema.types} <= {pa.string()}:  # a type of Ray's would be unpickled
+                        yield table
 
     def settle(self, checkpoints: str, results: str) -> None:
         """Delete pending tables and their results, except those that have their final names too: a store copies, then deletes."""
