@@ -122,6 +122,8 @@ def test_skipped_images_are_named_and_the_exit_code_is_that_of_one_run(many: Pat
     fails(merged, "2 of 3 images skipped", photos / "a.png", photos / "b.png")
     assert merged[2] == one[2]
     assert "written:" in merged[1]
+    again = run(*predict, "--out", out, "--shard", "1/1", "--skip-existing")
+    assert again[1].startswith(f"shard 1/1: 1 image; written: {out / 'shard-1-of-1'}\n")
 
 
 def test_a_shard_in_a_launched_process(many: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,6 +139,9 @@ def test_wrong_use(many: Path, tmp_path: Path, run: Run) -> None:
     fails(run("evaluate", model, "--data", data, "--shard", "1/2"), "--shard 1/2 needs --out")
     fails(run("score", tmp_path, "--data", data, "--shard", "0/2", "--out", tmp_path), "shard '0/2' is not I/N with I from 1 to N")
     fails(run("predict", data, "--shard", "3/2"), "shard '3/2' is not")
+    for verb in (["evaluate", model], ["score", tmp_path]):
+        command = [*verb, "--data", data, "--shard", "1/2", "--out", tmp_path / "o", "--conventions"]
+        fails(run(*command), "--conventions needs all images, not a shard")
     fails(run("data", "errors", data, "--shard", "1/2", "--folds", 2), "--shard takes no --folds")
     fails(run("data", "doctor", data, "--shard", "1/2", "--out", tmp_path / "o", "--html", tmp_path / "a.html"), "need all images")
     fails(run("data", "doctor", data, "--shard", "1/2", "--out", tmp_path / "o", "--strict"), "need all images")

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from vocseg.cli.options import Actors, Flag, JsonOutput, Network, Output, RayAddress, Results, ShardOf, Truth, check_network
-from vocseg.cli.sharded import find_shard, ray_cluster, run_sharded
+from vocseg.cli.sharded import check_conventions, find_shard, ray_cluster, run_sharded
 
 
 def evaluate(
@@ -48,6 +48,7 @@ def evaluate(
     check_network(network, model)  # fail before torch is imported
     truth.check()
     part = find_shard(shard, out)
+    check_conventions(conventions, part)
     from vocseg.cli.console import log_to_terminal, terminal
     from vocseg.evaluation.evaluate import evaluate as run
     from vocseg.evaluation.table import conventions_report, evaluation_report

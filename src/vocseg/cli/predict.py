@@ -142,7 +142,7 @@ def predict(
         ))  # fmt: skip
         return done[0]
 
-    run_sharded(segment, lambda result: len(result.images), shard, out, network.device, json)
+    run_sharded(segment, lambda result: len(result.images) + result.existing, shard, out, network.device, json)
     result = done[0]
     if network.tta != "none":
         say(cost_line(network.tta))

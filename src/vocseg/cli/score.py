@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from vocseg.cli.options import Flag, JsonOutput, Results, ShardOf, Truth
-from vocseg.cli.sharded import find_shard, run_sharded
+from vocseg.cli.sharded import check_conventions, find_shard, run_sharded
 from vocseg.errors import DataError
 
 
@@ -41,6 +41,7 @@ def score(
     if not masks.is_dir():
         raise DataError(f"no folder of masks {masks}")
     part = find_shard(shard, out)
+    check_conventions(conventions, part)
     from vocseg.cli.console import log_to_terminal, terminal
     from vocseg.evaluation.score import score as run
     from vocseg.evaluation.table import conventions_report, evaluation_report

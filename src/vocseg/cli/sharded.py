@@ -40,6 +40,12 @@ def find_shard(text: str | None, out: str | Path | None) -> Shard | None:
     return shard
 
 
+def check_conventions(conventions: bool, part: Shard | None) -> None:
+    """Raise SettingError if the conventions of other tools are to be printed of a shard."""
+    if conventions and part is not None:
+        raise SettingError("--conventions needs all images, not a shard; `vocseg merge` writes them to scores.json")
+
+
 def ray_cluster(address: str | None, actors: int | None) -> Cluster | None:
     """Return the cluster of ``--ray``, if that is given."""
     if address is None:
