@@ -181,17 +181,17 @@ def image_header(path: str | Path) -> tuple[tuple[int, int], int]:
         width, height = image.size
         # Pillow applies a TIFF's orientation itself, to the size too.
         orientation = 1 if image.format == "TIFF" else orientation_of(image)
-        is_jpeg = image.format in ("JPEG", "MPO")
-    if is_jpeg and not _has_end_marker(Path(path)):
+        file = getattr(image, "fp", None)
+        is_cut = image.format in ("JPEG", "MPO") and file is not None and not _has_end_marker(file)
+    if is_cut:
         read_image(path)
     return ((width, height) if orientation in ROTATED else (height, width)), orientation
 
 
-def _has_end_marker(jpeg: Path) -> bool:
-    with open_file(jpeg) as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(-min(64, size), os.SEEK_END)
-        return file.read().rstrip(b"\0").endswith(b"\xff\xd9")
+def _has_end_marker(jpeg: IO[bytes]) -> bool:
+    size = jpeg.seek(0, os.SEEK_END)
+    jpeg.seek(-min(64, size), os.SEEK_END)
+    return jpeg.read().rstrip(b"\0").endswith(b"\xff\xd9")
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
