@@ -15,7 +15,7 @@ from doctor.defects import DEFECTS
 from vocseg import voc
 from vocseg.data.layout import VocFolder
 from vocseg.data.synthetic import write_synthetic
-from vocseg.errors import DataError, InputError, SettingError
+from vocseg.errors import DataError, InputError, OutputError, SettingError
 from vocseg.evaluation import evaluate as evaluation
 from vocseg.models import create_model, save_model
 from vocseg.utils.shards import MANIFEST, Shard
@@ -119,6 +119,26 @@ def test_a_damaged_shard_is_refused_and_made_again(verb: Verb, tmp_path: Path) -
         verb(out=tmp_path / "many", shard="1/2")
         vocseg.merge(tmp_path / "many", tmp_path / "many")
         assert content(tmp_path / "many") == content(tmp_path / "one")
+
+
+def test_merge_writes_nothing_beside_a_file_of_yours(data: Path, masks: Path, tmp_path: Path) -> None:
+    vocseg.score(masks, data, out=tmp_path / "parts", shard="1/1")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "scores.json").write_text("mine")
+    with pytest.raises(OutputError, match=r"scores\.json: it exists, and vocseg did not write it"):
+        vocseg.merge(tmp_path / "parts", tmp_path / "mine")
+    assert [path.read_text() for path in (tmp_path / "mine").iterdir()] == ["mine"]
+
+
+def test_data_that_has_moved_is_to_be_named(data: Path, model: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "old")
+    vocseg.find_label_errors(tmp_path / "old", model, "val", device="cpu", out=tmp_path / "errors", shard="1/1")
+    vocseg.examine(tmp_path / "old", out=tmp_path / "doctor", shard="1/1")
+    (tmp_path / "old").rename(tmp_path / "new")
+    for results in (tmp_path / "errors", tmp_path / "doctor"):
+        with pytest.raises(InputError, match=r"data set of .*1-of-1 is no longer at .*old: name its folder with --data"):
+            vocseg.merge(results)
+        vocseg.merge(results, data=tmp_path / "new")
 
 
 def test_masks_that_are_gone_are_made_again(data: Path, model: Path, tmp_path: Path) -> None:

@@ -15,12 +15,13 @@ from vocseg.doctor.examine import Diagnosis, diagnose
 from vocseg.doctor.survey import MaskKey, find_legend, survey
 from vocseg.errors import InputError
 from vocseg.evaluation.label_result import PAGE, REVIEW, LabelErrors
-from vocseg.evaluation.result import Evaluation
+from vocseg.evaluation.result import Evaluation, result_files
 from vocseg.inference.shards import merge_shared
 from vocseg.utils.arguments import checked
-from vocseg.utils.files import write_json
+from vocseg.utils.files import refuse_to_replace, write_json
 from vocseg.utils.shards import Manifest, digest, find_shards, loaded
 from vocseg.utils.staging import staged
+from vocseg.utils.urls import is_remote
 
 Shards = Mapping[Path, Manifest]
 
@@ -57,9 +58,10 @@ def merge(
     verb = next(iter(shards.values())).verb
     result: Evaluation | LabelErrors | Diagnosis
     if verb in ("evaluate", "score"):
+        refuse_to_replace([None if json is None else Path(json), *result_files(out)])
         result = _evaluation(shards)
     elif verb == "data errors":
-        where = data or next(iter(shards.values())).data
+        where = _data_of(shards, data)
         parts = [loaded(lambda folder: LabelErrors.load(folder / REVIEW, where), folder) for folder in shards]
         result = parts[0].merge(*parts[1:])
         _check_number(len(result.images), shards)
@@ -94,7 +96,7 @@ def _diagnosis(shards: Shards, data: str | Path | None) -> Diagnosis:
     start = time.perf_counter()
     first, manifest = next(iter(shards.items()))
     asked = manifest.settings
-    found = survey(manifest.data if data is None else data, asked["mask_dir"], asked["asked splits"])
+    found = survey(_data_of(shards, data), asked["mask_dir"], asked["asked splits"])
     keys = found.keys()
     if digest(sorted(map("/".join, keys))) != manifest.listed or [split.name for split in found.splits] != asked["splits"]:
         raise InputError(f"{found.root} has other images or lists than when {first} was made: run all shards again")
@@ -108,6 +110,14 @@ def _diagnosis(shards: Shards, data: str | Path | None) -> Diagnosis:
     names = dict.fromkeys(name for _, name in keys)
     in_order = {name: images[name] for name in names}, {key: masks[key] for key in keys}
     return diagnose(found, find_legend(found.root, found.classes), *in_order, start)
+
+
+def _data_of(shards: Shards, data: str | Path | None) -> str | Path:
+    """Return where the data set is: ``data``, or where it was; InputError if it is there no longer."""
+    first, manifest = next(iter(shards.items()))
+    if data is None and not is_remote(manifest.data) and not Path(manifest.data).exists():
+        raise InputError(f"the data set of {first} is no longer at {manifest.data}: name its folder with --data")
+    return manifest.data if data is None else data
 
 
 def _check_number(images: int, shards: Shards) -> None:
