@@ -21,7 +21,7 @@ from vocseg.evaluation.result import Evaluation
 from vocseg.inference.predictions import Prediction, Predictions
 from vocseg.inference.remote import Part
 from vocseg.utils.arguments import checked
-from vocseg.utils.cluster import Cluster, Work, Worker
+from vocseg.utils.cluster import Cluster, Work, Worker, check_listens
 from vocseg.utils.plain import dumps, loads
 from vocseg.utils.stand_ins import url_of
 from vocseg.utils.system import cores
@@ -230,9 +230,10 @@ def _start(address: str, folder: str) -> None:
     local["_system_config"] = LOCAL_CONFIG
     handler = signal.getsignal(signal.SIGTERM)
     try:
+        check_listens(address)
         with _without_stderr():
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **(local if address == LOCAL else {}))
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, OverflowError, ValueError, RuntimeError) as error:
         raise InputError(f"cannot use the Ray cluster at {address}: {reason(error)}") from error
     finally:
         if threading.current_thread() is threading.main_thread():

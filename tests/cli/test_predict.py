@@ -38,6 +38,7 @@ def test_predict_bad_input(run: Run, model: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     fails(run("predict", tmp_path / "empty", "--model", model), tmp_path / "empty", "holds no images")
     (tmp_path / "bad.jpg").write_text("no image")
+    fails(run("predict", tmp_path / "bad.jpg", "--actors", "2"), "--actors needs --ray")
     fails(run("predict", tmp_path / "bad.jpg", "--model", model, "--out", tmp_path / "out"), tmp_path / "bad.jpg")
     assert list((tmp_path / "out").iterdir()) == []
     Image.new("RGB", (20, 20)).save(tmp_path / "good.png")

@@ -187,6 +187,13 @@ def test_an_unknown_scheme_is_named() -> None:
         read_bytes("foo://a.jpg")
 
 
+def test_an_archive_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    (tmp_path / "bad.zip").write_bytes(b"no archive")
+    for name, why in (("none.zip", "there is no such file, folder or bucket"), ("bad.zip", "File is not a zip file")):
+        with pytest.raises(DataError, match=f"^cannot read zip://a::file://{tmp_path / name}: {why}$"):
+            remote.check(f"zip://a::file://{tmp_path / name}")
+
+
 def test_archives_and_web_servers_are_not_written_to(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"x")
     for url in ("https://example.org/a", "zip://a::memory://b.zip", "zip://a"):

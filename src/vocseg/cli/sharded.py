@@ -49,6 +49,8 @@ def check_conventions(conventions: bool, part: Shard | None) -> None:
 def ray_cluster(address: str | None, actors: int | None) -> Cluster | None:
     """Return the cluster of ``--ray``, if that is given."""
     if address is None:
+        if actors is not None:
+            raise SettingError("--actors needs --ray")
         return None
     from vocseg.ray import RayCluster
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -48,3 +49,13 @@ class Cluster(ABC):
     @abstractmethod
     def forget(self, state: Path) -> None:
         """Delete the folder of a call."""
+
+
+def check_listens(address: str, seconds: float = 10) -> None:
+    """Raise OSError if nothing listens at ``host:port``; other addresses are not looked at.
+
+    Ray says so after minutes.
+    """
+    host, _, port = address.rpartition("://")[2].partition("?")[0].rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), seconds).close()

@@ -49,8 +49,8 @@ def local_path(url: str) -> Path | None:
 
 
 def check(url: str) -> None:
-    """Raise DataError for a URL of a scheme that fsspec does not know, or whose package is missing."""
-    _filesystem(url)
+    """Raise DataError for a URL of an unknown scheme, of a package that is missing, or in an archive that cannot be opened."""
+    attempt(url, lambda fs, path: None)
 
 
 def uncached(url: str) -> tuple[Any, str]:
