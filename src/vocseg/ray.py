@@ -26,6 +26,7 @@ from vocseg.utils.plain import dumps, loads
 from vocseg.utils.stand_ins import url_of
 from vocseg.utils.system import cores
 from vocseg.utils.telemetry import quiet_ray
+from vocseg.utils.temporary import temporary_beside
 
 try:
     import pyarrow as pa
@@ -48,6 +49,8 @@ ACTORS_A_WRITER = 16
 LOCAL_CONFIG = {"idle_worker_killing_time_threshold_ms": 600_000, "worker_niceness": 0}
 """Of a local cluster: Ray otherwise ends a process that writes results after an idle second, so that each block costs the
 start of one, and lets other programs go before its own."""
+SHORT_FOLDER = Path("/tmp" if Path("/tmp").is_dir() else tempfile.gettempdir())
+"""For the sockets of a local cluster, whose paths have at most 107 characters."""
 CHECKPOINTS, RESULTS = "checkpoints", "results"
 """What is in the folder of a call that is not finished: ids that are finished, and their results."""
 ID, VALUE = "id", "value"
@@ -211,18 +214,13 @@ def _connected(address: str) -> Iterator[None]:
     try:
         with quiet_ray(), ExitStack() as closing:
             if not ray.is_initialized():
-                folder = tempfile.TemporaryDirectory(prefix="vocseg-ray-", dir=_short_folder(), ignore_cleanup_errors=True)
-                _start(address, closing.enter_context(folder))
+                closing.callback((folder := ExitStack()).close)  # which sees no errors
+                _start(address, str(folder.enter_context(temporary_beside(SHORT_FOLDER / "vocseg-ray", is_folder=True))))
                 closing.callback(ray.shutdown)
                 closing.enter_context(_messages())
             yield
     except Exception as error:
         raise _own_error(error) from error
-
-
-def _short_folder() -> str | None:
-    """Return a folder for the sockets of a local cluster, whose paths have at most 107 characters."""
-    return "/tmp" if Path("/tmp").is_dir() else None
 
 
 def _start(address: str, folder: str) -> None:

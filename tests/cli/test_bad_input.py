@@ -125,6 +125,10 @@ def test_inputs_are_never_replaced(run: Run, damaged: Path, model: Path, tmp_pat
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+def test_memory_is_no_place_for_the_outputs_of_a_command(run: Run, synth: Path) -> None:
+    fails(run("predict", synth, "--out", "memory://a"), "memory://a would be gone when the command ends")
+
+
 def test_unwritable_outputs(run: Run, synth: Path, model: Path, tmp_path: Path) -> None:
     block = tmp_path / "file"
     block.touch()

@@ -11,6 +11,7 @@ from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
 from vocseg.data.layout import VocFolder
+from vocseg.errors import SettingError
 from vocseg.inference.options import check_files, check_machine
 from vocseg.utils.text import parse_seconds, parse_size
 from vocseg.utils.urls import path_or_url
@@ -18,7 +19,10 @@ from vocseg.voc import MASKS
 
 
 def _output(kind: object, tokens: Sequence[Token]) -> str | Path:
-    return path_or_url(tokens[0].value)
+    value = tokens[0].value
+    if value.startswith("memory:"):
+        raise SettingError(f"{value} would be gone when the command ends; name a disk or a store")
+    return path_or_url(value)
 
 
 Output = Annotated[str | Path, Parameter(converter=_output, n_tokens=1, accepts_keys=False, metavar="PATH")]
