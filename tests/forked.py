@@ -14,6 +14,7 @@ CONTEXT.set_forkserver_preload(["vocseg.cli.main", "vocseg.training.api", "accel
 
 
 def _run(arguments: list[str], environment: Mapping[str, str], log: str, often: bool, own_group: bool) -> None:
+    os.environ.clear()
     os.environ.update(environment)
     if own_group:
         os.setsid()
@@ -32,7 +33,10 @@ def _run(arguments: list[str], environment: Mapping[str, str], log: str, often: 
 
 
 class Forked:
-    """A running command line, with the methods of subprocess.Popen that tests use; ``often``: a checkpoint each step."""
+    """A running command line, with the methods of subprocess.Popen that tests use; ``often``: a checkpoint each step.
+
+    It has the test's variables of the environment, not those of the time when the first was started.
+    """
 
     def __init__(
         self, arguments: list[str], environment: Mapping[str, str] = {}, often: bool = False, own_group: bool = False
@@ -40,7 +44,7 @@ class Forked:
         handle, self.log = tempfile.mkstemp(prefix="vocseg_forked_")
         os.close(handle)
         arguments = [str(argument) for argument in arguments]
-        self.process = CONTEXT.Process(target=_run, args=(arguments, dict(environment), self.log, often, own_group))
+        self.process = CONTEXT.Process(target=_run, args=(arguments, os.environ | environment, self.log, often, own_group))
         self.process.start()
         self.pid = self.process.pid or 0
 

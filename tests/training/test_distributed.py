@@ -53,7 +53,6 @@ def start(
 ) -> Forked:  # fmt: skip
     """One process of ``count``, as a launcher would start it on a host of its own."""
     environment = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    environment |= {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     if count > 1:
         environment |= {
             "RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1",
