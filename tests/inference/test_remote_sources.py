@@ -352,6 +352,7 @@ def test_no_secret_is_shown(
     monkeypatch.setattr(
         MemoryFileSystem, "_strip_protocol", classmethod(lambda cls, path: original(path.rpartition("@")[2].partition("?")[0]))
     )
+    monkeypatch.setattr("vocseg.cli.options.MEMORY", "none:")  # commands may write there: they run in this process
     put(photos / "a" / "b", "memory://secrets/photos")
     user, query = "memory://jane:TOPSECRET@secrets", "?X-Amz-Signature=TOPSECRET"
     (tmp_path / "list.txt").write_text(

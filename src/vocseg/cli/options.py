@@ -18,9 +18,13 @@ from vocseg.utils.urls import path_or_url
 from vocseg.voc import MASKS
 
 
+MEMORY = "memory:"
+"""Scheme of URLs in the memory of a process."""
+
+
 def _output(kind: object, tokens: Sequence[Token]) -> str | Path:
     value = tokens[0].value
-    if value.startswith("memory:"):
+    if value.startswith(MEMORY):
         raise SettingError(f"{value} would be gone when the command ends; name a disk or a store")
     return path_or_url(value)
 
