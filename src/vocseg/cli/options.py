@@ -17,7 +17,6 @@ from vocseg.utils.text import parse_seconds, parse_size
 from vocseg.utils.urls import path_or_url
 from vocseg.voc import MASKS
 
-
 MEMORY = "memory:"
 """Scheme of URLs in the memory of a process."""
 
