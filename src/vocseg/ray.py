@@ -158,8 +158,9 @@ class RayCluster(Cluster):
         rows = read_datasource(blocks, num_cpus=0, concurrency=readers, override_num_blocks=-(-len(images) // size))
         pool = ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors)
         return rows.map_batches(
-            _Actor, fn_constructor_args=(work,), batch_size=None, batch_format="pyarrow", compute=pool, num_cpus=1, num_gpus=gpus
-        )
+            _Actor, fn_constructor_args=(work,), batch_size=size if gpus else None, batch_format="pyarrow", compute=pool,
+            num_cpus=1, num_gpus=gpus,
+        )  # fmt: skip
 
 
 class _Images(Datasource):  # type: ignore[misc]
