@@ -101,8 +101,8 @@ def cluster(s3_server: S3Server) -> Iterator[Any]:
         patch.setenv("PYTHONPATH", str(Path(vocseg.__file__).parents[1]))
         head = {"num_cpus": 1, "include_dashboard": False, "_system_config": FAST_CHECKS}
         nodes = Cluster(initialize_head=True, head_node_args=head)
-        for _ in range(2):
-            nodes.add_node(num_cpus=1)
+        nodes.add_node(num_cpus=1)
+        nodes.add_node(num_cpus=1, num_gpus=1)
         nodes.wait_for_nodes()
         yield nodes
         nodes.shutdown()
@@ -190,6 +190,14 @@ def test_ctrl_c_ends_in_order(cluster: Any, data: Path, tmp_path: Path) -> None:
     assert {name: (out / f"{name}.png").stat().st_mtime_ns for name in times} == times
     vocseg.predict(data / "JPEGImages", tmp_path / "one", model=data.parent / "m.safetensors", **OPTIONS)
     assert content(out) == content(tmp_path / "one")
+
+
+def test_a_gpu_is_asked_for(cluster: Any, data: Path, tmp_path: Path) -> None:
+    """A node says that it has one; if that is not true, its actor computes on the CPU."""
+    options: dict[str, Any] = {"model": data.parent / "m.safetensors", "engine": "torch", "precision": "float32"}
+    vocseg.predict(data / "JPEGImages", tmp_path / "one", **options)
+    on_ray.predict(data / "JPEGImages", tmp_path / "many", address=cluster.address, **options)
+    assert content(tmp_path / "many") == content(tmp_path / "one")
 
 
 def test_errors_of_actors_are_those_of_one_process(cluster: Any, data: Path, tmp_path: Path) -> None:
