@@ -102,8 +102,7 @@ class RayCluster(Cluster):
         with _connected(self.address), _quiet(title) as context:
             if state is None:
                 return _loaded(pa.concat_tables(self._results(work, images).iter_batches(batch_format="pyarrow")))
-            kept = self._prepare(work, images, state)
-            done = _ids(kept)
+            kept, done = self._prepare(work, images, state)
             if left := {name: value for name, value in images.items() if name not in done}:
                 context.checkpoint_config = CheckpointConfig(
                     ID, f"{kept.folder}/{CHECKPOINTS}", override_filesystem=kept.files, delete_checkpoint_on_success=False,
@@ -126,8 +125,8 @@ class RayCluster(Cluster):
     def forget(self, state: Path) -> None:
         Tables(state).forget()
 
-    def _prepare(self, work: Work, images: Mapping[str, Any], state: Path) -> Tables:
-        """Return what an earlier call left; it is deleted unless it is of the same work and still there."""
+    def _prepare(self, work: Work, images: Mapping[str, Any], state: Path) -> tuple[Tables, set[str]]:
+        """Return what an earlier call left, and the ids in it; it is deleted unless it is of the same work and still there."""
         if str(url_of(state)).startswith("memory:"):
             raise SettingError(
                 f"each process of a cluster has a memory:// of its own; write to a disk or a store, not to {shown(state.parent)}"
@@ -135,11 +134,11 @@ class RayCluster(Cluster):
         kept = Tables(state)
         if kept.about() == {"about": work.about}:
             kept.settle(CHECKPOINTS, RESULTS)
-            found = self.finished(state)
-            if _ids(kept) == found.keys() and all(work.is_kept(found[name]) for name in found.keys() & images.keys()):
-                return kept
+            done, found = _ids(kept), self.finished(state)
+            if done == found.keys() and all(work.is_kept(found[name]) for name in found.keys() & images.keys()):
+                return kept, done
         kept.begin({"about": work.about})
-        return kept
+        return kept, set()
 
     def _size(self, work: Work) -> tuple[int, int]:
         """Return how many actors there are, and how many GPUs each has."""

@@ -12,7 +12,7 @@ from cyclopts.validators import Number
 
 from vocseg.cli.options import Flag, Json
 from vocseg.errors import DataError
-from vocseg.utils.urls import was_url
+from vocseg.utils.urls import refuse_url
 
 Kind = Literal["auto", "folders", "coco", "labelme", "cityscapes", "camvid", "supervisely", "label-studio", "yolo", "voc"]
 FORMATS = {"voc": "VOC layout", "coco": "COCO format", "yolo": "YOLO format", "labelme": "LabelMe format"}
@@ -91,8 +91,7 @@ def convert(
             boxes and points.
         allow_outside: Follow links, and data.yaml, to files outside of SOURCE.
     """
-    if was_url(source):
-        raise DataError(f"{source.as_posix()} is a URL, which is not converted; copy it to a disk first")
+    refuse_url(source, "converted")
     if not source.exists():  # fail before torch is imported
         raise DataError(f"{source} does not exist")
     from vocseg.cli.console import say

@@ -29,7 +29,7 @@ def _output(kind: object, tokens: Sequence[Token]) -> str | Path:
 
 
 Output = Annotated[str | Path, Parameter(converter=_output, n_tokens=1, accepts_keys=False, metavar="PATH")]
-"""A file or folder to write, or its URL."""
+"""A file or folder, mostly one to write, or its URL."""
 Flag = Annotated[bool, Parameter(negative=())]
 """A switch that is off by default and has no ``--no-`` form."""
 Positive = Annotated[int, Parameter(validator=Number(gte=1))]

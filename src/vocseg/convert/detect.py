@@ -17,7 +17,7 @@ from vocseg.convert.readers.yolo import find_yaml, find_yolo
 from vocseg.convert.source import MALFORMED, Source, json_kind
 from vocseg.data.layout import VocFolder
 from vocseg.errors import DataError, SettingError, reason
-from vocseg.utils.urls import was_url
+from vocseg.utils.urls import refuse_url
 
 MASK_FORMATS = ("folders", "camvid", "voc")
 """Formats of mask files, which may be colored; the others name their classes."""
@@ -69,8 +69,7 @@ def detect(root: Path, mask_dir: str = voc.MASKS) -> str:
         if kind not in ("yolo", "coco", "label-studio"):
             raise DataError(f"{root} is not an annotation file of COCO (JSON), Label Studio (JSON export) or YOLO (data.yaml)")
         return kind
-    if was_url(root):
-        raise DataError(f"{root.as_posix()} is a URL, which is not converted; copy it to a disk first")
+    refuse_url(root, "converted")
     if not root.is_dir():
         raise DataError(f"{root} does not exist")
     with suppress(DataError):

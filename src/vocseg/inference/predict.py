@@ -174,9 +174,10 @@ def predict(
         if isinstance(run, ClusterRun):
             run.forget()
     finally:
+        done = result()
         if json is not None:
-            write_json(Path(json), result().to_dict())
-    return result()
+            write_json(Path(json), done.to_dict())
+    return done
 
 
 def _predict_all(run: Run, items: Sequence[Item], out: Path, title: str | None) -> None:

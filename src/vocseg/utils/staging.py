@@ -198,8 +198,7 @@ def pulled(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _staging(url: str) -> Iterator[Path]:
-    staging = Staging(url)
-    _stagings[staging.path] = staging
+    staging = _stagings[kept(url)]
     try:
         yield staging.path
     except BaseException as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePosixPath
 
-from vocseg.errors import InputError, shown
+from vocseg.errors import DataError, InputError, shown
 
 URL = re.compile(r"(?:[a-z][a-z0-9+.-]+::)*[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 LOST_SLASH = re.compile(r"(?:s3a?|gc?s|hf|az|abfss?|memory|zip|https?|ftp):/[^/]")
@@ -32,6 +32,12 @@ def was_url(path: Path) -> bool:
     (True, False)
     """
     return LOST_SLASH.match(path.as_posix()) is not None and not Path(path.parts[0]).exists()
+
+
+def refuse_url(path: Path, done: str) -> None:
+    """Raise DataError for a path that was a URL; ``done``: what is not done with these."""
+    if was_url(path):
+        raise DataError(f"{path.as_posix()} is a URL, which is not {done}; copy it to a disk first")
 
 
 def path_or_url(value: str | Path) -> str | Path:
