@@ -27,11 +27,11 @@ from vocseg.training.report import (
     write_report,
 )
 from vocseg.training.run_folder import RunFolder, check_resumable, log
-from vocseg.training.setup import Schedule, TrainSetup, check_share, prepare
+from vocseg.training.setup import Schedule, TrainSetup, prepare
 from vocseg.training.step_log import percents
 from vocseg.training.validation import score_start
 from vocseg.utils.arguments import checked
-from vocseg.utils.distributed import Processes, world_size
+from vocseg.utils.distributed import Processes
 from vocseg.utils.stand_ins import url_of
 from vocseg.utils.system import find_device
 from vocseg.utils.text import counted, percent
@@ -112,7 +112,6 @@ def train(
     config = _merge(config, resumed, settings | {name: value for name, value in named.items() if value is not None})
     if config.tensorboard:
         require_tensorboard()
-    check_share(config, world_size())  # before they connect: one that ends would be an error of the connection in another
     processes = Processes(find_device(config.device))
     try:
         function = loss if callable(loss) else None

@@ -173,16 +173,11 @@ def prepare(
     )
 
 
-def check_share(config: TrainConfig, count: int) -> None:
-    """Raise SettingError if ``count`` processes cannot share a batch."""
-    images = config.batch_size // config.accumulate
-    if images % count:
-        raise SettingError(f"batch_size {images} cannot be shared by {count} processes; use a multiple of {count}")
-
-
 def _resolve(config: TrainConfig, processes: Processes) -> TrainConfig:
     """Replace ``auto`` and None by the device, precision and number of workers that are used."""
-    check_share(config, processes.count)
+    images, count = config.batch_size // config.accumulate, processes.count
+    if images % count:
+        raise SettingError(f"batch_size {images} cannot be shared by {count} processes; use a multiple of {count}")
     device: Any = processes.device.type
     precision: Any = str(find_precision(config.precision, processes.device)).removeprefix("torch.")
     workers = default_workers() if config.workers is None else config.workers

@@ -45,6 +45,7 @@ class Processes:
             try:
                 state = PartialState(cpu=device.type == "cpu")
                 self._group: Any = None if patience is None else torch.distributed.new_group(timeout=patience, backend="gloo")
+                state.wait_for_everyone()  # one with an error of its own would end while another connects to it
             except (RuntimeError, ValueError) as failure:
                 raise error(f"the processes cannot connect: {str(failure).splitlines()[0]}") from failure
             self.rank, self.count = state.process_index, state.num_processes
