@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch.nn.functional import cross_entropy, interpolate
 
 from vocseg.ops import low_res_logits
-from vocseg.ops.cross_entropy import label_probabilities, pixel_cross_entropy
+from vocseg.ops.cross_entropy import exp2_, label_probabilities, pixel_cross_entropy, score_pixels
 from vocseg.ops.low_res_logits import LowResLogits, Resize
 
 
@@ -53,3 +55,34 @@ def test_probabilities_of_labels_are_those_of_a_plain_softmax(steps: tuple[Resiz
     assert not found[:, :3].any()
     alone = label_probabilities(LowResLogits(values[1:], steps), labels[1:])
     assert torch.equal(alone[1][0], found[1])
+
+
+@pytest.fixture
+def threads() -> Iterator[list[int]]:
+    before = torch.get_num_threads()
+    yield [1, 2, 3, 4, 7]
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("number", [0, 1, 31, 33, 32_769, 65_535, 98_305, 196_640, 524_287, 525_000])
+def test_powers_of_two_do_not_depend_on_the_number_of_threads(number: int, threads: list[int]) -> None:
+    given = torch.randn(number, generator=torch.Generator().manual_seed(number)) * 20
+    found = []
+    for count in threads:
+        torch.set_num_threads(count)
+        found.append(exp2_(given.clone()))
+    torch.testing.assert_close(found[0].double(), given.double().exp2(), rtol=1e-6, atol=0)
+    assert all(torch.equal(values, found[0]) for values in found)
+
+
+@pytest.mark.parametrize("steps", [(Resize(499, 501),), (Resize(513, 513, align_corners=True), Resize(500, 500, crop=True))])
+@pytest.mark.parametrize("classes", [2, 21])
+def test_scores_do_not_depend_on_the_number_of_threads(steps: tuple[Resize, ...], classes: int, threads: list[int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = LowResLogits(torch.randn(1, classes, 129, 129, generator=generator) * 4, steps)
+    target = torch.randint(0, classes, (1, *logits.size), generator=generator).to(torch.uint8)
+    found = []
+    for count in threads:
+        torch.set_num_threads(count)
+        found.append(score_pixels(logits, target, 1.3))
+    assert all(torch.equal(a, b) for scored in found for a, b in zip(scored, found[0], strict=True))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, pad
 
 from vocseg import voc
 from vocseg.ops.low_res_logits import LowResLogits, classes_of
@@ -17,6 +17,8 @@ Logits = Tensor | LowResLogits
 """At full size, or before the last upsampling."""
 
 LOG2_E = math.log2(math.e)
+LANES, GRAIN = 32, 1 << 15
+"""How many numbers torch's vector loops take at a time, and the fewest that it gives to a thread."""
 
 
 def full(logits: Logits) -> Tensor:
@@ -87,7 +89,7 @@ def score_pixels(logits: LowResLogits, target: Tensor, temperature: float = 1.0)
         place = strip.image, strip.rows
         softmax = _softmax(strip.logits, labels[place], 1 / temperature)
         found[place] = softmax.classes
-        loss[strip.image] += (softmax.loss * valid[place]).sum(dtype=torch.float64)
+        loss[strip.image] += _sum(softmax.loss * valid[place])
         confidence[place] = softmax.total.reciprocal_()
     return ScoredPixels(loss, found, confidence)
 
@@ -130,9 +132,32 @@ def _softmax(planes: Tensor, labels: Tensor, scale: float = 1.0) -> _Softmax:
     classes = classes_of(planes, largest)
     own = planes.gather(1, labels[:, None])[:, 0] - largest[:, 0]
     # Powers of two are up to three times faster than those of e.
-    exponentials = planes.sub_(largest).mul_(LOG2_E * scale).exp2_()
+    exponentials = exp2_(planes.sub_(largest).mul_(LOG2_E * scale))
     total = exponentials.sum(1)
     return _Softmax(classes, total.log() - own * scale, exponentials, total)
+
+
+def exp2_(values: Tensor) -> Tensor:
+    """Replace contiguous ``values`` (float32) by powers of two, the same for any number of threads.
+
+    At the end of each thread's share, torch computes what does not fill a vector by another formula. Here shares are
+    made of whole vectors, and the rest is computed in a vector of its own.
+    """
+    flat = values.view(-1)
+    threads = max(1, min(torch.get_num_threads(), -(-len(flat) // GRAIN)))
+    whole = len(flat) - len(flat) % (LANES * threads)
+    if whole <= (threads - 1) * GRAIN:  # fewer threads would share it
+        whole = (threads - 1) * GRAIN
+    flat[:whole].exp2_()
+    if len(rest := flat[whole:]):
+        padded = pad(rest, (0, -len(rest) % LANES)).exp2_()
+        rest.copy_(padded[: len(rest)])
+    return values
+
+
+def _sum(values: Tensor) -> Tensor:
+    """Sum a matrix in float64, in an order that does not depend on the number of threads."""
+    return values.sum(1, dtype=torch.float64).sum()
 
 
 class _StripCrossEntropy(torch.autograd.Function):
@@ -157,7 +182,7 @@ class _StripCrossEntropy(torch.autograd.Function):
             labels, weight = all_labels[place], weights[place]
             softmax = _softmax(strip.logits, labels)
             classes[place] = softmax.classes
-            loss += (softmax.loss * weight).sum(dtype=torch.float64)
+            loss += _sum(softmax.loss * weight)
             if needs_gradient:
                 # The gradient of -log softmax: softmax minus 1 at the true class.
                 part = softmax.exponentials.mul_((weight / softmax.total)[:, None])

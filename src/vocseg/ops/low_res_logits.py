@@ -209,6 +209,7 @@ class LowResLogits:
         """Yield the full logits strip by strip, on a CPU; the caller may overwrite each."""
         height, width = self.size
         vertical, horizontal = self.matrices()
+        support = None if vertical is None else _support(vertical)
         step = max(1, STRIP // (self.values.shape[1] * width))
         for image, planes in enumerate(self.values):
             wide = planes.permute(1, 0, 2).to(torch.float32, memory_format=torch.contiguous_format, copy=True)
@@ -216,11 +217,15 @@ class LowResLogits:
                 wide = wide @ horizontal.T
             for start in range(0, height, step):
                 rows = slice(start, min(start + step, height))
-                if vertical is None:
+                if support is None:
                     yield Strip(image, rows, rows, wide[rows])
-                else:
-                    source = _band(vertical[rows])
-                    yield Strip(image, rows, source, torch.einsum("rs,scw->rcw", vertical[rows, source], wide[source]))
+                    continue
+                # Not a matrix product, whose last digits depend on the number of threads.
+                places, weights = support.places[:, rows], support.weights[:, rows, None, None]
+                logits = wide.index_select(0, places[0]).mul_(weights[0])
+                for place, weight in zip(places[1:], weights[1:], strict=True):
+                    logits.addcmul_(wide.index_select(0, place), weight)
+                yield Strip(image, rows, slice(int(places.min()), int(places.max()) + 1), logits)
 
 
 class Support(NamedTuple):
@@ -246,9 +251,3 @@ def _reduced(values: Tensor, places: Tensor, pick: Callable[[Tensor, Tensor], Te
     """Reduce the rows of ``values`` at ``places`` (k x n) with ``pick``, minimum or maximum: n rows."""
     values = values.contiguous()
     return reduce(pick, (values.index_select(0, row) for row in places))
-
-
-def _band(rows: Tensor) -> slice:
-    """Return the columns outside which ``rows`` are 0."""
-    used = rows.any(0).nonzero()
-    return slice(int(used[0]), int(used[-1]) + 1)
