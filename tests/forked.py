@@ -7,10 +7,12 @@ import os
 import signal
 import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["vocseg.cli.main", "vocseg.training.api", "accelerate"])
+USED = ("vocseg.cli.main", "vocseg.training.api", "vocseg.evaluation.table", "vocseg.inference.predict")
+CONTEXT.set_forkserver_preload([*USED, "accelerate", "torchvision.models.segmentation", "matplotlib.figure"])
 
 
 def _run(arguments: list[str], environment: Mapping[str, str], log: str, often: bool, own_group: bool) -> None:
@@ -32,6 +34,12 @@ def _run(arguments: list[str], environment: Mapping[str, str], log: str, often: 
     main(arguments)
 
 
+@cache
+def logs() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder that is deleted when the tests end: nobody may ask for the output of a killed process."""
+    return tempfile.TemporaryDirectory(prefix="vocseg_forked_")
+
+
 class Forked:
     """A running command line, with the methods of subprocess.Popen that tests use; ``often``: a checkpoint each step.
 
@@ -41,7 +49,7 @@ class Forked:
     def __init__(
         self, arguments: list[str], environment: Mapping[str, str] = {}, often: bool = False, own_group: bool = False
     ) -> None:  # fmt: skip
-        handle, self.log = tempfile.mkstemp(prefix="vocseg_forked_")
+        handle, self.log = tempfile.mkstemp(dir=logs().name)
         os.close(handle)
         arguments = [str(argument) for argument in arguments]
         self.process = CONTEXT.Process(target=_run, args=(arguments, os.environ | environment, self.log, often, own_group))

@@ -23,6 +23,7 @@ def test_train_evaluate_score_predict(run: Run, synth: Path, model: Path, tmp_pa
     assert f"mIoU {100 * values['miou']:.2f}" in out
     assert "mean over" in out
     assert "of 6 classes" in out
+    assert out.splitlines()[-1] == f"written: {masks}, {scores}"
 
     again = tmp_path / "again.json"
     assert run("score", masks, "--data", synth, "--json", again)[0] == 0

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vocseg.errors import shown
 from vocseg.utils.shards import Shard
 from vocseg.utils.text import counted, visible
 from vocseg.utils.urls import below
@@ -45,9 +46,15 @@ def flush_output() -> None:
 
 
 def say(*lines: str) -> None:
-    """Print lines of plain text on standard output."""
+    """Print lines of plain text on standard output, without passwords in URLs."""
     for line in lines:
-        print(visible(line))
+        print(visible(shown(line)))
+
+
+def say_written(*paths: str | Path | None) -> None:
+    """Name the files and folders that were written, if any."""
+    if named := [str(path) for path in paths if path is not None]:
+        say(f"written: {', '.join(named)}")
 
 
 def say_shard(shard: Shard, out: str | Path, images: int) -> None:

@@ -49,7 +49,7 @@ def evaluate(
     truth.check()
     part = find_shard(shard, out)
     check_conventions(conventions, part)
-    from vocseg.cli.console import log_to_terminal, terminal
+    from vocseg.cli.console import log_to_terminal, say_written, terminal
     from vocseg.evaluation.evaluate import evaluate as run
     from vocseg.evaluation.table import conventions_report, evaluation_report
 
@@ -68,3 +68,4 @@ def evaluate(
     terminal().print(evaluation_report(result), crop=False)
     if conventions:
         terminal().print(conventions_report(result), crop=False)
+    say_written(out, save_masks, fit_temperature, json)

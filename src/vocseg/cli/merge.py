@@ -25,7 +25,7 @@ def merge(results: list[Output], /, *, out: Output | None = None, data: str | No
         data: Where the data set is now, for label errors and the doctor. Default: where it was.
     """
     find_shards(results)  # fail before torch is imported
-    from vocseg.cli.console import say, terminal
+    from vocseg.cli.console import say, say_written, terminal
     from vocseg.cli.data_errors import say_errors
     from vocseg.doctor.examine import Diagnosis
     from vocseg.doctor.report import diagnosis_report
@@ -46,8 +46,7 @@ def merge(results: list[Output], /, *, out: Output | None = None, data: str | No
         say(f"{counted(result['images'], 'image')}{known}, {len(result['skipped'])} skipped", *result.get("files", []))
     else:
         say_errors(result)
-    if out is not None:
-        say(f"written: {out}")
+    say_written(out, json)
     if isinstance(result, Diagnosis):
         raise SystemExit(result.exit_code())
     if isinstance(result, dict):

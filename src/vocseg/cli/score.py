@@ -42,7 +42,7 @@ def score(
         raise DataError(f"no folder of masks {masks}")
     part = find_shard(shard, out)
     check_conventions(conventions, part)
-    from vocseg.cli.console import log_to_terminal, terminal
+    from vocseg.cli.console import log_to_terminal, say_written, terminal
     from vocseg.evaluation.score import score as run
     from vocseg.evaluation.table import conventions_report, evaluation_report
 
@@ -58,3 +58,4 @@ def score(
     terminal().print(evaluation_report(result), crop=False)
     if conventions:
         terminal().print(conventions_report(result), crop=False)
+    say_written(out, json)
