@@ -13,6 +13,7 @@ import torch
 from verbs import Run, fails
 from vocseg import draw, voc
 from vocseg.data.image_io import read_mask
+from vocseg.data.pack import pack
 from vocseg.data.samples import FOLDER
 
 
@@ -42,6 +43,13 @@ def test_find_review_and_take_back(run: Run, data: Path, tmp_path: Path) -> None
     code, _, err = run("data", "convert", data, tmp_path / "new", "--corrections", fixes)
     assert code == 0, err
     assert (read_mask(tmp_path / "new" / voc.MASKS / "chelsea.png") == 8).any()
+    pack(data, tmp_path / "shards")
+    code, text, _ = run("data", "errors", tmp_path / "shards", "--review", out / "review.json", "--suggest", tmp_path / "more")
+    commands = [line.removeprefix("then: ") for line in text.splitlines() if line.startswith("then: ")]
+    assert commands == [
+        f"vocseg data unpack {tmp_path / 'shards'} --out COPY",
+        f"vocseg data convert COPY NEW --corrections {tmp_path / 'more'}",
+    ]
 
 
 def test_folds(run: Run, synth: Path, tmp_path: Path) -> None:

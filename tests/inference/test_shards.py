@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 import vocseg
-from vocseg.errors import DataError, InputError, SettingError
+from vocseg.errors import DataError, InputError, OutputError, SettingError
 from vocseg.inference import run as running
 from vocseg.inference.sinks import AreaSink, Sink
-from vocseg.utils.shards import Shard
+from vocseg.utils.shards import Manifest, Shard
 
 FORMATS = ("mask", "areas", "coco", "cvat", "label-studio")
 
@@ -99,6 +99,15 @@ def test_images_in_a_folder_of_a_shards_name_are_refused(segmenter: vocseg.Segme
     with pytest.raises(InputError, match=r"the folder shard-1-of-2 of image .*a\.jpg has the name of a shard's results: rename it"):
         vocseg.predict(tmp_path / "in", tmp_path / "out", model=segmenter, shard="2/2")
     assert not (tmp_path / "out").exists()
+
+
+def test_results_of_another_verb_are_refused_before_work(segmenter: vocseg.Segmenter, photos: Path, tmp_path: Path) -> None:
+    manifest = Manifest.of("evaluate", Shard(1, 2), {}, "", "", tmp_path)
+    with manifest.writing(tmp_path / "out"):
+        pass
+    with pytest.raises(OutputError, match=r"shard-1-of-2: it has results of 'evaluate'; choose another folder"):
+        vocseg.predict(photos, tmp_path / "out", model=segmenter, shard="1/2")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["shard-1-of-2"]
 
 
 def test_other_images_and_settings_are_refused(segmenter: vocseg.Segmenter, photos: Path, tmp_path: Path) -> None:

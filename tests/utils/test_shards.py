@@ -63,10 +63,11 @@ def test_a_shard_is_finished_while_its_settings_and_files_are_the_same(tmp_path:
     for change in (
         Manifest.of("score", Shard(2, 3), {"split": "val"}, "abc", "y", "data"),
         Manifest.of("score", Shard(2, 3), {"split": "train"}, "abc", "x", "data"),
-        Manifest.of("evaluate", Shard(2, 3), {"split": "val"}, "abc", "x", "data"),
         Manifest.of("score", Shard(2, 4), {"split": "val"}, "abc", "x", "data"),
     ):
         assert change.finished(tmp_path) is None
+    with pytest.raises(OutputError, match=r"shard-2-of-3: it has results of 'score'; choose another folder, or delete it"):
+        Manifest.of("evaluate", Shard(2, 3), {"split": "val"}, "abc", "x", "data").finished(tmp_path)
     more = Manifest.of("score", Shard(2, 3), {"split": "val"}, "abcd", "x", "data")
     assert more.finished(tmp_path)  # the new image is another shard's
     assert Manifest.load(tmp_path / "shard-2-of-3") == more

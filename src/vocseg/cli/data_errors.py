@@ -14,6 +14,7 @@ from vocseg.cli.options import DataFolder, Json, Network, Positive, ShardOf, che
 from vocseg.cli.sharded import find_shard, run_sharded
 from vocseg.data.layout import VocFolder, protect_data
 from vocseg.errors import SettingError
+from vocseg.utils.urls import is_remote
 from vocseg.voc import MASKS
 
 if TYPE_CHECKING:
@@ -119,7 +120,14 @@ def errors(
         say(f"written: {out / 'index.html'}, {out / 'review.json'}")
     if suggest is not None:
         say(f"written: {suggest}, {counted(len(result.suggest(suggest, to)), 'image')} to correct")
-        say(f"then: vocseg data convert {shlex.quote(data)} NEW --corrections {shlex.quote(str(suggest))}")
+        source = shlex.quote(data)
+        if VocFolder.find(data, mask_dir).packed is not None:
+            say(f"then: vocseg data unpack {source} --out COPY")
+            source = "COPY"
+        elif is_remote(data):
+            say(f"then: copy {data} to a folder COPY on a disk")
+            source = "COPY"
+        say(f"then: vocseg data convert {source} NEW --corrections {shlex.quote(str(suggest))}")
 
 
 def say_errors(result: LabelErrors) -> None:

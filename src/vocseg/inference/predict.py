@@ -130,6 +130,8 @@ def predict(
         raise SettingError("a cluster (--ray) takes no shard (--shard) and watches no folder (--watch)")
     if watch:
         watched_folder(sources)
+    if part is not None:
+        part.is_written(out, "predict")
     colors = _colors(palette)
     reading = {"batch_size": batch_size, "frames": frames, "stride": stride, "start": start, "end": end, "every": every}
     options: dict[str, Any] = {"weights": weights, "classes": classes, "device": device, "precision": precision, "engine": engine}

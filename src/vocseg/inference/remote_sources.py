@@ -83,7 +83,9 @@ def _read(url: str, is_search: bool) -> bytes:
 def _folder(url: str, out: Path | None, skipped: Skipped) -> list[Item]:
     before, excluded = len(skipped), _excluded(url, out)
     inside, archives, top = [], list[str](), cache(stand_in)
-    for name in (found.name for found in remote.find(url)):
+    if not (names := [found.name for found in remote.find(url)]):
+        raise InputError(f"no files in {url}: there is no such folder or bucket, or it is empty")
+    for name in names:
         parts = PurePosixPath(name).parts
         if any(map(is_hidden, parts)) or ".." in parts or (excluded is not None and parts[: len(excluded)] == excluded):
             continue

@@ -9,7 +9,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from vocseg.errors import DataError, InputError, OutputError, SettingError, reason, shown
 from vocseg.utils.files import read_json, write_json
-from vocseg.utils.staging import staging_of
+from vocseg.utils.staging import is_there, pulled, staging_of
 from vocseg.utils.stand_ins import fetched, mirror, published
 from vocseg.utils.temporary import temporary_beside
 from vocseg.utils.text import counted
@@ -71,6 +71,19 @@ class Shard(NamedTuple):
     def folder(self, out: str | Path) -> Path:
         """Return the folder of the shard's results below ``out``."""
         return Path(out) / self.name
+
+    def is_written(self, out: str | Path, verb: str) -> bool:
+        """Tell whether ``out`` has results of the shard; OutputError if what is there is of another verb, or no shard."""
+        folder, other = self.folder(out), verb
+        if not is_there(folder / MANIFEST):
+            if folder.exists():
+                raise OutputError(f"cannot write {folder}: it exists, and is not a shard; choose another folder, or delete it")
+            return False
+        with suppress(DataError), pulled(folder / MANIFEST) as file:
+            other = Manifest.load(file.parent).verb
+        if other != verb:
+            raise OutputError(f"cannot write {folder}: it has results of '{other}'; choose another folder, or delete it")
+        return True
 
 
 def digest(values: Iterable[object]) -> str:
@@ -146,11 +159,11 @@ class Manifest:
 
         Images of other shards may have been added since.
         """
-        folder = None if out is None else self.shard.folder(out)
-        if folder is not None and (staging := staging_of(folder)):
-            staging.pull(folder)
-        if folder is None or not _is_shard(folder):
+        if out is None or not self.shard.is_written(out, self.verb):
             return None
+        folder = self.shard.folder(out)
+        if staging := staging_of(folder):
+            staging.pull(folder)
         try:
             known = Manifest.load(folder)
         except DataError:
@@ -189,20 +202,11 @@ class Manifest:
         with temporary_beside(folder, is_folder=True) as temporary:
             yield temporary
             self.write(temporary)
+            if self.shard.is_written(out, self.verb) and folder.exists():
+                shutil.rmtree(folder)
             if staging := staging_of(folder):
                 staging.clear(folder)
-            if _is_shard(folder):
-                shutil.rmtree(folder)
             os.replace(temporary, folder)
-
-
-def _is_shard(folder: Path) -> bool:
-    """Tell whether a folder of results is there; OutputError if what is there is something else."""
-    if (folder / MANIFEST).is_file():
-        return True
-    if folder.exists():
-        raise OutputError(f"cannot write {folder}: it exists, and is not a shard; choose another folder, or delete it")
-    return False
 
 
 def loaded(load: Callable[[Path], T], folder: Path) -> T:
