@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shlex
@@ -13,7 +14,10 @@ from pathlib import Path
 
 import pytest
 
+import vocseg
+from vocseg import voc
 from vocseg.cli.main import app, split_common
+from vocseg.data.samples import FOLDER
 from vocseg.data.synthetic import write_synthetic
 from vocseg.training.config import TrainConfig, read_config
 
@@ -38,6 +42,23 @@ def test_commands_parse(document: str, line: str, tmp_path: Path, monkeypatch: p
     TrainConfig().save(tmp_path / "runs" / "deeplabv3_resnet101" / "config.toml")  # for --resume
     tokens, _ = split_common(shlex.split(line, comments=True)[1:])
     app.parse_args(tokens, exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/serve.md"])
+def test_areas_shown_are_those_of_the_network(document: str) -> None:
+    [shown] = re.findall(r"# (\{'cat': .*\})", (ROOT / document).read_text(encoding="utf-8"))
+    areas = vocseg.Segmenter(device="cpu")(FOLDER / voc.IMAGES / "chelsea.jpg").areas()
+    assert ast.literal_eval(shown) == pytest.approx(areas, abs=0.005)  # engines and precisions differ a little
+
+
+def test_index_names_each_page_once() -> None:
+    names = [
+        line
+        for text in re.findall(r"```\{toctree\}(.*?)```", (ROOT / "docs/index.md").read_text(), re.DOTALL)
+        for line in text.split()
+    ]
+    pages = [name for name in names if (ROOT / "docs" / f"{name}.md").is_file()]
+    assert sorted(pages) == sorted(path.stem for path in (ROOT / "docs").glob("*.md") if path.stem != "index")
 
 
 @pytest.mark.slow

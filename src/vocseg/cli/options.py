@@ -135,7 +135,7 @@ class Machine:
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: bfloat16 if the processor or GPU computes in it, otherwise float32. float16 needs a GPU."""
     engine: Literal["auto", "torch", "compile", "openvino", "onnxruntime"] = "auto"
-    """What runs the network. auto: OpenVINO, if installed, for 200 images or more on a CPU, else torch."""
+    """What runs the network. auto: OpenVINO, if installed, on a CPU for 200 images or more and in `vocseg serve`; else torch."""
 
 
 @Parameter(name="*")
