@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,17 @@ def test_files(result: LabelErrors, data: Path, tmp_path: Path) -> None:
         (tmp_path / "bad.json").write_text(json.dumps(values | change))
         with pytest.raises(DataError, match="holds no label errors"):
             LabelErrors.load(tmp_path / "bad.json")
+
+
+def test_decisions_are_not_replaced(result: LabelErrors, data: Path, segmenter: vocseg.Segmenter, tmp_path: Path) -> None:
+    for shard in ("1/2", "2/2"):
+        find_label_errors(data, segmenter, "samples", min_area=AREA, shard=shard, out=tmp_path)
+    replace(result, objects=(replace(result.objects[0], accept=False), *result.objects[1:])).save(tmp_path / "review.json")
+    for again in (lambda: find_label_errors(data, segmenter, "samples", out=tmp_path), lambda: vocseg.merge(tmp_path, tmp_path)):
+        with pytest.raises(OutputError, match=r"review.json: it has 1 reviewed object \(accept\); choose another"):
+            again()
+    result.save(tmp_path / "review.json")
+    assert vocseg.merge(tmp_path, tmp_path).to_dict() == result.to_dict()
 
 
 def test_suggestions_that_were_not_rejected_go_out_and_back(result: LabelErrors, data: Path, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def errors(
         raise SettingError("--shard takes no --folds, --review or --suggest: train and suggest once, with all images")
     from vocseg.cli.console import log_to_terminal, say
     from vocseg.evaluation.label_errors import find_label_errors
-    from vocseg.evaluation.label_result import LabelErrors
+    from vocseg.evaluation.label_result import LabelErrors, refuse_reviewed
     from vocseg.utils.files import write_json
     from vocseg.utils.text import counted
 
@@ -94,6 +94,7 @@ def errors(
     if folds is not None:
         from vocseg.training.folds import train_folds
 
+        refuse_reviewed(out)  # before hours of training
         trained = train_folds(data, *models, out=out / "folds", folds=folds, split=split, mask_dir=mask_dir, config=config)
         models = [*map(str, trained)]
     if review is not None:

@@ -22,7 +22,7 @@ from vocseg.data.layout import VocFolder, protect_data
 from vocseg.data.loader import evaluation_workers, samples
 from vocseg.errors import SettingError, shown
 from vocseg.evaluation.label_components import KINDS, LabelError, label_errors, softmin, worst_region
-from vocseg.evaluation.label_result import PAGE, REVIEW, ImageQuality, LabelErrors, Rank, most_doubtful, ranked
+from vocseg.evaluation.label_result import PAGE, REVIEW, ImageQuality, LabelErrors, Rank, most_doubtful, ranked, refuse_reviewed
 from vocseg.evaluation.sample import held_out
 from vocseg.evaluation.shards import split_manifest
 from vocseg.inference.augment import Augmentation
@@ -80,7 +80,7 @@ def find_label_errors(
     to ``shard-I-of-N`` in ``out``, without a page (see :func:`vocseg.evaluate`); :func:`vocseg.merge` makes one result of
     all shards. ``out``: a folder for ``review.json`` and a page with crops. ``title``: shows a progress
     bar on a terminal. Raises DataError for unreadable data, ModelError for a model that cannot be used, OutputError if an
-    output cannot be written or would replace the data.
+    output cannot be written or would replace the data, or decisions in ``review.json``.
 
     >>> from vocseg.data.samples import FOLDER
     >>> find_label_errors(FOLDER, "vocseg-s", "samples", device="cpu", min_area=0.1)
@@ -94,6 +94,8 @@ def find_label_errors(
     folder = VocFolder.find(data, mask_dir)
     folders = [] if out is None else [Path(out)] if part is None else [Path(out), part.folder(out)]
     protect_data(data, [mask_dir, "."], [place / name for place in folders for name in (REVIEW, PAGE)], [*names, weights])
+    if out is not None:
+        refuse_reviewed(out)
     dataset = SplitDataset(folder, split)
     own_ids = own_names(part, dataset.names)
     check_palettes(map(folder.mask, own_ids))

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from vocseg.errors import DataError, InputError
+from vocseg.errors import DataError, InputError, OutputError
 from vocseg.evaluation.label_components import KINDS, LabelError
 from vocseg.utils.files import read_json, writable_folder, write_json
 from vocseg.utils.text import counted, portable
@@ -148,6 +148,14 @@ class LabelErrors:
             )  # fmt: skip
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{file} holds no label errors: {type(error).__name__}: {error}") from error
+
+
+def refuse_reviewed(out: str | Path) -> None:
+    """Raise OutputError if ``review.json`` in a folder holds what a reviewer decided, which a new one would not."""
+    file = Path(out) / REVIEW
+    if file.is_file() and (decided := sum(error.accept is not None for error in LabelErrors.load(file).objects)):
+        reviewed = counted(decided, "reviewed object")
+        raise OutputError(f"cannot write {file}: it has {reviewed} (accept); choose another folder, or delete it")
 
 
 def _error_of(values: Mapping[str, Any]) -> LabelError:

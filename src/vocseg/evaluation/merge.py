@@ -14,7 +14,7 @@ from vocseg.doctor.checks import ImageFacts, MaskFacts
 from vocseg.doctor.examine import Diagnosis, diagnose
 from vocseg.doctor.survey import MaskKey, find_legend, survey
 from vocseg.errors import InputError
-from vocseg.evaluation.label_result import PAGE, REVIEW, LabelErrors
+from vocseg.evaluation.label_result import PAGE, REVIEW, LabelErrors, refuse_reviewed
 from vocseg.evaluation.result import Evaluation, result_files
 from vocseg.inference.shards import merge_shared
 from vocseg.utils.arguments import checked
@@ -67,6 +67,7 @@ def merge(
         _check_number(len(result.images), shards)
         if out is not None:
             protect_data(result.data, [result.mask_dir, "."], [Path(out) / name for name in (REVIEW, PAGE)])
+            refuse_reviewed(out)
     elif verb == "data doctor":
         result = _diagnosis(shards, data)
     elif verb == "predict":
