@@ -134,7 +134,9 @@ def test_what_cannot_be_packed(damaged: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not in VOC layout"):
         pack(tmp_path, out)
     with pytest.raises(OutputError, match="not an empty folder"):
-        pack(damaged, damaged)
+        pack(damaged, tmp_path)
+    with pytest.raises(OutputError, match="packed lies inside the data set"):
+        pack(damaged, damaged / "packed")
     shutil.copy(damaged / voc.IMAGES / "synth_000000.jpg", damaged / voc.IMAGES / "synth_000000.JPG")
     with pytest.raises(DataError, match=r"synth_000000.jpg and .*synth_000000.JPG of 'synth_000000' would both be|rename one"):
         pack(damaged, out)

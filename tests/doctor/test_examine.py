@@ -13,11 +13,14 @@ from doctor.defects import DEFECTS, image_path, labels, mask, name, save
 from vocseg import voc
 from vocseg.data.dataset import SplitDataset
 from vocseg.data.layout import VocFolder
+from vocseg.data.pack import pack
+from vocseg.data.packed import PackedFiles
 from vocseg.data.split_summary import check_split
 from vocseg.data.synthetic import CLASSES
-from vocseg.doctor.examine import examine
+from vocseg.doctor.examine import Diagnosis, examine
 from vocseg.doctor.issues import KINDS
 from vocseg.errors import DataError, OutputError
+from vocseg.evaluation.merge import merge
 
 COMPANIONS = {
     # What a defect cannot but bring with it.
@@ -71,7 +74,7 @@ def test_each_defect_is_found_exactly(broken: Path, defect: str) -> None:
 
 
 def test_every_kind_has_a_defect() -> None:
-    assert {kind for kind, _ in DEFECTS.values()} == set(KINDS)
+    assert {kind for kind, _ in DEFECTS.values()} == set(KINDS) - {"damaged-shard"}  # of packed data
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
@@ -237,6 +240,30 @@ def test_page_of_an_unreadable_image_without_mask(broken: Path, tmp_path: Path) 
     image_path(broken, 1).write_bytes(b"")
     examine(broken, html=tmp_path / "page")
     assert f"missing-mask</summary>\n<ul><li>{name(1)}" in (tmp_path / "page").read_text()
+
+
+def test_a_changed_byte_in_packed_data_is_found(synth: Path, tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    pack(synth, shards, images_per_shard=2)
+    sound = examine(shards)
+    assert sound.findings == examine(synth).findings
+    path, offset, size = PackedFiles(shards).shards[3].files[0]
+    assert path == f"{voc.IMAGES}/{name(6)}.jpg"
+    with open(shards / "shard-000003.tar", "r+b") as file:
+        file.seek(offset + size - 2)
+        file.write(b"\0")  # where decoders do not look
+    (shards / "shard-000001.tar").rename(tmp_path / "elsewhere")
+    found = examine(shards)
+    assert [(case.kind, case.file) for finding in found.findings for case in finding.cases if case.kind == "damaged-shard"] == [
+        ("damaged-shard", "shard-000001.tar"),
+        ("damaged-shard", "shard-000003.tar"),
+    ]
+    (tmp_path / "elsewhere").rename(shards / "shard-000001.tar")
+    for number in (1, 2, 3):
+        examine(shards, out=tmp_path / "out", shard=f"{number}/3")
+    merged = merge(tmp_path / "out")
+    assert isinstance(merged, Diagnosis)
+    assert merged.findings == examine(shards).findings != sound.findings
 
 
 @pytest.mark.real_voc

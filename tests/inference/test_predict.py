@@ -53,6 +53,8 @@ def test_one_file_named_twice_is_segmented_once_beside_a_bad_one(segment: vocseg
         result.check()
     with pytest.raises(vocseg.DataError, match=r"^cannot decode image .*bad\.jpg"):
         vocseg.predict(bad, tmp_path / "out", model=segment).check()
+    assert vocseg.predict(bad, tmp_path / "none", model=segment).errors
+    assert not (tmp_path / "none").exists()
 
 
 def test_inputs_and_ground_truth_are_never_replaced(segment: vocseg.Segmenter, synth: Path, tmp_path: Path) -> None:

@@ -289,7 +289,7 @@ def test_kill_9_in_the_middle_and_a_rerun(s3: S3Server, photos: Path, bucket: st
 
 def test_what_is_not_read(segmenter: vocseg.Segmenter, store: str) -> None:
     for url, message in (
-        (f"{store}/none/", f"no files in {store}/none/: there is no such folder or bucket"), (f"{store}/none", f"no image or folder {store}/none"),
+        (f"{store}/none/", f"no files in {store}/none/: there is no such"), (f"{store}/none", f"no image or folder {store}/none"),
         (f"{store}/*.jpg", rf"no image or folder {store}/\*\.jpg"),
         ("foo://bar/a.jpg", "cannot use foo://bar/a.jpg: Protocol not known: foo"),
     ):  # fmt: skip

@@ -13,7 +13,7 @@ from unicodedata import normalize
 from vocseg import voc
 from vocseg.data.lists import read_list, resolve_id
 from vocseg.data.packed import PackedFiles, find_packed, remote_folder
-from vocseg.errors import STAND_INS, DataError, nearest, reason
+from vocseg.errors import STAND_INS, DataError, OutputError, nearest, reason
 from vocseg.utils.files import read_lines, refuse_to_replace
 from vocseg.utils.stand_ins import url_of
 from vocseg.utils.urls import is_remote
@@ -195,6 +195,12 @@ def protect_data(
         folders = [root / voc.IMAGES, root / voc.SPLITS, *root.glob(f"{voc.MASKS}*"), *masks]
         inputs = [root / voc.CLASSES_FILE, root / "labelmap.txt", *inputs]
     refuse_to_replace(outputs, inputs, folders)
+
+
+def refuse_inside(out: Path, root: Path) -> None:
+    """Raise OutputError if a new folder would be in that of a data set, and be read as part of it."""
+    if out.resolve().is_relative_to(root.resolve()):
+        raise OutputError(f"{out} lies inside the data set {root}; choose another folder")
 
 
 @_reading()

@@ -15,7 +15,7 @@ from pathlib import Path, PureWindowsPath
 from unicodedata import normalize
 
 from vocseg import voc
-from vocseg.data.layout import VocFolder, data_folder, protect_data
+from vocseg.data.layout import VocFolder, data_folder, protect_data, refuse_inside
 from vocseg.data.packed import INDEX, VERSION, PackedFiles, ShardFile, find_packed
 from vocseg.errors import DataError, OutputError, SettingError, reason
 from vocseg.utils.arguments import checked
@@ -91,6 +91,7 @@ def pack(
     else:
         folder.unpacked()
     protect_data(data, (), [out])
+    refuse_inside(out, folder.root)
     groups, others = _sorted_files(folder, splits)
     if (staging := staging_of(out)) and not all(name in others or REMAINS.fullmatch(name) for name in staging.listing):
         raise OutputError(f"{out} is not an empty folder; choose another, or remove it")
@@ -131,11 +132,12 @@ def unpack(shards: str | Path, out: str | Path) -> Packed:
     if found is None:
         raise DataError(f"{source} is not a packed data set: it has no {INDEX}")
     _refuse_unsafe(found)
+    refuse_inside(out, source)
     if (staging := staging_of(out)) and staging.listing:
         raise OutputError(f"{out} is not an empty folder; choose another, or remove it")
     with building(out) as target:
         for shard in progress(found.shards, len(found.shards), "unpack", "shard"):
-            _check(source / shard.file, shard)
+            check_shard(source / shard.file, shard)
             for path, _, _ in shard.files:
                 (target / path).parent.mkdir(parents=True, exist_ok=True)
                 (target / path).write_bytes(found.read(path))
@@ -284,7 +286,7 @@ def _refuse_unsafe(shards: PackedFiles) -> None:
                 raise DataError(f"{shards.folder / INDEX} names '{path}', which is outside of the data set: do not trust it")
 
 
-def _check(path: Path, shard: ShardFile) -> None:
+def check_shard(path: Path, shard: ShardFile) -> None:
     """Raise DataError unless a shard has the contents that the index describes."""
     try:
         with open_file(path) as file:

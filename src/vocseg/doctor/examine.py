@@ -17,12 +17,14 @@ import torch
 from vocseg import voc
 from vocseg.data.label_checks import palette_conflict, split_fault
 from vocseg.data.layout import protect_data
+from vocseg.data.pack import check_shard
+from vocseg.data.packed import ShardFile
 from vocseg.data.split_summary import SplitSummary
 from vocseg.doctor import facts, leaks
 from vocseg.doctor.checks import ImageFacts, MaskFacts, inspect_image, inspect_mask, problems
 from vocseg.doctor.issues import SEVERITIES, Case, Finding, collect
 from vocseg.doctor.survey import LABELMAP, Legend, MaskKey, SplitList, Survey, find_legend, survey
-from vocseg.errors import shown
+from vocseg.errors import DataError, shown
 from vocseg.utils.arguments import checked
 from vocseg.utils.files import writable_folder, write_json
 from vocseg.utils.progress import progress
@@ -151,10 +153,10 @@ def examine(
     if part is not None:
         whole, found = found, found.only(lambda name: part.holds(name))
         asked = {"mask_dir": mask_dir, "asked splits": splits}
-        images, masks = facts.of_shard(whole, found, legend, part, out, asked, lambda: _read_all(found, legend))
-        diagnosis = diagnose(found, legend, images, masks, start)
+        read = facts.of_shard(whole, found, legend, part, out, asked, lambda: _read_all(found, legend))
+        diagnosis = diagnose(found, legend, read, start)
     else:
-        diagnosis = diagnose(found, legend, *_read_all(found, legend), start)
+        diagnosis = diagnose(found, legend, _read_all(found, legend), start)
         if out is not None:
             diagnosis.save(out)
     if html is not None:
@@ -162,15 +164,15 @@ def examine(
     return diagnosis
 
 
-def diagnose(
-    found: Survey, legend: Legend, images: dict[str, ImageFacts], masks: dict[MaskKey, MaskFacts], start: float
-) -> Diagnosis:
+def diagnose(found: Survey, legend: Legend, read: facts.Facts, start: float) -> Diagnosis:
     """Collect what is wrong with a data set of which everything has been read, since ``start`` by the performance counter."""
+    images, masks, damaged = read
     summaries = {split.name: SplitSummary(split.name, legend.classes) for split in found.splits}
     for split in found.splits:
         for name in split.ids:
             summaries[split.name].add(torch.from_numpy(masks[split.mask_dir, name].counts))
-    parts: list[Iterable[Case]] = [found.cases, _pair_cases(found, legend, images, masks)]
+    shards = [Case("damaged-shard", file) for file in damaged]
+    parts: list[Iterable[Case]] = [found.cases, shards, _pair_cases(found, legend, images, masks)]
     if not found.is_part:
         parts.insert(1, _class_cases(legend, summaries, is_binary(masks.values())))
         parts += [leaks.shared_ids(found.splits), leaks.similar_images(found.splits, images), leaks.sequences(found.splits, images)]
@@ -178,15 +180,25 @@ def diagnose(
     return Diagnosis(found, legend, summaries, collect(cases), images, masks, time.perf_counter() - start)
 
 
-def _read_all(found: Survey, legend: Legend) -> tuple[dict[str, ImageFacts], dict[MaskKey, MaskFacts]]:
-    """Read each image and each mask once, even if several splits name it."""
+def _read_all(found: Survey, legend: Legend) -> facts.Facts:
+    """Read each image and each mask once, even if several splits name it, and the tar files that hold them."""
     keys = found.keys()
     names = list(dict.fromkeys(name for _, name in keys))
     with ThreadPoolExecutor() as pool:
         masks = pool.map(lambda key: inspect_mask(found.masks[key[0]][key[1]], legend.colors, legend.own), keys)
         by_key = dict(zip(keys, progress(masks, len(keys), "read masks"), strict=True))
         images = pool.map(lambda name: inspect_image(found.images[name]), names)
-        return dict(zip(names, progress(images, len(names), "read images"), strict=True)), by_key
+        by_name = dict(zip(names, progress(images, len(names), "read images"), strict=True))
+        damaged = pool.map(lambda shard: _is_damaged(found.root / shard.file, shard), found.packed)
+        return by_name, by_key, [shard.file for shard, wrong in zip(found.packed, damaged, strict=True) if wrong]
+
+
+def _is_damaged(path: Path, shard: ShardFile) -> bool:
+    try:
+        check_shard(path, shard)
+    except DataError:
+        return True
+    return False
 
 
 def _pair_cases(found: Survey, legend: Legend, images: dict[str, ImageFacts], masks: dict[MaskKey, MaskFacts]) -> Iterator[Case]:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vocseg.data.layout import refuse_inside
 from vocseg.data.near_duplicates import COARSE, Fingerprint
 from vocseg.doctor.checks import ImageFacts, MaskFacts
 from vocseg.doctor.survey import Legend, MaskKey, Survey
-from vocseg.errors import DataError, OutputError
+from vocseg.errors import DataError
 from vocseg.utils.files import read_json, write_json
 from vocseg.utils.shards import Manifest, Shard, stamps
 
 FACTS = "facts.json"
 """Name of the file in the folder of a shard."""
 
-Facts = tuple[dict[str, ImageFacts], dict[MaskKey, MaskFacts]]
+Facts = tuple[dict[str, ImageFacts], dict[MaskKey, MaskFacts], list[str]]
+"""Of images, of masks, and the names of tar files of a packed data set that are not as they were written."""
 
 
 def of_shard(
@@ -29,21 +31,22 @@ def of_shard(
 
     ``asked``: arguments of :func:`vocseg.doctor.survey.survey`, for the merge.
     """
-    if out is not None and Path(out).resolve().is_relative_to(whole.root.resolve()):
-        raise OutputError(f"{out} lies inside the data set {whole.root}; choose another folder for the shard's results")
+    if out is not None:
+        refuse_inside(Path(out), whole.root)
     colors = [list(color) for color in legend.colors]
     settings = {**asked, "splits": [split.name for split in whole.splits], "classes": list(legend.classes), "colors": colors}
     keys = sorted(found.keys())
     paths = [path for folder, name in keys for path in (found.images[name], found.masks[folder][name])]
+    paths += [found.root / file.file for file in found.packed if (found.root / file.file).exists()]
     manifest = Manifest.of("data doctor", shard, settings, map("/".join, whole.keys()), stamps(paths), whole.root)
     return manifest.once(out, lambda folder: load(folder, found), read, lambda facts, folder: save(folder, *facts))
 
 
-def save(folder: Path, images: Mapping[str, ImageFacts], masks: Mapping[MaskKey, MaskFacts]) -> None:
+def save(folder: Path, images: Mapping[str, ImageFacts], masks: Mapping[MaskKey, MaskFacts], damaged: Sequence[str]) -> None:
     """Write facts to a folder, with the names of files instead of paths."""
     rows = [{"mask_dir": key[0], "id": key[1], **_mask_row(mask)} for key, mask in masks.items()]
     image_rows = [{"id": name, **_image_row(image)} for name, image in images.items()]
-    write_json(folder / FACTS, {"images": image_rows, "masks": rows})
+    write_json(folder / FACTS, {"images": image_rows, "masks": rows, "damaged": damaged})
 
 
 def load(folder: Path, found: Survey) -> Facts:
@@ -52,7 +55,7 @@ def load(folder: Path, found: Survey) -> Facts:
     try:
         images = {row["id"]: _image(row, found.images[row["id"]]) for row in values["images"]}
         keyed = (((row["mask_dir"], row["id"]), row) for row in values["masks"])
-        return images, {key: _mask(row, found.masks[key[0]][key[1]]) for key, row in keyed}
+        return images, {key: _mask(row, found.masks[key[0]][key[1]]) for key, row in keyed}, [*map(str, values["damaged"])]
     except (LookupError, TypeError, ValueError) as error:
         raise DataError(f"{folder / FACTS} does not fit {found.root}: {error!r:.80}") from error
 

@@ -71,6 +71,7 @@ _TEXTS: dict[Severity, dict[str, tuple[str, str]]] = {
             "find the image's own mask; --fix OUT skips the pair"),
         "exif-rotated": ("an image is rotated by its EXIF tag, but its mask is not", "--fix OUT rotates the mask"),
         "unreadable-mask": ("a mask is truncated, corrupt, or not an image", _REPLACE),
+        "damaged-shard": ("a tar file is missing, or its SHA-256 is not the one in shards.json", "copy it again"),
         "color-mask": ("a mask holds colors instead of class ids", "--fix OUT converts colors to ids"),
         "unknown-color": ("a color mask holds colors that belong to no class",
             "list the colors in a labelmap.txt (one name:r,g,b:: per line); check for JPEG compression or blur"),

@@ -17,6 +17,7 @@ from vocseg import draw, voc
 from vocseg.data.color_table import color_labels
 from vocseg.data.image_io import decode_mask
 from vocseg.data.label_checks import PALETTE_ADVICE, palette_conflict
+from vocseg.data.layout import refuse_inside
 from vocseg.data.packed import read_bytes
 from vocseg.doctor.checks import ImageFacts, MaskFacts, problems, stray_labels
 from vocseg.doctor.examine import Diagnosis, is_binary
@@ -64,8 +65,7 @@ def repair(diagnosis: Diagnosis, out: Path, void: Iterable[int] = ()) -> Repairs
     if conflict := palette_conflict((mask.path, mask.colors) for mask in unordered):
         raise DataError(f"masks of {root}: {conflict}: {PALETTE_ADVICE}")
     require_empty(out)
-    if out.resolve().is_relative_to(root.resolve()):
-        raise OutputError(f"{out} lies inside the data set {root}; choose another folder")
+    refuse_inside(out, root)
     with building(out) as folder:
         repairs = Repairs()
         sound = _copy_pairs(diagnosis, folder, labels, repairs)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vocseg import voc
 from vocseg.data.color_table import read_colors
 from vocseg.data.layout import IMAGE_SUFFIXES, VocFolder, group_by_stem
 from vocseg.data.lists import resolve_id
+from vocseg.data.packed import ShardFile
 from vocseg.doctor.issues import Case
 from vocseg.errors import DataError
+from vocseg.utils.stand_ins import url_of
 from vocseg.utils.text import counted
 
 ALL = "all"
@@ -49,7 +51,8 @@ class SplitList:
 class Survey:
     """Images by id, masks by folder and id, and splits; ``cases`` are what is wrong with lists and files.
 
-    ``classes`` are those of classes.txt, or else VOC's. ``is_part``: the splits have only the ids of a shard.
+    ``classes`` are those of classes.txt, or else VOC's. ``is_part``: the splits have only the ids of a shard. ``packed``: tar
+    files of a packed data set whose contents are compared with the index.
     """
 
     root: Path
@@ -59,6 +62,7 @@ class Survey:
     splits: tuple[SplitList, ...]
     cases: tuple[Case, ...]
     is_part: bool = False
+    packed: tuple[ShardFile, ...] = field(default=(), repr=False)
 
     def keys(self) -> list[MaskKey]:
         """List the masks of the splits, each once."""
@@ -67,7 +71,8 @@ class Survey:
     def only(self, holds: Callable[[str], bool]) -> Survey:
         """Return the survey of the ids for which ``holds`` is true, without what is wrong with lists and files."""
         splits = (replace(split, ids=tuple(filter(holds, split.ids))) for split in self.splits)
-        return replace(self, splits=tuple(splits), cases=(), is_part=True)
+        packed = tuple(shard for shard in self.packed if holds(shard.file))
+        return replace(self, splits=tuple(splits), cases=(), is_part=True, packed=packed)
 
     def choose(self) -> SplitList | None:
         """Return ``train``, else the split of all pairs, else the first that is not empty; None if all are empty."""
@@ -100,7 +105,9 @@ def survey(data: str | Path, mask_dir: str | None = None, splits: list[str] | No
         lists.append(SplitList(ALL, folder.mask_dir, tuple(sorted(images.keys() & masks[folder.mask_dir].keys()))))
     if splits is None:
         cases += _unused_files(folder, images, masks, lists)
-    return Survey(folder.root, folder.classes, images, masks, tuple(lists), tuple(cases))
+    is_whole = splits is None and url_of(folder.root) is None  # reading all again would take long
+    packed = folder.packed.shards if folder.packed is not None and is_whole else ()
+    return Survey(folder.root, folder.classes, images, masks, tuple(lists), tuple(cases), packed=tuple(packed))
 
 
 def _find_folder(data: str | Path, mask_dir: str | None) -> VocFolder:

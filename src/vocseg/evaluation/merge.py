@@ -103,14 +103,16 @@ def _diagnosis(shards: Shards, data: str | Path | None) -> Diagnosis:
         raise InputError(f"{found.root} has other images or lists than when {first} was made: run all shards again")
     images: dict[str, ImageFacts] = {}
     masks: dict[MaskKey, MaskFacts] = {}
+    damaged: list[str] = []
     for folder in shards:
-        more_images, more_masks = loaded(lambda folder: facts.load(folder, found), folder)
+        more_images, more_masks, more_damaged = loaded(lambda folder: facts.load(folder, found), folder)
         images |= more_images
         masks |= more_masks
+        damaged += more_damaged
     _check_number(len(masks), shards)
     names = dict.fromkeys(name for _, name in keys)
-    in_order = {name: images[name] for name in names}, {key: masks[key] for key in keys}
-    return diagnose(found, find_legend(found.root, found.classes), *in_order, start)
+    in_order = {name: images[name] for name in names}, {key: masks[key] for key in keys}, sorted(damaged)
+    return diagnose(found, find_legend(found.root, found.classes), in_order, start)
 
 
 def _data_of(shards: Shards, data: str | Path | None) -> str | Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +48,19 @@ def image_files(top: Path, out: Path | None, skipped: Skipped, passed: list[Path
                     yield file
                 else:
                     skipped[file] = DataError(f"cannot read {file}: it is not a regular file")
+
+
+def matches(pattern: Path) -> set[str]:
+    """Return what a pattern matches, as a shell names it; ``**`` does not follow links to folders either."""
+    if "**" not in pattern.parts:
+        return set(glob.glob(str(pattern)))
+    place = pattern.parts.index("**")
+    found: set[str] = set()
+    for top in glob.glob(str(Path(*pattern.parts[:place]))):
+        for parent, folders, _ in os.walk(top):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            found |= matches(Path(glob.escape(parent), *pattern.parts[place + 1 :] or "*"))
+    return found
 
 
 def is_hidden(name: str) -> bool:

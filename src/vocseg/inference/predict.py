@@ -149,7 +149,7 @@ def predict(
     network = RemoteNetwork(model, options)
     segmenter = as_segmenter(model, **options) if cluster is None else network.described()
     info = _recolored(segmenter.info, colors)
-    polygons = Polygons(info, simplify)
+    polygons, is_new = Polygons(info, simplify), not out.exists()
     sinks = open_sinks(kinds, writable_folder(out), info, opacity, polygons)
     collecting = [sink for sink in sinks if isinstance(sink, CollectingSink)]
     for one in collecting:
@@ -177,6 +177,9 @@ def predict(
             run.forget()
     finally:
         done = result()
+        if is_new:
+            with suppress(OSError):
+                out.rmdir()  # nothing was written
         if json is not None:
             write_json(Path(json), done.to_dict())
     return done

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlparse
 from vocseg.download.content import download_bytes, is_url
 from vocseg.errors import DataError, InputError, reason, shown
 from vocseg.inference.archives import contents, is_archive, members, safe_name
-from vocseg.inference.folders import VIDEO_SUFFIXES, Skipped, image_files, is_hidden, is_image, is_prediction, is_video
+from vocseg.inference.folders import VIDEO_SUFFIXES, Skipped, image_files, is_hidden, is_image, is_prediction, is_video, matches
 from vocseg.inference.names import with_folders
 from vocseg.utils.files import read_lines
 from vocseg.utils.stand_ins import published, url_of
@@ -162,9 +162,9 @@ def _matching(pattern: Path, out: Path | None, skipped: Skipped, base: Path | st
 
     Lists are passed over unless the pattern ends as they do: labels lie beside images, too.
     """
-    matches = list(map(Path, sorted(glob.glob(str(pattern), recursive=True))))
+    matched = list(map(Path, sorted(matches(pattern))))
     found, passed, written = list[Item](), list[Path](), 0
-    for path in matches:
+    for path in matched:
         if path.is_dir() and "**" in pattern.parts:
             continue
         if path.is_file() and is_prediction(path):
@@ -179,7 +179,7 @@ def _matching(pattern: Path, out: Path | None, skipped: Skipped, base: Path | st
             skipped[path] = DataError(str(error))
     log_passed(f"pattern {pattern}", passed, "list", "name lists to read them")
     if not found:
-        what = "only masks or overlays that vocseg wrote" if written else "no images" if matches else "nothing"
+        what = "only masks or overlays that vocseg wrote" if written else "no images" if matched else "nothing"
         raise InputError(f"the pattern {pattern} matches {what}")
     return found
 
