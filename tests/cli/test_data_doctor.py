@@ -40,6 +40,7 @@ def test_sound(run: Run, synth: Path, tmp_path: Path) -> None:
     assert code == 0, err
     assert "1 split, 6 image-mask pairs" in out
     assert "0 errors" in out
+    assert "\nimages, share of pixels; class weights for train" in out  # wider than the table below it
     assert list(json.loads((tmp_path / "d.json").read_text())["splits"]) == ["train"]
     assert run("data", "doctor", synth, "--splits", "train", "val")[1].count("2 splits, 10 image-mask pairs") == 1
 

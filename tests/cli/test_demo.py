@@ -24,6 +24,7 @@ def test_photographs(run: Run, tmp_path: Path) -> None:
     page = (tmp_path / "look" / "index.html").read_text()
     assert page.count("data:image/jpeg;base64,") == 2 * len(areas)
     assert "Training" not in page
+    assert "<p>300x451 pixels: " in page  # height x width, as everywhere
     mask = Image.open(tmp_path / "look" / "photographs" / "chelsea.png")
     assert mask.mode == "P"
     assert mask.size == Image.open(tmp_path / "look" / "photographs" / "chelsea_overlay.jpg").size[:1] + (mask.height,)

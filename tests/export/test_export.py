@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor
 
 import vocseg
@@ -32,6 +34,9 @@ def test_a_model_is_exported_to_its_name_in_the_current_folder(
     assert report.model == "lraspp_mobilenet_v3_large"
     assert report.parity.images == 4
     assert report.parity.miou is None
+    console = Console(width=80, file=io.StringIO())
+    console.print(report.layout())
+    assert "lraspp_mobilenet_v3_large and lraspp_mobilenet_v3_large.onnx on 4 images" in console.file.getvalue()
 
 
 def test_a_wrong_file_is_not_written(model: SegmentationModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from vocseg.utils.system import (
     resident_memory,
     tune_process,
 )
+from vocseg.utils.text import counted
 
 CPU = torch.device("cpu")
 
@@ -109,7 +110,7 @@ def test_a_containers_share_of_the_processors(text: str, expected: int, tmp_path
 
 def test_cores_and_machine() -> None:
     assert 1 <= cores() <= (os.cpu_count() or 1)
-    assert f"torch {torch.__version__}" in machine()
+    assert f"{counted(torch.get_num_threads(), 'thread')}, torch {torch.__version__}" in machine()
 
 
 class FakeLibrary:

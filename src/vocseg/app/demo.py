@@ -136,7 +136,7 @@ def _figure(photograph: Photograph) -> str:
     height, width = result.mask.shape
     times = f"{1000 * photograph.seconds:.0f} ms from file to mask ({1000 * photograph.first:.0f} ms the first time)"
     return f"""<section><h3>{escape(photograph.name)}</h3>
-<p>{width} x {height} pixels: {times}</p>
+<p>{height}x{width} pixels: {times}</p>
 <div class="examples">{embedded(draw.thumbnail(tinted, SIDE))}{embedded(draw.thumbnail(photograph.ground_truth, SIDE))}
 <table><thead><tr><th>class</th><th>area</th></tr></thead><tbody>{areas}</tbody></table></div></section>"""
 

@@ -89,14 +89,14 @@ def _class_table(diagnosis: Diagnosis, width: int) -> Table:
     weighted = _weighted_split(diagnosis)
     shares = 24 + 16 * len(splits) <= width
     title = f"images{', share of pixels' if shares else ''}{f'; class weights for {weighted}' if weighted else ''}"
-    table = _table("class", splits + (["weight"] if weighted else []), title)
+    table = _table("class", splits + (["weight"] if weighted else []), _line(title))
     for name, cells, weight in _class_rows(diagnosis):
         texts = [f"{images} {share:>6}" if shares else images for images, share in cells]
         table.add_row(name, *texts, *weight, end_section=name == "void")
     return table
 
 
-def _table(first: str, numbers: list[str], title: str | None = None) -> Table:
+def _table(first: str, numbers: list[str], title: Text | None = None) -> Table:
     table = Table(header_style="bold", title=title, title_justify="left", title_style="", box=SIMPLE_HEAD, pad_edge=False)
     table.collapse_padding = True
     table.add_column(first, no_wrap=True)

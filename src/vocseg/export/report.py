@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from vocseg.export.parity import Parity
 from vocseg.utils.text import counted, percent
@@ -39,7 +40,8 @@ class ExportReport:
         """Lay out the comparison for a terminal."""
         parity = self.parity
         scored = parity.miou is not None
-        table = Table(title=f"{self.model} and {self.file} on {counted(parity.images, 'image')}")
+        title = f"{self.model} and {self.file} on {counted(parity.images, 'image')}"
+        table = Table(title=Text(title, no_wrap=True, overflow="ignore"), title_justify="left")
         table.add_column("")
         for title in (*(["mIoU"] if scored else []), "ms per image"):
             table.add_column(title, justify="right")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from vocseg.errors import SettingError
 from vocseg.utils.arguments import checked
+from vocseg.utils.text import counted
 
 if TYPE_CHECKING:
     import torch
@@ -181,4 +182,4 @@ def machine() -> str:
     """Describe in one line what a measurement ran on: processor, threads, torch version."""
     import torch
 
-    return f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    return f"{processor()}, {counted(torch.get_num_threads(), 'thread')}, torch {torch.__version__}"
