@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vocseg.data.samples import FOLDER
 from vocseg.data.synthetic import draw_sample
 
 Run = Callable[..., tuple[int, str, str]]
@@ -34,7 +35,7 @@ def test_from_files_to_a_score(run: Run, roads: Path, tmp_path: Path) -> None:
     assert code == 0, err
     assert f"folders: {roads / 'frames'} and {roads / 'labels'}" in text
     assert "6 classes, not named in the source: class_0" in text
-    assert f"next: vocseg data doctor {out}" in text
+    assert f"next: vocseg data doctor {out}, vocseg train --data {out} --config finetune\n" in text
     values = json.loads((tmp_path / "c.json").read_text())
     assert values["classes"] == [f"class_{number}" for number in range(6)]
     assert values["images"] == 12
@@ -48,9 +49,15 @@ def test_from_files_to_a_score(run: Run, roads: Path, tmp_path: Path) -> None:
     # what it found, in two lines
     assert f"\ntrain: {train} images, " in text
     assert f"\nval: {val} images, " in text
+    assert " s so far\n" in text
     code, text, err = run("evaluate", trained / "best.safetensors", "--data", out)
     assert code == 0, err
     assert "of 6 classes" in text
+
+
+def test_data_of_the_classes_of_vocseg_s_are_for_refine(run: Run, tmp_path: Path) -> None:
+    code, text, err = run("data", "convert", FOLDER, tmp_path / "out")
+    assert (code, text.endswith("--config refine\n")) == (0, True), err
 
 
 def test_class_names_in_every_way(run: Run, roads: Path, tmp_path: Path) -> None:

@@ -44,6 +44,11 @@ def test_settings_are_shown_in_groups(run: Run) -> None:
         assert f"│ --{field.name.replace('_', '-')} " in panels[field.metadata["group"].capitalize()]
 
 
+def test_weights_are_named_alike(run: Run) -> None:
+    for verb in ("train", "predict", "export"):
+        assert "coco, voc, backbone, none (see vocseg models)" in " ".join(run(verb, "--help")[1].replace("│", " ").split())
+
+
 def test_help_does_not_import_torch() -> None:
     code = "import sys; from vocseg.cli.main import app; app(['--help'], exit_on_error=False); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0

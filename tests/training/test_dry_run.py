@@ -27,6 +27,7 @@ def test_dry_run_reports_the_run_and_writes_nothing(quick: TrainConfig, tmp_path
     assert "15 iterations of 4 images, 10 epochs" in lines
     assert "learning rate 0.002" in lines
     assert "s per step" in lines
+    assert "share of the pixels that are not void" in lines
     summary = check_split(SplitDataset(VocFolder.find(quick.data), "train"))
     for label, name in enumerate(summary.classes):
         share = int(summary.pixels[label]) / int(summary.pixels[: len(summary.classes)].sum())

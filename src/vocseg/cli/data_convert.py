@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from vocseg import voc
 from vocseg.cli.options import Flag, Json
 from vocseg.errors import DataError
 from vocseg.utils.urls import refuse_url
@@ -111,6 +112,7 @@ def convert(
     say(f"written: {out}, {counted(report.images, 'image')} in {FORMATS[to]}")
     if to == "voc":
         quoted = shlex.quote(str(out))
-        say(f"next: vocseg data doctor {quoted}, vocseg train --data {quoted} --config finetune")
+        recipe = "refine" if report.classes == voc.CLASSES else "finetune"
+        say(f"next: vocseg data doctor {quoted}, vocseg train --data {quoted} --config {recipe}")
     if json is not None:
         write_json(json, {"source": str(source), "out": str(out), "to": to} | report.to_dict())

@@ -56,7 +56,7 @@ class TrainConfig:
     model: str = _setting("model", "deeplabv3_resnet101")
     """Model name or model file; `vocseg models` lists the names."""
     weights: str | None = _setting("model", None)
-    """Initial weights: coco, backbone, none (see `vocseg models`) or a file; by default the best available."""
+    """Initial weights: coco, voc, backbone, none (see `vocseg models`) or a file; by default the best available."""
     freeze: Literal["none", "batch-norm", "backbone"] = _setting("model", "none")
     """Keep part of the network fixed: batch norm statistics and weights, or the whole backbone (encoder)."""
 

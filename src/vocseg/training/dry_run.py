@@ -42,7 +42,8 @@ def dry_run(setup: TrainSetup) -> list[str]:
 def _class_counts(setup: TrainSetup) -> list[str]:
     """A line per class: images that show it and its share of the valid pixels, in training and validation."""
     width = max(map(len, setup.train_set.classes))
-    lines = [" " * width + "".join(f"{summary.split:>18}" for summary in setup.summaries)]
+    lines = ["images, and share of the pixels that are not void", " " * width]
+    lines[-1] += "".join(f"{summary.split:>18}" for summary in setup.summaries)
     for label, name in enumerate(setup.train_set.classes):
         shares = [int(summary.pixels[label]) / max(1, int(summary.pixels[:-1].sum())) for summary in setup.summaries]
         counts = [int(summary.images_per_class[label]) for summary in setup.summaries]

@@ -209,7 +209,7 @@ def train_loop(
             stop, due = processes.any(should_stop() is not None, time.monotonic() - saved > CHECKPOINT_SECONDS)
             if epoch_ends:
                 log.close()
-                record = finish_epoch(setup, state, run, time.monotonic() - log.began, config.lr * factor)
+                record = finish_epoch(setup, state, run, log.began, config.lr * factor)
                 notify(callbacks, "on_epoch_end", state, record)
                 if processes.main:
                     run.append_metrics(record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from vocseg.training.loop import TrainState
 
 
-def finish_epoch(setup: TrainSetup, state: TrainState, run: RunFolder, seconds: float, lr: float) -> dict[str, Any]:
+def finish_epoch(setup: TrainSetup, state: TrainState, run: RunFolder, began: float, lr: float) -> dict[str, Any]:
     """Validate the weights and their moving average, write the model files, and return the epoch's record.
 
+    ``began``: when training began, by the monotonic clock.
     Call it in all processes. Raises TrainingError for a validation loss that is not finite.
     """
     models: dict[str, tuple[SegmentationModel, Path, str]] = {"val": (state.model, run.last, "val")}
@@ -41,7 +43,7 @@ def finish_epoch(setup: TrainSetup, state: TrainState, run: RunFolder, seconds: 
         record[part] = _scores(result)
         line.append(_summary(name, record[part]) + " (best so far)" * better)
     if setup.processes.main:
-        log.info("  |  ".join([*line, f"{seconds:.1f} s"]))
+        log.info("  |  ".join([*line, f"{time.monotonic() - began:.1f} s so far"]))
     return record
 
 
