@@ -23,6 +23,7 @@ def test_pack_and_unpack(run: Run, synth: Path, tmp_path: Path) -> None:
 
 def test_bad_use(run: Run, synth: Path, tmp_path: Path) -> None:
     fails(run("data", "pack", synth), "--out")
+    assert "one packed" not in run("data", "pack", "--help")[1]
     fails(run("data", "pack", synth, "--out", tmp_path / "s", "--shard-size", 0), "--shard-size")
     fails(run("data", "unpack", synth, "--out", tmp_path / "s"), "is not a packed data set")
     (tmp_path / "full").mkdir()

@@ -79,8 +79,9 @@ def test_only_what_cannot_be_made_again_waits_for_the_disk(tmp_path: Path, monke
 
 def test_folder_in_place_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot write"):
-        writable_folder(tmp_path / "file" / "below")
+    for path, why in ((tmp_path / "file", "it"), (tmp_path / "file" / "new" / "below", tmp_path / "file")):
+        with pytest.raises(OutputError, match=f"cannot write {path}: {why} is a file, not a folder"):
+            writable_folder(path)
 
 
 def test_building_a_folder(tmp_path: Path) -> None:

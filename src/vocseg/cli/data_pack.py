@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from cyclopts import Parameter
+
 from vocseg.cli.data_doctor import SEVERAL
-from vocseg.cli.options import DataFolder, Json, Output, Positive
+from vocseg.cli.options import Json, Output, Positive
+
+Unpacked = Annotated[
+    str, Parameter(help="Folder that holds VOCdevkit, VOCdevkit itself, or a folder in VOC layout, also at a URL.")
+]
 
 
 def pack(
-    data: DataFolder,
+    data: Unpacked,
     /,
     *,
     out: Output,

@@ -83,10 +83,10 @@ def building(folder: Path) -> Iterator[Path]:
 
     Raises OutputError if ``folder`` exists and is not empty, or cannot be written.
     """
-    folder = Path(folder).absolute()
+    given, folder = folder, Path(folder).absolute()
     with temporary_beside(folder, is_folder=True) as temporary:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise OutputError(f"{folder} is not an empty folder; choose another, or remove it")
+            raise OutputError(f"{given} is not an empty folder; choose another, or remove it")
         yield temporary
         if hasattr(os, "sync"):
             os.sync()  # many files
@@ -287,8 +287,8 @@ def writable_folder(path: Path) -> Path:
     path = Path(path)
     if was_url(path):
         raise OutputError(f"cannot write {path}: a URL is not written here; choose a folder on a disk")
-    if path.exists() and not path.is_dir():
-        raise OutputError(f"cannot write {path}: it is a file, not a folder")
+    if file := next((place for place in (path, *path.parents) if place.exists() and not place.is_dir()), None):
+        raise OutputError(f"cannot write {path}: {'it' if file == path else file} is a file, not a folder")
     try:
         path.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
