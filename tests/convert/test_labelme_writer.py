@@ -67,6 +67,9 @@ def test_voc_to_labelme_and_back_is_exact(synth: Path, tmp_path: Path) -> None:
     assert (tmp_path / "labelme" / "images" / content["imagePath"]).is_file()
     report = convert(tmp_path / "labelme", tmp_path / "voc", classes=tmp_path / "labelme" / "classes.txt")
     assert report.kind == "labelme"
+    names = tmp_path / "labelme" / "classes.txt"
+    note = f"classes get other ids than in {names}; --classes {names} takes those"
+    assert [note in one.notes for one in (report, convert(tmp_path / "labelme", tmp_path / "without"))] == [False, True]
     assert same(masks_of(tmp_path / "voc"), masks_of(synth))
     assert VocFolder.find(tmp_path / "voc").classes == VocFolder.find(synth).classes
     assert VocFolder.find(tmp_path / "voc").ids("val") == VocFolder.find(synth).ids("val")

@@ -49,6 +49,7 @@ def test_the_copy_has_no_errors(broken: Path, tmp_path: Path, defect: str) -> No
     diagnosis = examine(tmp_path / "out")
     assert diagnosis.count("error") == (defect in REMAIN)
     assert json.loads((tmp_path / "out" / "fixes.json").read_text())["changes"] == repairs.to_dict()["changes"]
+    assert not any(change.startswith("1 ids") for _, change in repairs.changes)
     if diagnosis.count("error") == 0:
         split = diagnosis.survey.splits[0]
         dataset = SplitDataset(VocFolder.find(tmp_path / "out", split.mask_dir), split.name)

@@ -28,6 +28,7 @@ from vocseg.convert.source import Item, Lost, Skip, Source, is_inside, skipped
 from vocseg.convert.splits import SplitPlan, draw_splits, plan_splits
 from vocseg.convert.writers import write_coco, write_voc, write_yolo
 from vocseg.data.image_io import check_palettes, image_size, open_image, read_image
+from vocseg.data.layout import read_classes
 from vocseg.data.near_duplicates import Fingerprint, fingerprint
 from vocseg.errors import DataError, ImageError, OutputError, SettingError
 from vocseg.utils.arguments import checked
@@ -153,6 +154,9 @@ def convert(
         else:
             (write_yolo if to == "yolo" else write_labelme)(folder, mapping.classes, final, each, simplifier)
     more += [str(loss)] if (loss := simplifier.loss()) else []
+    names = source / voc.CLASSES_FILE  # as write_labelme leaves one, and other tools too
+    if given is None and found.kind == "labelme" and names.is_file() and read_classes(names) != mapping.classes:
+        more.append(f"classes get other ids than in {names}; --classes {names} takes those")
     notes = [*found.notes, *notes, *more, f"{counted(len(mapping.classes), 'class')}, {mapping.note}", plan.note]
     return ConvertReport(
         found.kind,

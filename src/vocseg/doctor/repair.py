@@ -26,7 +26,7 @@ from vocseg.doctor.survey import Legend, MaskKey
 from vocseg.errors import DataError, InputError, OutputError
 from vocseg.utils.files import building, cannot_write, writable_folder, write_json, write_text
 from vocseg.utils.progress import progress
-from vocseg.utils.text import portable
+from vocseg.utils.text import counted, portable
 
 LOG = "fixes.json"
 CONVERSIONS = {"gray": "palette added", "color": "colors to ids", "deep": "converted to 8 bits", "channel": "color channel to ids"}
@@ -180,7 +180,7 @@ def _write_lists(diagnosis: Diagnosis, out: Path, sound: set[MaskKey], repairs: 
             repairs.skipped.append((file, "none of its pairs is left"))
         incomplete = sum(case.detail.split(", ")[0] == split.name for case in missing)
         if removed := len(split.ids) - len(ids) + incomplete:
-            repairs.changes.append((file, f"{removed} ids removed, {len(ids)} kept"))
+            repairs.changes.append((file, f"{counted(removed, 'id')} removed, {len(ids)} kept"))
     for finding in diagnosis.findings:
         if finding.kind in ("list-of-files", "repeated-id"):
             repairs.changes += [(case.file, f"{finding.text}: repaired ({case.detail})") for case in finding.cases]
