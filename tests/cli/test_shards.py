@@ -122,6 +122,8 @@ def test_skipped_images_are_named_and_the_exit_code_is_that_of_one_run(many: Pat
     fails(merged, "2 of 3 images skipped", photos / "a.png", photos / "b.png")
     assert merged[2] == one[2]
     assert "written:" in merged[1]
+    assert "stay in" not in merged[1]
+    assert f"masks and other files of single images stay in {out}\n" in run("merge", out, "--out", tmp_path / "other")[1]
     again = run(*predict, "--out", out, "--shard", "1/1", "--skip-existing")
     assert again[1].startswith(f"shard 1/1: 1 image; written: {out / 'shard-1-of-1'}\n")
 

@@ -24,7 +24,7 @@ def merge(results: list[Output], /, *, out: Output | None = None, data: str | No
         out: Write the whole result to this folder, which may be the one that holds the shards.
         data: Where the data set is now, for label errors and the doctor. Default: where it was.
     """
-    find_shards(results)  # fail before torch is imported
+    shards = find_shards(results)  # fail before torch is imported
     from vocseg.cli.console import say, say_written, terminal
     from vocseg.cli.data_errors import say_errors
     from vocseg.doctor.examine import Diagnosis
@@ -33,6 +33,7 @@ def merge(results: list[Output], /, *, out: Output | None = None, data: str | No
     from vocseg.evaluation.result import Evaluation
     from vocseg.evaluation.table import evaluation_report
     from vocseg.inference.predictions import check_skipped
+    from vocseg.utils.stand_ins import published
     from vocseg.utils.text import counted
 
     result = run([*results], out, data=data, json=json)
@@ -44,6 +45,9 @@ def merge(results: list[Output], /, *, out: Output | None = None, data: str | No
     elif isinstance(result, dict):
         known = f", {counted(result['existing'], 'image')} done before" if result["existing"] else ""
         say(f"{counted(result['images'], 'image')}{known}, {len(result['skipped'])} skipped", *result.get("files", []))
+        places = dict.fromkeys(str(published(folder.parent)) for folder in shards)
+        if out is not None and str(out).rstrip("/") not in places:
+            say(f"masks and other files of single images stay in {', '.join(places)}")
     else:
         say_errors(result)
     say_written(out, json)
