@@ -466,7 +466,8 @@ def test_the_starting_model_is_epoch_0_and_may_be_the_best(quick: TrainConfig, t
     assert "no gain: no epoch is better than the starting model" in (worse.root / "log.txt").read_text()
     page = worse.report.read_text()
     assert "## Best: epoch 0 (the starting model)" in page
-    assert "No gain" in page
+    assert "Try a lower lr and freeze = batch-norm" in page
+    assert report.no_gain_advice(replace(quick, freeze="batch-norm")) == "Try a lower lr, or more images."
     assert f"(starting model: {100 * start['val']['miou']:.2f} %)" in (worse.root / "log.txt").read_text()
 
 

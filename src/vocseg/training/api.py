@@ -19,9 +19,9 @@ from vocseg.training.environment import check_same_data, data_digests, write_env
 from vocseg.training.loop import TrainState, notify, train_loop
 from vocseg.training.losses import LossFunction
 from vocseg.training.report import (
-    NO_GAIN_ADVICE,
     TensorBoard,
     missed_classes,
+    no_gain_advice,
     require_tensorboard,
     write_curves,
     write_report,
@@ -246,7 +246,8 @@ def _finish(setup: TrainSetup, state: TrainState, run: RunFolder) -> None:
     rows = run.read_metrics()
     start = f" (starting model: {percents(rows[0]['val']['miou'])})" if rows[0]["epoch"] == 0 else ""
     if start and state.best_epoch == 0:
-        log.warning(f"no gain: no epoch is better than the starting model, which {shown(run.best)} holds. {NO_GAIN_ADVICE}")
+        advice = no_gain_advice(setup.config)
+        log.warning(f"no gain: no epoch is better than the starting model, which {shown(run.best)} holds. {advice}")
     if missed := missed_classes(rows, setup.config):
         log.warning(missed)
     log.info(f"best {setup.val_set.split} mIoU {percents(state.best)}{start}; model {shown(run.best)}; report {shown(run.report)}")

@@ -65,7 +65,10 @@ def best_of(rows: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], str]:
     return max(scored, key=lambda pair: pair[0][pair[1]]["miou"] or 0)
 
 
-NO_GAIN_ADVICE = "Try a lower lr and freeze = batch-norm (the recipe refine has both), or more images."
+def no_gain_advice(config: TrainConfig) -> str:
+    """Return what to try if no epoch is better than the starting model."""
+    freeze = "" if config.freeze == "batch-norm" else " and freeze = batch-norm (the recipe refine has both)"
+    return f"Try a lower lr{freeze}, or more images."
 
 
 def missed_classes(rows: Sequence[dict[str, Any]], config: TrainConfig) -> str:
@@ -98,7 +101,11 @@ def write_report(run: RunFolder, setup: TrainSetup) -> None:
         f"{scores['split']}, {scores['images']} images: mIoU {percent(scores['miou'])} % over {scores['classes_scored']} "
         f"classes, pixel accuracy {percent(scores['pixel_accuracy'])} %. `{run.best.name}` holds these weights.",
         "",
-        *([f"No gain: no epoch is better than the starting model. {NO_GAIN_ADVICE}", ""] if not best["epoch"] else []),
+        *(
+            [f"No gain: no epoch is better than the starting model. {no_gain_advice(setup.config)}", ""]
+            if not best["epoch"]
+            else []
+        ),
         *([missed, ""] if (missed := missed_classes(rows, setup.config)) else []),
         "| class | IoU % | precision % | recall % |",
         "|---|---|---|---|",
