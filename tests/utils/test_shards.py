@@ -159,6 +159,20 @@ def test_damaged_results_are_made_again(tmp_path: Path, caplog: pytest.LogCaptur
     ]
 
 
+def test_a_shard_of_another_run_is_named_before_work(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def once(shard: Shard, model: str) -> None:
+        manifest = Manifest.of("score", shard, {"model": model}, "abc", "x", "data")
+        manifest.once(tmp_path, str, lambda: "", lambda text, folder: None)
+
+    once(Shard(1, 2), "a")
+    once(Shard(2, 2), "a")
+    assert not caplog.records
+    once(Shard(1, 2), "b")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"model a in {tmp_path / 'shard-2-of-2'}, but b here: run that shard again too, or choose another --out"
+    ]
+
+
 def test_another_folder_of_the_name_is_refused_before_work(tmp_path: Path) -> None:
     (tmp_path / "shard-1-of-1").mkdir()
     manifest = Manifest.of("score", Shard(1, 1), {}, "abc", "", "data")

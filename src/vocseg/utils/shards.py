@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -189,11 +189,25 @@ class Manifest:
             else:
                 log.info("shard %s is finished: %s", self.shard, published(done))
                 return results
+        if out is not None:
+            self._name_other(Path(out))
         results = make()
         if out is not None:
             with self.writing(out) as folder:
                 save(results, folder)
         return results
+
+    def _name_other(self, out: Path) -> None:
+        """Warn, before hours of work, of a shard there that does not go with this one; one is read, there may be thousands."""
+        for folder in islice(out.glob(f"shard-*-of-{self.shard.total}"), 2):
+            with suppress(DataError):
+                other = Manifest.load(folder)
+                differ = [row for row in _compared(other, self) if row[1] != row[2]]
+                if differ and other.shard != self.shard:
+                    what, its, mine = differ[0]
+                    values = f"{_text(its)} in {published(folder)}, but {_text(mine)} here"
+                    log.warning("%s %s: run that shard again too, or choose another --out", what, values)
+                    return
 
     @contextmanager
     def writing(self, out: str | Path) -> Iterator[Path]:
