@@ -178,6 +178,8 @@ def test_a_folder_in_memory(synth: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     image = f"{url}/JPEGImages/{dataset.names[0]}.jpg"
     upload(tmp_path / "empty", image)
+    case = next(finding for finding in vocseg.examine("memory://devkit").findings if finding.kind == "unreadable-image").cases[0]
+    assert (case.file, case.detail) == (f"JPEGImages/{dataset.names[0]}.jpg", "the file is empty")
     with pytest.raises(DataError, match=rf"^cannot decode image {image}: the file is empty"):
         dataset[0]
     remove([image])

@@ -242,6 +242,14 @@ def test_page_of_an_unreadable_image_without_mask(broken: Path, tmp_path: Path) 
     assert f"missing-mask</summary>\n<ul><li>{name(1)}" in (tmp_path / "page").read_text()
 
 
+def test_masks_that_cannot_be_read_show_no_class_and_no_void(broken: Path) -> None:
+    for path in (broken / voc.MASKS).iterdir():
+        path.write_bytes(b"")
+    kinds = {finding.kind for finding in examine(broken).findings}
+    assert "unreadable-mask" in kinds
+    assert not kinds & {"void-split", "absent-class"}
+
+
 def test_a_changed_byte_in_packed_data_is_found(synth: Path, tmp_path: Path) -> None:
     shards = tmp_path / "shards"
     pack(synth, shards, images_per_shard=2)

@@ -15,7 +15,7 @@ from vocseg.data.image_io import ROTATED, decode_mask, image_header, read_image
 from vocseg.data.label_checks import Color
 from vocseg.data.near_duplicates import Fingerprint, fingerprint
 from vocseg.doctor.survey import Colors
-from vocseg.errors import DataError
+from vocseg.errors import DataError, shown
 
 INTERPOLATED = 0.1
 """Fraction of in-between pixels (:func:`in_between`) from which a mask looks interpolated.
@@ -129,6 +129,11 @@ def _palette_order(palette: list[int], counts: NDArray[np.int64], colors: Colors
     return {label: right for label, right in order.items() if right is not None}
 
 
+def without_path(error: str, path: Path) -> str:
+    """Return why a file could not be read, without its path or URL, which may be another one where shards are merged."""
+    return error.split(f"{shown(path)}: ", 1)[-1]
+
+
 def stray_labels(mask: MaskFacts, num_classes: int) -> list[int]:
     """List the labels that are neither a class nor void."""
     return [label for label in np.flatnonzero(mask.counts).tolist() if num_classes <= label != voc.VOID]
@@ -137,9 +142,9 @@ def stray_labels(mask: MaskFacts, num_classes: int) -> list[int]:
 def problems(image: ImageFacts, mask: MaskFacts, num_classes: int) -> Iterator[tuple[str, str]]:
     """Yield the kind (:data:`vocseg.doctor.issues.KINDS`) and the detail of each problem of a pair."""
     if image.error:
-        yield "unreadable-image", image.error.split(f"{image.path}: ", 1)[-1]
+        yield "unreadable-image", without_path(image.error, image.path)
     if mask.error:
-        yield "unreadable-mask", mask.error.split(f"{mask.path}: ", 1)[-1]
+        yield "unreadable-mask", without_path(mask.error, mask.path)
         return
     if mask.lossy:
         yield "lossy-mask", mask.lossy

@@ -231,8 +231,9 @@ def _class_cases(legend: Legend, summaries: dict[str, SplitSummary], binary: boo
         names = f"{counted(len(legend.classes), 'class')}: {', '.join(legend.classes[:5])}, ..."
         yield Case("class-names", LABELMAP, names)
     for name, summary in summaries.items():
-        fault = split_fault(summary.pixels, legend.classes) if summary.images and not binary else None
-        if fault:
+        if not summary.pixels.any():
+            continue  # no mask could be read
+        if fault := None if binary else split_fault(summary.pixels, legend.classes):
             yield Case(fault[0], name, fault[1])
-        elif summary.images and summary.absent:
+        elif summary.absent:
             yield Case("absent-class", name, ", ".join(summary.absent))

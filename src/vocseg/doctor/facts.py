@@ -10,7 +10,7 @@ import numpy as np
 
 from vocseg.data.layout import refuse_inside
 from vocseg.data.near_duplicates import COARSE, Fingerprint
-from vocseg.doctor.checks import ImageFacts, MaskFacts
+from vocseg.doctor.checks import ImageFacts, MaskFacts, without_path
 from vocseg.doctor.survey import Legend, MaskKey, Survey
 from vocseg.errors import DataError
 from vocseg.utils.files import read_json, write_json
@@ -61,7 +61,8 @@ def load(folder: Path, found: Survey) -> Facts:
 
 
 def _image_row(image: ImageFacts) -> dict[str, Any]:
-    row: dict[str, Any] = {"size": image.size, "orientation": image.orientation, "error": _without(image.error, image.path)}
+    error = image.error and without_path(image.error, image.path)
+    row: dict[str, Any] = {"size": image.size, "orientation": image.orientation, "error": error}
     if (one := image.fingerprint) is not None:
         colors = np.ascontiguousarray(one.colors, "<f4").tobytes().hex()
         row["fingerprint"] = {"digest": one.digest, "signs": one.signs.tobytes().hex(), "colors": colors}
@@ -84,7 +85,7 @@ def _mask_row(mask: MaskFacts) -> dict[str, Any]:
     return {
         "size": mask.size, "kind": mask.kind, "mode": mask.mode, "counts": counts, "foreign": mask.foreign,
         "between": mask.between, "order": None if mask.order is None else list(mask.order.items()),
-        "error": _without(mask.error, mask.path), "lossy": mask.lossy, "colors": list(mask.colors.items()),
+        "error": mask.error and without_path(mask.error, mask.path), "lossy": mask.lossy, "colors": list(mask.colors.items()),
     }  # fmt: skip
 
 
@@ -97,8 +98,3 @@ def _mask(row: Mapping[str, Any], path: Path) -> MaskFacts:
     colors = {label: (red, green, blue) for label, (red, green, blue) in row["colors"]}
     values = {name: row[name] for name in ("foreign", "between", "error", "lossy")}
     return MaskFacts(path, (height, width), row["kind"], row["mode"], counts, order=order, colors=colors, **values)
-
-
-def _without(error: str | None, path: Path) -> str | None:
-    """Return an error without the path, which may be another one where shards are merged."""
-    return error and error.split(f"{path}: ", 1)[-1]
