@@ -212,7 +212,7 @@ def test_wrong_use_is_a_line(data: Path, tmp_path: Path, capfd: pytest.CaptureFi
         on_ray.RayCluster()._prepare(None, {}, staging.stage("memory://masks") / STATE)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="cannot use the Ray cluster at nowhere: "):
         on_ray.predict(data / "JPEGImages", tmp_path, address="nowhere")
-    with pytest.raises(InputError, match=r"cannot use the Ray cluster at 127\.0\.0\.1:1: Connection refused"):
+    with pytest.raises(InputError, match=r"cluster at 127\.0\.0\.1:1: Connection refused; name HOST:PORT, or local"):
         on_ray.predict(data / "JPEGImages", tmp_path, address="127.0.0.1:1")
     assert capfd.readouterr() == ("", "")
 

@@ -232,7 +232,7 @@ def _start(address: str, folder: str) -> None:
         with _without_stderr():
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **(local if address == LOCAL else {}))
     except (OSError, OverflowError, ValueError, RuntimeError) as error:
-        raise InputError(f"cannot use the Ray cluster at {address}: {reason(error)}") from error
+        raise InputError(f"cannot use the Ray cluster at {address}: {reason(error)}; name HOST:PORT, or {LOCAL}") from error
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # Ray replaces it

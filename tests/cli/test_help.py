@@ -26,6 +26,7 @@ def test_top_level_help_names_every_verb(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
     assert all(f"\n│ {verb[0]} " in out for verb in VERBS)
+    assert "networks; repeatable\n" in out  # within 80 columns
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)

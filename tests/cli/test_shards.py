@@ -117,7 +117,9 @@ def test_skipped_images_are_named_and_the_exit_code_is_that_of_one_run(many: Pat
     (photos / "c.jpg").write_bytes(min((VocFolder.find(many / "data").root / "JPEGImages").iterdir()).read_bytes())
     predict = ["predict", photos, "--model", many / "m.safetensors", "--device", "cpu", "--no-overlay"]
     one = run(*predict, "--out", tmp_path / "one")
-    run(*predict, "--out", out, "--shard", "1/1")
+    *_, count, shard, then = run(*predict, "--format", "mask", "--format", "areas", "--out", out, "--shard", "1/1")[1].splitlines()
+    assert (count, shard) == (f"1 image; mask in {out}", f"shard 1/1: 1 image; written: {out / 'shard-1-of-1'}")  # areas are not
+    assert then == f"when all shards are finished: vocseg merge {out} --out {out}"
     merged = run("merge", out, "--out", out)
     fails(merged, "2 of 3 images skipped", photos / "a.png", photos / "b.png")
     assert merged[2] == one[2]
@@ -125,7 +127,7 @@ def test_skipped_images_are_named_and_the_exit_code_is_that_of_one_run(many: Pat
     assert "stay in" not in merged[1]
     assert f"masks and other files of single images stay in {out}\n" in run("merge", out, "--out", tmp_path / "other")[1]
     again = run(*predict, "--out", out, "--shard", "1/1", "--skip-existing")
-    assert again[1].startswith(f"shard 1/1: 1 image; written: {out / 'shard-1-of-1'}\n")
+    assert f"\nshard 1/1: 1 image; written: {out / 'shard-1-of-1'}\n" in again[1]
 
 
 def test_a_shard_in_a_launched_process(many: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

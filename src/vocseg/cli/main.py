@@ -40,7 +40,7 @@ Train on VOC 2012:         vocseg data download data
 Score a model:             vocseg evaluate runs/NAME/best.safetensors
 
 With every verb:
---import FILE.py|MODULE    import your code, e.g. networks of your own; repeatable
+--import FILE.py|MODULE    import your code, e.g. your networks; repeatable
 --max-pixels N             read images of up to N pixels; default: 100 million
 --debug                    print the traceback of an error""",
     help_format="plaintext",

@@ -140,15 +140,16 @@ def predict(
             simplify=simplify, skip_existing=skip_existing, watch=watch, shard=part and str(part), cluster=cluster, json=file,
             title="predict", **asdict(network) | {"device": device},
         ))  # fmt: skip
+        if network.tta != "none":
+            say(cost_line(network.tta))
+        own = [kind.name for kind in kinds if part is None or not kind.shared]  # merge writes the others
+        _show(done[0], f"{' and '.join(map('{}s'.format, own)) if formats is None else ', '.join(own)} in {out}" if own else "")
+        if done[0].simplified is not None:
+            say(str(done[0].simplified))
         return done[0]
 
     run_sharded(segment, lambda result: len(result.images) + result.existing, shard, out, network.device, json)
     result = done[0]
-    if network.tta != "none":
-        say(cost_line(network.tta))
-    _show(result, f"{' and '.join(map('{}s'.format, names)) if formats is None else ', '.join(names)} in {out}")
-    if result.simplified is not None:
-        say(str(result.simplified))
     if watch:  # skipped images were named when they arrived
         say(*([f"{counted(len(result.errors), 'image')} skipped"] if result.errors else []))
     else:
@@ -166,7 +167,7 @@ def _show(result: Predictions, written: str) -> None:
             table.add_row(row.name, ", ".join(shares(row.areas)), f"{row.seconds:.2f}")
         terminal().print(table)
         more = f" ({len(result.images) - SHOWN} not shown)" if len(result.images) > SHOWN else ""
-        say(f"{counted(len(result.images), 'image')}{more}; {written}")
+        say(f"{counted(len(result.images), 'image')}{more}{written and '; '}{written}")
     if result.existing:
         say(f"{counted(result.existing, 'image')} had results already (--skip-existing)")
     if shrunk := [row for row in result.images if row.network_size]:
