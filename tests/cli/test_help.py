@@ -83,6 +83,8 @@ def test_version(run: Run) -> None:
         (["train", "--batch-size", "two"], "--batch-size"),
         (["train", "--augment", "none"], "--augment"),
         (["evaluate"], "vocseg evaluate needs MODEL; see `vocseg evaluate --help`"),
+        (["report", "a", "b", "c", "d"], "vocseg report takes no further c d; see `vocseg report --help`"),
+        (["data", "stats", "a", "b"], "vocseg data stats takes no further b; see `vocseg data stats --help`"),
         (["data", "convert", "a", "b", "--images"], "--images needs a value; see `vocseg data convert --help`"),
         (["predict"], "IMAGES"),
         (

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from cyclopts import App, CoercionError, CycloptsError, MissingArgumentError, UnknownCommandError, UnknownOptionError
 from cyclopts.argument import ArgumentCollection
+from cyclopts.exceptions import UnusedCliTokensError
 
 from vocseg.errors import SettingError
 
@@ -20,6 +21,7 @@ SYNONYMS = {"gpu": "cuda", "fp16": "float16", "half": "float16", "bf16": "bfloat
 def explain(error: CycloptsError) -> str:
     """Return the message of an error, with a hint only if a name is near, and with all commands."""
     text = re.sub(r" (Did you mean|Available commands:) .*", "", str(error))
+    verb = " ".join(("vocseg", *(error.command_chain or ())))
     match error:
         case UnknownOptionError():
             names = [name for argument in error.argument_collection if argument.parse for name in argument.names] + ["--help"]
@@ -28,11 +30,12 @@ def explain(error: CycloptsError) -> str:
             names = [name for name in error.app if not name.startswith("-")]
             return f"{text}{_hint(error.unused_tokens[0], names)} Commands: {', '.join(names)}."
         case MissingArgumentError() if error.argument is not None:
-            verb = " ".join(("vocseg", *(error.command_chain or ())))
             if error.keyword is not None:
                 return f"{error.keyword} needs a value; see `{verb} --help`"
             name = error.argument.name if error.argument.field_info.is_keyword_only else error.argument.name.lstrip("-").upper()
             return f"{verb} needs {name}; see `{verb} --help`"
+        case UnusedCliTokensError() if error.unused_tokens:
+            return f"{verb} takes no further {' '.join(error.unused_tokens)}; see `{verb} --help`"
         case CoercionError() if error.token is not None and (choices := get_args(error.target_type)):
             return text + _hint(error.token.value, choices)
     return text
