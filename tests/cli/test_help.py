@@ -27,6 +27,7 @@ def test_top_level_help_names_every_verb(run: Run) -> None:
     assert code == 0
     assert all(f"\n│ {verb[0]} " in out for verb in VERBS)
     assert "networks; repeatable\n" in out  # within 80 columns
+    assert "`" not in out + run("data", "--help")[1]  # markup is for the verbs' own pages
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)

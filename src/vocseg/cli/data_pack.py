@@ -24,7 +24,7 @@ def pack(
     images_per_shard: Positive | None = None,
     json: Json = None,
 ) -> None:
-    """Pack a data set into a few tar files (shards), which `--data` takes in place of the folder.
+    """Pack a data set into a few tar files (shards), which --data takes in place of the folder.
 
     Reading a shard is one opened file for thousands of images: for network and cluster file systems, and for copies. The
     tar files follow WebDataset's convention, and their bytes depend on the packed files alone.

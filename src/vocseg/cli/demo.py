@@ -8,7 +8,7 @@ from vocseg.cli.options import Json
 
 
 def demo(*, out: Path = Path("demo"), train: bool = True, json: Json = None) -> None:
-    """Show what vocseg does, in a minute or some, without a download.
+    """Show what vocseg does, in about a minute, without a download.
 
     Segment the sample photographs with vocseg-s and score them, train a small network on synthetic data, and write one
     HTML page with the results.

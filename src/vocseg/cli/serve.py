@@ -33,7 +33,7 @@ def serve(
     classes: Classes = None,
     run: Pass = Pass(),
 ) -> None:
-    """Segment images over HTTP, and in a browser. Needs the extra `serve`.
+    """Segment images over HTTP, and in a browser. Needs the extra serve.
 
     The page is at the address that is printed, the API's description at `/docs`. Ctrl-C or SIGTERM ends it after the
     images that are at work.
