@@ -56,6 +56,7 @@ def test_shards_in_one_folder_give_the_files_of_one_run(
     assert merged == json.loads((tmp_path / "merged.json").read_text())
     assert isinstance(merged, dict)
     assert (merged["images"], len(merged["skipped"])) == (len(one.images), 1)
+    assert merged.keys() == one.to_dict().keys()
 
 
 def test_a_shard_that_is_started_again_segments_only_what_is_missing(

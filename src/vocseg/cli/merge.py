@@ -43,7 +43,7 @@ def merge(results: list[Output], /, *, out: Output | None = None, data: str | No
     elif isinstance(result, Diagnosis):
         console.print(diagnosis_report(result, console.width), crop=False)
     elif isinstance(result, dict):
-        known = f", {counted(result['existing'], 'image')} done before" if result["existing"] else ""
+        known = f", {counted(result['existing'], 'image')} done before" if "existing" in result else ""
         say(f"{counted(result['images'], 'image')}{known}, {len(result['skipped'])} skipped", *result.get("files", []))
         places = dict.fromkeys(str(published(folder.parent)) for folder in shards)
         if out is not None and str(out).rstrip("/") not in places:

@@ -98,8 +98,9 @@ def merge_shared(shards: Mapping[Path, Manifest], out: Path | None) -> dict[str,
         for name in ("predictions", "skipped")
     )
     existing = sum(summary.get("existing", 0) for summary in summaries)
-    done = {"model": settings["model"], "images": len(rows), "existing": existing, "predictions": rows, "skipped": skipped}
-    return done | ({} if out is None else {"files": [str(published(out / name)) for name in shared]})
+    files = [] if out is None else [str(published(out / name)) for name in shared]
+    done = {"model": settings["model"], "images": len(rows), "predictions": rows, "skipped": skipped}
+    return done | ({"existing": existing} if existing else {}) | ({"files": files} if files else {})
 
 
 def _merge_file(parts: Sequence[Path], sink: CollectingSink) -> None:
