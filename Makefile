@@ -35,13 +35,12 @@ test-browser: $(INSTALLED)
 	  || { echo "the tests of the page need Chromium; on Debian and Ubuntu: apt install chromium"; exit 1; }
 	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet -m browser tests/browser
 
-# The lowest versions that pyproject.toml allows, in an environment of their own, run the verbs and the API. Export is not
-# tested with them: torch 2.6 cannot trace LRASPP for images of any size.
+# The lowest versions that pyproject.toml allows, in an environment of their own, run the verbs, the API and the export.
 lowest:
 	$(PYTHON) -m venv .venv-lowest
 	grep -oE '"[a-z0-9-]+>=[0-9.]+"' pyproject.toml | tr -d '"' | sed 's/>=/==/' > .venv-lowest/lowest.txt
 	.venv-lowest/bin/pip install --quiet --disable-pip-version-check --constraint .venv-lowest/lowest.txt --editable '.[lowest]'
-	.venv-lowest/bin/pytest --quiet -m "not slow" tests/cli tests/inference tests/models tests/test_api.py
+	.venv-lowest/bin/pytest --quiet -m "not slow" tests/cli tests/export tests/inference tests/models tests/ops tests/test_api.py
 
 bench: $(INSTALLED)
 	$(BIN)/vocseg bench vocseg-s

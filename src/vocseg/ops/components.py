@@ -51,8 +51,8 @@ def components(labels: Labels) -> Components:
     first, second = _touching(starts, *labels.shape)
     kinds = labels.ravel()[starts]
     same = kinds[first] == kinds[second]
-    size = len(starts)
-    graph = coo_array((np.ones(int(same.sum()), dtype=np.float64), (first[same], second[same])), shape=(size, size))
+    pairs = first[same].astype(np.int32), second[same].astype(np.int32)  # SciPy's older versions take no other integers
+    graph = coo_array((np.ones(len(pairs[0])), pairs), shape=(len(starts), len(starts)))
     return Components(starts, connected_components(graph, directed=False)[1].astype(np.int64))
 
 
