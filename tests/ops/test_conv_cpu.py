@@ -214,3 +214,12 @@ def test_compiled_code_is_left_alone() -> None:
     with fast_convolutions(CPU):
         got = torch.autograd.grad(compiled(inputs).pow(2).sum(), layer.weight)[0]
     torch.testing.assert_close(got, want)
+
+
+def test_a_library_may_have_wrapped_conv2d(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As NNCF has when it is imported."""
+    own, images, weight = torch.conv2d, torch.randn(1, 4, 9, 9), torch.randn(4, 1, 5, 5, requires_grad=True)
+    monkeypatch.setattr(torch, "conv2d", lambda *given, **options: own(*given, **options))
+    with fast_convolutions(CPU):
+        found = torch.conv2d(images, weight, None, 1, 2, 1, 4)
+    assert type(found.grad_fn).__name__ == "_ConvolutionBackward"
