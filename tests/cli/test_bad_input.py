@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,8 @@ def test_files_that_are_not_models(run: Run, synth: Path, model: Path, tmp_path:
     )
 
 
-def test_inputs_are_never_replaced(run: Run, damaged: Path, model: Path, tmp_path: Path) -> None:
+def test_inputs_are_never_replaced(run: Run, damaged: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # Python's cache beside code that is imported
     images, masks, lists = (damaged / name for name in (voc.IMAGES, voc.MASKS, voc.SPLITS))
     image, mask, val, classes = images / "synth_000008.jpg", masks / "synth_000008.png", lists / "val.txt", damaged / "classes.txt"
     ours, photo = tmp_path / "model.safetensors", tmp_path / "photo.png"
