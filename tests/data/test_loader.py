@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -160,6 +162,22 @@ def packed_set(synth: Path, tmp_path: Path) -> SplitDataset:
     """The ten images of ``synth``, in four shards."""
     folder = VocFolder.find(pack(synth, tmp_path / "shards", images_per_shard=3).folder)
     return SplitDataset(folder, "trainval", training_transform("scale-crop", 32))
+
+
+@pytest.mark.skipif(not loading.HELD, reason="no masks of signals")
+@pytest.mark.parametrize("number", loading.HELD, ids=lambda number: number.name)
+def test_a_signal_to_the_group_while_a_loader_process_starts(
+    val_set: SplitDataset, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handling = torch.utils.data._utils.signal_handling
+    set_handlers = handling._set_worker_signal_handlers
+
+    def set_and_receive() -> None:
+        set_handlers()
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(handling, "_set_worker_signal_handlers", set_and_receive)
+    assert [sample.name for sample in samples(val_set, 1)] == val_set.names
 
 
 def test_packed_data_come_in_the_order_of_the_folder(packed_set: SplitDataset, synth: Path) -> None:

@@ -6,6 +6,7 @@ import itertools
 import multiprocessing.queues
 import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,6 +20,8 @@ from vocseg.utils.system import cores, max_pixels, set_max_pixels
 
 BatchTransform = Callable[[Sequence[Sample], torch.Generator], Sequence[Sample]]
 """Takes and returns the samples of a batch; all its randomness comes from the generator."""
+HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "pthread_sigmask") else ()
+"""Signals that may go to a whole group of processes; Windows has no such."""
 
 
 def default_workers() -> int:
@@ -139,6 +142,21 @@ def _start_worker(pixels: int, _worker: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
     for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
         signal.signal(number, signal.SIG_IGN)
+    if HELD:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
+
+
+@contextmanager
+def _held_signals() -> Iterator[None]:
+    """Hold signals back in the block, and in loader processes until :func:`_start_worker`: torch's handler would end them."""
+    if not HELD:
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _send_error_instead(queue: Any, error: Exception, item: tuple[int, Any]) -> None:
@@ -198,7 +216,8 @@ def _load(dataset: _Guarded, **options: Any) -> Generator[Any]:
             multiprocessing.Queue().close()  # what the loader needs, which reports a failure of its own badly
         except OSError as error:
             raise _no_handover(error) from error
-    items = iter(DataLoader(dataset, worker_init_fn=partial(_start_worker, max_pixels()), **options))
+    with _held_signals():
+        items = iter(DataLoader(dataset, worker_init_fn=partial(_start_worker, max_pixels()), **options))
     try:
         for item in items:
             if isinstance(item, VocsegError):
