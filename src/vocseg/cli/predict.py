@@ -113,8 +113,7 @@ def predict(
         watch: Segment what is in a folder and what arrives there, until Ctrl-C.
     """
     part = find_shard(shard, out)
-    names = list(dict.fromkeys(formats or default_formats(overlay)))
-    kinds = [TRAITS[name] for name in names]
+    kinds = [TRAITS[name] for name in dict.fromkeys(formats or default_formats(overlay))]
     # All that can be found before torch is imported.
     check_formats(kinds, overlay=overlay, opacity=opacity, simplify=simplify, skip_existing=skip_existing, sharded=part is not None)
     check_tiles(kinds, tile, overlap, network.max_short_side, skip_existing)
@@ -134,19 +133,20 @@ def predict(
     done: list[Predictions] = []
 
     def segment(device: Any, file: str | Path | None) -> Predictions:
-        done.append(run(
+        result = run(
             images, out, model=model, classes=class_names(classes), overlay=overlay, opacity=opacity, palette=palette,
             frames=frames, stride=stride, start=start, end=end, every=every, tile=tile, overlap=overlap, formats=formats,
             simplify=simplify, skip_existing=skip_existing, watch=watch, shard=part and str(part), cluster=cluster, json=file,
             title="predict", **asdict(network) | {"device": device},
-        ))  # fmt: skip
+        )  # fmt: skip
+        done.append(result)
         if network.tta != "none":
             say(cost_line(network.tta))
         own = [kind.name for kind in kinds if part is None or not kind.shared]  # merge writes the others
-        _show(done[0], f"{' and '.join(map('{}s'.format, own)) if formats is None else ', '.join(own)} in {out}" if own else "")
-        if done[0].simplified is not None:
-            say(str(done[0].simplified))
-        return done[0]
+        _show(result, f"{' and '.join(map('{}s'.format, own)) if formats is None else ', '.join(own)} in {out}" if own else "")
+        if result.simplified is not None:
+            say(str(result.simplified))
+        return result
 
     run_sharded(segment, lambda result: len(result.images) + result.existing, shard, out, network.device, json)
     result = done[0]

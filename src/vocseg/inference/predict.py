@@ -149,7 +149,8 @@ def predict(
     network = RemoteNetwork(model, options)
     segmenter = as_segmenter(model, **options) if cluster is None else network.described()
     info = _recolored(segmenter.info, colors)
-    polygons, is_new = Polygons(info, simplify), not out.exists()
+    polygons = Polygons(info, simplify)
+    is_new = not out.exists()
     sinks = open_sinks(kinds, writable_folder(out), info, opacity, polygons)
     collecting = [sink for sink in sinks if isinstance(sink, CollectingSink)]
     for one in collecting:
