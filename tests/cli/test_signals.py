@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from vocseg.cli.signals import REPEAT_SECONDS, SIGNALS
+from vocseg.cli.signals import REPEAT_SECONDS
+from vocseg.utils.system import SIGNALS
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
 

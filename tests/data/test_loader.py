@@ -21,6 +21,7 @@ from vocseg.data.pack import pack
 from vocseg.data.transforms.geometry import training_transform
 from vocseg.data.transforms.mixing import Mixing
 from vocseg.errors import DataError, VocsegError
+from vocseg.utils.system import SIGNALS
 
 
 @pytest.fixture
@@ -164,8 +165,8 @@ def packed_set(synth: Path, tmp_path: Path) -> SplitDataset:
     return SplitDataset(folder, "trainval", training_transform("scale-crop", 32))
 
 
-@pytest.mark.skipif(not loading.HELD, reason="no masks of signals")
-@pytest.mark.parametrize("number", loading.HELD, ids=lambda number: number.name)
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="no masks of signals")
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_a_signal_to_the_group_while_a_loader_process_starts(
     val_set: SplitDataset, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:

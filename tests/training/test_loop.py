@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from interrupted import Killed, killed_at_batch
-from vocseg.cli.signals import SIGNALS, StopSignals
+from vocseg.cli.signals import StopSignals
 from vocseg.data.dataset import SplitDataset
 from vocseg.data.layout import VocFolder
 from vocseg.errors import DataError, InputError, OutputError, SettingError, TrainingError, TrainingStopped
@@ -34,6 +34,7 @@ from vocseg.training.config import TrainConfig, load_config
 from vocseg.training.optimizer import lr_factor
 from vocseg.training.run_folder import RunFolder
 from vocseg.training.setup import Schedule
+from vocseg.utils.system import SIGNALS
 
 
 def fit(config: TrainConfig, resume: RunFolder | None = None) -> RunFolder:

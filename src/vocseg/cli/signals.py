@@ -8,7 +8,8 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
-SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+from vocseg.utils.system import SIGNALS
+
 REPEAT_SECONDS = 0.5
 """A launcher and its scheduler, or a terminal and its shell, may send a signal twice at once, which counts as one."""
 

@@ -16,12 +16,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from vocseg.data.dataset import Batch, Sample, SplitDataset, size_text
 from vocseg.errors import DataError, VocsegError, reason
-from vocseg.utils.system import cores, max_pixels, set_max_pixels
+from vocseg.utils.system import SIGNALS, cores, max_pixels, set_max_pixels
 
 BatchTransform = Callable[[Sequence[Sample], torch.Generator], Sequence[Sample]]
 """Takes and returns the samples of a batch; all its randomness comes from the generator."""
-HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "pthread_sigmask") else ()
-"""Signals that may go to a whole group of processes; Windows has no such."""
 
 
 def default_workers() -> int:
@@ -139,20 +137,20 @@ def _start_worker(pixels: int, _worker: int) -> None:
     set_max_pixels(pixels)
     # Its queue would drop what it cannot send, and the main process would wait for it forever.
     multiprocessing.queues.Queue._on_queue_feeder_error = _send_error_instead  # type: ignore[attr-defined]
-    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
-    for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    if HELD:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 @contextmanager
 def _held_signals() -> Iterator[None]:
     """Hold signals back in the block, and in loader processes until :func:`_start_worker`: torch's handler would end them."""
-    if not HELD:
+    if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
